@@ -1,0 +1,95 @@
+"""One leaf's step: decode, rule, weight decay and learning rate, encode; compiled once per shape.
+
+Every dtype is decided here. The compiled function outlives the transformation: a thousand leaves
+of twelve shapes are traced twelve times, a transformation made anew with the same constants is not
+traced again, and un-jitted use runs compiled.
+"""
+
+import contextlib
+import functools as ft
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from adam_optax import check
+from adam_optax.moments import Leaf
+from adam_optax.numerics import compute_dtype, real_dtype
+from adam_optax.rule import Rule, in_compute_precision
+from adam_optax.storage import Codec
+
+
+@ft.lru_cache(maxsize=1024)
+def leaf_step(
+    make: Callable[..., Rule], constants: tuple[tuple[str, Any], ...], codec: Codec
+) -> Callable[..., tuple[Array, dict[str, Any]]]:
+    """The compiled step of any leaf under `make(**constants, **numbers)` and `codec`.
+
+    The function returned takes the gradient, the parameter or None, what is kept of the moments,
+    the new count, the rule's numbers of this step, and the weight decay and learning rate, each a
+    scalar or None; it returns the update and what to keep.
+    """
+
+    def step(
+        g: Array,
+        p: Array | None,
+        kept: Mapping[str, Any],
+        count: Array,
+        numbers: Mapping[str, Array],
+        decay: Array | None,
+        rate: Array | None,
+    ) -> tuple[Array, dict[str, Any]]:
+        rule = make(**dict(constants), **numbers)
+        old = codec.decode(kept, rule.moments, count - 1)
+        check.leaf(g, p, old)
+        dtype = compute_dtype(g, *([] if p is None else [p]), *old.values())
+        real = real_dtype(dtype)
+        check.underflow(dict(constants), real)
+        rule = make(**dict(constants), **in_compute_precision(numbers, real))
+        with _mixing(dtype):
+            direction, new = rule(_promoted(g, p, count, old, dtype))
+            direction = _scaled(direction, p, decay, rate, dtype)
+            keep = codec.encode(_like(new, old), rule.moments, count)
+        check.kept(keep, kept)
+        return direction.astype(_update_dtype(g, p)), keep
+
+    return jax.jit(step)
+
+
+def _promoted(g: Array, p: Array | None, count: Array, old: dict[str, Array], dtype: Any) -> Leaf:
+    """The leaf in compute precision; moments that are real stay so beside a complex gradient."""
+    real = real_dtype(dtype)
+    moments = {n: m.astype(dtype if jnp.iscomplexobj(m) else real) for n, m in old.items()}
+    p = None if p is None else jnp.astype(p, dtype)
+    return Leaf(jnp.astype(g, dtype), p, count.astype(real), moments)
+
+
+def _scaled(
+    direction: Array, p: Array | None, decay: Array | None, rate: Array | None, dtype: Any
+) -> Array:
+    """`-rate (direction + decay p)`: decoupled weight decay (Loshchilov & Hutter 2019)."""
+    real = real_dtype(dtype)
+    if decay is not None and p is not None:
+        direction = direction + jnp.astype(decay, real) * jnp.astype(p, dtype)
+    return direction if rate is None else -jnp.astype(rate, real) * direction
+
+
+def _mixing(dtype: Any) -> Any:
+    """Let real and complex arrays of one precision meet, which strict promotion would refuse."""
+    if jnp.issubdtype(dtype, jnp.complexfloating):
+        return jax.numpy_dtype_promotion("standard")
+    return contextlib.nullcontext()
+
+
+def _like(new: Mapping[str, Array], old: Mapping[str, Array]) -> dict[str, Array]:
+    """The moments in the precision in which they were decoded, whatever the gradient's."""
+    return {n: m.astype(old[n].dtype) for n, m in new.items()}
+
+
+def _update_dtype(g: Array, p: Array | None) -> Any:
+    """The gradient's dtype, or the parameter's where that is wider."""
+    if p is None or jnp.finfo(g.dtype).bits >= jnp.finfo(p.dtype).bits:
+        return g.dtype
+    return p.dtype

@@ -1,0 +1,129 @@
+"""A rule with decoupled weight decay and a learning rate: what the aliases are made of.
+
+Computed in one pass over each leaf, with the state that optax's chain of the three would have, so
+that its checkpoints and the code that looks into them go on working.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeAlias
+
+import jax
+import numpy as np
+import optax
+
+from adam_optax import check
+from adam_optax.numerics import increment
+from adam_optax.rule import Rule
+from adam_optax.storage import resolve
+from adam_optax.transform import Engine, Transformation
+
+Hyper: TypeAlias = Any
+"""A number, a scalar array, or a schedule `count -> value`."""
+
+
+class Decay(NamedTuple):
+    """Decoupled weight decay: how much, and of which parameters (None: all)."""
+
+    weight_decay: Hyper
+    mask: Any = None
+
+
+def optimizer(
+    rule: Rule,
+    learning_rate: Hyper,
+    *,
+    decay: Decay | None = None,
+    storage: Any = None,
+    mu_dtype: Any = None,
+    nu_dtype: Any = None,
+) -> Transformation:
+    """Minimise with a rule: `updates = -learning_rate (direction + weight_decay params)`.
+
+    Args:
+        rule: one of `adam_optax.rules`, or your own.
+        learning_rate: a number, a scalar array or a schedule; None leaves out the factor and its
+            sign.
+        decay: weight decay and the mask that restricts it.
+        storage: see `scale_by`.
+        mu_dtype: the dtype in which `mu` is kept.
+        nu_dtype: the dtype in which `nu` is kept.
+
+    >>> import jax.numpy as jnp, adam_optax as ao
+    >>> tx = ao.optimizer(ao.rules.adam(b2=0.99), 0.1, decay=ao.Decay(0.01))
+    >>> params = jnp.ones(3)
+    >>> updates, state = tx.update(jnp.full(3, 2.0), tx.init(params), params)
+    >>> updates
+    Array([-0.101, -0.101, -0.101], dtype=float32)
+    """
+    engine = Engine(rule, resolve(storage, rule.moments, mu_dtype, nu_dtype))
+    rate = learning_rate if learning_rate is None else check.hyper("learning_rate", learning_rate)
+    amount = None if decay is None else check.hyper("weight_decay", decay.weight_decay)
+    blank = _tail_state(rate, amount, decay)
+
+    def init(params: Any) -> tuple[Any, ...]:
+        return engine.init(params), *blank()
+
+    def update(updates: Any, state: Any, params: Any = None, **extra_args: Any) -> tuple[Any, Any]:
+        del extra_args
+        first, *tail = _split(state, len(blank()), rule.name)
+        fades = None if decay is None else _at("weight_decay", amount, tail[0])
+        mask = None if fades is None or decay is None else _spread(decay.mask, params, rule.name)
+        updates, first = engine.update(
+            updates, first, params, fades, _at("learning_rate", rate, tail[-1]), mask
+        )
+        return updates, (first, *jax.tree.map(increment, tail))
+
+    return Transformation(init, update)
+
+
+def _tail_state(rate: Hyper, amount: Hyper, decay: Decay | None) -> Callable[[], tuple[Any, ...]]:
+    """What optax's own transformations would keep: nothing, or a count for a schedule."""
+
+    def blank() -> tuple[Any, ...]:
+        scaling = optax.scale_by_learning_rate(rate).init({})
+        if decay is None:
+            return (scaling,)
+        decaying = optax.add_decayed_weights(amount).init({})
+        return (decaying if decay.mask is None else optax.MaskedState(decaying), scaling)
+
+    return blank
+
+
+def _at(name: str, value: Hyper, state: Any) -> Any:
+    """A number of this step; a schedule is read at the count that its own state holds."""
+    if callable(value):
+        (count,) = jax.tree.leaves(state)
+        return check.scalar(name, value(count))
+    return value
+
+
+def _split(state: Any, tail: int, name: str) -> tuple[Any, ...]:
+    if not isinstance(state, tuple) or len(state) != tail + 1 or hasattr(state, "_fields"):
+        raise TypeError(
+            f"the state of {name} is a tuple of {tail + 1} as tx.init makes it, not "
+            f"{type(state).__name__}; a schedule, weight decay or a mask each change its structure"
+        )
+    return state
+
+
+def _spread(mask: Any, params: Any, name: str) -> Any:
+    """The mask, which may be a prefix or a function of the parameters, at every parameter."""
+    if params is None:
+        raise ValueError(
+            f"{name} with weight decay needs the parameters: tx.update(grads, state, params)"
+        )
+    if mask is None:
+        return None
+    if not _is_flags(mask) and callable(mask):
+        mask = mask(params)
+    if not _is_flags(mask):
+        raise TypeError("mask must be a tree of bools, or a function from params to one")
+    try:
+        return jax.tree.map(lambda m, p: jax.tree.map(lambda _: bool(m), p), mask, params)
+    except ValueError as error:
+        raise ValueError(f"mask is not a prefix of the tree of parameters: {error}") from error
+
+
+def _is_flags(mask: Any) -> bool:
+    """A tree of bools, be it a module that can also be called."""
+    return all(isinstance(m, bool | np.bool_) for m in jax.tree.leaves(mask))

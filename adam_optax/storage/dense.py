@@ -1,0 +1,53 @@
+"""One array per moment, of the parameter's shape and any floating dtype."""
+
+import dataclasses
+from typing import Any
+
+import jax.numpy as jnp
+from jax import Array
+
+from adam_optax.moments import Moment
+from adam_optax.numerics import compute_dtype
+
+
+@dataclasses.dataclass(frozen=True)
+class Dense:
+    """See `dense`."""
+
+    dtype: Any = None
+
+    def encode(self, m: Array, moment: Moment, count: Array) -> Array:
+        """The moment in the dtype in which it is kept."""
+        del moment, count
+        if self.dtype is None:
+            return m
+        if jnp.iscomplexobj(m) and not jnp.issubdtype(self.dtype, jnp.complexfloating):
+            raise TypeError(
+                f"dense({self.dtype}) cannot hold a complex moment; use complex64, or None"
+            )
+        return m.astype(self.dtype)
+
+    def decode(self, kept: Array, moment: Moment, count: Array) -> Array:
+        """The moment in compute precision."""
+        del moment, count
+        return kept.astype(compute_dtype(kept))
+
+
+def dense(dtype: Any = None) -> Dense:
+    """Keep a moment as an array of `dtype`; None: float32, or float64 for float64 parameters.
+
+    Args:
+        dtype: any floating or complex dtype, or its name.
+
+    Raises:
+        TypeError: if it is neither.
+
+    >>> import adam_optax as ao
+    >>> tx = ao.adam(1e-3, storage={"mu": ao.storage.dense("bfloat16")})
+    """
+    if dtype is None:
+        return Dense()
+    dtype = jnp.dtype(dtype)
+    if not jnp.issubdtype(dtype, jnp.inexact):
+        raise TypeError(f"dense({dtype}): a moment needs a floating or complex dtype")
+    return Dense(dtype)

@@ -1,0 +1,182 @@
+"""From a rule to an optax transformation: the only module that knows optax's states and trees.
+
+`scale_by` is the rule alone, like optax's `scale_by_adam`. `optimizer` adds weight decay and the
+learning rate in the same pass over memory, with the state that optax's chain would have.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple, TypeAlias
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax import Array
+
+from adam_optax import check
+from adam_optax.execute import leaf_step
+from adam_optax.moments import Moment
+from adam_optax.numerics import compute_dtype, increment, real_dtype
+from adam_optax.rule import Rule
+from adam_optax.storage import resolve
+
+Transformation: TypeAlias = optax.GradientTransformationExtraArgs
+
+
+class ScaleByState(NamedTuple):
+    """The state of a rule for whose entries optax has no class of its own.
+
+    Attributes:
+        count: steps taken, an int32 scalar.
+        moments: trees over the parameters, by entry.
+    """
+
+    count: Array  # type: ignore[assignment]  # tuple.count: the field's name is optax's
+    moments: dict[str, Any]
+
+
+OPTAX_STATES = {
+    frozenset(kind._fields) - {"count"}: kind
+    for kind in (optax.ScaleByAdamState, optax.ScaleByAmsgradState)
+}
+"""Optax's own states by their entries, so that its tools and checkpoints know ours."""
+
+STATES = (ScaleByState, *OPTAX_STATES.values())
+
+
+def pack(count: Array, moments: dict[str, Any]) -> Any:
+    """The state that holds these entries: optax's own where it has one."""
+    if kind := OPTAX_STATES.get(frozenset(moments)):
+        return kind(count=count, **moments)
+    return ScaleByState(count, moments)
+
+
+def unpack(state: Any) -> dict[str, Any]:
+    """The entries of a state."""
+    if isinstance(state, ScaleByState):
+        return state.moments
+    return {n: getattr(state, n) for n in state._fields if n != "count"}
+
+
+def _trees(state: Any, entries: tuple[str, ...]) -> dict[str, Any]:
+    moments = unpack(state) if isinstance(state, STATES) else {}
+    if moments.keys() != set(entries):
+        holds = f" with {', '.join(moments)}" if moments else ""
+        raise TypeError(
+            f"the state must hold {', '.join(entries)}, as tx.init makes it; got "
+            f"{type(state).__name__}{holds}"
+        )
+    return {n: moments[n] for n in entries}
+
+
+class Engine(NamedTuple):
+    """A rule and its storage over trees: what `scale_by` and `optimizer` share."""
+
+    rule: Rule
+    codec: Any
+
+    def init(self, params: Any) -> Any:
+        """The state before the first step."""
+        check.parameters(params)
+        rows = jax.tree.map(self._blank, params)
+        entries = self.codec.entries(self.rule.moments)
+        # By entry and by `tree.map` alone: optax may hand in a placeholder for the whole tree.
+        pick = lambda n: jax.tree.map(lambda _, row: row[n], params, rows)  # noqa: E731
+        return pack(jnp.zeros((), jnp.int32), {n: pick(n) for n in entries})
+
+    def _blank(self, p: Any) -> dict[str, Any]:
+        start = {n: jnp.full_like(p, m.init, _dtype(p, m)) for n, m in self.rule.moments.items()}
+        return dict(self.codec.encode(start, self.rule.moments, jnp.zeros((), jnp.int32)))
+
+    def update(
+        self,
+        updates: Any,
+        state: Any,
+        params: Any = None,
+        decay: Array | float | None = None,
+        rate: Array | float | None = None,
+        mask: Any = None,
+    ) -> tuple[Any, Any]:
+        """The step of every leaf; a gradient that is None leaves its moments as they are."""
+        trees = _trees(state, self.codec.entries(self.rule.moments))
+        gs, treedef = jax.tree.flatten(updates, is_leaf=_is_none)
+        columns = check.columns(treedef, updates, trees)
+        rows = [dict(zip(trees, kept, strict=True)) for kept in zip(*columns.values(), strict=True)]
+        ps = _column(treedef, updates, "params", params, len(gs))
+        fades = _column(treedef, updates, "mask", mask, len(gs))
+
+        numbers = self.rule.numbers(state.count)
+        count = increment(jnp.asarray(state.count))
+        step = leaf_step(self.rule.maker(), self.rule.constants(), self.codec)
+
+        def leaf(g: Any, p: Any, kept: dict[str, Any], fade: bool | None) -> tuple[Any, Any]:
+            if g is None:
+                return None, kept
+            return step(g, p, kept, count, numbers, None if fade is False else decay, rate)
+
+        done = _each(leaf, updates, zip(gs, ps, rows, fades, strict=True))
+        moments = {n: jax.tree.unflatten(treedef, [kept[n] for _, kept in done]) for n in trees}
+        return jax.tree.unflatten(treedef, [u for u, _ in done]), pack(count, moments)
+
+
+def _each(leaf: Callable[..., Any], updates: Any, rows: Iterable[tuple[Any, ...]]) -> list[Any]:
+    """The results over the leaves; an error says at which of them it happened."""
+    done: list[Any] = []
+    try:
+        for row in rows:
+            done.append(leaf(*row))
+    except (TypeError, ValueError) as error:
+        path, _ = jax.tree.leaves_with_path(updates, is_leaf=_is_none)[len(done)]
+        raise type(error)(f"updates{jax.tree_util.keystr(path)}: {error}") from error
+    return done
+
+
+def _dtype(p: Any, moment: Moment) -> Any:
+    dtype = compute_dtype(p)
+    return dtype if moment.signed else real_dtype(dtype)
+
+
+def _is_none(x: Any) -> bool:
+    return x is None
+
+
+def _column(treedef: Any, updates: Any, name: str, tree: Any, size: int) -> list[Any]:
+    """The entries of a tree that may be missing."""
+    if tree is None:
+        return [None] * size
+    return check.columns(treedef, updates, {name: tree})[name]
+
+
+def scale_by(
+    rule: Rule, *, storage: Any = None, mu_dtype: Any = None, nu_dtype: Any = None
+) -> Transformation:
+    """Rescale gradients by a rule, the way optax's `scale_by_adam` does by Adam's.
+
+    Args:
+        rule: one of `adam_optax.rules`, or your own.
+        storage: how its moments are kept: a format of `adam_optax.storage` for all of them, or a
+            mapping by moment name; float32 by default.
+        mu_dtype: short for dense storage of `mu` in this dtype.
+        nu_dtype: short for dense storage of `nu` in this dtype.
+
+    Returns:
+        A transformation whose updates point uphill, like the gradients. It needs `params` only if
+        the rule does.
+
+    Raises:
+        ValueError, TypeError: at construction for arguments out of range; at `init` and `update`,
+            naming the tree path, for parameters, gradients or states that do not fit.
+
+    >>> import jax.numpy as jnp, adam_optax as ao
+    >>> tx = ao.scale_by(ao.rules.adam(b2=0.99))
+    >>> state = tx.init({"w": jnp.ones(3)})
+    >>> updates, state = tx.update({"w": jnp.full(3, 2.0)}, state)
+    >>> updates["w"]
+    Array([1., 1., 1.], dtype=float32)
+    """
+    engine = Engine(rule, resolve(storage, rule.moments, mu_dtype, nu_dtype))
+
+    def update(updates: Any, state: Any, params: Any = None, **extra_args: Any) -> tuple[Any, Any]:
+        del extra_args
+        return engine.update(updates, state, params)
+
+    return Transformation(engine.init, update)

@@ -1,0 +1,16 @@
+"""Every test runs under strict promotion of dtypes and ranks; warnings are errors (pyproject)."""
+
+from collections.abc import Iterator
+
+import jax
+import pytest
+
+jax.config.update("jax_numpy_dtype_promotion", "strict")
+jax.config.update("jax_numpy_rank_promotion", "raise")
+
+
+@pytest.fixture
+def x64() -> Iterator[None]:
+    """Switch float64 on for one test."""
+    with jax.enable_x64(True):
+        yield
