@@ -1,14 +1,15 @@
 """One leaf's step: decode, rule, weight decay and learning rate, encode; compiled once per shape.
 
-Every dtype is decided here. The compiled function outlives the transformation: a thousand leaves
-of twelve shapes are traced twelve times, a transformation made anew with the same constants is not
-traced again, and un-jitted use runs compiled.
+What depends on the step alone is computed before, once for all leaves. Every dtype is decided
+here. The compiled functions outlive the transformation: a thousand leaves of twelve shapes are
+traced twelve times, a transformation made anew with the same constants is not traced again, and
+un-jitted use runs compiled.
 """
 
 import contextlib
 import functools as ft
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -16,20 +17,48 @@ from jax import Array
 
 from adam_optax import check
 from adam_optax.moments import Leaf
-from adam_optax.numerics import compute_dtype, real_dtype
+from adam_optax.numerics import compute_dtype, increment, real_dtype
 from adam_optax.rule import Rule, in_compute_precision
 from adam_optax.storage import Codec
 
+Maker = Callable[..., Rule]
+Constants = tuple[tuple[str, Any], ...]
+
+
+class Clock(NamedTuple):
+    """All that depends on the step alone, in one precision: computed once, used by every leaf."""
+
+    t: Array
+    numbers: dict[str, Array]
+    warm: dict[str, Any]
+
 
 @ft.lru_cache(maxsize=1024)
-def leaf_step(
-    make: Callable[..., Rule], constants: tuple[tuple[str, Any], ...], codec: Codec
-) -> Callable[..., tuple[Array, dict[str, Any]]]:
+def ticker(make: Maker, constants: Constants) -> Callable[..., tuple[Array, dict[str, Clock]]]:
+    """The compiled function from a count and the rule's numbers to the next count and its clocks.
+
+    There is a clock for each precision that a leaf may have, by name.
+    """
+
+    def tick(count: Array, numbers: Mapping[str, Array]) -> tuple[Array, dict[str, Clock]]:
+        count = increment(count)
+        dtypes = [jnp.float32, jnp.float64] if jax.config.read("jax_enable_x64") else [jnp.float32]
+        return count, {jnp.dtype(d).name: clock(count, numbers, d) for d in dtypes}
+
+    def clock(count: Array, numbers: Mapping[str, Array], dtype: Any) -> Clock:
+        t, numbers = count.astype(dtype), in_compute_precision(numbers, dtype)
+        return Clock(t, numbers, make(**dict(constants), **numbers).warm(t))
+
+    return jax.jit(tick)
+
+
+@ft.lru_cache(maxsize=1024)
+def leaf_step(make: Maker, constants: Constants, codec: Codec) -> Callable[..., Any]:
     """The compiled step of any leaf under `make(**constants, **numbers)` and `codec`.
 
     The function returned takes the gradient, the parameter or None, what is kept of the moments,
-    the new count, the rule's numbers of this step, and the weight decay and learning rate, each a
-    scalar or None; it returns the update and what to keep.
+    the new count and its clocks, and the weight decay and learning rate, each a scalar or None; it
+    returns the update and what to keep.
     """
 
     def step(
@@ -37,33 +66,34 @@ def leaf_step(
         p: Array | None,
         kept: Mapping[str, Any],
         count: Array,
-        numbers: Mapping[str, Array],
+        clocks: Mapping[str, Clock],
         decay: Array | None,
         rate: Array | None,
     ) -> tuple[Array, dict[str, Any]]:
-        rule = make(**dict(constants), **numbers)
-        old = codec.decode(kept, rule.moments, count - 1)
+        moments = make(**dict(constants), **clocks["float32"].numbers).moments
+        old = codec.decode(kept, moments, count - 1)
         check.leaf(g, p, old)
         dtype = compute_dtype(g, *([] if p is None else [p]), *old.values())
         real = real_dtype(dtype)
         check.underflow(dict(constants), real)
-        rule = make(**dict(constants), **in_compute_precision(numbers, real))
+        clock = clocks[real.name]
+        rule = make(**dict(constants), **clock.numbers)
         with _mixing(dtype):
-            direction, new = rule(_promoted(g, p, count, old, dtype))
+            direction, new = rule(_promoted(g, p, clock.t, old, dtype), clock.warm)
             direction = _scaled(direction, p, decay, rate, dtype)
-            keep = codec.encode(_like(new, old), rule.moments, count)
+            keep = codec.encode(_like(new, old), moments, count)
         check.kept(keep, kept)
         return direction.astype(_update_dtype(g, p)), keep
 
     return jax.jit(step)
 
 
-def _promoted(g: Array, p: Array | None, count: Array, old: dict[str, Array], dtype: Any) -> Leaf:
+def _promoted(g: Array, p: Array | None, t: Array, old: dict[str, Array], dtype: Any) -> Leaf:
     """The leaf in compute precision; moments that are real stay so beside a complex gradient."""
     real = real_dtype(dtype)
     moments = {n: m.astype(dtype if jnp.iscomplexobj(m) else real) for n, m in old.items()}
     p = None if p is None else jnp.astype(p, dtype)
-    return Leaf(jnp.astype(g, dtype), p, count.astype(real), moments)
+    return Leaf(jnp.astype(g, dtype), p, t, moments)
 
 
 def _scaled(

@@ -6,7 +6,7 @@ first moment is `ema(b1)`, its second `ema(b2, square, signed=False)`.
 
 import dataclasses
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 from jax import Array
@@ -47,20 +47,29 @@ def square(x: Leaf) -> Array:
     return abs_sq(x.g)
 
 
-def raw(m: Array, x: Leaf) -> Array:
+def raw(m: Array, x: Leaf, warm: Any) -> Array:
     """The moment as it is."""
-    del x
+    del x, warm
     return m
+
+
+def nothing(t: Array) -> tuple[()]:
+    """What a reading needs to know of the step if it needs nothing."""
+    del t
+    return ()
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Moment:
-    """One thing remembered per parameter: `m_t = fold(m_{t-1}, of(x))`, read as `read(m_t, x)`.
+    """One thing remembered per parameter: `m_t = fold(m_{t-1}, of(x))`, read as `read(m_t, x, w)`.
 
     Attributes:
         of: what is accumulated, of a `Leaf`; it may use the moments declared before this one.
         fold: how it joins what is there.
-        read: how the moment is read, given the leaf with `new` up to and including this moment.
+        read: how the moment is read, given the leaf with `new` up to and including this moment,
+            and `warm(t)`.
+        warm: what the reading needs to know of the step: scalars that are the same for every leaf,
+            and are computed once.
         init: where the moment starts.
         decay: the factor by which it fades while nothing comes in, for storage formats.
         signed: whether it can be negative. One that cannot is real also for a complex parameter.
@@ -68,7 +77,8 @@ class Moment:
 
     of: Read
     fold: Callable[[Array, Array], Array]
-    read: Callable[[Array, Leaf], Array] = raw
+    read: Callable[[Array, Leaf, Any], Array] = raw
+    warm: Callable[[Array], Any] = nothing
     init: float = 0.0
     decay: Number | None = None
     signed: bool = True
@@ -93,23 +103,22 @@ def ema(
             Algorithm 2, without its factor `b2` on the second moment).
     """
 
-    def seen(t: Array) -> Array | float:
-        return warmth(b, t) if corrected else 1.0
-
-    def read(m: Array, x: Leaf) -> Array:
-        if not nesterov:
-            return m / seen(x.t)
-        return b * m / seen(x.t + 1) + (1 - b) * of(x) / seen(x.t)
-
     def fold(m: Array, x: Array) -> Array:
         return average(b, m, x, signed=signed)
 
-    return Moment(of, fold, read, decay=b, signed=signed)
+    def warm(t: Array) -> tuple[Array, Array]:
+        return (warmth(b, t), warmth(b, t + 1)) if corrected else (jnp.ones_like(t),) * 2
+
+    def read(m: Array, x: Leaf, warm: tuple[Array, Array]) -> Array:
+        now, ahead = warm
+        return b * m / ahead + (1 - b) * of(x) / now if nesterov else m / now
+
+    return Moment(of, fold, read, warm, decay=b, signed=signed)
 
 
-def peak(of: Read, read: Callable[[Array, Leaf], Array] = raw) -> Moment:
-    """The largest value so far, `m = max(m, x)` of a quantity that is not negative."""
-    return Moment(of, jnp.maximum, read, decay=1.0, signed=False)
+def peak(of: Read) -> Moment:
+    """The largest value so far, `m = max(m, x)`, of a quantity that is not negative."""
+    return Moment(of, jnp.maximum, decay=1.0, signed=False)
 
 
 def fading_peak(b: Number, of: Read) -> Moment:

@@ -24,8 +24,20 @@ def warmth(b: Number, t: Array) -> Array:
     every `t` and `b`, where `1 - b**t` in float32 is off by 1.3e-5 at .999 and 19 % at 1 - 1e-7.
     """
     if is_exact(b):
-        return -jnp.expm1(t * math.log(b)) if b > 0 else jnp.ones_like(t)
-    return -jnp.expm1(t * jnp.log1p(b - 1))  # b - 1 is exact from 0.5 on
+        return saturation(t * -math.log(b)) if b > 0 else jnp.ones_like(t)
+    return saturation(t * -jnp.log1p(b - 1))  # b - 1 is exact from 0.5 on
+
+
+def saturation(x: Array) -> Array:
+    """`1 - exp(-x)` for `x >= 0`: XLA's expm1, off by 3.5e-7, and a Newton step where it helps.
+
+    The step is taken as the geometric mean of `y` and `y + 2 dy`: XLA fuses a scalar into every
+    leaf that uses it, and would repeat all of this there if it did not end in a root.
+    """
+    y = -jnp.expm1(-x)
+    early = jnp.minimum(y, 0.5)
+    dy = jnp.where(x < 0.5, (1 - early) * (x + jnp.log1p(-early)), 0.0)
+    return jnp.sqrt(y * (y + 2 * dy))
 
 
 def average(b: Number, m: Array, x: Array, *, signed: bool = True) -> Array:

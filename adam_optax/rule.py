@@ -31,12 +31,16 @@ class Rule:
     make: "Callable[..., Rule] | None" = None
     hyper: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
-    def __call__(self, x: Leaf) -> tuple[Array, dict[str, Array]]:
-        """The direction and the new moments of one leaf."""
+    def __call__(self, x: Leaf, warm: Mapping[str, Any]) -> tuple[Array, dict[str, Array]]:
+        """The direction and the new moments of one leaf; `warm` is what `warm(t)` gave."""
         for name, moment in self.moments.items():
             x = x._replace(new=x.new | {name: moment.fold(x.old[name], moment.of(x))})
-            x = x._replace(hat=x.hat | {name: moment.read(x.new[name], x)})
+            x = x._replace(hat=x.hat | {name: moment.read(x.new[name], x, warm[name])})
         return self.direction(x), x.new
+
+    def warm(self, t: Array) -> dict[str, Any]:
+        """What the readings need to know of the step, by moment."""
+        return {name: moment.warm(t) for name, moment in self.moments.items()}
 
     @property
     def name(self) -> str:

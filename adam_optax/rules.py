@@ -1,5 +1,7 @@
 """The variants. Each is a paper's algorithm box; `adam_optax.alias` gives them optax's names."""
 
+import dataclasses
+
 from adam_optax.directions import over, ratio
 from adam_optax.moments import ema, fading_peak, peak, square
 from adam_optax.numerics import Number
@@ -36,8 +38,8 @@ def amsgrad(
     mu = ema(b1, corrected=bias_correction_mu, nesterov=nesterov)
     nu = ema(b2, square, signed=False, corrected=bias_correction_nu)
     largest = peak(lambda x: x.hat["nu"])
-    if raw_max:
-        largest = peak(lambda x: x.new["nu"], read=nu.read)
+    if raw_max:  # read with the correction that nu itself would get
+        largest = dataclasses.replace(peak(lambda x: x.new["nu"]), read=nu.read, warm=nu.warm)
     return Rule({"mu": mu, "nu": nu, "nu_max": largest}, ratio(eps, eps_root, den="nu_max"))
 
 

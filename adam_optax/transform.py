@@ -13,9 +13,9 @@ import optax
 from jax import Array
 
 from adam_optax import check
-from adam_optax.execute import leaf_step
+from adam_optax.execute import leaf_step, ticker
 from adam_optax.moments import Moment
-from adam_optax.numerics import compute_dtype, increment, real_dtype
+from adam_optax.numerics import compute_dtype, real_dtype
 from adam_optax.rule import Rule
 from adam_optax.storage import resolve
 
@@ -104,14 +104,18 @@ class Engine(NamedTuple):
         ps = _column(treedef, updates, "params", params, len(gs))
         fades = _column(treedef, updates, "mask", mask, len(gs))
 
+        recipe = self.rule.maker(), self.rule.constants()
         numbers = self.rule.numbers(state.count)
-        count = increment(jnp.asarray(state.count))
-        step = leaf_step(self.rule.maker(), self.rule.constants(), self.codec)
+        count, clocks = ticker(*recipe)(jnp.asarray(state.count), numbers)
+        step = leaf_step(*recipe, self.codec)
 
         def leaf(g: Any, p: Any, kept: dict[str, Any], fade: bool | None) -> tuple[Any, Any]:
             if g is None:
                 return None, kept
-            return step(g, p, kept, count, numbers, None if fade is False else decay, rate)
+            done: tuple[Any, Any] = step(
+                g, p, kept, count, clocks, None if fade is False else decay, rate
+            )
+            return done
 
         done = _each(leaf, updates, zip(gs, ps, rows, fades, strict=True))
         moments = {n: jax.tree.unflatten(treedef, [kept[n] for _, kept in done]) for n in trees}
