@@ -19,7 +19,7 @@ class Leaf(NamedTuple):
 
     Attributes:
         g: the gradient.
-        p: the parameter, or None where the caller did not pass `params`.
+        params: the parameter, or None where the caller did not pass any; rules read it as `p`.
         t: the step as a real scalar, 1 at the first.
         old: the moments before this step, by name.
         new: the moments after it, filled in the order in which the rule declares them.
@@ -27,11 +27,22 @@ class Leaf(NamedTuple):
     """
 
     g: Array
-    p: Array | None
+    params: Array | None
     t: Array
     old: dict[str, Array]
     new: dict[str, Array] = {}  # noqa: RUF012  (never mutated)
     hat: dict[str, Array] = {}  # noqa: RUF012
+
+    @property
+    def p(self) -> Array:
+        """The parameter.
+
+        Raises:
+            ValueError: if the caller did not pass it.
+        """
+        if self.params is None:
+            raise ValueError("this rule needs the parameters: tx.update(grads, state, params)")
+        return self.params
 
 
 Read = Callable[[Leaf], Array]

@@ -1,0 +1,211 @@
+"""What users can get wrong: each message names what it was and what to write instead."""
+
+import functools as ft
+import re
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import adam_optax as ao
+
+PARAMS = {"dense": {"w": jnp.ones((2, 3)), "b": jnp.zeros(3)}}
+GRADS = jax.tree.map(jnp.ones_like, PARAMS)
+NAMES = ["adam", "adamw", "nadam", "nadamw", "amsgrad", "adamax", "adamaxw"]
+
+
+def expect(error: type[Exception], text: str, act: Callable[[], Any]) -> None:
+    """Hold an act to an error with exactly this text, `*` standing for anything."""
+    pattern = ".*".join(re.escape(part) for part in text.split("*"))
+    with pytest.raises(error, match=f"(?s)^{pattern}$"):
+        act()
+
+
+@pytest.mark.quick
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("rate", ["b1", "b2"])
+@pytest.mark.parametrize("value", [1.0, -0.1, float("nan"), 2, np.float32(1.5)])
+def test_decay_rates(name: str, rate: str, value: float) -> None:
+    make = getattr(ao, name)
+    text = f"{rate} must be in [0, 1), not {value}: it is the share of the past kept"
+    expect(ValueError, text, lambda: make(1e-3, **{rate: value}))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_sizes(name: str) -> None:
+    make = getattr(ao, name)
+    expect(
+        ValueError, "eps must be finite and not negative, not -1e-08", lambda: make(1, eps=-1e-8)
+    )
+    text = "learning_rate must be finite and not negative, not -0.1"
+    expect(ValueError, text, lambda: make(-0.1))
+    text = "learning_rate must be finite and not negative, not inf"
+    expect(ValueError, text, lambda: make(float("inf")))
+
+
+@pytest.mark.parametrize(
+    ("name", "argument", "value"),
+    [("adam", "eps_root", -1), ("adamw", "weight_decay", -1e-4), ("adamaxw", "weight_decay", -1)],
+)
+def test_sizes_of_some(name: str, argument: str, value: float) -> None:
+    text = f"{argument} must be finite and not negative, not {value}"
+    expect(ValueError, text, lambda: getattr(ao, name)(1e-3, **{argument: value}))
+
+
+@pytest.mark.parametrize(("value", "kind"), [("x", "str"), (None, "NoneType"), (True, "bool")])
+def test_what_is_not_a_number(value: Any, kind: str) -> None:
+    for argument in ("b1", "eps"):
+        text = f"{argument} must be a number, a schedule (count -> value) or a scalar array, not "
+        expect(TypeError, text + kind, ft.partial(ao.adam, 1e-3, **{argument: value}))
+
+
+def test_a_number_that_is_not_a_scalar() -> None:
+    text = "b1 must be a scalar, not an array of shape (2,); for a value per parameter group use *"
+    expect(ValueError, text, lambda: ao.adam(1e-3, b1=jnp.ones(2)))
+    tx = ao.adam(lambda count: jnp.full(3, count))
+    text = "learning_rate must be a scalar, not an array of shape (3,)*"
+    expect(ValueError, text, lambda: tx.update(GRADS, tx.init(PARAMS), PARAMS))
+
+
+def test_an_eps_that_underflows() -> None:
+    tx = ao.adam(1e-3, eps=1e-46)
+    text = (
+        "updates['dense']['b']: eps=1e-46 is 0 in float32, in which it would be added; "
+        "use at least 1.18e-38, or eps=0 if none is wanted"
+    )
+    expect(ValueError, text, lambda: tx.update(GRADS, tx.init(PARAMS)))
+
+
+def test_integer_parameters_and_gradients() -> None:
+    text = (
+        "params['a'][1] has dtype int32, which has no gradient; make it floating, or leave it out "
+        "with optax.masked or optax.partition"
+    )
+    expect(TypeError, text, lambda: ao.adam(1e-3).init({"a": [jnp.ones(2), jnp.arange(3)]}))
+    tx, p = ao.scale_by_adam(), jnp.ones(2)
+    text = "updates['w']: dtype int32 is neither floating nor complex"
+    expect(TypeError, text, lambda: tx.update({"w": jnp.arange(2)}, tx.init({"w": p})))
+
+
+def test_gradients_of_other_parameters() -> None:
+    tx = ao.adam(1e-3)
+    state = tx.init(PARAMS)
+    hint = "pass gradients of the parameters that tx.init saw"
+    fewer = {"dense": {"w": GRADS["dense"]["w"]}}
+    text = f"updates and mu are different trees: ['dense']['b'] is in mu but not in updates; {hint}"
+    expect(ValueError, text, lambda: tx.update(fewer, state))
+    more = {**GRADS, "extra": jnp.ones(1)}
+    text = f"updates and mu are different trees: ['extra'] is in updates but not in mu; {hint}"
+    expect(ValueError, text, lambda: tx.update(more, state))
+    text = f"updates and params are different trees: ['dense']['b'] is in updates*; {hint}"
+    expect(ValueError, text, lambda: tx.update(GRADS, state, fewer))
+    as_tuple = {"dense": (GRADS["dense"]["b"], GRADS["dense"]["w"])}
+    text = f"updates and mu are different trees: ['dense'][*; {hint}"
+    expect(ValueError, text, lambda: tx.update(as_tuple, state))
+
+
+def test_gradients_of_other_shapes() -> None:
+    tx = ao.adam(1e-3)
+    wrong = {"dense": {"w": jnp.ones((3, 2)), "b": jnp.ones(3)}}
+    text = (
+        "updates['dense']['w']: shapes differ: the gradient (3, 2), the parameter (2, 3), "
+        "mu (2, 3), nu (2, 3); pass gradients of the parameters that tx.init saw"
+    )
+    expect(ValueError, text, lambda: tx.update(wrong, tx.init(PARAMS), PARAMS))
+    jitted = lambda: jax.jit(tx.update)(wrong, tx.init(PARAMS), PARAMS)  # noqa: E731
+    expect(ValueError, text + "*", jitted)  # JAX adds a note about its traceback
+
+
+@pytest.mark.parametrize("name", ["adamw", "nadamw", "adamaxw"])
+def test_weight_decay_without_parameters(name: str) -> None:
+    tx = getattr(ao, name)(1e-3)
+    text = "* with weight decay needs the parameters: tx.update(grads, state, params)"
+    expect(ValueError, text, lambda: tx.update(GRADS, tx.init(PARAMS)))
+
+
+def test_masks() -> None:
+    text = "mask must be a tree of bools, or a function from params to one"
+    for mask in ({"dense": "yes"}, lambda p: p):
+        tx = ao.adamw(1e-3, mask=mask)
+        expect(TypeError, text, ft.partial(tx.update, GRADS, tx.init(PARAMS), PARAMS))
+    tx = ao.adamw(1e-3, mask={"other": True})
+    text = "mask is not a prefix of the tree of parameters: *"
+    expect(ValueError, text, lambda: tx.update(GRADS, tx.init(PARAMS), PARAMS))
+
+
+def test_states_of_other_optimisers() -> None:
+    tx = ao.adam(1e-3)
+    text = (
+        "the state of adam is a tuple of 2 as tx.init makes it, not tuple; "
+        "a schedule, weight decay or a mask each change its structure"
+    )
+    expect(TypeError, text, lambda: tx.update(GRADS, ao.adamw(1e-3).init(PARAMS), PARAMS))
+    text = (
+        "the state must hold mu, nu, nu_max, as tx.init makes it; got ScaleByAdamState with mu, nu"
+    )
+    other = ao.scale_by_adam().init(PARAMS)
+    expect(TypeError, text, lambda: ao.scale_by_amsgrad().update(GRADS, other))
+    text = "the state must hold mu, nu, as tx.init makes it; got dict"
+    expect(TypeError, text, lambda: ao.scale_by_adam().update(GRADS, {}))
+
+
+def test_a_state_in_another_precision() -> None:
+    half = jax.tree.map(lambda p: p.astype(jnp.bfloat16), PARAMS)
+    state = ao.adam(1e-3, mu_dtype="bfloat16", nu_dtype="bfloat16").init(half)
+    text = (
+        "updates['dense']['b']: the state holds mu bfloat16[3], nu bfloat16[3], but this optimiser "
+        "stores mu float32[3], nu float32[3]; convert an optax state with "
+        "adam_optax.convert.from_optax(state), or set mu_dtype, nu_dtype or storage"
+    )
+    expect(ValueError, text, lambda: ao.adam(1e-3).update(GRADS, state))
+
+
+def test_storage() -> None:
+    dense = ao.storage.dense
+    text = "dense(int8): a moment needs a floating or complex dtype"
+    expect(TypeError, text, lambda: ao.adam(1e-3, mu_dtype="int8"))
+    text = "storage and mu_dtype both say how mu is kept; give one of them"
+    expect(ValueError, text, lambda: ao.adam(1e-3, mu_dtype="bfloat16", storage={"mu": dense()}))
+    text = "storage names 'nu_max'; this rule's moments are mu, nu"
+    expect(ValueError, text, lambda: ao.adam(1e-3, storage={"nu_max": dense()}))
+    text = "storage for 'mu' must be a format such as adam_optax.storage.dense('bfloat16'), not 'x'"
+    expect(TypeError, text, lambda: ao.adam(1e-3, storage={"mu": "x"}))
+    expect(TypeError, text, lambda: ao.adam(1e-3, storage="x"))
+    tx, p = ao.adam(1e-3, mu_dtype="float32"), jnp.ones(2, jnp.complex64)
+    text = "dense(float32) cannot hold a complex moment; use complex64, or None"
+    expect(TypeError, text, lambda: tx.init(p))
+
+
+def test_clipping() -> None:
+    for value in (-1.0, float("inf")):
+        text = f"max_norm must be finite and not negative, not {value}"
+        expect(ValueError, text, ft.partial(ao.clip_by_global_norm, value))
+    text = "max_norm must be positive: 0 would stop the training"
+    expect(ValueError, text, lambda: ao.clip_by_global_norm(0))
+    expect(TypeError, "max_norm must be a number*", lambda: ao.clip_by_global_norm(lambda n: n))
+
+
+def test_reading_moments_of_no_state_or_of_several() -> None:
+    state = ao.adam(1e-3).init(PARAMS)
+    text = "expected one state with moments, found * in the tree"
+    expect(ValueError, text, lambda: ao.read_moments({"a": 1}))
+    expect(ValueError, text, lambda: ao.read_moments([state, state]))
+
+
+def test_a_rule_that_reads_parameters_without_them() -> None:
+    tx = ao.scale_by(ao.Rule({"mu": ao.moments.ema(0.9)}, lambda x: x.hat["mu"] * x.p))
+    text = "updates['dense']['b']: this rule needs the parameters: tx.update(grads, state, params)"
+    expect(ValueError, text, lambda: tx.update(GRADS, tx.init(PARAMS)))
+
+
+def test_a_failed_update_leaves_the_state_as_it_was() -> None:
+    tx = ao.adam(1e-3)
+    state = tx.init(PARAMS)
+    before = jax.tree.map(np.array, state)
+    wrong = {"dense": {"w": jnp.ones((3, 2)), "b": jnp.ones(3)}}
+    with pytest.raises(ValueError, match="shapes differ"):
+        tx.update(wrong, state, PARAMS)
+    jax.tree.map(np.testing.assert_array_equal, state, before)
