@@ -1,0 +1,1 @@
+"""Measurements, side by side with optax in one run. No timing decides a test."""

@@ -1,0 +1,110 @@
+"""Planted faults: what the suite must catch. `python -m tests.faults` measures that again.
+
+Each fault is put into a copy of the package, and the quick tests are run on the copy.
+"""
+
+import dataclasses
+import pathlib
+import shutil
+import subprocess
+import sys
+import tempfile
+
+ROOT = pathlib.Path(__file__).parents[1]
+
+
+@dataclasses.dataclass(frozen=True)
+class Fault:
+    """A change of one place in the package that breaks a promise."""
+
+    name: str
+    file: str
+    right: str
+    wrong: str
+
+
+FAULTS = [
+    Fault("no bias correction", "moments.py", "if nesterov else m / now", "if nesterov else m"),
+    Fault(
+        "eps inside the root",
+        "directions.py",
+        "root(nu) + eps, least=eps",
+        "root(nu + eps), least=eps",
+    ),
+    Fault("eps_root ignored", "directions.py", "x.hat[den] + eps_root", "x.hat[den]"),
+    Fault("nesterov ignored", "moments.py", "/ now if nesterov else", "/ now if False else"),
+    Fault("mask ignored", "transform.py", "None if fade is False else decay", "decay"),
+    Fault("count stuck", "numerics.py", "count + 1, count)", "count, count)"),
+    Fault(
+        "squares in the gradient's dtype",
+        "execute.py",
+        "return Leaf(jnp.astype(g, dtype)",
+        "return Leaf(jnp.astype(g * g, dtype) / jnp.astype(g, dtype)",
+    ),
+    Fault("decay after the rate", "execute.py", "jnp.astype(decay, real) *", "real.type(0) *"),
+    Fault(
+        "b rounded to float32",
+        "numerics.py",
+        "if not is_exact(b) or b < 0.5:",
+        "if True:",
+    ),
+    Fault(
+        "bias factor by subtraction",
+        "numerics.py",
+        "return saturation(t * -math.log(b)) if b > 0",
+        "return 1 - b**t if b > 0",
+    ),
+    Fault(
+        "schedule one step late",
+        "transform.py",
+        "self.rule.numbers(state.count)",
+        "self.rule.numbers(state.count + 1)",
+    ),
+    Fault("None resets the state", "transform.py", "return None, kept", "return None, _zero(kept)"),
+    Fault(
+        "moments in the parameter's dtype",
+        "transform.py",
+        "dtype = compute_dtype(p)",
+        "dtype = p.dtype",
+    ),
+    Fault("complex squared", "numerics.py", "if jnp.isrealobj(x) else", "if True else"),
+    Fault("infinite derivative", "numerics.py", "positive = v > 0", "positive = v >= 0"),
+    Fault("storage ignored", "storage/codec.py", "| short | given", "| short"),
+]
+
+
+def plant(fault: Fault, into: pathlib.Path) -> None:
+    """Copy the package and the tests to a folder, with the fault in the package."""
+    for part in ("adam_optax", "tests"):
+        shutil.copytree(ROOT / part, into / part, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "pyproject.toml", into)
+    path = into / "adam_optax" / fault.file
+    text = path.read_text()
+    if text.count(fault.right) != 1:
+        raise ValueError(f"{fault.name}: {fault.right!r} is in {fault.file} not exactly once")
+    path.write_text(text.replace(fault.right, fault.wrong))
+
+
+def caught(fault: Fault) -> str:
+    """The first failing test, or an empty string if the quick tests pass."""
+    with tempfile.TemporaryDirectory() as folder:
+        plant(fault, pathlib.Path(folder))
+        arguments = ["-m", "quick", "-x", "-q", "-p", "no:cacheprovider", "--ignore=tests/lab"]
+        run = subprocess.run(
+            [sys.executable, "-m", "pytest", *arguments],
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    failed = [line for line in run.stdout.splitlines() if line.startswith(("FAILED", "ERROR"))]
+    if run.returncode == 1 and failed:
+        return failed[0]
+    if run.returncode == 0:
+        return ""
+    raise RuntimeError(f"{fault.name}: the tests did not run:\n{run.stdout}{run.stderr}")
+
+
+if __name__ == "__main__":
+    for one in FAULTS:
+        print(f"{one.name}: {caught(one) or 'NOT CAUGHT'}", flush=True)

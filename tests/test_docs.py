@@ -1,0 +1,71 @@
+"""The README and the docstrings run, and say what is measured."""
+
+import doctest
+import functools
+import importlib
+import pkgutil
+import re
+import types
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import pytest
+
+import adam_optax as ao
+from tests import readme
+from tests.benchmarks import differences
+
+NEEDS_EXTRAS = "adam_optax.lab"
+
+
+def _modules() -> Iterator[str]:
+    for module in pkgutil.walk_packages(ao.__path__, "adam_optax."):
+        if not module.name.startswith(NEEDS_EXTRAS):
+            yield module.name
+
+
+@pytest.mark.parametrize("name", ["adam_optax", *_modules()])
+def test_examples_in_docstrings_run(name: str) -> None:
+    module = importlib.import_module(name)
+    with jax.numpy_dtype_promotion("standard"):
+        failed, _ = doctest.testmod(module, optionflags=doctest.ELLIPSIS)
+    assert failed == 0
+
+
+def _public() -> list[tuple[str, Any]]:
+    kinds = (type, types.FunctionType, functools.partial)
+    return [(n, thing) for n, thing in vars(ao).items() if isinstance(thing, kinds)]
+
+
+@pytest.mark.parametrize(("name", "thing"), _public(), ids=[n for n, _ in _public()])
+def test_everything_public_is_documented(name: str, thing: Any) -> None:
+    text = thing.__doc__ or ""
+    assert len(text) > 40, name
+    assert not text.startswith("partial("), name
+
+
+@pytest.mark.parametrize("name", ["adam", "adamw", "amsgrad", "adamax", "scale_by"])
+def test_optimisers_have_an_example(name: str) -> None:
+    assert ">>> " in getattr(ao, name).__doc__
+
+
+@pytest.mark.quick
+def test_readme_code_runs() -> None:
+    scope: dict[str, Any] = {}
+    blocks = readme.blocks("python")
+    assert len(blocks) >= 3
+    with jax.numpy_dtype_promotion("standard"):
+        for block in blocks:
+            exec(compile(block, "README.md", "exec"), scope)
+
+
+def test_readme_has_its_two_commands() -> None:
+    assert "compare digits" in readme.command("main-job")
+    assert "pytest" in readme.command("test-command")
+
+
+def test_readme_quotes_the_differences_that_are_measured() -> None:
+    text = readme.README.read_text()
+    (quoted,) = re.findall(r"<!-- differences -->\n(.*?)\n<!-- /differences -->", text, re.DOTALL)
+    assert quoted == differences.table()

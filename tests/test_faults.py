@@ -1,0 +1,17 @@
+"""The suite is strong enough to catch each planted fault, by the quick tests alone."""
+
+import pytest
+
+from tests.faults import FAULTS, ROOT, Fault, caught
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize("fault", FAULTS, ids=[fault.name for fault in FAULTS])
+def test_fault_is_caught(fault: Fault) -> None:
+    assert caught(fault)
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=[fault.name for fault in FAULTS])
+def test_fault_can_still_be_planted(fault: Fault) -> None:
+    text = (ROOT / "adam_optax" / fault.file).read_text()
+    assert text.count(fault.right) == 1
