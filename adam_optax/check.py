@@ -4,7 +4,7 @@ Arguments are checked where a transformation is made; trees, shapes and dtypes w
 once per distinct leaf, so that the compiled step contains no check.
 """
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from typing import Any
 
 import chex
@@ -23,12 +23,15 @@ def hyper(name: str, value: Any) -> Any:
 
     Raises:
         ValueError: if a known number is out of range, or an array is not a scalar.
-        TypeError: if it is not a number, a schedule or a scalar array.
+        TypeError: if a known number is not a number, a schedule or a scalar array, or another
+            parameter of a variant is not hashable, as the constants of compiled steps must be.
     """
     if isinstance(value, np.generic | np.ndarray) and np.ndim(value) == 0:
         value = value.item()
     if name not in RATES | SIZES or (callable(value) and name in SCHEDULES):
-        return value
+        if isinstance(value, Hashable | Array):
+            return value
+        raise TypeError(f"{name} must be hashable, not {type(value).__name__}: use a tuple, say")
     if isinstance(value, Array):
         return scalar(name, value)
     if isinstance(value, bool) or not isinstance(value, int | float):

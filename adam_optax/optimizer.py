@@ -4,7 +4,6 @@ Computed in one pass over each leaf, with the state that optax's chain of the th
 that its checkpoints and the code that looks into them go on working.
 """
 
-from collections.abc import Callable
 from typing import Any, NamedTuple, TypeAlias
 
 import jax
@@ -58,35 +57,30 @@ def optimizer(
     engine = Engine(rule, resolve(storage, rule.moments, mu_dtype, nu_dtype))
     rate = learning_rate if learning_rate is None else check.hyper("learning_rate", learning_rate)
     amount = None if decay is None else check.hyper("weight_decay", decay.weight_decay)
-    blank = _tail_state(rate, amount, decay)
+    length = 2 if decay is None else 3
 
     def init(params: Any) -> tuple[Any, ...]:
-        return engine.init(params), *blank()
+        return engine.init(params), *_tail_state(rate, amount, decay)
 
     def update(updates: Any, state: Any, params: Any = None, **extra_args: Any) -> tuple[Any, Any]:
         del extra_args
-        first, *tail = _split(state, len(blank()), rule.name)
+        first, *tail = _split(state, length, rule.name)
         fades = None if decay is None else _at("weight_decay", amount, tail[0])
-        mask = None if fades is None or decay is None else _spread(decay.mask, params, rule.name)
-        updates, first = engine.update(
-            updates, first, params, fades, _at("learning_rate", rate, tail[-1]), mask
-        )
+        mask = None if decay is None else _spread(decay.mask, params, rule.name)
+        speed = _at("learning_rate", rate, tail[-1])
+        updates, first = engine.update(updates, first, params, fades, speed, mask)
         return updates, (first, *jax.tree.map(increment, tail))
 
     return Transformation(init, update)
 
 
-def _tail_state(rate: Hyper, amount: Hyper, decay: Decay | None) -> Callable[[], tuple[Any, ...]]:
+def _tail_state(rate: Hyper, amount: Hyper, decay: Decay | None) -> tuple[Any, ...]:
     """What optax's own transformations would keep: nothing, or a count for a schedule."""
-
-    def blank() -> tuple[Any, ...]:
-        scaling = optax.scale_by_learning_rate(rate).init({})
-        if decay is None:
-            return (scaling,)
-        decaying = optax.add_decayed_weights(amount).init({})
-        return (decaying if decay.mask is None else optax.MaskedState(decaying), scaling)
-
-    return blank
+    scaling = optax.scale_by_learning_rate(rate).init({})
+    if decay is None:
+        return (scaling,)
+    decaying = optax.add_decayed_weights(amount).init({})
+    return (decaying if decay.mask is None else optax.MaskedState(decaying), scaling)
 
 
 def _at(name: str, value: Hyper, state: Any) -> Any:
@@ -97,10 +91,10 @@ def _at(name: str, value: Hyper, state: Any) -> Any:
     return value
 
 
-def _split(state: Any, tail: int, name: str) -> tuple[Any, ...]:
-    if not isinstance(state, tuple) or len(state) != tail + 1 or hasattr(state, "_fields"):
+def _split(state: Any, length: int, name: str) -> tuple[Any, ...]:
+    if not isinstance(state, tuple) or len(state) != length or hasattr(state, "_fields"):
         raise TypeError(
-            f"the state of {name} is a tuple of {tail + 1} as tx.init makes it, not "
+            f"the state of {name} is a tuple of {length} as tx.init makes it, not "
             f"{type(state).__name__}; a schedule, weight decay or a mask each change its structure"
         )
     return state

@@ -57,8 +57,11 @@ class Rule:
         return {n: check.scalar(n, v(count) if callable(v) else v) for n, v in moving.items()}
 
     def maker(self) -> "Callable[..., Rule]":
-        """What builds the rule from `constants()` and `numbers()`."""
-        return self.make or (lambda: self)
+        """What builds the rule from `constants()` and `numbers()`; equal for equal variants."""
+        return self.make or self._itself
+
+    def _itself(self) -> "Rule":
+        return self
 
 
 def is_moving(value: Any) -> bool:

@@ -83,3 +83,27 @@ def test_storage_is_chosen_apart_from_the_rule() -> None:
     assert state.moments["size"].dtype == jnp.bfloat16
     both = ao.scale_by(softsign(), storage=dense("bfloat16")).init(jnp.zeros(8))
     assert {m.dtype for m in both.moments.values()} == {jnp.dtype("bfloat16")}
+
+
+@pytest.mark.parametrize("decorated", [True, False])
+def test_updates_outside_jit_trace_the_rule_once(decorated: bool) -> None:
+    seen = []
+
+    def make() -> ao.Rule:
+        def direction(x: ao.Leaf) -> jax.Array:
+            seen.append(x)
+            return x.hat["mu"]
+
+        return ao.Rule({"mu": moments.ema(0.9)}, direction)
+
+    tx = ao.scale_by(ao.variant(make)() if decorated else make())
+    state = tx.init(params := {"a": jnp.ones(3), "b": jnp.ones(3)})
+    for _ in range(3):
+        _, state = tx.update(params, state)
+    assert len(seen) == 1
+
+
+def test_other_parameters_of_a_variant_must_be_hashable() -> None:
+    make = ao.variant(lambda sizes: ao.Rule({"mu": moments.ema(0.9)}, lambda x: x.hat["mu"]))
+    with pytest.raises(TypeError, match=r"^sizes must be hashable, not list: use a tuple, say$"):
+        make(sizes=[1, 2])
