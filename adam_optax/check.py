@@ -79,6 +79,22 @@ def underflow(constants: Mapping[str, Any], dtype: Any) -> None:
             )
 
 
+def count(value: Array) -> None:
+    """Hold the count of steps to an integer scalar.
+
+    Raises:
+        TypeError: if it is another array.
+    """
+    try:
+        chex.assert_rank(value, 0)
+        chex.assert_type(value, int)
+    except AssertionError as error:
+        raise TypeError(
+            f"the state's count must be an integer scalar, not {_describe(value)}; to vmap over "
+            "states, vmap tx.update"
+        ) from error
+
+
 def leaf(g: Array, p: Array | None, moments: Mapping[str, Array]) -> None:
     """Hold a gradient, its parameter and its moments to one shape.
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import optax
 from jax import Array
 
 from adam_optax.numerics import compute_dtype, real_dtype
@@ -54,9 +55,18 @@ def to_optax(state: Any, params: Any, mu_dtype: Any = None) -> Any:
 
     def theirs(name: str, tree: Any) -> Any:
         dtype = mu_dtype if name == "mu" else None
-        return jax.tree.map(lambda m, p: m.astype(dtype or p.dtype), tree, params)
+
+        def cast(m: Any, p: Any) -> Any:
+            return m if _is_masked(m) else m.astype(dtype or p.dtype)
+
+        return jax.tree.map(cast, tree, params, is_leaf=_is_masked)
 
     return _map_moments(theirs, state)
+
+
+def _is_masked(x: Any) -> bool:
+    """What `optax.masked` and `optax.partition` put in the place of another group's leaf."""
+    return isinstance(x, optax.MaskedNode)
 
 
 def _map_moments(f: Callable[[str, Any], Any], state: Any) -> Any:

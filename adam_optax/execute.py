@@ -41,6 +41,7 @@ def ticker(make: Maker, constants: Constants) -> Callable[..., tuple[Array, dict
     """
 
     def tick(count: Array, numbers: Mapping[str, Array]) -> tuple[Array, dict[str, Clock]]:
+        check.count(count)
         count = increment(count)
         dtypes = [jnp.float32, jnp.float64] if jax.config.read("jax_enable_x64") else [jnp.float32]
         return count, {jnp.dtype(d).name: clock(count, numbers, d) for d in dtypes}

@@ -25,7 +25,18 @@ def warmth(b: Number, t: Array) -> Array:
     """
     if is_exact(b):
         return saturation(t * -math.log(b)) if b > 0 else jnp.ones_like(t)
+    return _warmth(b, t)
+
+
+@jax.custom_jvp
+def _warmth(b: Array, t: Array) -> Array:
     return saturation(t * -jnp.log1p(b - 1))  # b - 1 is exact from 0.5 on
+
+
+@_warmth.defjvp
+def _warmth_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> Any:
+    (b, t), (db, _) = primals, tangents
+    return _warmth(b, t), -t * b ** (t - 1) * db  # finite also at b = 0, where log b is not
 
 
 def saturation(x: Array) -> Array:

@@ -108,7 +108,7 @@ def _spread(mask: Any, params: Any, name: str) -> Any:
         )
     if mask is None:
         return None
-    if not _is_flags(mask) and callable(mask):
+    if callable(mask) and not (jax.tree.leaves(mask) and _is_flags(mask)):
         mask = mask(params)
     if not _is_flags(mask):
         raise TypeError("mask must be a tree of bools, or a function from params to one")

@@ -152,6 +152,14 @@ def test_states_of_other_optimisers() -> None:
     expect(TypeError, text, lambda: ao.scale_by_adam().update(GRADS, {}))
 
 
+def test_counts() -> None:
+    state = ao.scale_by_adam().init(PARAMS)
+    for count, text in ((jnp.zeros(2, jnp.int32), "int32[2]"), (jnp.zeros(()), "float32[]")):
+        text = f"the state's count must be an integer scalar, not {text}; to vmap over states, *"
+        wrong = state._replace(count=count)
+        expect(TypeError, text, ft.partial(ao.scale_by_adam().update, GRADS, wrong))
+
+
 def test_a_state_in_another_precision() -> None:
     half = jax.tree.map(lambda p: p.astype(jnp.bfloat16), PARAMS)
     state = ao.adam(1e-3, mu_dtype="bfloat16", nu_dtype="bfloat16").init(half)
