@@ -1,0 +1,8 @@
+"""`python -m adam_optax.lab`, the same as the command `adam-optax`."""
+
+import sys
+
+from adam_optax.lab.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

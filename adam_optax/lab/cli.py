@@ -1,0 +1,132 @@
+"""The command `adam-optax`: compare optimisers, or train with one, from the shell."""
+
+import argparse
+import io
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+
+from adam_optax.lab import report
+from adam_optax.lab.arguments import parse
+from adam_optax.lab.compare import Comparison, compare
+from adam_optax.lab.errors import LabError, needs_lab_extra
+from adam_optax.lab.files import check_writable
+from adam_optax.lab.optimizers import resolve_all
+from adam_optax.lab.problems import get
+from adam_optax.lab.record import Epoch
+
+_BAD_INPUT, _INTERRUPTED, _BROKEN_PIPE = 2, 130, 1
+_OnProgress = Callable[[float, Epoch], object]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command line.
+
+    Args:
+      argv: The arguments, by default those of the process.
+
+    Returns:
+      0 if all went well, 2 for bad input (one line on stderr says what), 130 for Ctrl-C,
+      1 if whoever read the output stopped reading.
+    """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # the table has a ±, the terminal may not
+    try:
+        return _run(parse(argv))
+    except LabError as error:
+        return _fail(f"error: {error}", _BAD_INPUT)
+    except KeyboardInterrupt:
+        return _fail("interrupted", _INTERRUPTED)
+    except BrokenPipeError:
+        return _BROKEN_PIPE
+
+
+def _run(args: argparse.Namespace) -> int:
+    with needs_lab_extra(f"adam-optax {args.command}"):
+        import matplotlib.figure  # noqa: F401  # now rather than after the training
+        import rich.console  # noqa: F401
+    # All that can be refused is refused here, before anything is trained.
+    problem, optimizers = get(args.problem), resolve_all(args.optimizers)
+    stem = f"compare-{problem.name}"
+    if args.command == "train":
+        stem = f"train-{problem.name}-{optimizers[0].name}"
+    check_writable(args.out, report.names(stem))
+    with _watch(args) as on_progress:
+        comparison = compare(
+            problem,
+            optimizers,
+            args.seeds,
+            learning_rate=args.learning_rate,
+            epochs=args.epochs,
+            batch_size=args.batch_size,
+            data_dir=args.data_dir,
+            on_progress=on_progress,
+        )
+    return _finish(comparison, args.out, stem)
+
+
+def _finish(comparison: Comparison, out: Path, stem: str) -> int:
+    done, planned = len(comparison.runs), comparison.planned
+    if not done:
+        return _fail("interrupted before a run was finished: nothing written", _INTERRUPTED)
+    try:
+        written = report.write(comparison, out, stem)
+    finally:
+        # A disk that filled up meanwhile must not cost the numbers as well.
+        _print_table(comparison)
+    print("Wrote", ", ".join(map(str, written)), flush=True)
+    if comparison.interrupted:
+        return _fail(f"interrupted: results are of {done} of {planned} runs", _INTERRUPTED)
+    return 0
+
+
+def _fail(message: str, code: int) -> int:
+    print("adam-optax:", " ".join(message.split()), file=sys.stderr)
+    return code
+
+
+def _print_table(comparison: Comparison) -> None:
+    from rich.console import Console
+
+    table = report.table(comparison)
+    console = Console()
+    if not console.is_terminal:
+        # A file has no width; rich would assume 80 columns and cut the numbers.
+        console.width = console.measure(table, options=console.options.update(width=1000)).maximum
+    console.print(table)
+
+
+def _watch(args: argparse.Namespace) -> AbstractContextManager[_OnProgress]:
+    """Shows progress: a bar over many runs, the epochs of a single one."""
+    return _bar(args.quiet) if args.command == "compare" else _lines(args.quiet)
+
+
+@contextmanager
+def _bar(quiet: bool) -> Iterator[_OnProgress]:
+    from rich.console import Console
+    from rich.progress import Progress
+
+    console = Console(stderr=True)
+    disable = quiet or not console.is_terminal
+    with Progress(console=console, disable=disable, transient=True) as bar:
+        task = bar.add_task("starting", total=1.0)
+
+        def update(fraction: float, epoch: Epoch) -> None:
+            label = f"{epoch.optimizer}, seed {epoch.seed}"
+            bar.update(task, completed=fraction, description=label)
+
+        yield update
+
+
+@contextmanager
+def _lines(quiet: bool) -> Iterator[_OnProgress]:
+    def show(_: float, epoch: Epoch) -> None:
+        if not quiet:
+            print(
+                f"epoch {epoch.epoch}/{epoch.epochs}: train loss {epoch.train_loss:.4f},",
+                f"test accuracy {epoch.test_accuracy:.2%}",
+                flush=True,
+            )
+
+    yield show

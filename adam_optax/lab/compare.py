@@ -1,0 +1,186 @@
+"""Several optimisers on one problem with the same seeds, and the summary of their runs."""
+
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from adam_optax.lab.errors import LabError
+from adam_optax.lab.optimizers import DEFAULT_OPTIMIZERS, Optimizer, resolve_all
+from adam_optax.lab.problems import Problem
+from adam_optax.lab.record import Epoch, Run
+from adam_optax.lab.task import Task
+from adam_optax.lab.train import Trainer, check_epochs, check_seed
+
+
+@dataclass(frozen=True)
+class Spread:
+    """A mean over seeds and their sample standard deviation, `None` for one seed."""
+
+    mean: float
+    std: float | None
+
+
+@dataclass(frozen=True)
+class Row:
+    """The summary of one optimiser.
+
+    Losses, accuracy and steps are over the runs that did not diverge, and `None` if
+    there is none.
+
+    Attributes:
+      optimizer: Its name.
+      learning_rate: The rate that was used.
+      seeds: Finished runs.
+      diverged: Those of them that met a loss that is not finite.
+      final_loss: Training loss after the last epoch, in nats.
+      best_loss: Lowest training loss after any epoch, in nats.
+      test_accuracy: Fraction right.
+      reached: Runs that reached the target loss.
+      steps_to_target: Steps to the target; `None` unless every run reached it.
+      seconds_per_step: Median over the runs.
+      state_bytes_per_parameter: Bytes of optimiser state per model parameter.
+    """
+
+    optimizer: str
+    learning_rate: float
+    seeds: int
+    diverged: int
+    final_loss: Spread | None
+    best_loss: Spread | None
+    test_accuracy: Spread | None
+    reached: int
+    steps_to_target: Spread | None
+    seconds_per_step: float
+    state_bytes_per_parameter: float
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """The runs of a comparison.
+
+    Attributes:
+      problem: What was trained.
+      runs: The finished runs, optimiser by optimiser, seed by seed.
+      planned: How many runs there were to be.
+      interrupted: Whether Ctrl-C ended it before they were finished.
+    """
+
+    problem: Problem
+    runs: tuple[Run, ...]
+    planned: int
+    interrupted: bool
+
+    def by_optimizer(self) -> dict[str, list[Run]]:
+        """Groups the finished runs by optimiser, in the order they were run."""
+        groups: dict[str, list[Run]] = {}
+        for run in self.runs:
+            groups.setdefault(run.optimizer, []).append(run)
+        return groups
+
+    def rows(self) -> list[Row]:
+        """Summarises each optimiser that has a finished run."""
+        return [_summarize(runs) for runs in self.by_optimizer().values()]
+
+
+def compare(
+    problem: str | Problem,
+    optimizers: Sequence[str | Optimizer] = DEFAULT_OPTIMIZERS,
+    seeds: Sequence[int] = range(3),
+    *,
+    learning_rate: float | Mapping[str, float] | None = None,
+    epochs: int | None = None,
+    batch_size: int | None = None,
+    data_dir: Path | str | None = None,
+    on_progress: Callable[[float, Epoch], object] | None = None,
+    on_run: Callable[[Run], object] | None = None,
+) -> Comparison:
+    """Trains every optimiser with every seed; with equal seeds the batches are equal.
+
+    Args:
+      problem: A name (see `problems`) or a `Problem`.
+      optimizers: Names such as `adam` or `optax.sgd`, or `Optimizer` records.
+      seeds: Seeds of the initial parameters and of the order of the batches.
+      learning_rate: One rate for all, or a rate by optimiser name; where it says
+        nothing, the problem's rate times the optimiser's factor.
+      epochs: By default the problem's.
+      batch_size: By default the problem's.
+      data_dir: The directory of the data files, for problems that are not embedded.
+      on_progress: Called after every epoch with the fraction done of the whole.
+      on_run: Called with every finished run.
+
+    Returns:
+      The runs; with Ctrl-C those that were finished, and `interrupted` set.
+
+    Raises:
+      DataError: If the data is missing or damaged.
+      LabError: If a name is unknown or a number is out of range.
+    """
+    found = resolve_all(optimizers)
+    rates = _rates(found, learning_rate)
+    task = Task(problem, batch_size, data_dir)
+    epochs = check_epochs(task.problem, epochs)
+    _check_seeds(seeds)
+    planned = len(found) * len(seeds)
+    runs: list[Run] = []
+
+    def progress(epoch: Epoch) -> None:
+        if on_progress is not None:
+            on_progress((len(runs) + epoch.epoch / epoch.epochs) / planned, epoch)
+
+    try:
+        for optimizer in found:
+            trainer = Trainer(task, optimizer, rates.get(optimizer.name))
+            for seed in seeds:
+                runs.append(trainer.run(seed, epochs, progress))
+                if on_run is not None:
+                    on_run(runs[-1])
+    except KeyboardInterrupt:
+        return Comparison(task.problem, tuple(runs), planned, interrupted=True)
+    return Comparison(task.problem, tuple(runs), planned, interrupted=False)
+
+
+def _rates(
+    optimizers: list[Optimizer], learning_rate: float | Mapping[str, float] | None
+) -> Mapping[str, float]:
+    names = [optimizer.name for optimizer in optimizers]
+    if learning_rate is None:
+        return {}
+    if not isinstance(learning_rate, Mapping):
+        return dict.fromkeys(names, learning_rate)
+    strange = [name for name in learning_rate if name not in names]
+    if strange:
+        raise LabError(f"learning rate for {strange[0]!r}, which is not compared")
+    return learning_rate
+
+
+def _check_seeds(seeds: Sequence[int]) -> None:
+    for seed in seeds:
+        check_seed(seed)
+    if not seeds or len(set(seeds)) < len(seeds):
+        raise LabError("seeds must be different numbers, and at least one")
+
+
+def _summarize(runs: list[Run]) -> Row:
+    sound = [run for run in runs if not run.diverged]
+    steps = [run.steps_to_target for run in sound if run.steps_to_target is not None]
+    return Row(
+        optimizer=runs[0].optimizer,
+        learning_rate=runs[0].learning_rate,
+        seeds=len(runs),
+        diverged=len(runs) - len(sound),
+        final_loss=_spread([run.train_loss[-1] for run in sound]),
+        best_loss=_spread([min(run.train_loss) for run in sound]),
+        test_accuracy=_spread([run.test_accuracy for run in sound]),
+        reached=len(steps),
+        steps_to_target=_spread(steps) if len(steps) == len(runs) else None,
+        seconds_per_step=statistics.median(run.seconds_per_step for run in runs),
+        state_bytes_per_parameter=runs[0].state_bytes_per_parameter,
+    )
+
+
+def _spread(values: Sequence[float]) -> Spread | None:
+    if not values:
+        return None
+    std = statistics.stdev(values) if len(values) > 1 else None
+    return Spread(statistics.fmean(values), std)

@@ -1,0 +1,97 @@
+"""Writing results so that a crash or a full disk leaves the old file, not half a new one."""
+
+import csv
+import io
+import os
+import secrets
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from adam_optax.lab.errors import LabError
+
+
+def check_writable(directory: Path, names: Iterable[str]) -> None:
+    """Shows that files of these names could be written, and leaves nothing behind.
+
+    Meant for the time before a long training. The directory is made and removed
+    again if it was not there.
+
+    Raises:
+      LabError: If one of them could not be written.
+    """
+    try:
+        with _trial_directory(directory):
+            for name in names:
+                _check_replaceable(directory / name)
+            _temporary(directory).unlink()
+    except OSError as error:
+        raise _unwritable(directory, error) from error
+
+
+def write_all(directory: Path, contents: Mapping[str, bytes]) -> list[Path]:
+    """Writes files atomically, each replacing a file of the same name.
+
+    Raises:
+      LabError: If one cannot be written; the file that was there is then untouched.
+    """
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        for name, content in contents.items():
+            write_atomically(directory / name, content)
+    except OSError as error:
+        raise _unwritable(directory, error) from error
+    return [directory / name for name in contents]
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Writes beside the file and renames, so that readers see the old or the new one."""
+    temporary = _temporary(path.parent)
+    try:
+        with temporary.open("wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def to_csv(header: Sequence[str], rows: Iterable[Sequence[object]]) -> bytes:
+    """Formats a table as CSV, in UTF-8; `None` becomes an empty field."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(rows)
+    return text.getvalue().encode()
+
+
+def _temporary(directory: Path) -> Path:
+    path = directory / f".adam-optax-{secrets.token_hex(8)}.tmp"
+    # Opened by hand: `tempfile` would make the results readable by their owner alone.
+    os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+    return path
+
+
+def _check_replaceable(path: Path) -> None:
+    if path.exists() and not path.is_file():
+        raise FileExistsError(f"{path.name} is there and is not a file")
+
+
+@contextmanager
+def _trial_directory(directory: Path) -> Iterator[None]:
+    """Makes a directory and removes it again, unless it was there before."""
+    missing = [folder for folder in (directory, *directory.parents) if not folder.exists()]
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        yield
+    finally:
+        for folder in missing:
+            if folder.is_dir():
+                folder.rmdir()
+
+
+def _unwritable(directory: Path, error: OSError) -> LabError:
+    reason = error.strerror or str(error)
+    return LabError(f"cannot write results to {directory}: {reason}; choose another --out")

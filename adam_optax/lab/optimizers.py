@@ -1,0 +1,157 @@
+"""From the name of an optimiser to the optimiser, with a fair default learning rate."""
+
+import difflib
+import functools
+import importlib
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from types import FunctionType, ModuleType
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from adam_optax.lab.errors import LabError
+
+DEFAULT_OPTIMIZERS = (
+    "adam",
+    "nadam",
+    "adamw",
+    "amsgrad",
+    "adamax",
+    "optax.adam",
+    "optax.sgd",
+)
+
+
+@dataclass(frozen=True)
+class Preset:
+    """How an optimiser departs from Adam's defaults when the user gives no rate.
+
+    Attributes:
+      rate: Learning rate in multiples of the problem's, which is Adam's.
+      arguments: Keyword arguments beside the learning rate.
+    """
+
+    rate: float = 1.0
+    arguments: dict[str, Any] = field(default_factory=dict)
+
+
+# A normalised step has the size of the learning rate, whatever the gradient's; the
+# others need the scale of the gradient put back. By the name after `optax.`.
+PRESETS = {
+    "adamax": Preset(rate=2.0),  # the paper's 0.002 beside Adam's 0.001
+    "adamaxw": Preset(rate=2.0),
+    "adagrad": Preset(rate=10.0),  # the sum under the root only grows
+    "adadelta": Preset(rate=1000.0),  # brings its own scale; Zeiler's rate is 1
+    "sgd": Preset(rate=30.0, arguments={"momentum": 0.9}),
+    "lion": Preset(rate=0.1),  # every element moves by the full rate
+}
+
+
+@dataclass(frozen=True)
+class Optimizer:
+    """An optimiser as the lab runs it.
+
+    Attributes:
+      name: Label in tables, figures and files.
+      build: Maps a learning rate to the gradient transformation.
+      rate: Default learning rate in multiples of the problem's.
+    """
+
+    name: str
+    build: Callable[[float], optax.GradientTransformation]
+    rate: float = 1.0
+
+
+def resolve(optimizer: str | Optimizer) -> Optimizer:
+    """Finds an optimiser of `adam_optax` (`adam`) or of optax (`optax.adam`).
+
+    Args:
+      optimizer: A name, or an `Optimizer` of the caller's own.
+
+    Raises:
+      LabError: If there is none of that name, or it cannot train from gradients alone.
+    """
+    if isinstance(optimizer, Optimizer):
+        return optimizer
+    found = _by_name(optimizer)
+    _check_runs(found)
+    return found
+
+
+def resolve_all(optimizers: Sequence[str | Optimizer]) -> list[Optimizer]:
+    """Resolves each optimiser and refuses an empty list and repeated names.
+
+    Raises:
+      LabError: As `resolve` does, or for a name given twice.
+    """
+    found = [resolve(optimizer) for optimizer in optimizers]
+    names = [optimizer.name for optimizer in found]
+    repeated = [name for name in names if names.count(name) > 1]
+    if repeated or not names:
+        what = f"{repeated[0]!r} is named twice" if repeated else "no optimiser is named"
+        raise LabError(f"{what}; give each optimiser once")
+    return found
+
+
+def _by_name(name: str) -> Optimizer:
+    module = "optax" if name.startswith("optax.") else "adam_optax"
+    short = name.removeprefix("optax.")
+    factories = _factories(importlib.import_module(module))
+    if short not in factories:
+        raise LabError(_unknown(name, short, list(factories)))
+    preset = PRESETS.get(short, Preset())
+
+    def build(rate: float) -> optax.GradientTransformation:
+        tx = factories[short](learning_rate=rate, **preset.arguments)
+        return _promoting(tx) if module == "optax" else tx
+
+    return Optimizer(name, build, preset.rate)
+
+
+def _promoting(tx: optax.GradientTransformation) -> optax.GradientTransformation:
+    """Lets optax mix dtypes, which it does, in programs that forbid it elsewhere."""
+
+    def update(updates: Any, state: Any, params: Any = None) -> Any:
+        with jax.numpy_dtype_promotion("standard"):
+            return tx.update(updates, state, params)
+
+    return optax.GradientTransformation(tx.init, update)
+
+
+def _factories(module: ModuleType) -> dict[str, Callable[..., Any]]:
+    public = {name: getattr(module, name) for name in dir(module) if not name.startswith("_")}
+    return {
+        name: value
+        for name, value in public.items()
+        if isinstance(value, FunctionType | functools.partial)
+        and not name.startswith("scale_by")
+        and next(iter(inspect.signature(value).parameters), None) == "learning_rate"
+    }
+
+
+def _unknown(name: str, short: str, known: list[str]) -> str:
+    prefix = name[: len(name) - len(short)]
+    close = difflib.get_close_matches(short, known, n=1)
+    hint = f"; did you mean {prefix}{close[0]}?" if close else ""
+    listed = ", ".join(prefix + other for other in known)
+    return f"unknown optimiser {name!r}{hint}; known: {listed}" + (
+        "" if prefix else ", and optax.<name>"
+    )
+
+
+def _check_runs(optimizer: Optimizer) -> None:
+    """Traces one update, so that what cannot run is refused before any training."""
+
+    def update(params: jax.Array) -> Any:
+        tx = optimizer.build(1e-3)
+        return tx.update(params, tx.init(params), params)
+
+    try:
+        jax.eval_shape(update, jnp.zeros((2, 2)))
+    except Exception as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise LabError(f"optimiser {optimizer.name!r} cannot be used here: {reason}") from error

@@ -1,0 +1,95 @@
+"""The figure of a comparison: training loss over steps, one curve per optimiser."""
+
+import io
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from adam_optax.lab.compare import Comparison
+from adam_optax.lab.errors import needs_lab_extra
+from adam_optax.lab.record import WINDOW, Run, smooth
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+SIZE = (8.0, 5.0)
+"""Inches; at `DPI` twice the width of a README's column, for sharp screens."""
+DPI = 200
+
+# Okabe and Ito's colours for all kinds of colour vision, without the pale yellow. Eight
+# styles beside seven colours: they part company where either comes round again.
+_COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#000000", "#e69f00", "#56b4e9")
+_DASHES: tuple[Any, ...] = (
+    "-",
+    (0, (5, 3)),
+    (0, (1, 2)),
+    (0, (6, 2, 1, 2)),
+    (0, (3, 3)),
+    (0, (9, 4)),
+    (0, (4, 2, 1, 2, 1, 2)),
+    (0, (2, 5)),
+)
+
+
+def png(comparison: Comparison) -> bytes:
+    """Draws the smoothed loss of every optimiser, with a band from best to worst seed.
+
+    Raises:
+      LabError: If matplotlib is not installed.
+    """
+    with needs_lab_extra("the figure"):
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    # The object interface: pyplot would change the caller's backend and figures.
+    figure = Figure(figsize=SIZE, dpi=DPI, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    groups = comparison.by_optimizer()
+    for place, (name, runs) in enumerate(groups.items()):
+        _draw(axes, place, len(groups), name, runs)
+    _label(axes, comparison)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png")
+    return buffer.getvalue()
+
+
+def curves(runs: list[Run]) -> NDArray[np.float64]:
+    """Stacks the smoothed losses, shape (seeds, steps), cut where the first one ends.
+
+    Runs that diverged are left out, unless all did: then each counts while finite.
+    """
+    kept = [run for run in runs if not run.diverged] or runs
+    smoothed = [smooth(run.losses) for run in kept]
+    ends = [int(np.isfinite(losses).cumprod().sum()) for losses in smoothed]
+    return np.stack([losses[: min(ends)] for losses in smoothed])
+
+
+def _draw(axes: "Axes", place: int, count: int, name: str, runs: list[Run]) -> None:
+    losses = curves(runs)
+    steps = np.arange(1, losses.shape[1] + 1)
+    color, dashes = _COLORS[place % len(_COLORS)], _DASHES[place % len(_DASHES)]
+    # Curves that coincide stay visible: the first is the widest and lies below.
+    width = 3.2 - 1.8 * place / max(count - 1, 1)
+    lowest, highest = losses.min(axis=0), losses.max(axis=0)
+    axes.fill_between(steps, lowest, highest, color=color, alpha=0.15, linewidth=0)
+    axes.plot(steps, losses.mean(axis=0), color=color, ls=dashes, lw=width, label=_text(name, runs))
+
+
+def _text(name: str, runs: list[Run]) -> str:
+    diverged = sum(run.diverged for run in runs)
+    suffix = f" ({diverged} of {len(runs)} diverged)" if diverged else ""
+    return f"{name}, rate {runs[0].learning_rate:.3g}{suffix}".replace("$", r"\$")
+
+
+def _label(axes: "Axes", comparison: Comparison) -> None:
+    target = comparison.problem.target_loss
+    axes.axhline(target, color="#888888", lw=1, zorder=1, label=f"target {target:g}")
+    axes.set_yscale("log")
+    axes.set_xlabel("training step (batches)")
+    axes.set_ylabel(f"training loss (nats, mean of {WINDOW} batches)")
+    seeds = max((len(runs) for runs in comparison.by_optimizer().values()), default=0)
+    plural = "s, band from best to worst" if seeds > 1 else ""
+    axes.set_title(f"{comparison.problem.name}: mean of {seeds} seed{plural}")
+    axes.grid(True, which="major", alpha=0.3)
+    axes.legend(loc="upper right", handlelength=4)

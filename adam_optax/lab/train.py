@@ -1,0 +1,153 @@
+"""Training one optimiser on one problem, compiled once for all seeds."""
+
+import itertools
+import math
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import optax
+
+from adam_optax.lab.errors import LabError
+from adam_optax.lab.optimizers import Optimizer, resolve
+from adam_optax.lab.problems import Problem
+from adam_optax.lab.record import Epoch, Run, steps_to
+from adam_optax.lab.task import Task
+
+
+def train(
+    problem: str | Problem,
+    optimizer: str | Optimizer,
+    seed: int = 0,
+    *,
+    learning_rate: float | None = None,
+    epochs: int | None = None,
+    batch_size: int | None = None,
+    data_dir: Path | str | None = None,
+    on_epoch: Callable[[Epoch], object] | None = None,
+) -> Run:
+    """Trains one optimiser on a problem.
+
+    Args:
+      problem: A name (see `problems`) or a `Problem`.
+      optimizer: A name such as `adam` or `optax.sgd`, or an `Optimizer`.
+      seed: Seed of the initial parameters and of the order of the batches.
+      learning_rate: By default the problem's times the optimiser's factor.
+      epochs: By default the problem's.
+      batch_size: By default the problem's.
+      data_dir: The directory of the data files, for problems that are not embedded.
+      on_epoch: Called after every epoch.
+
+    Raises:
+      DataError: If the data is missing or damaged.
+      LabError: If a name is unknown or a number is out of range.
+    """
+    found, task = resolve(optimizer), Task(problem, batch_size, data_dir)
+    return Trainer(task, found, learning_rate).run(seed, epochs, on_epoch)
+
+
+class Trainer:
+    """One optimiser at one learning rate on a task, compiled once for all seeds."""
+
+    def __init__(
+        self, task: Task, optimizer: Optimizer, learning_rate: float | None = None
+    ) -> None:
+        default = optimizer.rate * task.problem.learning_rate
+        self.learning_rate = default if learning_rate is None else learning_rate
+        if not (math.isfinite(self.learning_rate) and self.learning_rate > 0):
+            raise LabError(f"learning rate must be positive, got {self.learning_rate}")
+        self._task, self._name = task, optimizer.name
+        self._tx = optimizer.build(self.learning_rate)
+        params = task.params(0)
+        state = self._tx.init(params)
+        self._bytes_per_parameter = _bytes(state) / _size(params)
+        like = params, state, next(task.orders(0)), *task.train
+        # Compiled ahead and run once, so that no measured time contains the compilation
+        # or what the first execution of a program costs.
+        self._epoch = jax.jit(self._scan).lower(*like).compile()
+        self._epoch(*like)
+
+    def run(
+        self,
+        seed: int,
+        epochs: int | None = None,
+        on_epoch: Callable[[Epoch], object] | None = None,
+    ) -> Run:
+        """Trains from the seed's initial parameters.
+
+        Raises:
+          LabError: If `epochs` is below 1 or the seed is not in 0 to 2**31 - 1.
+        """
+        epochs = check_epochs(self._task.problem, epochs)
+        check_seed(seed)
+        done = []
+        for epoch in self._epochs(seed, epochs):
+            done.append(epoch)
+            if on_epoch is not None:
+                on_epoch(epoch)
+            if epoch.diverged:
+                break
+        return self._record(seed, done)
+
+    def _epochs(self, seed: int, epochs: int) -> Iterator[Epoch]:
+        params = self._task.params(seed)
+        state = self._tx.init(params)
+        orders = itertools.islice(self._task.orders(seed), epochs)
+        for number, order in enumerate(orders, start=1):
+            start = time.perf_counter()
+            (params, state), losses = self._epoch(params, state, order, *self._task.train)
+            losses.block_until_ready()
+            seconds = (time.perf_counter() - start) / len(order)
+            measured = self._task.evaluate(params)
+            yield Epoch(self._name, seed, number, epochs, np.asarray(losses), seconds, *measured)
+
+    def _scan(
+        self, params: Any, state: Any, order: jax.Array, x: jax.Array, y: jax.Array
+    ) -> tuple[tuple[Any, Any], jax.Array]:
+        def step(carry: tuple[Any, Any], batch: jax.Array) -> tuple[tuple[Any, Any], jax.Array]:
+            params, state = carry
+            loss, grads = jax.value_and_grad(self._task.loss)(params, x[batch], y[batch])
+            updates, state = self._tx.update(grads, state, params)
+            return (optax.apply_updates(params, updates), state), loss
+
+        return jax.lax.scan(step, (params, state), order)
+
+    def _record(self, seed: int, epochs: list[Epoch]) -> Run:
+        losses = np.concatenate([epoch.losses for epoch in epochs])
+        return Run(
+            optimizer=self._name,
+            seed=seed,
+            learning_rate=self.learning_rate,
+            losses=losses,
+            train_loss=tuple(epoch.train_loss for epoch in epochs),
+            test_accuracy=epochs[-1].test_accuracy,
+            steps_to_target=steps_to(self._task.problem.target_loss, losses),
+            seconds_per_step=float(np.median([epoch.seconds_per_step for epoch in epochs])),
+            state_bytes_per_parameter=self._bytes_per_parameter,
+            diverged=epochs[-1].diverged,
+        )
+
+
+def check_epochs(problem: Problem, epochs: int | None) -> int:
+    """Returns the epochs to train for, the problem's unless given."""
+    chosen = problem.epochs if epochs is None else epochs
+    if chosen < 1:
+        raise LabError(f"epochs must be at least 1, got {chosen}")
+    return chosen
+
+
+def check_seed(seed: int) -> None:
+    """Refuses a seed that is not a 32-bit one, which JAX's keys could not hold."""
+    if not 0 <= seed < 2**31:
+        raise LabError(f"seed must be 0 to {2**31 - 1}, got {seed}")
+
+
+def _bytes(tree: Any) -> int:
+    return sum(leaf.nbytes for leaf in jax.tree.leaves(tree))
+
+
+def _size(tree: Any) -> int:
+    return sum(leaf.size for leaf in jax.tree.leaves(tree))

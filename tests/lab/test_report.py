@@ -1,0 +1,171 @@
+"""What is written can be read again, and a failure leaves what was there before."""
+
+import csv
+import io
+import os
+import struct
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import pytest
+
+from adam_optax.lab import Comparison, LabError, Problem, Run, files, plot, report
+
+
+def rendered(comparison: Comparison, width: int = 200) -> str:
+    from rich.console import Console
+
+    console = Console(file=io.StringIO(), width=width)
+    with console.capture() as captured:
+        console.print(report.table(comparison))
+    return captured.get()
+
+
+@pytest.mark.quick
+def test_the_files_say_what_the_runs_say(tmp_path: Path, made_up: Comparison) -> None:
+    paths = report.write(made_up, tmp_path / "new" / "out", "x")
+    assert [path.name for path in paths] == ["x.png", "x-runs.csv", "x-curves.csv"]
+    runs, curves = (list(csv.DictReader(path.read_text().splitlines())) for path in paths[1:])
+    assert tuple(runs[0]) == report.RUN_COLUMNS
+    for row, run in zip(runs, made_up.runs, strict=True):
+        assert (row["problem"], row["optimizer"], row["seed"]) == (
+            "tiny",
+            run.optimizer,
+            str(run.seed),
+        )
+        np.testing.assert_equal(float(row["final_train_loss"]), run.train_loss[-1])
+        np.testing.assert_equal(float(row["best_train_loss"]), min(run.train_loss))
+        assert float(row["test_accuracy"]) == run.test_accuracy
+        assert row["steps_to_target"] == str(run.steps_to_target or "")
+        assert float(row["seconds_per_step"]) == run.seconds_per_step
+        assert row["diverged"] == str(run.diverged)
+    first = [row for row in curves if (row["optimizer"], row["seed"]) == ("adam", "0")]
+    assert [row["step"] for row in first] == ["1", "2", "3"]
+    assert [float(row["batch_loss"]) for row in first] == [2, 1, 0.5]
+    assert len(curves) == sum(len(run.losses) for run in made_up.runs)
+
+
+def test_the_figure_has_the_promised_size_and_content(made_up: Comparison) -> None:
+    picture = plot.png(made_up)
+    assert picture.startswith(b"\x89PNG\r\n\x1a\n")
+    assert struct.unpack(">II", picture[16:24]) == (1600, 1000)
+    empty = plot.png(replace(made_up, runs=made_up.runs[:1]))
+    assert len({picture, empty}) == 2
+
+
+def test_drawing_changes_no_global_state(made_up: Comparison) -> None:
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        before = dict(matplotlib.rcParams)
+        plot.png(made_up)
+        assert dict(matplotlib.rcParams) == before
+
+
+def test_curves_leave_diverged_runs_out_unless_all_did(made_up: Comparison) -> None:
+    adam, sgd = made_up.by_optimizer().values()
+    assert plot.curves(adam).shape == (2, 3)
+    assert plot.curves(sgd).shape == (1, 3)
+    assert plot.curves(sgd[1:]).tolist() == [[2]]
+
+
+@pytest.mark.parametrize("name", ["$\\frac$", "[bold]c[/bold]", "_hidden"])
+def test_names_are_not_markup(tiny: Problem, make_run: Callable[..., Run], name: str) -> None:
+    comparison = Comparison(tiny, (make_run(name),), planned=1, interrupted=False)
+    assert name in rendered(comparison)
+    assert plot.png(comparison) != plot.png(replace(comparison, runs=(make_run("other"),)))
+
+
+def test_the_table_shows_mean_deviation_and_what_was_missed(made_up: Comparison) -> None:
+    text = rendered(made_up)
+    adam, sgd, note = text.splitlines()[5:8]
+    for cell in ("0.400 ± 0.14 ", "0.200 ± 0.14 ", "85.00 ± 7.07", "3 ± 1", "150", "8.00"):
+        assert cell in adam
+    assert " 0.300   " in sgd
+    assert "— (0/2)" in sgd
+    assert "diverged 1/2" in note
+    assert "4 runs; mean" in text
+    interrupted = replace(made_up, planned=9, interrupted=True)
+    assert "4 of 9 runs, interrupted" in rendered(interrupted)
+
+
+def test_a_narrow_terminal_cuts_no_number(made_up: Comparison) -> None:
+    longer = tuple(replace(run, optimizer=f"optax.{run.optimizer}") for run in made_up.runs)
+    text = rendered(replace(made_up, runs=longer), width=80)
+    assert max(map(len, text.splitlines())) <= 80
+    assert "…" not in text
+    for whole in ("0.400", " 85.00 ", " B/par ", " 8.00 ", "— (0/2)"):
+        assert whole in text
+    assert text.count("0.14 ") == 2
+
+
+@pytest.mark.parametrize("function", ["replace", "fsync"])
+def test_a_failed_write_leaves_the_old_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, function: str
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    (tmp_path / "a.csv").write_bytes(b"old")
+    with monkeypatch.context() as patched:
+        patched.setattr(os, function, fail)
+        with pytest.raises(LabError, match="No space left on device; choose another --out"):
+            files.write_all(tmp_path, {"a.csv": b"new"})
+    assert [path.name for path in tmp_path.iterdir()] == ["a.csv"]
+    assert (tmp_path / "a.csv").read_bytes() == b"old"
+
+
+def test_an_interrupt_while_writing_leaves_the_old_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    (tmp_path / "a.csv").write_bytes(b"old")
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            files.write_all(tmp_path, {"a.csv": b"new"})
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"old"]
+
+
+def test_writing_replaces_the_file_and_nothing_else(tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").write_bytes(b"mine")
+    (tmp_path / "a.csv").write_bytes(b"a longer old file")
+    files.write_all(tmp_path, {"a.csv": b"new"})
+    content = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    assert content == {"mine.txt": b"mine", "a.csv": b"new"}
+    assert (tmp_path / "a.csv").stat().st_mode == (tmp_path / "mine.txt").stat().st_mode
+
+
+def test_the_check_leaves_nothing_behind(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_bytes(b"old")
+    files.check_writable(tmp_path, ["a.csv"])
+    files.check_writable(tmp_path / "new" / "deep", ["a.csv"])
+    assert [path.name for path in tmp_path.iterdir()] == ["a.csv"]
+    assert (tmp_path / "a.csv").read_bytes() == b"old"
+
+
+def test_the_check_finds_what_could_not_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "a.csv").mkdir()
+    for folder, message in (
+        (tmp_path, "a.csv is there and is not a file"),
+        (tmp_path / "file", "File exists"),
+        (tmp_path / "file" / "below", "Not a directory"),
+        (tmp_path / ("long" * 99), "File name too long"),
+    ):
+        with pytest.raises(LabError, match=message):
+            files.check_writable(folder, ["a.csv"])
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.csv", "file"]
+
+
+def test_csv_quotes_what_needs_it() -> None:
+    content = files.to_csv(["a", "b"], [["x,y", None], ['"', 0.1]])
+    assert list(csv.reader(io.StringIO(content.decode()))) == [
+        ["a", "b"],
+        ["x,y", ""],
+        ['"', "0.1"],
+    ]
