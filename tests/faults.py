@@ -23,6 +23,9 @@ class Fault:
     wrong: str
 
 
+NONE = Fault("no fault", "rules.py", "The variants.", "The variants.")
+"""A control: the copy itself passes."""
+
 FAULTS = [
     Fault("no bias correction", "moments.py", "if nesterov else m / now", "if nesterov else m"),
     Fault(
@@ -77,7 +80,8 @@ def plant(fault: Fault, into: pathlib.Path) -> None:
     """Copy the package and the tests to a folder, with the fault in the package."""
     for part in ("adam_optax", "tests"):
         shutil.copytree(ROOT / part, into / part, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(ROOT / "pyproject.toml", into)
+    for name in ("pyproject.toml", "README.md"):
+        shutil.copy(ROOT / name, into)
     path = into / "adam_optax" / fault.file
     text = path.read_text()
     if text.count(fault.right) != 1:
@@ -106,5 +110,5 @@ def caught(fault: Fault) -> str:
 
 
 if __name__ == "__main__":
-    for one in FAULTS:
-        print(f"{one.name}: {caught(one) or 'NOT CAUGHT'}", flush=True)
+    for one in (NONE, *FAULTS):
+        print(f"{one.name}: {caught(one) or 'not caught'}", flush=True)

@@ -61,13 +61,9 @@ def _quotient(numerator: Array, denominator: Array) -> Array:
 
 
 @dataclass
-class Rule:
-    """What the variants share: decay rates, Nesterov's look-ahead, the step count, the moments."""
+class Leaf:
+    """What every rule keeps of its one leaf: the step count and the moments by name."""
 
-    b1: Hyper = 0.9
-    b2: Hyper = 0.999
-    eps: Hyper = 1e-8
-    nesterov: bool = field(default=False, kw_only=True)
     t: int = field(default=0, init=False)
     moments: dict[str, Array] = field(default_factory=dict, init=False)
 
@@ -76,7 +72,7 @@ class Rule:
 
         Args:
             g: The gradient.
-            p: The parameters, which no rule of this family reads.
+            p: The parameters, for the rules that read them: none here.
         """
         self.t += 1
         return self._direction(_double(g))
@@ -87,10 +83,20 @@ class Rule:
     def _now(self, *values: Hyper) -> list[float]:
         return [_at(self.t - 1, value) for value in values]
 
-    def _average(self, name: str, x: Array, b: float) -> Array:
-        """Update and return a moment: m <- b·m + (1 - b)·x, from 0."""
-        self.moments[name] = np.asarray(b * self.moments.get(name, 0.0) + (1.0 - b) * x)
+    def _average(self, name: str, x: Array, b: float, start: float = 0.0) -> Array:
+        """Update and return a moment: m <- b·m + (1 - b)·x, from `start`."""
+        self.moments[name] = np.asarray(b * self.moments.get(name, start) + (1.0 - b) * x)
         return self.moments[name]
+
+
+@dataclass
+class Rule(Leaf):
+    """What Adam's own variants share: decay rates and Nesterov's look-ahead."""
+
+    b1: Hyper = 0.9
+    b2: Hyper = 0.999
+    eps: Hyper = 1e-8
+    nesterov: bool = field(default=False, kw_only=True)
 
     def _mu_hat(self, g: Array, b1: float, correct: bool = True) -> Array:
         """Update mu and return its estimate, with c(t) = 1 - b1ᵗ, or c = 1 uncorrected.
@@ -161,7 +167,7 @@ class AdaMax(Rule):
 
 
 def optimise(
-    rule: Rule,
+    rule: Leaf,
     grads: Iterable[ArrayLike],
     params: ArrayLike,
     learning_rate: Hyper,

@@ -2,7 +2,12 @@
 
 import pytest
 
-from tests.faults import FAULTS, ROOT, Fault, caught
+from tests.faults import FAULTS, NONE, ROOT, Fault, caught
+
+
+@pytest.mark.heavy
+def test_the_copy_itself_passes() -> None:
+    assert not caught(NONE)
 
 
 @pytest.mark.heavy
