@@ -60,6 +60,12 @@ def test_numbers_injected_as_arrays_are_no_worse_than_optax(b2: float) -> None:
 
 
 @pytest.mark.quick
+def test_the_average_of_a_constant_is_that_constant() -> None:
+    updates, _, _ = run(ao.adam(1.0, b1=0.99999, b2=0.9999), jnp.ones((2000, 1)), jnp.zeros(1))
+    np.testing.assert_allclose(updates, -1, rtol=1e-6)  # with b itself in float32: 1e-5
+
+
+@pytest.mark.quick
 def test_nu_of_bfloat16_parameters_follows_a_fall_of_the_gradients() -> None:
     falling = np.concatenate([np.full((1000, 4), 1.0), np.full((4000, 4), 0.01)])
     grads = np.asarray(jnp.asarray(falling, jnp.bfloat16), np.float64)
