@@ -70,9 +70,8 @@ Restore = Callable[[Any, Any, Path], Any]
 WAYS = pytest.mark.parametrize("way", [by_orbax, by_flax])
 
 
-@pytest.mark.quick
 @EACH
-@WAYS
+@pytest.mark.parametrize("way", [by_orbax, pytest.param(by_flax, marks=pytest.mark.quick)])
 def test_a_restored_run_goes_on_bit_for_bit(
     case: Case, options: Any, way: Restore, tmp_path: Path
 ) -> None:

@@ -82,6 +82,7 @@ def test_average_of_an_overflowed_square_stays_infinite(b: float) -> None:
     assert average(b, jnp.float32(1.0), inf, signed=False) == inf
 
 
+@pytest.mark.quick
 def test_root_has_derivative_zero_at_zero_and_the_usual_one_elsewhere() -> None:
     assert jax.grad(root)(0.0) == 0.0
     assert jax.grad(jax.grad(root))(0.0) == 0.0
@@ -95,6 +96,7 @@ def test_quotient_by_zero_is_the_numerator() -> None:
     np.testing.assert_array_equal(quotient(a, b, least=0.0), [0.0, 1.5])
 
 
+@pytest.mark.quick
 def test_abs_sq_of_complex_is_real() -> None:
     square = abs_sq(jnp.array([3 + 4j], jnp.complex64))
     assert square.dtype == jnp.float32

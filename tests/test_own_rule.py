@@ -75,6 +75,7 @@ def test_a_moment_may_use_the_ones_before_it_and_the_parameters() -> None:
     np.testing.assert_array_equal(update, [3.0])
 
 
+@pytest.mark.quick
 def test_storage_is_chosen_apart_from_the_rule() -> None:
     dense = ao.storage.dense
     tx = ao.scale_by(softsign(), storage={"size": dense("bfloat16"), "mu": dense("float16")})
