@@ -95,6 +95,16 @@ def count(value: Array) -> None:
         ) from error
 
 
+def present(entries: Mapping[str, Any]) -> None:
+    """Refuse a gradient whose parameter is None.
+
+    Raises:
+        ValueError: if nothing is kept for it.
+    """
+    if any(entry is None for entry in entries.values()):
+        raise ValueError("the parameter was None at tx.init, but this gradient is not")
+
+
 def leaf(g: Array, p: Array | None, moments: Mapping[str, Array]) -> None:
     """Hold a gradient, its parameter and its moments to one shape.
 
@@ -109,6 +119,18 @@ def leaf(g: Array, p: Array | None, moments: Mapping[str, Array]) -> None:
         raise ValueError(
             f"shapes differ: {shapes}; pass gradients of the parameters that tx.init saw"
         ) from error
+
+
+def kind(g: Array, p: Array | None, signed: Mapping[str, Array]) -> None:
+    """Hold a gradient, its parameter and its signed moments to be all real or all complex.
+
+    Raises:
+        TypeError: if they are not, for an imaginary part would be lost.
+    """
+    named = {"the gradient": g, **({} if p is None else {"the parameter": p}), **signed}
+    if len({jnp.iscomplexobj(a) for a in named.values()}) > 1:
+        dtypes = ", ".join(f"{n} {a.dtype}" for n, a in named.items())
+        raise TypeError(f"real and complex meet: {dtypes}; make them all real or all complex")
 
 
 def kept(new: Any, old: Any) -> None:

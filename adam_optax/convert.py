@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import optax
 from jax import Array
 
@@ -14,7 +15,7 @@ from adam_optax.numerics import compute_dtype, real_dtype
 from adam_optax.transform import OPTAX_STATES, pack, unpack
 
 
-def from_optax(state: Any) -> Any:
+def from_optax(state: Any, mu_dtype: Any = None) -> Any:
     """The state of an optax run, so that this library can continue it.
 
     Needed only where optax's state differs: its moments of bfloat16 and float16 parameters are
@@ -23,6 +24,10 @@ def from_optax(state: Any) -> Any:
 
     Args:
         state: any tree with optax's states of Adam, AdamW, NAdam, AdaMax or AMSGrad in it.
+        mu_dtype: the `mu_dtype` with which the run goes on here; float32 if None.
+
+    Raises:
+        TypeError: if `mu_dtype` is real and `mu` complex.
 
     >>> import jax.numpy as jnp, optax, adam_optax as ao
     >>> params = {"w": jnp.ones(3, jnp.bfloat16)}
@@ -32,7 +37,9 @@ def from_optax(state: Any) -> Any:
     """
 
     def ours(name: str, tree: Any) -> Any:
-        return jax.tree.map(_widened if name == "mu" else _real, tree)
+        if name == "mu":
+            return jax.tree.map(lambda m: _in(m, mu_dtype or compute_dtype(m)), tree)
+        return jax.tree.map(_real, tree)
 
     return _map_moments(ours, state)
 
@@ -46,6 +53,9 @@ def to_optax(state: Any, params: Any, mu_dtype: Any = None) -> Any:
         params: the parameters, whose dtypes optax gives to its moments.
         mu_dtype: the `mu_dtype` given to optax.
 
+    Raises:
+        TypeError: if `mu_dtype` is real and `mu` complex.
+
     >>> import jax.numpy as jnp, optax, adam_optax as ao
     >>> params = {"w": jnp.ones(3, jnp.bfloat16)}
     >>> state = ao.convert.to_optax(ao.adam(1e-3).init(params), params)
@@ -57,7 +67,7 @@ def to_optax(state: Any, params: Any, mu_dtype: Any = None) -> Any:
         dtype = mu_dtype if name == "mu" else None
 
         def cast(m: Any, p: Any) -> Any:
-            return m if _is_masked(m) else m.astype(dtype or p.dtype)
+            return m if _is_masked(m) else _in(m, dtype or jnp.result_type(p))
 
         return jax.tree.map(cast, tree, params, is_leaf=_is_masked)
 
@@ -80,8 +90,10 @@ def _map_moments(f: Callable[[str, Any], Any], state: Any) -> Any:
     return jax.tree.map(replace, state, is_leaf=lambda x: isinstance(x, kinds))
 
 
-def _widened(m: Array) -> Array:
-    return m.astype(compute_dtype(m))
+def _in(m: Array, dtype: Any) -> Array:
+    if jnp.iscomplexobj(m) and not jnp.issubdtype(dtype, jnp.complexfloating):
+        raise TypeError(f"a complex moment does not fit {jnp.dtype(dtype)}; use complex64, or None")
+    return m.astype(dtype)
 
 
 def _real(m: Array) -> Array:

@@ -2,30 +2,79 @@
 
 from collections.abc import Callable
 
+import jax.numpy as jnp
 from jax import Array
 
 from adam_optax.moments import Leaf
-from adam_optax.numerics import Number, is_exact, quotient, root
+from adam_optax.numerics import Number, abs_sq, is_exact, quotient, root
 
 Direction = Callable[[Leaf], Array]
+Finish = Callable[[Array, Leaf], Array]
 
 
-def ratio(eps: Number = 1e-8, eps_root: Number = 0.0, den: str = "nu") -> Direction:
+def mean(x: Leaf) -> Array:
+    """The first moment as it is read."""
+    return x.hat["mu"]
+
+
+def deviation(v: Array, eps: Number, eps_root: Number = 0.0) -> Array:
+    """`sqrt(v + eps_root) + eps`, the denominator of most of the family."""
+    return root(v if is_exact(eps_root) and eps_root == 0 else v + eps_root) + eps
+
+
+def ratio(
+    eps: Number = 1e-8, eps_root: Number = 0.0, den: str = "nu", num: Direction = mean
+) -> Direction:
     """`mu / (sqrt(nu + eps_root) + eps)` of the moments as read (Adam, Algorithm 1).
 
     Args:
         eps: added to the root.
         eps_root: added under the root.
         den: the moment in the denominator.
+        num: the numerator.
     """
-
-    def direction(x: Leaf) -> Array:
-        nu = x.hat[den] if is_exact(eps_root) and eps_root == 0 else x.hat[den] + eps_root
-        return quotient(x.hat["mu"], root(nu) + eps, least=eps)
-
-    return direction
+    return lambda x: quotient(num(x), deviation(x.hat[den], eps, eps_root), least=eps)
 
 
 def over(den: str = "nu", least: Number = 0.0) -> Direction:
     """`mu / nu` of the moments as read, for a `nu >= least` on the gradient's scale (AdaMax)."""
     return lambda x: quotient(x.hat["mu"], x.hat[den], least)
+
+
+def cautious(direction: Direction, least: float = 1e-3) -> Direction:
+    """Only where the step agrees with the gradient, and more there (Liang et al. 2024).
+
+    `d * mask / max(mean(mask), least)` with `mask = d g > 0`, scaled as in timm.
+    """
+
+    def masked(x: Leaf) -> Array:
+        d = direction(x)
+        agrees = ((d * jnp.conj(x.g)).real > 0).astype(x.t.dtype)
+        return d * agrees / jnp.maximum(_mean(agrees), least)
+
+    return masked
+
+
+def trust_ratio(step: Array, x: Leaf) -> Array:
+    """The step at the length of the parameter (LAMB, Algorithm 2); as it is if either is 0."""
+    above, below = (root(jnp.sum(abs_sq(a))) for a in (x.p, step))
+    return step * jnp.where((above > 0) & (below > 0), quotient(above, below, 0.0), 1.0)
+
+
+def clipped(threshold: float = 1.0) -> Finish:
+    """The step over `max(1, rms(step) / threshold)` (Shazeer & Stern 2018, section 6)."""
+    return lambda step, x: step / jnp.maximum(1.0, root(_mean(abs_sq(step))) / threshold)
+
+
+def stabilised(eps: Number, den: str = "nu") -> Finish:
+    """The step over `max(1, rms(g / sqrt(nu)))` (StableAdamW, Wortsman et al. 2023)."""
+
+    def finish(step: Array, x: Leaf) -> Array:
+        share = abs_sq(x.g) / jnp.maximum(x.hat[den], eps * eps)
+        return step / jnp.maximum(1.0, root(_mean(share)))
+
+    return finish
+
+
+def _mean(x: Array) -> Array:
+    return jnp.sum(x) / max(x.size, 1)  # of an empty leaf: 0, where jnp.mean would be NaN

@@ -26,29 +26,49 @@ Constants = tuple[tuple[str, Any], ...]
 
 
 class Clock(NamedTuple):
-    """All that depends on the step alone, in one precision: computed once, used by every leaf."""
+    """All that depends on the step alone, in one precision: computed once, used by every leaf.
+
+    Attributes:
+        t: the step, 1 at the first.
+        numbers: the rule's schedules and arrays.
+        warm: what the readings of the moments need to know, by moment.
+        pace: what the rule's direction needs to know.
+        decay: the weight decay, or None.
+        rate: the learning rate, or None.
+    """
 
     t: Array
     numbers: dict[str, Array]
     warm: dict[str, Any]
+    pace: Any
+    decay: Array | None
+    rate: Array | None
 
 
 @ft.lru_cache(maxsize=1024)
 def ticker(make: Maker, constants: Constants) -> Callable[..., tuple[Array, dict[str, Clock]]]:
-    """The compiled function from a count and the rule's numbers to the next count and its clocks.
+    """The compiled function from a count to the next count and its clocks.
 
-    There is a clock for each precision that a leaf may have, by name.
+    It takes the count, the rule's numbers of this step, and the weight decay and the learning
+    rate, each a scalar or None. There is a clock for each precision that a leaf may have, by name.
     """
 
-    def tick(count: Array, numbers: Mapping[str, Array]) -> tuple[Array, dict[str, Clock]]:
+    def tick(
+        count: Array, numbers: Mapping[str, Array], decay: Array | None, rate: Array | None
+    ) -> tuple[Array, dict[str, Clock]]:
         check.count(count)
         count = increment(count)
         dtypes = [jnp.float32, jnp.float64] if jax.config.read("jax_enable_x64") else [jnp.float32]
-        return count, {jnp.dtype(d).name: clock(count, numbers, d) for d in dtypes}
+        clocks = {jnp.dtype(d).name: clock(count, numbers, decay, rate, d) for d in dtypes}
+        return count, clocks
 
-    def clock(count: Array, numbers: Mapping[str, Array], dtype: Any) -> Clock:
+    def clock(
+        count: Array, numbers: Mapping[str, Array], decay: Any, rate: Any, dtype: Any
+    ) -> Clock:
         t, numbers = count.astype(dtype), in_compute_precision(numbers, dtype)
-        return Clock(t, numbers, make(**dict(constants), **numbers).warm(t))
+        rule = make(**dict(constants), **numbers)
+        scales = (None if x is None else jnp.asarray(x, dtype) for x in (decay, rate))
+        return Clock(t, numbers, rule.warm(t), rule.pace(t), *scales)
 
     return jax.jit(tick)
 
@@ -58,8 +78,7 @@ def leaf_step(make: Maker, constants: Constants, codec: Codec) -> Callable[..., 
     """The compiled step of any leaf under `make(**constants, **numbers)` and `codec`.
 
     The function returned takes the gradient, the parameter or None, what is kept of the moments,
-    the new count and its clocks, and the weight decay and learning rate, each a scalar or None; it
-    returns the update and what to keep.
+    the new count and its clocks; it returns the update and what to keep.
     """
 
     def step(
@@ -68,43 +87,50 @@ def leaf_step(make: Maker, constants: Constants, codec: Codec) -> Callable[..., 
         kept: Mapping[str, Any],
         count: Array,
         clocks: Mapping[str, Clock],
-        decay: Array | None,
-        rate: Array | None,
     ) -> tuple[Array, dict[str, Any]]:
+        check.present(kept)
         moments = make(**dict(constants), **clocks["float32"].numbers).moments
         old = codec.decode(kept, moments, count - 1)
-        check.leaf(g, p, old)
+        check.leaf(g, p, {n: m for n, m in old.items() if not moments[n].scalar})
+        check.kind(g, p, {n: m for n, m in old.items() if moments[n].signed})
         dtype = compute_dtype(g, *([] if p is None else [p]), *old.values())
         real = real_dtype(dtype)
         check.underflow(dict(constants), real)
         clock = clocks[real.name]
         rule = make(**dict(constants), **clock.numbers)
         with _mixing(dtype):
-            direction, new = rule(_promoted(g, p, clock.t, old, dtype), clock.warm)
-            direction = _scaled(direction, p, decay, rate, dtype)
-            keep = codec.encode(_like(new, old), moments, count)
+            x = rule(_promoted(g, p, clock, old, dtype), clock.warm)
+            update = _scaled(rule, _decayed(rule, x, clock), clock)
+            keep = codec.encode(_like(x.new, old), moments, count)
         check.kept(keep, kept)
-        return direction.astype(_update_dtype(g, p)), keep
+        return update.astype(_update_dtype(g, p)), keep
 
     return jax.jit(step)
 
 
-def _promoted(g: Array, p: Array | None, t: Array, old: dict[str, Array], dtype: Any) -> Leaf:
+def _promoted(g: Array, p: Array | None, clock: Clock, old: dict[str, Array], dtype: Any) -> Leaf:
     """The leaf in compute precision; moments that are real stay so beside a complex gradient."""
     real = real_dtype(dtype)
     moments = {n: m.astype(dtype if jnp.iscomplexobj(m) else real) for n, m in old.items()}
     p = None if p is None else jnp.astype(p, dtype)
-    return Leaf(jnp.astype(g, dtype), p, t, moments)
+    x = Leaf(jnp.astype(g, dtype), p, clock.t, moments, pace=clock.pace)
+    scales: dict[str, Any] = {"decay": clock.decay, "rate": clock.rate}
+    return x._replace(**{n: v for n, v in scales.items() if v is not None})
 
 
-def _scaled(
-    direction: Array, p: Array | None, decay: Array | None, rate: Array | None, dtype: Any
-) -> Array:
-    """`-rate (direction + decay p)`: decoupled weight decay (Loshchilov & Hutter 2019)."""
-    real = real_dtype(dtype)
-    if decay is not None and p is not None:
-        direction = direction + jnp.astype(decay, real) * jnp.astype(p, dtype)
-    return direction if rate is None else -jnp.astype(rate, real) * direction
+def _decayed(rule: Rule, x: Leaf, clock: Clock) -> Array:
+    """The direction with decoupled weight decay (Loshchilov & Hutter 2019), and finished."""
+    step = rule.direction(x)
+    if clock.decay is not None and "decay" not in rule.inside:
+        step = step + clock.decay * x.p
+    return step if rule.finish is None else rule.finish(step, x)
+
+
+def _scaled(rule: Rule, step: Array, clock: Clock) -> Array:
+    """Downhill by the learning rate, or uphill as it is if there is none."""
+    if clock.rate is None:
+        return step
+    return -step if "rate" in rule.inside else -clock.rate * step
 
 
 def _mixing(dtype: Any) -> Any:

@@ -24,6 +24,9 @@ class Leaf(NamedTuple):
         old: the moments before this step, by name.
         new: the moments after it, filled in the order in which the rule declares them.
         hat: the new moments as they are read, e.g. corrected for their bias.
+        pace: what the rule's `pace` gave for this step.
+        decay: the leaf's weight decay, 0 if none, for rules that apply it themselves.
+        rate: the learning rate, 1 if none, for rules that apply it themselves.
     """
 
     g: Array
@@ -32,6 +35,9 @@ class Leaf(NamedTuple):
     old: dict[str, Array]
     new: dict[str, Array] = {}  # noqa: RUF012  (never mutated)
     hat: dict[str, Array] = {}  # noqa: RUF012
+    pace: Any = ()
+    decay: Number = 0.0
+    rate: Number = 1.0
 
     @property
     def p(self) -> Array:
@@ -72,7 +78,7 @@ def nothing(t: Array) -> tuple[()]:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Moment:
-    """One thing remembered per parameter: `m_t = fold(m_{t-1}, of(x))`, read as `read(m_t, x, w)`.
+    """One thing remembered per parameter: `m_t = fold(m_{t-1}, of(x), t)`, and its reading.
 
     Attributes:
         of: what is accumulated, of a `Leaf`; it may use the moments declared before this one.
@@ -84,15 +90,17 @@ class Moment:
         init: where the moment starts.
         decay: the factor by which it fades while nothing comes in, for storage formats.
         signed: whether it can be negative. One that cannot is real also for a complex parameter.
+        scalar: whether there is one for the whole leaf.
     """
 
     of: Read
-    fold: Callable[[Array, Array], Array]
+    fold: Callable[[Array, Array, Array], Array]
     read: Callable[[Array, Leaf, Any], Array] = raw
     warm: Callable[[Array], Any] = nothing
     init: float = 0.0
     decay: Number | None = None
     signed: bool = True
+    scalar: bool = False
 
 
 def ema(
@@ -102,6 +110,7 @@ def ema(
     signed: bool = True,
     corrected: bool = True,
     nesterov: bool = False,
+    init: float = 0.0,
 ) -> Moment:
     """The exponential average `m = b m + (1-b) x`, read as `m / (1 - b^t)` (Adam, Algorithm 1).
 
@@ -112,30 +121,53 @@ def ema(
         corrected: whether the reading is corrected for the start at zero.
         nesterov: read one step ahead, `b m / (1 - b^{t+1}) + (1-b) x / (1 - b^t)` (Dozat 2016,
             Algorithm 2, without its factor `b2` on the second moment).
+        init: where it starts.
     """
 
-    def fold(m: Array, x: Array) -> Array:
+    def fold(m: Array, x: Array, t: Array) -> Array:
+        del t
         return average(b, m, x, signed=signed)
 
-    def warm(t: Array) -> tuple[Array, Array]:
-        return (warmth(b, t), warmth(b, t + 1)) if corrected else (jnp.ones_like(t),) * 2
+    def warm(t: Array) -> list[Array]:
+        times = [t, t + 1] if nesterov else [t]
+        return [warmth(b, t) if corrected else jnp.ones_like(t) for t in times]
 
-    def read(m: Array, x: Leaf, warm: tuple[Array, Array]) -> Array:
-        now, ahead = warm
+    def read(m: Array, x: Leaf, warm: list[Array]) -> Array:
+        now, ahead = warm[0], warm[-1]
         return b * m / ahead + (1 - b) * of(x) / now if nesterov else m / now
 
-    return Moment(of, fold, read, warm, decay=b, signed=signed)
+    return Moment(of, fold, read, warm, init=init, decay=b, signed=signed)
+
+
+def total(of: Read = grad, b: Number = 1.0, *, nesterov: bool = False, **how: Any) -> Moment:
+    """The fading sum `m = b m + x`, read as it is, or as `x + b m` with Nesterov's look-ahead."""
+
+    def fold(m: Array, x: Array, t: Array) -> Array:
+        del t
+        return b * m + x
+
+    def ahead(m: Array, x: Leaf, warm: Any) -> Array:
+        del warm
+        return of(x) + b * m
+
+    return Moment(of, fold, ahead if nesterov else raw, decay=b, **how)
+
+
+def last(of: Read = grad) -> Moment:
+    """The value at the last step."""
+    return Moment(of, lambda m, x, t: x, decay=0.0)
 
 
 def peak(of: Read) -> Moment:
     """The largest value so far, `m = max(m, x)`, of a quantity that is not negative."""
-    return Moment(of, jnp.maximum, decay=1.0, signed=False)
+    return Moment(of, lambda m, x, t: jnp.maximum(m, x), decay=1.0, signed=False)
 
 
 def fading_peak(b: Number, of: Read) -> Moment:
     """The exponentially weighted infinity norm, `m = max(b m, x)` (Adam, Algorithm 2)."""
 
-    def fold(m: Array, x: Array) -> Array:
+    def fold(m: Array, x: Array, t: Array) -> Array:
+        del t
         return jnp.maximum(average(b, m, jnp.zeros_like(m)), x)
 
     return Moment(of, fold, decay=b, signed=False)

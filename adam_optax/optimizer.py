@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, TypeAlias
 import jax
 import numpy as np
 import optax
+from jax import Array
 
 from adam_optax import check
 from adam_optax.numerics import increment
@@ -120,4 +121,8 @@ def _spread(mask: Any, params: Any, name: str) -> Any:
 
 def _is_flags(mask: Any) -> bool:
     """A tree of bools, be it a module that can also be called."""
-    return all(isinstance(m, bool | np.bool_) for m in jax.tree.leaves(mask))
+    return all(isinstance(m, bool | np.bool_) or _is_scalar(m) for m in jax.tree.leaves(mask))
+
+
+def _is_scalar(m: Any) -> bool:
+    return isinstance(m, Array) and m.shape == () and m.dtype == bool

@@ -11,7 +11,7 @@ from jax import Array
 
 from adam_optax import check
 from adam_optax.directions import Direction
-from adam_optax.moments import Leaf, Moment
+from adam_optax.moments import Leaf, Moment, nothing
 from adam_optax.numerics import decay_from_array
 
 
@@ -21,22 +21,32 @@ class Rule:
 
     Attributes:
         moments: by name, in order: a later one may use an earlier one.
-        direction: the step, before learning rate and sign.
-        make: the function that built this rule; `hyper`, the numbers it was given. A rule made by
-            a `@variant` has both, so that schedules and traced numbers can be put in at each step.
+        direction: the step, before weight decay, learning rate and sign.
+        pace: what the direction needs to know of the step, computed once for all leaves: its
+            result is the leaf's `pace`.
+        finish: a last change to the step, with weight decay in it: LAMB's trust ratio.
+        inside: which of "decay" and "rate" the rule applies itself, from `x.decay` and `x.rate`.
+        make: the function that built this rule; `hyper`, what it was given, and `functions`, which
+            of that are functions and no schedules. A rule made by a `@variant` has them, so that
+            schedules and traced numbers can be put in at each step.
     """
 
     moments: Mapping[str, Moment]
     direction: Direction
+    pace: Callable[[Array], Any] = nothing
+    finish: Callable[[Array, Leaf], Array] | None = None
+    inside: tuple[str, ...] = ()
     make: "Callable[..., Rule] | None" = None
     hyper: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    functions: frozenset[str] = frozenset()
 
-    def __call__(self, x: Leaf, warm: Mapping[str, Any]) -> tuple[Array, dict[str, Array]]:
-        """The direction and the new moments of one leaf; `warm` is what `warm(t)` gave."""
+    def __call__(self, x: Leaf, warm: Mapping[str, Any]) -> Leaf:
+        """The leaf with its new moments, and as they are read; `warm` is what `warm(t)` gave."""
         for name, moment in self.moments.items():
-            x = x._replace(new=x.new | {name: moment.fold(x.old[name], moment.of(x))})
-            x = x._replace(hat=x.hat | {name: moment.read(x.new[name], x, warm[name])})
-        return self.direction(x), x.new
+            new = moment.fold(x.old[name], moment.of(x), x.t)
+            x = x._replace(new=x.new | {name: new})
+            x = x._replace(hat=x.hat | {name: moment.read(new, x, warm[name])})
+        return x
 
     def warm(self, t: Array) -> dict[str, Any]:
         """What the readings need to know of the step, by moment."""
@@ -49,12 +59,16 @@ class Rule:
 
     def constants(self) -> tuple[tuple[str, Any], ...]:
         """The numbers and flags that are known now, hashable."""
-        return tuple((n, v) for n, v in self.hyper.items() if not is_moving(v))
+        return tuple((n, v) for n, v in self.hyper.items() if n not in self._moving())
 
     def numbers(self, count: Array) -> dict[str, Array]:
         """The numbers that are known only at a step: schedules at `count`, arrays as they are."""
-        moving = {n: v for n, v in self.hyper.items() if is_moving(v)}
+        moving = {n: self.hyper[n] for n in self._moving()}
         return {n: check.scalar(n, v(count) if callable(v) else v) for n, v in moving.items()}
+
+    def _moving(self) -> set[str]:
+        known = {n for n, v in self.hyper.items() if not (isinstance(v, Array) or callable(v))}
+        return self.hyper.keys() - known - self.functions
 
     def maker(self) -> "Callable[..., Rule]":
         """What builds the rule from `constants()` and `numbers()`; equal for equal variants."""
@@ -64,16 +78,12 @@ class Rule:
         return self
 
 
-def is_moving(value: Any) -> bool:
-    """Whether a hyper-parameter is known only at a step."""
-    return isinstance(value, Array) or callable(value)
-
-
 def variant(make: Callable[..., Rule]) -> Callable[..., Rule]:
     """Turn a function from hyper-parameters to a `Rule` into a variant.
 
     The numbers may then be Python numbers, arrays (traced ones too) or schedules `count -> value`;
-    those named `b1`, `b2`, `b3`, `eps` and `eps_root` are checked.
+    those named `b1`, `b2`, `b3`, `eps` and `eps_root` are checked. A parameter whose default is a
+    function takes functions, which are no schedules.
 
     >>> import adam_optax as ao
     >>> @ao.rules.variant
@@ -83,15 +93,20 @@ def variant(make: Callable[..., Rule]) -> Callable[..., Rule]:
     >>> tx = ao.scale_by(sign_of_momentum(b1=0.8))
     """
     signature = inspect.signature(make)
+    functions = frozenset(n for n, p in signature.parameters.items() if _is_function(p.default))
 
     @ft.wraps(make)
     def bind(*args: Any, **kwargs: Any) -> Rule:
         bound = signature.bind(*args, **kwargs)
         bound.apply_defaults()
         hyper = {n: check.hyper(n, v) for n, v in bound.arguments.items()}
-        return dataclasses.replace(make(**hyper), make=make, hyper=hyper)
+        return dataclasses.replace(make(**hyper), make=make, hyper=hyper, functions=functions)
 
     return bind
+
+
+def _is_function(default: Any) -> bool:
+    return callable(default) and default is not inspect.Parameter.empty
 
 
 def in_compute_precision(numbers: Mapping[str, Array], dtype: Any) -> dict[str, Array]:

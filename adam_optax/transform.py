@@ -33,6 +33,12 @@ class ScaleByState(NamedTuple):
     count: Array  # type: ignore[assignment]  # tuple.count: the field's name is optax's
     moments: dict[str, Any]
 
+    def __getattr__(self, name: str) -> Any:
+        """An entry by its name, as in optax's states: `state.mu`."""
+        if name.startswith("__") or name not in self.moments:
+            raise AttributeError(f"the state has no {name!r}, but {', '.join(self.moments)}")
+        return self.moments[name]
+
 
 OPTAX_STATES = {
     frozenset(kind._fields) - {"count"}: kind
@@ -84,7 +90,7 @@ class Engine(NamedTuple):
         return pack(jnp.zeros((), jnp.int32), {n: pick(n) for n in entries})
 
     def _blank(self, p: Any) -> dict[str, Any]:
-        start = {n: jnp.full_like(p, m.init, _dtype(p, m)) for n, m in self.rule.moments.items()}
+        start = {n: _start(p, moment) for n, moment in self.rule.moments.items()}
         return dict(self.codec.encode(start, self.rule.moments, jnp.zeros((), jnp.int32)))
 
     def update(
@@ -100,22 +106,20 @@ class Engine(NamedTuple):
         trees = _trees(state, self.codec.entries(self.rule.moments))
         gs, treedef = jax.tree.flatten(updates, is_leaf=_is_none)
         columns = check.columns(treedef, updates, trees)
-        rows = [dict(zip(trees, kept, strict=True)) for kept in zip(*columns.values(), strict=True)]
+        rows = [{n: column[i] for n, column in columns.items()} for i in range(len(gs))]
         ps = _column(treedef, updates, "params", params, len(gs))
         fades = _column(treedef, updates, "mask", mask, len(gs))
 
         recipe = self.rule.maker(), self.rule.constants()
         numbers = self.rule.numbers(state.count)
-        count, clocks = ticker(*recipe)(jnp.asarray(state.count), numbers)
+        count, clocks = ticker(*recipe)(jnp.asarray(state.count), numbers, decay, rate)
+        bare = {name: clock._replace(decay=None) for name, clock in clocks.items()}
         step = leaf_step(*recipe, self.codec)
 
-        def leaf(g: Any, p: Any, kept: dict[str, Any], fade: bool | None) -> tuple[Any, Any]:
+        def leaf(g: Any, p: Any, kept: dict[str, Any], fade: bool | None) -> Any:
             if g is None:
                 return None, kept
-            done: tuple[Any, Any] = step(
-                g, p, kept, count, clocks, None if fade is False else decay, rate
-            )
-            return done
+            return step(g, p, kept, count, bare if fade is False else clocks)
 
         done = _each(leaf, updates, zip(gs, ps, rows, fades, strict=True))
         moments = {n: jax.tree.unflatten(treedef, [kept[n] for _, kept in done]) for n in trees}
@@ -134,9 +138,11 @@ def _each(leaf: Callable[..., Any], updates: Any, rows: Iterable[tuple[Any, ...]
     return done
 
 
-def _dtype(p: Any, moment: Moment) -> Any:
-    dtype = compute_dtype(p)
-    return dtype if moment.signed else real_dtype(dtype)
+def _start(p: Any, moment: Moment) -> Array:
+    dtype = compute_dtype(p) if moment.signed else real_dtype(compute_dtype(p))
+    if moment.scalar:
+        return jnp.full((), moment.init, dtype)
+    return jnp.full_like(p, moment.init, dtype)
 
 
 def _is_none(x: Any) -> bool:

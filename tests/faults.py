@@ -28,23 +28,18 @@ NONE = Fault("no fault", "rules.py", "The variants.", "The variants.")
 
 FAULTS = [
     Fault("no bias correction", "moments.py", "if nesterov else m / now", "if nesterov else m"),
-    Fault(
-        "eps inside the root",
-        "directions.py",
-        "root(nu) + eps, least=eps",
-        "root(nu + eps), least=eps",
-    ),
-    Fault("eps_root ignored", "directions.py", "x.hat[den] + eps_root", "x.hat[den]"),
+    Fault("eps inside the root", "directions.py", "return root(v if", "return root(eps + v if"),
+    Fault("eps_root ignored", "directions.py", "else v + eps_root) + eps", "else v) + eps"),
     Fault("nesterov ignored", "moments.py", "/ now if nesterov else", "/ now if False else"),
-    Fault("mask ignored", "transform.py", "None if fade is False else decay", "decay"),
+    Fault("mask ignored", "transform.py", "bare if fade is False else clocks", "clocks"),
     Fault("count stuck", "numerics.py", "count + 1, count)", "count, count)"),
     Fault(
         "squares in the gradient's dtype",
         "execute.py",
-        "return Leaf(jnp.astype(g, dtype)",
-        "return Leaf(jnp.astype(g * g, dtype) / jnp.astype(g, dtype)",
+        "x = Leaf(jnp.astype(g, dtype)",
+        "x = Leaf(jnp.astype(g * g, dtype) / jnp.astype(g, dtype)",
     ),
-    Fault("decay after the rate", "execute.py", "jnp.astype(decay, real) *", "real.type(0) *"),
+    Fault("decay ignored", "execute.py", "step + clock.decay * x.p", "step + 0 * x.p"),
     Fault(
         "b rounded to float32",
         "numerics.py",
@@ -72,6 +67,8 @@ FAULTS = [
     ),
     Fault("complex squared", "numerics.py", "if jnp.isrealobj(x) else", "if True else"),
     Fault("infinite derivative", "numerics.py", "positive = v > 0", "positive = v >= 0"),
+    Fault("trust ratio ignored", "execute.py", "else rule.finish(step, x)", "else step"),
+    Fault("radam's rho cancels", "rules/rectified.py", "jnp.where(x < 0.5, young, old)", "old"),
     Fault("storage ignored", "storage/codec.py", "| short | given", "| short"),
 ]
 

@@ -14,7 +14,7 @@ import pytest
 
 import adam_optax as ao
 from tests import readme
-from tests.benchmarks import differences
+from tests.benchmarks import differences, variants
 
 NEEDS_EXTRAS = "adam_optax.lab"
 
@@ -65,7 +65,9 @@ def test_readme_has_its_two_commands() -> None:
     assert "pytest" in readme.command("test-command")
 
 
-def test_readme_quotes_the_differences_that_are_measured() -> None:
-    text = readme.README.read_text()
-    (quoted,) = re.findall(r"<!-- differences -->\n(.*?)\n<!-- /differences -->", text, re.DOTALL)
-    assert quoted == differences.table()
+@pytest.mark.parametrize("made", [differences, variants], ids=["differences", "variants"])
+def test_readme_quotes_what_is_measured(made: types.ModuleType) -> None:
+    name = made.__name__.rpartition(".")[2]
+    pattern = rf"<!-- {name} -->\n(.*?)\n<!-- /{name} -->"
+    (quoted,) = re.findall(pattern, readme.README.read_text(), re.DOTALL)
+    assert quoted == made.table()

@@ -196,3 +196,20 @@ def test_read_moments_are_the_oracle_s(case: Case) -> None:
 def test_read_moments_wants_exactly_one_state(count: int) -> None:
     with pytest.raises(ValueError, match=f"expected one state with moments, found {count} in"):
         ao.read_moments([ao.adam(0.1).init(P32), ao.amsgrad(0.1).init(P32)][:count])
+
+
+def test_a_bfloat16_run_of_optax_with_mu_dtype_goes_on_here() -> None:
+    params = {"w": jnp.ones(3, jnp.bfloat16), "x": 1.5}
+    tx = ao.adam(0.1, mu_dtype="bfloat16")
+    state = ao.convert.from_optax(optax.adam(0.1, mu_dtype="bfloat16").init(params), "bfloat16")
+    updates, after = tx.update({"w": params["w"], "x": 1.0}, state, params)
+    np.testing.assert_allclose(np.float32(updates["w"]), -0.1, rtol=4e-3)  # bfloat16
+    assert after[0].mu["w"].dtype == jnp.bfloat16
+    assert ao.convert.to_optax(after, params, "bfloat16")[0].nu["w"].dtype == jnp.bfloat16
+
+
+def test_a_mask_may_hold_arrays() -> None:
+    tx = ao.adamw(0.1, weight_decay=1.0, mask={"w": jnp.array(True), "b": jnp.array(False)})
+    params = {"w": jnp.ones(1), "b": jnp.ones(1)}
+    updates, _ = tx.update(jax.tree.map(jnp.zeros_like, params), tx.init(params), params)
+    np.testing.assert_allclose([updates["w"][0], updates["b"][0]], [-0.1, 0.0], rtol=1e-6)

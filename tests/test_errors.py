@@ -152,6 +152,30 @@ def test_states_of_other_optimisers() -> None:
     expect(TypeError, text, lambda: ao.scale_by_adam().update(GRADS, {}))
 
 
+def test_gradients_of_no_parameter() -> None:
+    tx = ao.adam(1e-3)
+    text = "updates['a']: the parameter was None at tx.init, but this gradient is not"
+    none = {"a": None}
+    expect(ValueError, text, lambda: tx.update({"a": jnp.ones(2)}, tx.init(none), none))
+
+
+def test_real_and_complex() -> None:
+    tx, real = ao.adam(1e-3), jnp.ones(2)
+    both = jax.lax.complex(real, real)
+    text = "updates: real and complex meet: the gradient complex64, mu float32; make them all *"
+    expect(TypeError, text, lambda: tx.update(both, tx.init(real)))
+    text = "updates: real and complex meet: the gradient float32, the parameter complex64, mu *"
+    expect(TypeError, text, lambda: tx.update(real, tx.init(both), both))
+    text = "a complex moment does not fit bfloat16; use complex64, or None"
+    expect(TypeError, text, lambda: ao.convert.to_optax(tx.init(both), both, "bfloat16"))
+    expect(TypeError, text, lambda: ao.convert.from_optax(tx.init(both), "bfloat16"))
+
+
+def test_a_dtype_of_moments_that_are_not_there() -> None:
+    text = "mu_dtype: this rule keeps no moment that it could speak of"
+    expect(ValueError, text, lambda: ao.adagrad(1e-3, mu_dtype="bfloat16"))
+
+
 def test_counts() -> None:
     state = ao.scale_by_adam().init(PARAMS)
     for count, text in ((jnp.zeros(2, jnp.int32), "int32[2]"), (jnp.zeros(()), "float32[]")):

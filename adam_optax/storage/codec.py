@@ -1,7 +1,7 @@
 """From formats, which keep one moment, to codecs, which keep all moments of a leaf."""
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, Protocol, runtime_checkable
 
 from jax import Array
@@ -62,31 +62,37 @@ class PerMoment:
 
 
 def resolve(
-    storage: Any, names: Iterable[str], mu_dtype: Any = None, nu_dtype: Any = None
+    storage: Any, moments: Mapping[str, Moment], mu_dtype: Any = None, nu_dtype: Any = None
 ) -> Codec:
-    """The codec for moments of these names.
+    """The codec for a rule's moments.
 
     Args:
         storage: None, a format for every moment, or a mapping from moment names to formats; what
             a mapping leaves out is dense.
-        names: the rule's moments.
-        mu_dtype: short for `{"mu": dense(mu_dtype)}`.
-        nu_dtype: short for `{"nu": dense(nu_dtype)}`; applies to `nu_max` as well.
+        moments: the rule's.
+        mu_dtype: short for dense storage in this dtype of the moments that can be negative.
+        nu_dtype: the same for those that cannot.
 
     Raises:
-        ValueError: if a name is not a moment of the rule, or two arguments speak of one moment.
+        ValueError: if a name is not a moment of the rule, two arguments speak of one moment, or
+            an argument speaks of none.
         TypeError: if a value is not a format.
     """
-    names = tuple(names)
-    by_dtype = {"mu": mu_dtype, "nu": nu_dtype, "nu_max": nu_dtype}
-    short = {n: dense(d) for n, d in by_dtype.items() if n in names and d is not None}
+    names = tuple(moments)
+    short = _short("mu_dtype", mu_dtype, [n for n in names if moments[n].signed])
+    short |= _short("nu_dtype", nu_dtype, [n for n in names if not moments[n].signed])
     given = _by_name(storage, names)
     if both := sorted(short.keys() & given.keys()):
-        raise ValueError(
-            f"storage and {both[0][:2]}_dtype both say how {both[0]} is kept; give one of them"
-        )
+        argument = "mu_dtype" if moments[both[0]].signed else "nu_dtype"
+        raise ValueError(f"storage and {argument} both say how {both[0]} is kept; give one of them")
     formats = {n: Dense() for n in names} | short | given
     return PerMoment(tuple(formats.items()))
+
+
+def _short(argument: str, dtype: Any, names: list[str]) -> dict[str, Format]:
+    if dtype is not None and not names:
+        raise ValueError(f"{argument}: this rule keeps no moment that it could speak of")
+    return {} if dtype is None else dict.fromkeys(names, dense(dtype))
 
 
 def _by_name(storage: Any, names: tuple[str, ...]) -> dict[str, Format]:

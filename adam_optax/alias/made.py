@@ -1,0 +1,108 @@
+"""Optimisers and transformations made from rules, so that each has what all have."""
+
+import inspect
+from collections.abc import Callable
+from inspect import Parameter
+from typing import Any
+
+from adam_optax.optimizer import Decay, optimizer
+from adam_optax.rule import Rule
+from adam_optax.transform import Transformation, scale_by
+
+STORAGE = ("mu_dtype", "nu_dtype", "storage")
+SHARED = """
+    Takes besides, by keyword where optax has no place for it:
+
+    Args:
+        learning_rate: a number, a scalar array or a schedule `count -> value`; so may be every
+            other number. None leaves out the factor and its sign.
+        weight_decay: decoupled weight decay, multiplied by the learning rate; None: none.
+        mask: which parameters decay: a tree of bools, a prefix of one, or a function from the
+            parameters to one. None: all.
+        mu_dtype: the dtype of the moments that can be negative; float32 by default.
+        nu_dtype: the dtype of those that cannot.
+        storage: a format of `adam_optax.storage`, or a mapping from moment names to formats.
+
+    Raises:
+        ValueError: if a number is out of range, or a tree, shape or state does not fit.
+        TypeError: if a parameter or gradient is neither floating nor complex.
+"""
+
+
+def made(
+    name: str,
+    rule: Callable[..., Rule],
+    positional: str,
+    weight_decay: float | None = None,
+    preset: dict[str, Any] | None = None,
+    **defaults: Any,
+) -> Callable[..., Transformation]:
+    """An optimiser from a rule.
+
+    Args:
+        name: its name.
+        rule: a `@variant`, whose parameters it takes.
+        positional: the names, in optax's order, of what may be given by place.
+        weight_decay: the default of that argument.
+        preset: arguments of the rule that the optimiser fixes.
+        **defaults: defaults that differ from the rule's.
+    """
+    fixed = preset or {}
+    shared = {"weight_decay": weight_decay, "mask": None, **dict.fromkeys(STORAGE)}
+    signature = _signature(rule, positional.split(), shared | defaults, fixed)
+
+    def make(*args: Any, **kwargs: Any) -> Transformation:
+        given = _bound(signature, args, kwargs)
+        rate = given.pop("learning_rate")
+        decay = Decay(given.pop("weight_decay"), given.pop("mask"))
+        how = {n: given.pop(n) for n in STORAGE}
+        return optimizer(
+            rule(**given, **fixed),
+            rate,
+            decay=None if decay.weight_decay is None else decay,
+            **how,
+        )
+
+    return _dressed(make, name, signature, f"{rule.__doc__}\n{SHARED}")
+
+
+def scaled(name: str, rule: Callable[..., Rule], positional: str) -> Callable[..., Transformation]:
+    """The transformation `scale_by_*` of a rule, with the defaults of its optimiser."""
+    signature = _signature(rule, positional.split(), dict.fromkeys(STORAGE), {})
+
+    def make(*args: Any, **kwargs: Any) -> Transformation:
+        given = _bound(signature, args, kwargs)
+        how = {n: given.pop(n) for n in STORAGE}
+        return scale_by(rule(**given), **how)
+
+    doc = f"{rule.__doc__}\n\n    As rescaled gradients, before learning rate and sign."
+    return _dressed(make, name, signature, doc)
+
+
+def _signature(
+    rule: Callable[..., Rule], positional: list[str], more: dict[str, Any], fixed: dict[str, Any]
+) -> inspect.Signature:
+    known = {n: p.default for n, p in inspect.signature(rule).parameters.items()}
+    defaults = {n: d for n, d in (known | more).items() if n not in fixed}
+    keywords = [n for n in defaults if n not in positional]
+    places = [
+        Parameter(n, Parameter.POSITIONAL_OR_KEYWORD, default=defaults.get(n, Parameter.empty))
+        for n in positional
+    ]
+    rest = [Parameter(n, Parameter.KEYWORD_ONLY, default=defaults[n]) for n in keywords]
+    return inspect.Signature([*places, *rest])
+
+
+def _bound(signature: inspect.Signature, args: Any, kwargs: Any) -> dict[str, Any]:
+    bound = signature.bind(*args, **kwargs)
+    bound.apply_defaults()
+    return dict(bound.arguments)
+
+
+def _dressed(
+    make: Callable[..., Transformation], name: str, signature: inspect.Signature, doc: str
+) -> Callable[..., Transformation]:
+    make.__name__ = make.__qualname__ = name
+    make.__doc__ = doc
+    make.__signature__ = signature  # type: ignore[attr-defined]
+    return make

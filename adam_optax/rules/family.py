@@ -1,0 +1,128 @@
+"""The rest of the family: other memories, other orders."""
+
+import dataclasses
+from collections.abc import Callable
+
+import jax.numpy as jnp
+from jax import Array
+
+from adam_optax.directions import deviation, ratio
+from adam_optax.moments import Leaf, ema, last, square, total
+from adam_optax.numerics import Number, abs_sq, average, quotient, root
+from adam_optax.rule import Rule, variant
+
+
+@variant
+def adan(
+    b1: Number = 0.98,
+    b2: Number = 0.92,
+    b3: Number = 0.99,
+    eps: Number = 1e-8,
+    eps_root: Number = 1e-8,
+    paper: bool = False,
+) -> Rule:
+    """Adan (Xie et al. 2022, Algorithm 1); optax weighs the difference by 1 - b2 for its b2."""
+    k = b2 if paper else 1 - b2
+    change = lambda x: jnp.where(x.t > 1, x.g - x.old["g"], jnp.zeros_like(x.g))  # noqa: E731
+    nu = ema(b3, lambda x: abs_sq(x.g + k * change(x)), signed=False)
+    moments = {"mu": ema(b1), "delta": ema(b2, change), "nu": nu, "g": last()}
+    return Rule(moments, ratio(eps, eps_root, num=lambda x: x.hat["mu"] + k * x.hat["delta"]))
+
+
+@variant
+def novograd(
+    b1: Number = 0.9, b2: Number = 0.25, eps: Number = 1e-6, eps_root: Number = 0.0
+) -> Rule:
+    """NovoGrad (Ginsburg et al. 2019, Algorithm 1): one nu for the leaf, decay in the average."""
+
+    def fold(m: Array, x: Array, t: Array) -> Array:
+        return jnp.where(t > 1, average(b2, m, x), x)
+
+    def scaled(x: Leaf) -> Array:
+        unit = quotient(x.g, deviation(x.new["nu"], eps, eps_root), least=eps)
+        return unit if isinstance(x.decay, float) else unit + x.decay * x.p
+
+    nu = ema(b2, lambda x: jnp.sum(square(x)), signed=False)
+    nu = dataclasses.replace(nu, fold=fold, scalar=True)
+    return Rule({"nu": nu, "mu": total(scaled, b1)}, lambda x: x.new["mu"], inside=("decay",))
+
+
+@variant
+def lion(b1: Number = 0.9, b2: Number = 0.99) -> Rule:
+    """Lion (Chen et al. 2023, Algorithm 2)."""
+    return Rule({"mu": ema(b2)}, lambda x: jnp.sign(average(b1, x.old["mu"], x.g)))
+
+
+def fourth_root(count: Array) -> Array:
+    """ADOPT's bound on a normalised gradient."""
+    return root(root(count))
+
+
+@variant
+def adopt(
+    b1: Number = 0.9,
+    b2: Number = 0.9999,
+    eps: Number = 1e-6,
+    nesterov: bool = False,
+    use_clipping: bool = True,
+    clip_value_fn: Callable[[Array], Array] = fourth_root,
+) -> Rule:
+    """ADOPT (Taniguchi et al. 2024, Algorithm 2): normalised by the nu of the step before."""
+
+    def fold(m: Array, x: Array, t: Array) -> Array:
+        return jnp.where(t > 1, average(b2, m, x, signed=False), x)
+
+    def unit(x: Leaf) -> Array:
+        u = quotient(x.g, jnp.maximum(root(x.old["nu"]), eps), least=eps)
+        u = jnp.clip(u, -x.pace, x.pace) if use_clipping else u
+        return jnp.where(x.t > 1, u, jnp.zeros_like(u))
+
+    nu = dataclasses.replace(ema(b2, square, signed=False), fold=fold)
+    moments = {"mu": ema(b1, unit, corrected=False, nesterov=nesterov), "nu": nu}
+    return Rule(moments, lambda x: x.hat["mu"], lambda t: clip_value_fn(t - 1))
+
+
+@variant
+def ademamix(
+    b1: Number = 0.9,
+    b2: Number = 0.999,
+    b3: Number = 0.9999,
+    alpha: Number = 5.0,
+    eps: Number = 1e-8,
+    eps_root: Number = 0.0,
+) -> Rule:
+    """AdEMAMix (Pagliardini et al. 2024, Algorithm 1): a fast mean and a slow one."""
+    moments = {
+        "mu": ema(b1),
+        "mu_slow": ema(b3, corrected=False),
+        "nu": ema(b2, square, signed=False),
+    }
+    num = lambda x: x.hat["mu"] + alpha * x.hat["mu_slow"]  # noqa: E731
+    return Rule(moments, ratio(eps, eps_root, num=num))
+
+
+@variant
+def simplified_ademamix(
+    b1: Number = 0.99,
+    b2: Number = 0.95,
+    alpha: Number = 0.0,
+    eps: Number = 1e-8,
+    eps_root: Number = 0.0,
+) -> Rule:
+    """Simplified AdEMAMix (Morwani et al. 2025): a sum of gradients and the newest."""
+    moments = {"mu": total(b=b1), "nu": ema(b2, square, signed=False)}
+    return Rule(moments, ratio(eps, eps_root, num=lambda x: x.new["mu"] + alpha * x.g))
+
+
+@variant
+def laprop(
+    b1: Number = 0.9,
+    b2: Number = 0.999,
+    eps: Number = 1e-15,
+    eps_root: Number = 0.0,
+    nesterov: bool = False,
+) -> Rule:
+    """LaProp (Ziyin et al. 2020, Algorithm 1): normalise first, then average."""
+    unit = ratio(eps, eps_root, num=lambda x: x.g)
+    moments = {"nu": ema(b2, square, signed=False), "mu": ema(b1, unit, nesterov=nesterov)}
+    return Rule(moments, lambda x: x.hat["mu"])

@@ -1,0 +1,91 @@
+"""What Adam grew out of, and what bounds it on the way back to SGD."""
+
+import jax.numpy as jnp
+from jax import Array
+
+from adam_optax.moments import Leaf, Moment, ema, grad, peak, square, total
+from adam_optax.numerics import Number, abs_sq, quotient, root, warmth
+from adam_optax.rule import Rule, variant
+
+
+@variant
+def momentum(momentum: Number | None = 0.9, nesterov: bool = False) -> Rule:
+    """Momentum (Polyak 1964), undamped, or Nesterov's as in Sutskever et al. 2013; None: none."""
+    if momentum is None:
+        return Rule({}, grad)
+    return Rule({"trace": total(grad, momentum, nesterov=nesterov)}, lambda x: x.hat["trace"])
+
+
+@variant
+def adagrad(initial_accumulator_value: float = 0.1, eps: Number = 1e-7) -> Rule:
+    """AdaGrad (Duchi et al. 2011, Figure 1), with optax's start and `eps` under the root."""
+    seen = total(square, init=initial_accumulator_value, signed=False)
+    den = lambda x: root(x.new["sum_of_squares"] + eps)  # noqa: E731
+    return Rule({"sum_of_squares": seen}, lambda x: quotient(x.g, den(x), eps))
+
+
+@variant
+def rmsprop(
+    decay: Number = 0.9,
+    eps: Number = 1e-8,
+    initial_scale: float = 0.0,
+    eps_in_sqrt: bool = True,
+    centered: bool = False,
+    momentum: Number | None = None,
+    nesterov: bool = False,
+    bias_correction: bool = False,
+) -> Rule:
+    """RMSProp (Tieleman & Hinton 2012), centred (Graves 2013); momentum follows the rate."""
+    nu = ema(decay, square, signed=False, corrected=bias_correction, init=initial_scale)
+    moments: dict[str, Moment] = {"nu": nu}
+    if centered:
+        moments = {"mu": ema(decay, corrected=bias_correction), "nu": nu}
+
+    def unit(x: Leaf) -> Array:
+        v = x.hat["nu"] - abs_sq(x.hat["mu"]) if centered else x.hat["nu"]
+        v = jnp.maximum(v, 0.0) if centered else v  # a variance, but for rounding
+        return quotient(x.g, root(v + eps) if eps_in_sqrt else root(v) + eps, eps)
+
+    if momentum is None:
+        return Rule(moments, unit)
+    trace = total(lambda x: x.rate * unit(x), momentum, nesterov=nesterov)
+    return Rule({**moments, "trace": trace}, lambda x: x.hat["trace"], inside=("rate",))
+
+
+@variant
+def adadelta(rho: Number = 0.9, eps: Number = 1e-6) -> Rule:
+    """AdaDelta (Zeiler 2012, Algorithm 1): the step in units of the steps before."""
+
+    def step(x: Leaf) -> Array:
+        return root(x.old["e_x"] + eps) / root(x.new["e_g"] + eps) * x.g
+
+    mean = lambda of: ema(rho, of, signed=False, corrected=False)  # noqa: E731
+    return Rule({"e_g": mean(square), "e_x": mean(lambda x: abs_sq(step(x)))}, step)
+
+
+@variant
+def adabound(
+    b1: Number = 0.9,
+    b2: Number = 0.999,
+    eps: Number = 1e-8,
+    final_lr: Number = 0.1,
+    gamma: Number = 1e-3,
+    base_lr: Number = 1e-3,
+    amsbound: bool = False,
+) -> Rule:
+    """AdaBound (Luo et al. 2019, Algorithm 2), or AMSBound: step sizes that close in on SGD's."""
+    final, den = final_lr / base_lr, "nu_max" if amsbound else "nu"
+
+    def pace(t: Array) -> tuple[Array, Array, Array]:
+        low, high = final * (1 - 1 / (gamma * t + 1)), final * (1 + 1 / (gamma * t))
+        return root(warmth(b2, t)) / warmth(b1, t), low, high
+
+    def direction(x: Leaf) -> Array:
+        scale, low, high = x.pace
+        size = quotient(scale, root(x.new[den]) + eps, eps)
+        return jnp.clip(size, low, high) * x.new["mu"]
+
+    moments = {"mu": ema(b1), "nu": ema(b2, square, signed=False)}
+    if amsbound:
+        moments["nu_max"] = peak(lambda x: x.new["nu"])
+    return Rule(moments, direction, pace)

@@ -1,0 +1,55 @@
+"""The table of all variants. `python -m tests.benchmarks.variants`; the README quotes it."""
+
+import inspect
+import re
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+import adam_optax as ao
+
+PARAMS = jax.ShapeDtypeStruct((1024, 1024), jnp.dtype("float32"))
+
+
+def optimisers() -> dict[str, Any]:
+    """The public optimisers, by name."""
+    return {
+        name: thing
+        for name, thing in vars(ao).items()
+        if callable(thing) and next(iter(_parameters(thing)), "") == "learning_rate"
+    }
+
+
+def _parameters(thing: Any) -> Any:
+    try:
+        return inspect.signature(thing).parameters
+    except (TypeError, ValueError):  # a class, or a type alias
+        return {}
+
+
+def row(name: str) -> list[str]:
+    """Name, moments, bytes per float32 parameter, what it is, and optax's name for it."""
+    state = jax.eval_shape(optimisers()[name](1e-3).init, PARAMS)
+    moments = ao.transform.unpack(state[0])
+    size = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(moments))
+    paper = (optimisers()[name].__doc__ or "").strip().splitlines()[0].rstrip(".")
+    theirs = [f"`{m}{name}`" for m, at in _OPTAX.items() if hasattr(at, name)]
+    names = " ".join(f"`{n}`" for n in moments)
+    what = re.sub(r"; see .*", "", paper).replace("|", "\\|")
+    return [f"`{name}`", names, f"{size / PARAMS.size:.0f}", what, (theirs or [""])[0]]
+
+
+_OPTAX = {"optax.": optax, "optax.contrib.": optax.contrib}
+
+
+def table() -> str:
+    """All variants as a Markdown table."""
+    head = ["", "moments", "B", "what it is", "replaces"]
+    rows = [row(name) for name in sorted(optimisers())]
+    return "\n".join("| " + " | ".join(r) + " |" for r in (head, ["---"] * len(head), *rows))
+
+
+if __name__ == "__main__":
+    print(table())
