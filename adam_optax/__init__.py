@@ -24,7 +24,6 @@ from adam_optax.alias.family import adabelief as adabelief
 from adam_optax.alias.family import adabound as adabound
 from adam_optax.alias.family import adadelta as adadelta
 from adam_optax.alias.family import adagrad as adagrad
-from adam_optax.alias.family import adam_hat as adam_hat
 from adam_optax.alias.family import adan as adan
 from adam_optax.alias.family import ademamix as ademamix
 from adam_optax.alias.family import adopt as adopt

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from adam_optax.moments import Leaf
-from adam_optax.numerics import Number, abs_sq, is_exact, quotient, root
+from adam_optax.numerics import Number, abs_sq, is_exact, quotient, root, warmth
 
 Direction = Callable[[Leaf], Array]
 Finish = Callable[[Array, Leaf], Array]
@@ -34,6 +34,20 @@ def ratio(
         num: the numerator.
     """
     return lambda x: quotient(num(x), deviation(x.hat[den], eps, eps_root), least=eps)
+
+
+def ratio_hat(eps: Number = 1e-8, eps_root: Number = 0.0, den: str = "nu") -> Direction:
+    """`ratio` with epsilon-hat (Kingma & Ba 2015, end of section 2), beside the raw root.
+
+    `sqrt(1 - b2^t) mu / (sqrt(nu) + eps)` of the raw `nu` is `ratio` with `eps / sqrt(1 - b2^t)`;
+    the rule's `pace` is `hat_pace(b2)`.
+    """
+    return lambda x: quotient(mean(x), deviation(x.hat[den], eps * x.pace, eps_root), least=eps)
+
+
+def hat_pace(b2: Number) -> Callable[[Array], Array]:
+    """By how much epsilon-hat is larger at a step: `1 / sqrt(1 - b2^t)`."""
+    return lambda t: 1 / root(warmth(b2, t))
 
 
 def over(den: str = "nu", least: Number = 0.0) -> Direction:

@@ -19,6 +19,7 @@ def scale_by_adam(
     mu_dtype: Any = None,
     *,
     nesterov: bool = False,
+    eps_hat: bool = False,
     nu_dtype: Any = None,
     storage: Any = None,
 ) -> Transformation:
@@ -27,7 +28,7 @@ def scale_by_adam(
     >>> import optax, adam_optax as ao
     >>> tx = optax.chain(ao.scale_by_adam(b2=0.99), optax.scale_by_learning_rate(1e-3))
     """
-    rule = rules.adam(b1, b2, eps, eps_root, nesterov)
+    rule = rules.adam(b1, b2, eps, eps_root, nesterov, eps_hat)
     return scale_by(rule, storage=storage, mu_dtype=mu_dtype, nu_dtype=nu_dtype)
 
 
@@ -42,6 +43,7 @@ def scale_by_amsgrad(
     *,
     nesterov: bool = False,
     raw_max: bool = False,
+    eps_hat: bool = False,
     nu_dtype: Any = None,
     storage: Any = None,
 ) -> Transformation:
@@ -50,8 +52,8 @@ def scale_by_amsgrad(
     >>> import adam_optax as ao
     >>> tx = ao.scale_by_amsgrad(raw_max=True)
     """
-    flags = {"bias_correction_mu": bias_correction_mu, "bias_correction_nu": bias_correction_nu}
-    rule = rules.amsgrad(b1, b2, eps, eps_root, **flags, nesterov=nesterov, raw_max=raw_max)
+    corrections = bias_correction_mu, bias_correction_nu
+    rule = rules.amsgrad(b1, b2, eps, eps_root, *corrections, nesterov, raw_max, eps_hat)
     return scale_by(rule, storage=storage, mu_dtype=mu_dtype, nu_dtype=nu_dtype)
 
 

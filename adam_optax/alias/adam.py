@@ -29,6 +29,7 @@ def adam(
     mu_dtype: Any = None,
     *,
     nesterov: bool = False,
+    eps_hat: bool = False,
     nu_dtype: Any = None,
     storage: Any = None,
 ) -> Transformation:
@@ -47,6 +48,8 @@ def adam(
         eps_root: added under the root; not needed for differentiating through the optimiser.
         mu_dtype: the dtype in which `mu` is kept.
         nesterov: look ahead as NAdam does.
+        eps_hat: add `eps` beside the root of the uncorrected nu, as TensorFlow and Keras do: the
+            paper's epsilon-hat, :math:`\epsilon / \sqrt{1-b_2^t}` for :math:`\epsilon`.
         nu_dtype: the dtype in which `nu` is kept.
         storage: a format of `adam_optax.storage` for both moments, or a mapping by their names.
 
@@ -62,7 +65,7 @@ def adam(
     >>> optax.apply_updates(params, updates)["w"]
     Array([ 0.9, -1.9], dtype=float32)
     """
-    rule = rules.adam(b1, b2, eps, eps_root, nesterov)
+    rule = rules.adam(b1, b2, eps, eps_root, nesterov, eps_hat)
     return optimizer(rule, learning_rate, storage=storage, mu_dtype=mu_dtype, nu_dtype=nu_dtype)
 
 
@@ -77,6 +80,7 @@ def adamw(
     mask: Any = None,
     *,
     nesterov: bool = False,
+    eps_hat: bool = False,
     nu_dtype: Any = None,
     storage: Any = None,
 ) -> Transformation:
@@ -96,6 +100,7 @@ def adamw(
         mask: which parameters decay: a tree of bools over the parameters or a prefix of it, or a
             function from the parameters to one. None: all.
         nesterov: see `adam`.
+        eps_hat: see `adam`.
         nu_dtype: see `adam`.
         storage: see `adam`.
 
@@ -106,7 +111,7 @@ def adamw(
     >>> import jax, jax.numpy as jnp, adam_optax as ao
     >>> tx = ao.adamw(1e-3, weight_decay=0.1, mask=lambda p: jax.tree.map(lambda x: x.ndim > 1, p))
     """
-    rule = rules.adam(b1, b2, eps, eps_root, nesterov)
+    rule = rules.adam(b1, b2, eps, eps_root, nesterov, eps_hat)
     decay = Decay(weight_decay, mask)
     return optimizer(
         rule, learning_rate, decay=decay, storage=storage, mu_dtype=mu_dtype, nu_dtype=nu_dtype
@@ -134,6 +139,7 @@ def amsgrad(
     *,
     nesterov: bool = False,
     raw_max: bool = False,
+    eps_hat: bool = False,
     nu_dtype: Any = None,
     storage: Any = None,
 ) -> Transformation:
@@ -156,6 +162,7 @@ def amsgrad(
         bias_correction_nu: whether that of nu is.
         nesterov: see `adam`.
         raw_max: take the maximum over the uncorrected nu, and correct it afterwards.
+        eps_hat: see `adam`.
         nu_dtype: the dtype in which `nu` and `nu_max` are kept.
         storage: see `adam`; the moments are `mu`, `nu` and `nu_max`.
 
@@ -166,8 +173,8 @@ def amsgrad(
     >>> import adam_optax as ao
     >>> tx = ao.amsgrad(1e-3, raw_max=True)  # PyTorch's Adam(amsgrad=True)
     """
-    flags = {"bias_correction_mu": bias_correction_mu, "bias_correction_nu": bias_correction_nu}
-    rule = rules.amsgrad(b1, b2, eps, eps_root, **flags, nesterov=nesterov, raw_max=raw_max)
+    corrections = bias_correction_mu, bias_correction_nu
+    rule = rules.amsgrad(b1, b2, eps, eps_root, *corrections, nesterov, raw_max, eps_hat)
     return optimizer(rule, learning_rate, storage=storage, mu_dtype=mu_dtype, nu_dtype=nu_dtype)
 
 

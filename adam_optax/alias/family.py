@@ -12,7 +12,6 @@ from adam_optax.transform import Transformation
 DECAY = "weight_decay mask"
 
 adabelief = made("adabelief", rules.adabelief, "learning_rate b1 b2 eps eps_root")
-adam_hat = made("adam_hat", rules.adam_hat, "learning_rate b1 b2 eps")
 yogi = made("yogi", rules.yogi, "learning_rate b1 b2 eps")
 radam = made("radam", rules.radam, "learning_rate b1 b2 eps eps_root threshold")
 adan = made("adan", rules.adan, f"learning_rate b1 b2 b3 eps eps_root {DECAY}", 0.0)

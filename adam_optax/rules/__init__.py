@@ -4,7 +4,6 @@ from adam_optax.rule import Rule as Rule
 from adam_optax.rule import variant as variant
 from adam_optax.rules.adam import adabelief as adabelief
 from adam_optax.rules.adam import adam as adam
-from adam_optax.rules.adam import adam_hat as adam_hat
 from adam_optax.rules.adam import adamax as adamax
 from adam_optax.rules.adam import amsgrad as amsgrad
 from adam_optax.rules.adam import lamb as lamb

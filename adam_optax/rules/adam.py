@@ -5,9 +5,9 @@ import dataclasses
 import jax.numpy as jnp
 from jax import Array
 
-from adam_optax.directions import over, ratio, stabilised, trust_ratio
+from adam_optax.directions import hat_pace, over, ratio, ratio_hat, stabilised, trust_ratio
 from adam_optax.moments import Leaf, ema, fading_peak, peak, square
-from adam_optax.numerics import Number, abs_sq, quotient, root, warmth
+from adam_optax.numerics import Number, abs_sq
 from adam_optax.rule import Rule, variant
 from adam_optax.rules.rectified import rectification
 
@@ -19,21 +19,13 @@ def adam(
     eps: Number = 1e-8,
     eps_root: Number = 0.0,
     nesterov: bool = False,
+    eps_hat: bool = False,
 ) -> Rule:
     """Adam (Kingma & Ba 2015, Algorithm 1); with `nesterov`, NAdam (Dozat 2016)."""
     moments = {"mu": ema(b1, nesterov=nesterov), "nu": ema(b2, square, signed=False)}
+    if eps_hat:
+        return Rule(moments, ratio_hat(eps, eps_root), hat_pace(b2))
     return Rule(moments, ratio(eps, eps_root))
-
-
-@variant
-def adam_hat(
-    b1: Number = 0.9, b2: Number = 0.999, eps: Number = 1e-8, nesterov: bool = False
-) -> Rule:
-    """Adam with epsilon-hat (Kingma & Ba 2015, end of section 2): eps beside the raw root."""
-    rule = adam(b1, b2, eps, 0.0, nesterov)
-    pace = lambda t: root(warmth(b2, t))  # noqa: E731
-    den = lambda x: root(x.new["nu"]) + eps  # noqa: E731
-    return Rule(rule.moments, lambda x: quotient(x.pace * x.hat["mu"], den(x), eps), pace)
 
 
 @variant
@@ -46,6 +38,7 @@ def amsgrad(
     bias_correction_nu: bool = True,
     nesterov: bool = False,
     raw_max: bool = False,
+    eps_hat: bool = False,
 ) -> Rule:
     """AMSGrad (Reddi et al. 2018, Algorithm 2), with the corrections of optax or of PyTorch."""
     mu = ema(b1, corrected=bias_correction_mu, nesterov=nesterov)
@@ -53,7 +46,10 @@ def amsgrad(
     largest = peak(lambda x: x.hat["nu"])
     if raw_max:  # read with the correction that nu itself would get
         largest = dataclasses.replace(peak(lambda x: x.new["nu"]), read=nu.read, warm=nu.warm)
-    return Rule({"mu": mu, "nu": nu, "nu_max": largest}, ratio(eps, eps_root, den="nu_max"))
+    moments = {"mu": mu, "nu": nu, "nu_max": largest}
+    if eps_hat:
+        return Rule(moments, ratio_hat(eps, eps_root, "nu_max"), hat_pace(b2))
+    return Rule(moments, ratio(eps, eps_root, "nu_max"))
 
 
 @variant
