@@ -23,7 +23,9 @@ class Fault:
     wrong: str
 
 
-NONE = Fault("no fault", "rules.py", "The variants.", "The variants.")
+NONE = Fault(
+    "no fault", "numerics.py", "Arithmetic that the rules share", "Arithmetic that the rules share"
+)
 """A control: the copy itself passes."""
 
 FAULTS = [
