@@ -72,6 +72,7 @@ CASES = [
     Case("amsgrad", oracle.AmsGrad, {"bias_correction_nu": False}),
     Case("amsgrad", oracle.AmsGrad, {"raw_max": True}, ours_only=True),
     Case("amsgrad", oracle.AmsGrad, {"raw_max": True, "nesterov": True}, ours_only=True),
+    Case("amsgrad", oracle.AmsGrad, {"weight_decay": 0.1}, ours_only=True),
     Case("adamax", oracle.AdaMax),
     Case("adamax", oracle.AdaMax, {"b1": 0.8, "b2": 0.9, "eps": 0.01}),
     Case("adamax", oracle.AdaMax, {"nesterov": True}, ours_only=True),

@@ -140,6 +140,8 @@ def amsgrad(
     nesterov: bool = False,
     raw_max: bool = False,
     eps_hat: bool = False,
+    weight_decay: Hyper = None,
+    mask: Any = None,
     nu_dtype: Any = None,
     storage: Any = None,
 ) -> Transformation:
@@ -163,6 +165,8 @@ def amsgrad(
         nesterov: see `adam`.
         raw_max: take the maximum over the uncorrected nu, and correct it afterwards.
         eps_hat: see `adam`.
+        weight_decay: see `adamw`; None: none.
+        mask: see `adamw`.
         nu_dtype: the dtype in which `nu` and `nu_max` are kept.
         storage: see `adam`; the moments are `mu`, `nu` and `nu_max`.
 
@@ -175,7 +179,10 @@ def amsgrad(
     """
     corrections = bias_correction_mu, bias_correction_nu
     rule = rules.amsgrad(b1, b2, eps, eps_root, *corrections, nesterov, raw_max, eps_hat)
-    return optimizer(rule, learning_rate, storage=storage, mu_dtype=mu_dtype, nu_dtype=nu_dtype)
+    decay = None if weight_decay is None else Decay(weight_decay, mask)
+    return optimizer(
+        rule, learning_rate, decay=decay, storage=storage, mu_dtype=mu_dtype, nu_dtype=nu_dtype
+    )
 
 
 def adamax(
