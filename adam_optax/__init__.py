@@ -5,9 +5,11 @@
 
 The parts, from the outside in: `alias` and `scale` (optimisers under optax's names), `optimizer`
 and `scale_by` (a rule as a transformation), `rules` (the variants), `moments` and `directions`
-(what they are made of), `storage` (how moments are kept), `convert` (states from and to optax).
+(what they are made of), `storage` (how moments are kept), `convert` (states from and to optax),
+`conventions` (how other frameworks write Adam).
 """
 
+from adam_optax import conventions as conventions
 from adam_optax import convert as convert
 from adam_optax import directions as directions
 from adam_optax import moments as moments

@@ -22,3 +22,6 @@ from adam_optax.rules.forerunners import adadelta as adadelta
 from adam_optax.rules.forerunners import adagrad as adagrad
 from adam_optax.rules.forerunners import momentum as momentum
 from adam_optax.rules.forerunners import rmsprop as rmsprop
+from adam_optax.rules.frameworks import constant_adam as constant_adam
+from adam_optax.rules.frameworks import fading_adam as fading_adam
+from adam_optax.rules.frameworks import scheduled_nadam as scheduled_nadam

@@ -7,7 +7,7 @@ from jax import Array
 
 from adam_optax.directions import hat_pace, over, ratio, ratio_hat, stabilised, trust_ratio
 from adam_optax.moments import Leaf, ema, fading_peak, peak, square
-from adam_optax.numerics import Number, abs_sq
+from adam_optax.numerics import Number, abs_sq, quotient
 from adam_optax.rule import Rule, variant
 from adam_optax.rules.rectified import rectification
 
@@ -54,11 +54,18 @@ def amsgrad(
 
 @variant
 def adamax(
-    b1: Number = 0.9, b2: Number = 0.999, eps: Number = 1e-8, nesterov: bool = False
+    b1: Number = 0.9,
+    b2: Number = 0.999,
+    eps: Number = 1e-8,
+    nesterov: bool = False,
+    eps_outside: bool = False,
 ) -> Rule:
     """AdaMax (Kingma & Ba 2015, Algorithm 2), with `eps` inside the maximum as in optax."""
-    nu = fading_peak(b2, lambda x: abs(x.g) + eps)
-    return Rule({"mu": ema(b1, nesterov=nesterov), "nu": nu}, over("nu", least=eps))
+    nu = fading_peak(b2, lambda x: abs(x.g) if eps_outside else abs(x.g) + eps)
+    moments = {"mu": ema(b1, nesterov=nesterov), "nu": nu}
+    if eps_outside:
+        return Rule(moments, lambda x: quotient(x.hat["mu"], x.hat["nu"] + eps, least=eps))
+    return Rule(moments, over("nu", least=eps))
 
 
 @variant
@@ -102,15 +109,16 @@ def radam(
     eps_root: Number = 0.0,
     threshold: Number = 5.0,
     nesterov: bool = False,
+    eps_hat: bool = False,
 ) -> Rule:
     """Rectified Adam (Liu et al. 2020, Algorithm 2): Adam, and momentum while nu is young."""
-    rule = adam(b1, b2, eps, eps_root, nesterov)
+    rule = adam(b1, b2, eps, eps_root, nesterov, eps_hat)
 
     def direction(x: Leaf) -> Array:
-        sure, r = x.pace
-        return jnp.where(sure, r * rule.direction(x), x.hat["mu"])
+        (sure, r), pace = x.pace
+        return jnp.where(sure, r * rule.direction(x._replace(pace=pace)), x.hat["mu"])
 
-    return Rule(rule.moments, direction, lambda t: rectification(b2, t, threshold))
+    return Rule(rule.moments, direction, lambda t: (rectification(b2, t, threshold), rule.pace(t)))
 
 
 @variant

@@ -1,0 +1,61 @@
+"""What a framework computes under a known name and no paper does; `adam_optax.conventions`."""
+
+import math
+
+import jax.numpy as jnp
+from jax import Array
+
+from adam_optax.directions import deviation, hat_pace, ratio, ratio_hat
+from adam_optax.moments import Leaf, Moment, ema, grad, square
+from adam_optax.numerics import Number, average, is_exact, quotient, warmth
+from adam_optax.rule import Rule, variant
+
+
+@variant
+def scheduled_nadam(
+    b1: Number = 0.9, b2: Number = 0.999, eps: Number = 1e-8, momentum_decay: Number = 4e-3
+) -> Rule:
+    """NAdam with Dozat's schedule of the momentum, as in PyTorch; Keras has `momentum_decay=1`."""
+
+    def now(t: Array) -> Array:
+        return b1 * (1 - 0.5 * jnp.exp(math.log(0.96) * momentum_decay * t))
+
+    def ahead(x: Leaf) -> Array:
+        (mu, after), done = x.pace, x.new["product"]
+        step: Array = (1 - mu) / (1 - done) * x.g + after / (1 - done * after) * x.new["mu"]
+        return step
+
+    product = Moment(lambda x: x.t, lambda m, x, t: m * now(t), init=1.0, signed=False, scalar=True)
+    moments = {"mu": ema(b1), "nu": ema(b2, square, signed=False), "product": product}
+    return Rule(moments, ratio(eps, num=ahead), lambda t: (now(t), now(t + 1)))
+
+
+@variant
+def constant_adam(b1: Number = 0.9, b2: Number = 0.999, eps: Number = 1e-8) -> Rule:
+    """Adam with the bias factors of its first step at every step, as in ODL's solver."""
+    moments = {"mu": ema(b1), "nu": ema(b2, square, signed=False)}
+    factor = (1 - b2) ** 0.5 / (1 - b1)
+    return Rule(
+        moments, lambda x: factor * quotient(x.new["mu"], deviation(x.new["nu"], eps), least=eps)
+    )
+
+
+@variant
+def fading_adam(
+    b1: Number = 0.9, b2: Number = 0.999, eps: Number = 1e-8, decay_factor: Number = 1 - 1e-8
+) -> Rule:
+    """Adam with epsilon-hat and a b1 that fades, `b1 decay_factor^(t-1)`, as in Blocks."""
+    slope = math.log(decay_factor) if is_exact(decay_factor) else jnp.log(decay_factor)
+
+    def b(t: Array) -> Array:
+        return b1 * jnp.exp(slope * (t - 1))
+
+    mu = Moment(
+        grad,
+        lambda m, x, t: average(b(t), m, x),
+        read=lambda m, x, warm: m / warm,
+        warm=lambda t: warmth(b(t), t),
+        decay=b1,
+    )
+    moments = {"mu": mu, "nu": ema(b2, square, signed=False)}
+    return Rule(moments, ratio_hat(eps), hat_pace(b2))
