@@ -13,8 +13,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-RATES = frozenset({"b1", "b2", "b3"})
+RATES = frozenset({"b1", "b2", "b3", "decay", "rho", "momentum"})
 SIZES = frozenset({"eps", "eps_root", "learning_rate", "weight_decay", "max_norm"})
+STARTS = frozenset({"initial_accumulator_value", "initial_scale"})
 SCHEDULES = (RATES | SIZES) - {"max_norm"}
 
 
@@ -28,6 +29,10 @@ def hyper(name: str, value: Any) -> Any:
     """
     if isinstance(value, np.generic | np.ndarray) and np.ndim(value) == 0:
         value = value.item()
+    if name in STARTS and callable(value):
+        raise TypeError(f"{name} must be a number, not a schedule: it is where the moments start")
+    if name == "momentum" and value is None:
+        return value
     if name not in RATES | SIZES or (callable(value) and name in SCHEDULES):
         if isinstance(value, Hashable | Array):
             return value
@@ -131,6 +136,16 @@ def kind(g: Array, p: Array | None, signed: Mapping[str, Array]) -> None:
     if len({jnp.iscomplexobj(a) for a in named.values()}) > 1:
         dtypes = ", ".join(f"{n} {a.dtype}" for n, a in named.items())
         raise TypeError(f"real and complex meet: {dtypes}; make them all real or all complex")
+
+
+def step(update: Array, g: Array) -> None:
+    """Hold a rule's step to its gradient's shape.
+
+    Raises:
+        ValueError: if it has another.
+    """
+    if update.shape != g.shape:
+        raise ValueError(f"the rule's step has shape {update.shape}, its gradient {g.shape}")
 
 
 def kept(new: Any, old: Any) -> None:

@@ -15,10 +15,10 @@ from adam_optax.transform import Transformation
 def clip_by_global_norm(max_norm: Any) -> Transformation:
     """Scale all gradients by `min(1, max_norm / norm)`, `norm = sqrt(sum |g|^2)` over all leaves.
 
-    What comes out has a norm of at most `max_norm`, whatever comes in: a gradient whose norm is
-    not finite, because it holds NaN or inf or its squares overflow, becomes zero (optax's becomes
-    NaN, or zero with NaN in it). A zero gradient stays zero. Squares are summed in at least
-    float32, the factor is one scalar, and each gradient keeps its dtype.
+    What comes out has a norm of at most `max_norm`, up to rounding, whatever comes in: a gradient
+    whose norm is not finite, because it holds NaN or inf or its squares overflow, becomes zero
+    (optax's becomes NaN, or zero with NaN in it). A zero gradient stays zero. Squares are summed
+    in at least float32, the factor is one scalar, and each gradient keeps its dtype.
 
     Args:
         max_norm: a positive number or a scalar array.

@@ -84,8 +84,8 @@ def stabilised(eps: Number, den: str = "nu") -> Finish:
     """The step over `max(1, rms(g / sqrt(nu)))` (StableAdamW, Wortsman et al. 2023)."""
 
     def finish(step: Array, x: Leaf) -> Array:
-        share = abs_sq(x.g) / jnp.maximum(x.hat[den], eps * eps)
-        return step / jnp.maximum(1.0, root(_mean(share)))
+        share = quotient(abs(x.g), jnp.maximum(root(x.hat[den]), eps), least=eps)
+        return step / jnp.maximum(1.0, root(_mean(jnp.square(share))))
 
     return finish
 

@@ -22,7 +22,7 @@ from adam_optax.rule import Rule, in_compute_precision
 from adam_optax.storage import Codec
 
 Maker = Callable[..., Rule]
-Constants = tuple[tuple[str, Any], ...]
+Constants = tuple[tuple[str, type, Any], ...]
 
 
 class Clock(NamedTuple):
@@ -45,7 +45,7 @@ class Clock(NamedTuple):
     rate: Array | None
 
 
-@ft.lru_cache(maxsize=1024)
+@ft.lru_cache(maxsize=64)  # an entry used outside jit holds megabytes of compiled code
 def ticker(make: Maker, constants: Constants) -> Callable[..., tuple[Array, dict[str, Clock]]]:
     """The compiled function from a count to the next count and its clocks.
 
@@ -66,14 +66,14 @@ def ticker(make: Maker, constants: Constants) -> Callable[..., tuple[Array, dict
         count: Array, numbers: Mapping[str, Array], decay: Any, rate: Any, dtype: Any
     ) -> Clock:
         t, numbers = count.astype(dtype), in_compute_precision(numbers, dtype)
-        rule = make(**dict(constants), **numbers)
+        rule = make(**_values(constants), **numbers)
         scales = (None if x is None else jnp.asarray(x, dtype) for x in (decay, rate))
         return Clock(t, numbers, rule.warm(t), rule.pace(t), *scales)
 
     return jax.jit(tick)
 
 
-@ft.lru_cache(maxsize=1024)
+@ft.lru_cache(maxsize=64)  # an entry used outside jit holds megabytes of compiled code
 def leaf_step(make: Maker, constants: Constants, codec: Codec) -> Callable[..., Any]:
     """The compiled step of any leaf under `make(**constants, **numbers)` and `codec`.
 
@@ -89,23 +89,28 @@ def leaf_step(make: Maker, constants: Constants, codec: Codec) -> Callable[..., 
         clocks: Mapping[str, Clock],
     ) -> tuple[Array, dict[str, Any]]:
         check.present(kept)
-        moments = make(**dict(constants), **clocks["float32"].numbers).moments
+        moments = make(**_values(constants), **clocks["float32"].numbers).moments
         old = codec.decode(kept, moments, count - 1)
         check.leaf(g, p, {n: m for n, m in old.items() if not moments[n].scalar})
         check.kind(g, p, {n: m for n, m in old.items() if moments[n].signed})
         dtype = compute_dtype(g, *([] if p is None else [p]), *old.values())
         real = real_dtype(dtype)
-        check.underflow(dict(constants), real)
+        check.underflow(_values(constants), real)
         clock = clocks[real.name]
-        rule = make(**dict(constants), **clock.numbers)
+        rule = make(**_values(constants), **clock.numbers)
         with _mixing(dtype):
             x = rule(_promoted(g, p, clock, old, dtype), clock.warm)
             update = _scaled(rule, _decayed(rule, x, clock), clock)
             keep = codec.encode(_like(x.new, old), moments, count)
         check.kept(keep, kept)
+        check.step(update, g)
         return update.astype(_update_dtype(g, p)), keep
 
     return jax.jit(step)
+
+
+def _values(constants: Constants) -> dict[str, Any]:
+    return {name: value for name, _, value in constants}
 
 
 def _promoted(g: Array, p: Array | None, clock: Clock, old: dict[str, Array], dtype: Any) -> Leaf:

@@ -59,7 +59,7 @@ def average(b: Number, m: Array, x: Array, *, signed: bool = True) -> Array:
     """
     if not is_exact(b) or b < 0.5:
         return b * m + (1 - b) * x
-    moved = m + (1 - b) * (x - m)
+    moved = m + ((1 - b) * x - (1 - b) * m)  # x - m itself might overflow
     # A square may have overflowed: its average stays infinite, where inf - inf would be NaN.
     return moved if signed else jax.lax.select(m < jnp.inf, moved, m)
 
@@ -79,7 +79,7 @@ def _root_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Arr
 
 
 def quotient(a: Array, b: Array, least: Number) -> Array:
-    """`a / b` for `b >= least >= 0`, and `a` where `b` is 0, which happens only where `a` is 0."""
+    """`a / b` for `b >= least >= 0`, and `a` where `b` is 0: there `a` is 0, or its square was."""
     return a / b if is_exact(least) and least > 0 else a / jnp.where(b > 0, b, 1.0)
 
 
@@ -119,6 +119,8 @@ def decay_from_array(b: Array, dtype: Any) -> Array:
     stands for the middle of the interval that rounds to it: .99902 in bfloat16, .99988 in float16.
     """
     wide = b.astype(dtype)
+    if not jnp.issubdtype(b.dtype, jnp.inexact):
+        return wide
     if jnp.finfo(b.dtype).bits >= 32:
         return wide
     return jnp.where(wide == 1, 1 - float(jnp.finfo(b.dtype).eps) / 8, wide)

@@ -28,6 +28,17 @@ class Decay(NamedTuple):
     mask: Any = None
 
 
+def decoupled(weight_decay: Hyper, mask: Any) -> Decay | None:
+    """The decay that these arguments ask for, if any.
+
+    Raises:
+        ValueError: if there is a mask but nothing that it could restrict.
+    """
+    if weight_decay is None and mask is not None:
+        raise ValueError("mask restricts weight_decay, which is not given")
+    return None if weight_decay is None else Decay(weight_decay, mask)
+
+
 def optimizer(
     rule: Rule,
     learning_rate: Hyper,
@@ -65,9 +76,9 @@ def optimizer(
 
     def update(updates: Any, state: Any, params: Any = None, **extra_args: Any) -> tuple[Any, Any]:
         del extra_args
-        first, *tail = _split(state, length, rule.name)
+        first, *tail = _split(state, length)
         fades = None if decay is None else _at("weight_decay", amount, tail[0])
-        mask = None if decay is None else _spread(decay.mask, params, rule.name)
+        mask = None if decay is None else _spread(decay.mask, params)
         speed = _at("learning_rate", rate, tail[-1])
         updates, first = engine.update(updates, first, params, fades, speed, mask)
         return updates, (first, *jax.tree.map(increment, tail))
@@ -92,21 +103,24 @@ def _at(name: str, value: Hyper, state: Any) -> Any:
     return value
 
 
-def _split(state: Any, length: int, name: str) -> tuple[Any, ...]:
+def _called(state: Any) -> str:
+    plain = isinstance(state, tuple) and not hasattr(state, "_fields")
+    return f"of {len(state)}" if plain else type(state).__name__
+
+
+def _split(state: Any, length: int) -> tuple[Any, ...]:
     if not isinstance(state, tuple) or len(state) != length or hasattr(state, "_fields"):
         raise TypeError(
-            f"the state of {name} is a tuple of {length} as tx.init makes it, not "
-            f"{type(state).__name__}; a schedule, weight decay or a mask each change its structure"
+            f"the state is a tuple of {length} as tx.init makes it, not {_called(state)}; "
+            "a schedule, weight decay or a mask each change its structure"
         )
     return state
 
 
-def _spread(mask: Any, params: Any, name: str) -> Any:
+def _spread(mask: Any, params: Any) -> Any:
     """The mask, which may be a prefix or a function of the parameters, at every parameter."""
     if params is None:
-        raise ValueError(
-            f"{name} with weight decay needs the parameters: tx.update(grads, state, params)"
-        )
+        raise ValueError("weight decay needs the parameters: tx.update(grads, state, params)")
     if mask is None:
         return None
     if callable(mask) and not (jax.tree.leaves(mask) and _is_flags(mask)):

@@ -57,9 +57,10 @@ class Rule:
         """The variant's name, for messages."""
         return getattr(self.make, "__name__", "this rule")
 
-    def constants(self) -> tuple[tuple[str, Any], ...]:
-        """The numbers and flags that are known now, hashable."""
-        return tuple((n, v) for n, v in self.hyper.items() if n not in self._moving())
+    def constants(self) -> tuple[tuple[str, type, Any], ...]:
+        """The numbers and flags that are known now, hashable; 1, 1.0 and True are three."""
+        moving = self._moving()
+        return tuple((n, type(v), v) for n, v in self.hyper.items() if n not in moving)
 
     def numbers(self, count: Array) -> dict[str, Array]:
         """The numbers that are known only at a step: schedules at `count`, arrays as they are."""
@@ -82,8 +83,8 @@ def variant(make: Callable[..., Rule]) -> Callable[..., Rule]:
     """Turn a function from hyper-parameters to a `Rule` into a variant.
 
     The numbers may then be Python numbers, arrays (traced ones too) or schedules `count -> value`;
-    those named `b1`, `b2`, `b3`, `eps` and `eps_root` are checked. A parameter whose default is a
-    function takes functions, which are no schedules.
+    those named `b1`, `b2`, `b3`, `eps` and `eps_root` are checked. A parameter named `*_fn` takes a
+    function, which is no schedule.
 
     >>> import adam_optax as ao
     >>> @ao.rules.variant
@@ -93,20 +94,18 @@ def variant(make: Callable[..., Rule]) -> Callable[..., Rule]:
     >>> tx = ao.scale_by(sign_of_momentum(b1=0.8))
     """
     signature = inspect.signature(make)
-    functions = frozenset(n for n, p in signature.parameters.items() if _is_function(p.default))
+    functions = frozenset(n for n in signature.parameters if n.endswith("_fn"))
 
     @ft.wraps(make)
     def bind(*args: Any, **kwargs: Any) -> Rule:
         bound = signature.bind(*args, **kwargs)
         bound.apply_defaults()
         hyper = {n: check.hyper(n, v) for n, v in bound.arguments.items()}
-        return dataclasses.replace(make(**hyper), make=make, hyper=hyper, functions=functions)
+        # Arithmetic on a schedule must wait for the step; till then any number will do.
+        now = {n: 0.5 if callable(v) and n not in functions else v for n, v in hyper.items()}
+        return dataclasses.replace(make(**now), make=make, hyper=hyper, functions=functions)
 
     return bind
-
-
-def _is_function(default: Any) -> bool:
-    return callable(default) and default is not inspect.Parameter.empty
 
 
 def in_compute_precision(numbers: Mapping[str, Array], dtype: Any) -> dict[str, Array]:

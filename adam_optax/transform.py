@@ -35,9 +35,10 @@ class ScaleByState(NamedTuple):
 
     def __getattr__(self, name: str) -> Any:
         """An entry by its name, as in optax's states: `state.mu`."""
-        if name.startswith("__") or name not in self.moments:
-            raise AttributeError(f"the state has no {name!r}, but {', '.join(self.moments)}")
-        return self.moments[name]
+        moments = self.moments
+        if isinstance(moments, dict) and name in moments:
+            return moments[name]
+        raise AttributeError(f"the state has no {name!r}")
 
 
 OPTAX_STATES = {
@@ -132,9 +133,13 @@ def _each(leaf: Callable[..., Any], updates: Any, rows: Iterable[tuple[Any, ...]
     try:
         for row in rows:
             done.append(leaf(*row))
-    except (TypeError, ValueError) as error:
+    except Exception as error:
         path, _ = jax.tree.leaves_with_path(updates, is_leaf=_is_none)[len(done)]
-        raise type(error)(f"updates{jax.tree_util.keystr(path)}: {error}") from error
+        place = f"updates{jax.tree_util.keystr(path)}"
+        if type(error) in (TypeError, ValueError):
+            raise type(error)(f"{place}: {error}") from error
+        error.add_note(f"at {place}")  # others cannot be made from a text
+        raise
     return done
 
 

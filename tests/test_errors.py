@@ -122,7 +122,7 @@ def test_gradients_of_other_shapes() -> None:
 @pytest.mark.parametrize("name", ["adamw", "nadamw", "adamaxw"])
 def test_weight_decay_without_parameters(name: str) -> None:
     tx = getattr(ao, name)(1e-3)
-    text = "* with weight decay needs the parameters: tx.update(grads, state, params)"
+    text = "weight decay needs the parameters: tx.update(grads, state, params)"
     expect(ValueError, text, lambda: tx.update(GRADS, tx.init(PARAMS)))
 
 
@@ -139,7 +139,7 @@ def test_masks() -> None:
 def test_states_of_other_optimisers() -> None:
     tx = ao.adam(1e-3)
     text = (
-        "the state of adam is a tuple of 2 as tx.init makes it, not tuple; "
+        "the state is a tuple of 2 as tx.init makes it, not of 3; "
         "a schedule, weight decay or a mask each change its structure"
     )
     expect(TypeError, text, lambda: tx.update(GRADS, ao.adamw(1e-3).init(PARAMS), PARAMS))

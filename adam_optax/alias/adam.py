@@ -16,7 +16,7 @@ import functools as ft
 from typing import Any
 
 from adam_optax import rules
-from adam_optax.optimizer import Decay, Hyper, optimizer
+from adam_optax.optimizer import Decay, Hyper, decoupled, optimizer
 from adam_optax.transform import Transformation
 
 
@@ -179,7 +179,7 @@ def amsgrad(
     """
     corrections = bias_correction_mu, bias_correction_nu
     rule = rules.amsgrad(b1, b2, eps, eps_root, *corrections, nesterov, raw_max, eps_hat)
-    decay = None if weight_decay is None else Decay(weight_decay, mask)
+    decay = decoupled(weight_decay, mask)
     return optimizer(
         rule, learning_rate, decay=decay, storage=storage, mu_dtype=mu_dtype, nu_dtype=nu_dtype
     )
@@ -192,6 +192,7 @@ def adamax(
     eps: Hyper = 1e-8,
     *,
     nesterov: bool = False,
+    eps_outside: bool = False,
     mu_dtype: Any = None,
     nu_dtype: Any = None,
     storage: Any = None,
@@ -208,6 +209,7 @@ def adamax(
         b2: decay rate of the weighted maximum, in [0, 1).
         eps: added to the gradient's magnitude, as in optax and PyTorch.
         nesterov: see `adam`.
+        eps_outside: add `eps` to nu where it divides instead, as Keras and Lasagne do.
         mu_dtype: see `adam`.
         nu_dtype: see `adam`.
         storage: see `adam`.
@@ -219,7 +221,7 @@ def adamax(
     >>> import adam_optax as ao
     >>> tx = ao.adamax(2e-3)
     """
-    rule = rules.adamax(b1, b2, eps, nesterov)
+    rule = rules.adamax(b1, b2, eps, nesterov, eps_outside)
     return optimizer(rule, learning_rate, storage=storage, mu_dtype=mu_dtype, nu_dtype=nu_dtype)
 
 
@@ -232,6 +234,7 @@ def adamaxw(
     mask: Any = None,
     *,
     nesterov: bool = False,
+    eps_outside: bool = False,
     mu_dtype: Any = None,
     nu_dtype: Any = None,
     storage: Any = None,
@@ -241,7 +244,7 @@ def adamaxw(
     >>> import adam_optax as ao
     >>> tx = ao.adamaxw(2e-3, weight_decay=0.01)
     """
-    rule = rules.adamax(b1, b2, eps, nesterov)
+    rule = rules.adamax(b1, b2, eps, nesterov, eps_outside)
     decay = Decay(weight_decay, mask)
     return optimizer(
         rule, learning_rate, decay=decay, storage=storage, mu_dtype=mu_dtype, nu_dtype=nu_dtype

@@ -43,7 +43,7 @@ rmsprop = made(
     rules.rmsprop,
     "learning_rate decay eps initial_scale eps_in_sqrt centered momentum nesterov bias_correction",
 )
-sgd = made("sgd", rules.momentum, "learning_rate momentum nesterov", momentum=None)
+sgd = made("sgd", rules.momentum, "learning_rate momentum nesterov mu_dtype", momentum=None)
 
 
 def adadelta(
@@ -73,17 +73,15 @@ def adadelta(
     return optax.chain(optax.add_decayed_weights(weight_decay, weight_decay_mask), tx)
 
 
-scale_by_adabelief = scale_by_belief = scaled(
-    "scale_by_belief", rules.adabelief, "b1 b2 eps eps_root"
-)
+scale_by_belief = scaled("scale_by_belief", rules.adabelief, "b1 b2 eps eps_root")
 scale_by_yogi = scaled("scale_by_yogi", rules.yogi, "b1 b2 eps eps_root initial_accumulator_value")
 scale_by_radam = scaled("scale_by_radam", rules.radam, "b1 b2 eps eps_root threshold")
-scale_by_adan = scaled("scale_by_adan", rules.adan, "b1 b2 b3 eps eps_root")
-scale_by_novograd = scaled("scale_by_novograd", rules.novograd, "b1 b2 eps eps_root")
+scale_by_adan = scaled("scale_by_adan", rules.adan, "b1 b2 b3 eps eps_root", eps_root=0.0)
+scale_by_novograd = scaled("scale_by_novograd", rules.novograd, "b1 b2 eps eps_root", eps=1e-8)
 scale_by_lion = scaled("scale_by_lion", rules.lion, "b1 b2 mu_dtype")
 scale_by_adopt = scaled("scale_by_adopt", rules.adopt, "b1 b2 eps mu_dtype")
 scale_by_ademamix = scaled(
-    "scale_by_ademamix", rules.ademamix, "b1 b2 b3 alpha eps eps_root mu_dtype"
+    "scale_by_ademamix", rules.ademamix, "b1 b2 b3 alpha eps eps_root mu_dtype", alpha=6.0
 )
 scale_by_simplified_ademamix = scaled(
     "scale_by_simplified_ademamix", rules.simplified_ademamix, "b1 b2 alpha eps eps_root"

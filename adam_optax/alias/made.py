@@ -5,7 +5,7 @@ from collections.abc import Callable
 from inspect import Parameter
 from typing import Any
 
-from adam_optax.optimizer import Decay, optimizer
+from adam_optax.optimizer import decoupled, optimizer
 from adam_optax.rule import Rule
 from adam_optax.transform import Transformation, scale_by
 
@@ -54,21 +54,18 @@ def made(
     def make(*args: Any, **kwargs: Any) -> Transformation:
         given = _bound(signature, args, kwargs)
         rate = given.pop("learning_rate")
-        decay = Decay(given.pop("weight_decay"), given.pop("mask"))
+        decay = decoupled(given.pop("weight_decay"), given.pop("mask"))
         how = {n: given.pop(n) for n in STORAGE}
-        return optimizer(
-            rule(**given, **fixed),
-            rate,
-            decay=None if decay.weight_decay is None else decay,
-            **how,
-        )
+        return optimizer(rule(**given, **fixed), rate, decay=decay, **how)
 
     return _dressed(make, name, signature, f"{rule.__doc__}\n{SHARED}")
 
 
-def scaled(name: str, rule: Callable[..., Rule], positional: str) -> Callable[..., Transformation]:
-    """The transformation `scale_by_*` of a rule, with the defaults of its optimiser."""
-    signature = _signature(rule, positional.split(), dict.fromkeys(STORAGE), {})
+def scaled(
+    name: str, rule: Callable[..., Rule], positional: str, **defaults: Any
+) -> Callable[..., Transformation]:
+    """The transformation `scale_by_*` of a rule; defaults are the rule's where optax's are."""
+    signature = _signature(rule, positional.split(), dict.fromkeys(STORAGE) | defaults, {})
 
     def make(*args: Any, **kwargs: Any) -> Transformation:
         given = _bound(signature, args, kwargs)
@@ -103,6 +100,7 @@ def _dressed(
     make: Callable[..., Transformation], name: str, signature: inspect.Signature, doc: str
 ) -> Callable[..., Transformation]:
     make.__name__ = make.__qualname__ = name
+    make.__module__ = "adam_optax"  # where pickle finds it
     make.__doc__ = doc
     make.__signature__ = signature  # type: ignore[attr-defined]
     return make

@@ -65,21 +65,26 @@ def adopt(
     eps: Number = 1e-6,
     nesterov: bool = False,
     use_clipping: bool = True,
-    clip_value_fn: Callable[[Array], Array] = fourth_root,
+    clip_value_fn: Callable[[Array], Array] | None = None,
 ) -> Rule:
-    """ADOPT (Taniguchi et al. 2024, Algorithm 2): normalised by the nu of the step before."""
+    """ADOPT (Taniguchi et al. 2024, Algorithm 2): normalised by the nu of the step before.
+
+    `clip_value_fn` bounds a normalised gradient by a function of the count; None: `count**.25`.
+    """
 
     def fold(m: Array, x: Array, t: Array) -> Array:
         return jnp.where(t > 1, average(b2, m, x, signed=False), x)
 
     def unit(x: Leaf) -> Array:
         u = quotient(x.g, jnp.maximum(root(x.old["nu"]), eps), least=eps)
+        if use_clipping and jnp.iscomplexobj(u):
+            raise TypeError("adopt cannot clip complex numbers; set use_clipping=False")
         u = jnp.clip(u, -x.pace, x.pace) if use_clipping else u
         return jnp.where(x.t > 1, u, jnp.zeros_like(u))
 
     nu = dataclasses.replace(ema(b2, square, signed=False), fold=fold)
     moments = {"mu": ema(b1, unit, corrected=False, nesterov=nesterov), "nu": nu}
-    return Rule(moments, lambda x: x.hat["mu"], lambda t: clip_value_fn(t - 1))
+    return Rule(moments, lambda x: x.hat["mu"], lambda t: (clip_value_fn or fourth_root)(t - 1))
 
 
 @variant

@@ -57,7 +57,7 @@ def adadelta(rho: Number = 0.9, eps: Number = 1e-6) -> Rule:
     """AdaDelta (Zeiler 2012, Algorithm 1): the step in units of the steps before."""
 
     def step(x: Leaf) -> Array:
-        return root(x.old["e_x"] + eps) / root(x.new["e_g"] + eps) * x.g
+        return quotient(root(x.old["e_x"] + eps), root(x.new["e_g"] + eps), eps) * x.g
 
     mean = lambda of: ema(rho, of, signed=False, corrected=False)  # noqa: E731
     return Rule({"e_g": mean(square), "e_x": mean(lambda x: abs_sq(step(x)))}, step)

@@ -15,7 +15,7 @@ def rectification(b: Number, t: Array, threshold: Number = 5.0) -> tuple[Array, 
     `r_t = sqrt((rho-4) (rho-2) rho_inf / ((rho_inf-4) (rho_inf-2) rho))` where
     `rho_t >= threshold`; 1 elsewhere, so that nothing is the root of a negative number.
     """
-    rho, limit = length(b, t), 2 / (1 - b) - 1
+    rho, limit = length(b, t), jnp.maximum(2 / (1 - b) - 1, 4.001)  # never sure where it is less
     sure = rho >= threshold
     rho = jnp.where(sure, rho, limit)
     ratio = (rho - 4) / (limit - 4) * ((rho - 2) / (limit - 2)) * (limit / rho)
