@@ -11,6 +11,7 @@ and `scale_by` (a rule as a transformation), `rules` (the variants), `moments` a
 
 from adam_optax import conventions as conventions
 from adam_optax import convert as convert
+from adam_optax import couplings as couplings
 from adam_optax import directions as directions
 from adam_optax import moments as moments
 from adam_optax import rules as rules
@@ -25,6 +26,7 @@ from adam_optax.alias.adam import nadamw as nadamw
 from adam_optax.alias.family import adabelief as adabelief
 from adam_optax.alias.family import adabound as adabound
 from adam_optax.alias.family import adadelta as adadelta
+from adam_optax.alias.family import adafactor as adafactor
 from adam_optax.alias.family import adagrad as adagrad
 from adam_optax.alias.family import adan as adan
 from adam_optax.alias.family import ademamix as ademamix
@@ -52,11 +54,14 @@ from adam_optax.alias.family import sgd as sgd
 from adam_optax.alias.family import simplified_ademamix as simplified_ademamix
 from adam_optax.alias.family import stable_adamw as stable_adamw
 from adam_optax.alias.family import yogi as yogi
+from adam_optax.average import read_average as read_average
+from adam_optax.average import temporal_average as temporal_average
+from adam_optax.citation import citation as citation
 from adam_optax.clip import clip_by_global_norm as clip_by_global_norm
+from adam_optax.decay import Decay as Decay
 from adam_optax.directions import Direction as Direction
 from adam_optax.moments import Leaf as Leaf
 from adam_optax.moments import Moment as Moment
-from adam_optax.optimizer import Decay as Decay
 from adam_optax.optimizer import optimizer as optimizer
 from adam_optax.read import read_moments as read_moments
 from adam_optax.rule import Rule as Rule

@@ -14,7 +14,10 @@ import numpy as np
 from jax import Array
 
 RATES = frozenset({"b1", "b2", "b3", "decay", "rho", "momentum"})
-SIZES = frozenset({"eps", "eps_root", "learning_rate", "weight_decay", "max_norm"})
+SIZES = frozenset(
+    {"eps", "eps_root", "learning_rate", "weight_decay", "max_norm", "clipping_threshold"}
+)
+OPTIONAL = frozenset({"momentum", "clipping_threshold"})
 STARTS = frozenset({"initial_accumulator_value", "initial_scale"})
 SCHEDULES = (RATES | SIZES) - {"max_norm"}
 
@@ -31,7 +34,7 @@ def hyper(name: str, value: Any) -> Any:
         value = value.item()
     if name in STARTS and callable(value):
         raise TypeError(f"{name} must be a number, not a schedule: it is where the moments start")
-    if name == "momentum" and value is None:
+    if name in OPTIONAL and value is None:
         return value
     if name not in RATES | SIZES or (callable(value) and name in SCHEDULES):
         if isinstance(value, Hashable | Array):

@@ -8,6 +8,7 @@ import optax
 from jax import Array
 
 from adam_optax import check
+from adam_optax.inside import marked
 from adam_optax.numerics import abs_sq, compute_dtype, real_dtype, root
 from adam_optax.transform import Transformation
 
@@ -41,7 +42,7 @@ def clip_by_global_norm(max_norm: Any) -> Transformation:
         factor = _factor([_power(g) for g in jax.tree.leaves(updates)], limit)
         return jax.tree.map(lambda g: _scaled(g, factor), updates), state
 
-    return Transformation(lambda params: optax.EmptyState(), update)
+    return Transformation(lambda params: optax.EmptyState(), marked(update, "clip_by_global_norm"))
 
 
 @jax.jit

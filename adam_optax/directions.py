@@ -75,7 +75,7 @@ def trust_ratio(step: Array, x: Leaf) -> Array:
     return step * jnp.where((above > 0) & (below > 0), quotient(above, below, 0.0), 1.0)
 
 
-def clipped(threshold: float = 1.0) -> Finish:
+def clipped(threshold: Number = 1.0) -> Finish:
     """The step over `max(1, rms(step) / threshold)` (Shazeer & Stern 2018, section 6)."""
     return lambda step, x: step / jnp.maximum(1.0, root(_mean(abs_sq(step))) / threshold)
 

@@ -15,11 +15,12 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from adam_optax import check
+from adam_optax import check, tail
+from adam_optax.couplings import RATE, Coupling
 from adam_optax.moments import Leaf
-from adam_optax.numerics import compute_dtype, increment, real_dtype
+from adam_optax.numerics import Number, compute_dtype, increment, real_dtype
 from adam_optax.rule import Rule, in_compute_precision
-from adam_optax.storage import Codec
+from adam_optax.storage import Codec, Keeper
 
 Maker = Callable[..., Rule]
 Constants = tuple[tuple[str, type, Any], ...]
@@ -33,7 +34,7 @@ class Clock(NamedTuple):
         numbers: the rule's schedules and arrays.
         warm: what the readings of the moments need to know, by moment.
         pace: what the rule's direction needs to know.
-        decay: the weight decay, or None.
+        decay: what multiplies a parameter beside its step, or None.
         rate: the learning rate, or None.
     """
 
@@ -41,12 +42,14 @@ class Clock(NamedTuple):
     numbers: dict[str, Array]
     warm: dict[str, Any]
     pace: Any
-    decay: Array | None
+    decay: Number | None
     rate: Array | None
 
 
 @ft.lru_cache(maxsize=64)  # an entry used outside jit holds megabytes of compiled code
-def ticker(make: Maker, constants: Constants) -> Callable[..., tuple[Array, dict[str, Clock]]]:
+def ticker(
+    make: Maker, constants: Constants, coupling: Coupling = RATE
+) -> Callable[..., tuple[Array, dict[str, Clock]]]:
     """The compiled function from a count to the next count and its clocks.
 
     It takes the count, the rule's numbers of this step, and the weight decay and the learning
@@ -67,14 +70,17 @@ def ticker(make: Maker, constants: Constants) -> Callable[..., tuple[Array, dict
     ) -> Clock:
         t, numbers = count.astype(dtype), in_compute_precision(numbers, dtype)
         rule = make(**_values(constants), **numbers)
-        scales = (None if x is None else jnp.asarray(x, dtype) for x in (decay, rate))
-        return Clock(t, numbers, rule.warm(t), rule.pace(t), *scales)
+        decay, rate = (None if x is None else jnp.asarray(x, dtype) for x in (decay, rate))
+        fade = None if decay is None else tail.fade(rule, coupling, decay, rate)
+        return Clock(t, numbers, rule.warm(t), rule.pace(t), fade, rate)
 
     return jax.jit(tick)
 
 
 @ft.lru_cache(maxsize=64)  # an entry used outside jit holds megabytes of compiled code
-def leaf_step(make: Maker, constants: Constants, codec: Codec) -> Callable[..., Any]:
+def leaf_step(
+    make: Maker, constants: Constants, codec: Codec, coupling: Coupling = RATE
+) -> Callable[..., Any]:
     """The compiled step of any leaf under `make(**constants, **numbers)` and `codec`.
 
     The function returned takes the gradient, the parameter or None, what is kept of the moments,
@@ -90,7 +96,7 @@ def leaf_step(make: Maker, constants: Constants, codec: Codec) -> Callable[..., 
     ) -> tuple[Array, dict[str, Any]]:
         check.present(kept)
         moments = make(**_values(constants), **clocks["float32"].numbers).moments
-        old = codec.decode(kept, moments, count - 1)
+        old = codec.decode(kept, moments, jnp.shape(g), count - 1)
         check.leaf(g, p, {n: m for n, m in old.items() if not moments[n].scalar})
         check.kind(g, p, {n: m for n, m in old.items() if moments[n].signed})
         dtype = compute_dtype(g, *([] if p is None else [p]), *old.values())
@@ -98,10 +104,11 @@ def leaf_step(make: Maker, constants: Constants, codec: Codec) -> Callable[..., 
         check.underflow(_values(constants), real)
         clock = clocks[real.name]
         rule = make(**_values(constants), **clock.numbers)
+        keeper = Keeper(codec, moments, old, count)
         with _mixing(dtype):
-            x = rule(_promoted(g, p, clock, old, dtype), clock.warm)
-            update = _scaled(rule, _decayed(rule, x, clock), clock)
-            keep = codec.encode(_like(x.new, old), moments, count)
+            x = rule(_promoted(g, p, clock, old, dtype), clock.warm, keeper.settle)
+            update = tail.update(rule, x, coupling, clock.decay, clock.rate)
+            keep = keeper.finish(x.new)
         check.kept(keep, kept)
         check.step(update, g)
         return update.astype(_update_dtype(g, p)), keep
@@ -123,31 +130,11 @@ def _promoted(g: Array, p: Array | None, clock: Clock, old: dict[str, Array], dt
     return x._replace(**{n: v for n, v in scales.items() if v is not None})
 
 
-def _decayed(rule: Rule, x: Leaf, clock: Clock) -> Array:
-    """The direction with decoupled weight decay (Loshchilov & Hutter 2019), and finished."""
-    step = rule.direction(x)
-    if clock.decay is not None and "decay" not in rule.inside:
-        step = step + clock.decay * x.p
-    return step if rule.finish is None else rule.finish(step, x)
-
-
-def _scaled(rule: Rule, step: Array, clock: Clock) -> Array:
-    """Downhill by the learning rate, or uphill as it is if there is none."""
-    if clock.rate is None:
-        return step
-    return -step if "rate" in rule.inside else -clock.rate * step
-
-
 def _mixing(dtype: Any) -> Any:
     """Let real and complex arrays of one precision meet, which strict promotion would refuse."""
     if jnp.issubdtype(dtype, jnp.complexfloating):
         return jax.numpy_dtype_promotion("standard")
     return contextlib.nullcontext()
-
-
-def _like(new: Mapping[str, Array], old: Mapping[str, Array]) -> dict[str, Array]:
-    """The moments in the precision in which they were decoded, whatever the gradient's."""
-    return {n: m.astype(old[n].dtype) for n, m in new.items()}
 
 
 def _update_dtype(g: Array, p: Array | None) -> Any:

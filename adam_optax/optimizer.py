@@ -4,39 +4,19 @@ Computed in one pass over each leaf, with the state that optax's chain of the th
 that its checkpoints and the code that looks into them go on working.
 """
 
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any
 
 import jax
-import numpy as np
 import optax
-from jax import Array
 
 from adam_optax import check
+from adam_optax.couplings import RATE
+from adam_optax.decay import Decay, Hyper, check_coupling, spread
+from adam_optax.inside import marked
 from adam_optax.numerics import increment
 from adam_optax.rule import Rule
 from adam_optax.storage import resolve
 from adam_optax.transform import Engine, Transformation
-
-Hyper: TypeAlias = Any
-"""A number, a scalar array, or a schedule `count -> value`."""
-
-
-class Decay(NamedTuple):
-    """Decoupled weight decay: how much, and of which parameters (None: all)."""
-
-    weight_decay: Hyper
-    mask: Any = None
-
-
-def decoupled(weight_decay: Hyper, mask: Any) -> Decay | None:
-    """The decay that these arguments ask for, if any.
-
-    Raises:
-        ValueError: if there is a mask but nothing that it could restrict.
-    """
-    if weight_decay is None and mask is not None:
-        raise ValueError("mask restricts weight_decay, which is not given")
-    return None if weight_decay is None else Decay(weight_decay, mask)
 
 
 def optimizer(
@@ -54,7 +34,7 @@ def optimizer(
         rule: one of `adam_optax.rules`, or your own.
         learning_rate: a number, a scalar array or a schedule; None leaves out the factor and its
             sign.
-        decay: weight decay and the mask that restricts it.
+        decay: weight decay, the mask that restricts it, and its coupling to the learning rate.
         storage: see `scale_by`.
         mu_dtype: the dtype in which `mu` is kept.
         nu_dtype: the dtype in which `nu` is kept.
@@ -66,7 +46,10 @@ def optimizer(
     >>> updates
     Array([-0.101, -0.101, -0.101], dtype=float32)
     """
-    engine = Engine(rule, resolve(storage, rule.moments, mu_dtype, nu_dtype))
+    coupling = RATE if decay is None else decay.coupling
+    check_coupling(rule, learning_rate, coupling)
+    codec = resolve(storage, rule.moments, mu_dtype, nu_dtype)
+    engine = Engine(rule, codec, coupling, decays=decay is not None)
     rate = learning_rate if learning_rate is None else check.hyper("learning_rate", learning_rate)
     amount = None if decay is None else check.hyper("weight_decay", decay.weight_decay)
     length = 2 if decay is None else 3
@@ -78,12 +61,12 @@ def optimizer(
         del extra_args
         first, *tail = _split(state, length)
         fades = None if decay is None else _at("weight_decay", amount, tail[0])
-        mask = None if decay is None else _spread(decay.mask, params)
+        mask = None if decay is None else spread(decay.mask, params)
         speed = _at("learning_rate", rate, tail[-1])
         updates, first = engine.update(updates, first, params, fades, speed, mask)
         return updates, (first, *jax.tree.map(increment, tail))
 
-    return Transformation(init, update)
+    return Transformation(init, marked(update, engine))
 
 
 def _tail_state(rate: Hyper, amount: Hyper, decay: Decay | None) -> tuple[Any, ...]:
@@ -115,28 +98,3 @@ def _split(state: Any, length: int) -> tuple[Any, ...]:
             "a schedule, weight decay or a mask each change its structure"
         )
     return state
-
-
-def _spread(mask: Any, params: Any) -> Any:
-    """The mask, which may be a prefix or a function of the parameters, at every parameter."""
-    if params is None:
-        raise ValueError("weight decay needs the parameters: tx.update(grads, state, params)")
-    if mask is None:
-        return None
-    if callable(mask) and not (jax.tree.leaves(mask) and _is_flags(mask)):
-        mask = mask(params)
-    if not _is_flags(mask):
-        raise TypeError("mask must be a tree of bools, or a function from params to one")
-    try:
-        return jax.tree.map(lambda m, p: jax.tree.map(lambda _: bool(m), p), mask, params)
-    except ValueError as error:
-        raise ValueError(f"mask is not a prefix of the tree of parameters: {error}") from error
-
-
-def _is_flags(mask: Any) -> bool:
-    """A tree of bools, be it a module that can also be called."""
-    return all(isinstance(m, bool | np.bool_) or _is_scalar(m) for m in jax.tree.leaves(mask))
-
-
-def _is_scalar(m: Any) -> bool:
-    return isinstance(m, Array) and m.shape == () and m.dtype == bool

@@ -3,29 +3,72 @@
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
+from adam_optax.inside import parts
 from adam_optax.numerics import compute_dtype
-from adam_optax.transform import STATES, unpack
+from adam_optax.transform import STATES, Engine, unpack
 
 
-def read_moments(state: Any) -> dict[str, Any]:
+def read_moments(state: Any, tx: Any = None, params: Any = None) -> dict[str, Any]:
     """The moments in a state, by name, each a tree over the parameters in at least float32.
 
     Args:
-        state: any tree with exactly one state of this library's rules in it.
+        state: any tree with states of this library's rules in it.
+        tx: the transformation that made it. Needed, like `params`, where moments are not kept as
+            dense arrays; without it, entries are read as they are kept.
+        params: the parameters.
 
     Raises:
-        ValueError: if there is none, or more than one (partitioned or masked groups: pass the
-            inner state of one of them).
+        ValueError: if there is no such state, or there are several of the same moments
+            (partitioned or masked groups: pass the inner state of one of them).
 
     >>> import jax.numpy as jnp, adam_optax as ao
-    >>> tx = ao.adam(1e-3, mu_dtype="bfloat16")
-    >>> sorted(ao.read_moments(tx.init({"w": jnp.ones(3)})))
-    ['mu', 'nu']
+    >>> tx = ao.adam(1e-3, storage={"nu": ao.storage.factored(2)})
+    >>> params = {"w": jnp.ones((3, 5))}
+    >>> ao.read_moments(tx.init(params), tx, params)["nu"]["w"].shape
+    (3, 5)
     """
     is_state = lambda x: isinstance(x, STATES)  # noqa: E731
     found = [s for s in jax.tree.leaves(state, is_leaf=is_state) if is_state(s)]
-    if len(found) != 1:
-        raise ValueError(f"expected one state with moments, found {len(found)} in the tree")
-    moments = unpack(found[0])
-    return {n: jax.tree.map(lambda m: m.astype(compute_dtype(m)), m) for n, m in moments.items()}
+    moments: dict[str, Any] = {}
+    for one in found:
+        more = unpack(one) if tx is None else _decoded(one, tx, params)
+        if moments.keys() & more.keys():
+            names = ", ".join(more)
+            raise ValueError(f"expected one state with moments {names}, found several in the tree")
+        moments |= more
+    if not found:
+        raise ValueError("expected a state with moments, found 0 in the tree")
+    return {n: jax.tree.map(_wide, m) for n, m in moments.items()}
+
+
+def _wide(m: Any) -> Any:
+    if not jnp.issubdtype(m.dtype, jnp.inexact):
+        raise ValueError(f"moments are kept as {m.dtype}: read_moments(state, tx, params) reads it")
+    return m.astype(compute_dtype(m))
+
+
+def _decoded(state: Any, tx: Any, params: Any) -> dict[str, Any]:
+    kept = unpack(state)
+    engine = _engine(tx, set(kept))
+    if params is None:
+        raise ValueError("reading through tx needs the parameters: read_moments(state, tx, params)")
+    treedef: Any
+    ps, treedef = jax.tree.flatten(params)
+    columns = {n: treedef.flatten_up_to(tree) for n, tree in kept.items()}
+    rows = [{n: column[i] for n, column in columns.items()} for i in range(len(ps))]
+    moments = engine.rule.moments
+    done = [
+        engine.codec.decode(row, moments, jnp.shape(p), state.count)
+        for p, row in zip(ps, rows, strict=True)
+    ]
+    return {n: jax.tree.unflatten(treedef, [d[n] for d in done]) for n in moments}
+
+
+def _engine(tx: Any, entries: set[str]) -> Engine:
+    engines = [part for part in parts(tx) if isinstance(part, Engine)]
+    for engine in engines:
+        if set(engine.codec.entries(engine.rule.moments)) == entries:
+            return engine
+    raise ValueError(f"nothing in tx keeps {', '.join(sorted(entries))}; pass what made the state")

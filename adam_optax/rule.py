@@ -40,10 +40,21 @@ class Rule:
     hyper: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     functions: frozenset[str] = frozenset()
 
-    def __call__(self, x: Leaf, warm: Mapping[str, Any]) -> Leaf:
-        """The leaf with its new moments, and as they are read; `warm` is what `warm(t)` gave."""
+    def __call__(
+        self,
+        x: Leaf,
+        warm: Mapping[str, Any],
+        settle: Callable[[str, Array], Array] = lambda name, m: m,
+    ) -> Leaf:
+        """The leaf with its new moments, and as they are read.
+
+        Args:
+            x: the leaf with its old moments.
+            warm: what `warm(t)` gave.
+            settle: what the rest of the step sees of a new moment, by name.
+        """
         for name, moment in self.moments.items():
-            new = moment.fold(x.old[name], moment.of(x), x.t)
+            new = settle(name, moment.fold(x.old[name], moment.of(x), x.t))
             x = x._replace(new=x.new | {name: new})
             x = x._replace(hat=x.hat | {name: moment.read(new, x, warm[name])})
         return x

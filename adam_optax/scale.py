@@ -7,7 +7,7 @@ described, and as there all of them take schedules and traced arrays.
 from typing import Any
 
 from adam_optax import rules
-from adam_optax.optimizer import Hyper
+from adam_optax.decay import Hyper
 from adam_optax.transform import Transformation, scale_by
 
 

@@ -13,11 +13,13 @@ import optax
 from jax import Array
 
 from adam_optax import check
+from adam_optax.couplings import RATE, Coupling
 from adam_optax.execute import leaf_step, ticker
+from adam_optax.inside import marked
 from adam_optax.moments import Moment
 from adam_optax.numerics import compute_dtype, real_dtype
 from adam_optax.rule import Rule
-from adam_optax.storage import resolve
+from adam_optax.storage import Codec, resolve
 
 Transformation: TypeAlias = optax.GradientTransformationExtraArgs
 
@@ -79,7 +81,9 @@ class Engine(NamedTuple):
     """A rule and its storage over trees: what `scale_by` and `optimizer` share."""
 
     rule: Rule
-    codec: Any
+    codec: Codec
+    coupling: Coupling = RATE
+    decays: bool = False
 
     def init(self, params: Any) -> Any:
         """The state before the first step."""
@@ -113,9 +117,11 @@ class Engine(NamedTuple):
 
         recipe = self.rule.maker(), self.rule.constants()
         numbers = self.rule.numbers(state.count)
-        count, clocks = ticker(*recipe)(jnp.asarray(state.count), numbers, decay, rate)
+        count, clocks = ticker(*recipe, self.coupling)(
+            jnp.asarray(state.count), numbers, decay, rate
+        )
         bare = {name: clock._replace(decay=None) for name, clock in clocks.items()}
-        step = leaf_step(*recipe, self.codec)
+        step = leaf_step(*recipe, self.codec, self.coupling)
 
         def leaf(g: Any, p: Any, kept: dict[str, Any], fade: bool | None) -> Any:
             if g is None:
@@ -194,4 +200,4 @@ def scale_by(
         del extra_args
         return engine.update(updates, state, params)
 
-    return Transformation(engine.init, update)
+    return Transformation(engine.init, marked(update, engine))

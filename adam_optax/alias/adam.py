@@ -16,7 +16,9 @@ import functools as ft
 from typing import Any
 
 from adam_optax import rules
-from adam_optax.optimizer import Decay, Hyper, decoupled, optimizer
+from adam_optax.couplings import Coupling
+from adam_optax.decay import Hyper, decoupled
+from adam_optax.optimizer import optimizer
 from adam_optax.transform import Transformation
 
 
@@ -81,6 +83,7 @@ def adamw(
     *,
     nesterov: bool = False,
     eps_hat: bool = False,
+    coupling: Coupling | None = None,
     nu_dtype: Any = None,
     storage: Any = None,
 ) -> Transformation:
@@ -101,6 +104,8 @@ def adamw(
             function from the parameters to one. None: all.
         nesterov: see `adam`.
         eps_hat: see `adam`.
+        coupling: how the decay goes with the learning rate, one of `adam_optax.couplings`; None:
+            times the learning rate.
         nu_dtype: see `adam`.
         storage: see `adam`.
 
@@ -112,7 +117,7 @@ def adamw(
     >>> tx = ao.adamw(1e-3, weight_decay=0.1, mask=lambda p: jax.tree.map(lambda x: x.ndim > 1, p))
     """
     rule = rules.adam(b1, b2, eps, eps_root, nesterov, eps_hat)
-    decay = Decay(weight_decay, mask)
+    decay = decoupled(weight_decay, mask, coupling)
     return optimizer(
         rule, learning_rate, decay=decay, storage=storage, mu_dtype=mu_dtype, nu_dtype=nu_dtype
     )
@@ -142,6 +147,7 @@ def amsgrad(
     eps_hat: bool = False,
     weight_decay: Hyper = None,
     mask: Any = None,
+    coupling: Coupling | None = None,
     nu_dtype: Any = None,
     storage: Any = None,
 ) -> Transformation:
@@ -167,6 +173,7 @@ def amsgrad(
         eps_hat: see `adam`.
         weight_decay: see `adamw`; None: none.
         mask: see `adamw`.
+        coupling: see `adamw`.
         nu_dtype: the dtype in which `nu` and `nu_max` are kept.
         storage: see `adam`; the moments are `mu`, `nu` and `nu_max`.
 
@@ -179,7 +186,7 @@ def amsgrad(
     """
     corrections = bias_correction_mu, bias_correction_nu
     rule = rules.amsgrad(b1, b2, eps, eps_root, *corrections, nesterov, raw_max, eps_hat)
-    decay = decoupled(weight_decay, mask)
+    decay = decoupled(weight_decay, mask, coupling)
     return optimizer(
         rule, learning_rate, decay=decay, storage=storage, mu_dtype=mu_dtype, nu_dtype=nu_dtype
     )
@@ -236,6 +243,7 @@ def adamaxw(
     nesterov: bool = False,
     eps_outside: bool = False,
     mu_dtype: Any = None,
+    coupling: Coupling | None = None,
     nu_dtype: Any = None,
     storage: Any = None,
 ) -> Transformation:
@@ -245,7 +253,7 @@ def adamaxw(
     >>> tx = ao.adamaxw(2e-3, weight_decay=0.01)
     """
     rule = rules.adamax(b1, b2, eps, nesterov, eps_outside)
-    decay = Decay(weight_decay, mask)
+    decay = decoupled(weight_decay, mask, coupling)
     return optimizer(
         rule, learning_rate, decay=decay, storage=storage, mu_dtype=mu_dtype, nu_dtype=nu_dtype
     )

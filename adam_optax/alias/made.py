@@ -5,10 +5,12 @@ from collections.abc import Callable
 from inspect import Parameter
 from typing import Any
 
-from adam_optax.optimizer import decoupled, optimizer
+from adam_optax.decay import decoupled
+from adam_optax.optimizer import optimizer
 from adam_optax.rule import Rule
 from adam_optax.transform import Transformation, scale_by
 
+DECAY = ("weight_decay", "mask", "coupling")
 STORAGE = ("mu_dtype", "nu_dtype", "storage")
 RAISES = """
     Raises:
@@ -43,9 +45,12 @@ ARGUMENTS = {
     "decay_factor": "by which `b1` shrinks at each step.",
     "bias_correction": "whether the averages are corrected for their start.",
     "rho": "decay rate of both averages, in [0, 1).",
-    "weight_decay": "decoupled weight decay, multiplied by the learning rate; None: none.",
+    "weight_decay": "decoupled weight decay, times the learning rate unless `coupling` says "
+    "otherwise; None: none.",
     "mask": "which parameters decay: a tree of bools, a prefix of one, or a function from the "
     "parameters to one. None: all.",
+    "coupling": "how the decay goes with the learning rate, one of `adam_optax.couplings`; None: "
+    "times the learning rate.",
     "mu_dtype": "the dtype of the moments that can be negative; float32 by default.",
     "nu_dtype": "the dtype of those that cannot.",
     "storage": "a format of `adam_optax.storage`, or a mapping from moment names to formats.",
@@ -78,13 +83,13 @@ def made(
         **defaults: defaults that differ from the rule's.
     """
     fixed = preset or {}
-    shared = {"weight_decay": weight_decay, "mask": None, **dict.fromkeys(STORAGE)}
+    shared = {"weight_decay": weight_decay, **dict.fromkeys(("mask", "coupling", *STORAGE))}
     signature = _signature(rule, positional.split(), shared | defaults, fixed)
 
     def make(*args: Any, **kwargs: Any) -> Transformation:
         given = _bound(signature, args, kwargs)
         rate = given.pop("learning_rate")
-        decay = decoupled(given.pop("weight_decay"), given.pop("mask"))
+        decay = decoupled(*(given.pop(n) for n in DECAY))
         how = {n: given.pop(n) for n in STORAGE}
         return optimizer(rule(**given, **fixed), rate, decay=decay, **how)
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import optax
 from jax import Array
 
-from adam_optax.optimizer import Hyper
+from adam_optax.decay import Hyper
 from adam_optax.transform import Transformation
 
 

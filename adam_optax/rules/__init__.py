@@ -2,6 +2,7 @@
 
 from adam_optax.rule import Rule as Rule
 from adam_optax.rule import variant as variant
+from adam_optax.rules.adafactor import adafactor as adafactor
 from adam_optax.rules.adam import adabelief as adabelief
 from adam_optax.rules.adam import adam as adam
 from adam_optax.rules.adam import adamax as adamax
@@ -10,6 +11,7 @@ from adam_optax.rules.adam import lamb as lamb
 from adam_optax.rules.adam import radam as radam
 from adam_optax.rules.adam import stable_adam as stable_adam
 from adam_optax.rules.adam import yogi as yogi
+from adam_optax.rules.average import temporal_average as temporal_average
 from adam_optax.rules.family import adan as adan
 from adam_optax.rules.family import ademamix as ademamix
 from adam_optax.rules.family import adopt as adopt

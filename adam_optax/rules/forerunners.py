@@ -1,9 +1,11 @@
 """What Adam grew out of, and what bounds it on the way back to SGD."""
 
+from typing import Any
+
 import jax.numpy as jnp
 from jax import Array
 
-from adam_optax.moments import Leaf, Moment, ema, grad, peak, square, total
+from adam_optax.moments import Leaf, Read, ema, grad, peak, square, total
 from adam_optax.numerics import Number, abs_sq, quotient, root, warmth
 from adam_optax.rule import Rule, variant
 
@@ -24,6 +26,24 @@ def adagrad(initial_accumulator_value: float = 0.1, eps: Number = 1e-7) -> Rule:
     return Rule({"sum_of_squares": seen}, lambda x: quotient(x.g, den(x), eps))
 
 
+def scatter(b: Number, *, corrected: bool) -> Read:
+    """What the variance averages, from the mean `mu` before the step (West 1979).
+
+    `E[g^2] - E[g]^2` cancels; with `d` the gradient's distance from the mean so far, the variance
+    is the average of `b |d|^2`. Corrected for the start, the mean is `mu / (1 - b^{t-1})`, and the
+    share of the past is `b (1 - b^{t-1}) / (1 - b^t)` instead of `b`: 0 at first.
+    """
+
+    def of(x: Leaf) -> Array:
+        if not corrected:
+            return b * abs_sq(x.g - x.old["mu"])
+        past = warmth(b, x.t - 1)
+        mean = x.old["mu"] / jnp.where(past > 0, past, 1.0)
+        return b * past / warmth(b, x.t) * abs_sq(x.g - mean)
+
+    return of
+
+
 @variant
 def rmsprop(
     decay: Number = 0.9,
@@ -36,14 +56,14 @@ def rmsprop(
     bias_correction: bool = False,
 ) -> Rule:
     """RMSProp (Tieleman & Hinton 2012), centred (Graves 2013); momentum follows the rate."""
-    nu = ema(decay, square, signed=False, corrected=bias_correction, init=initial_scale)
-    moments: dict[str, Moment] = {"nu": nu}
+    how: dict[str, Any] = {"corrected": bias_correction, "signed": False, "init": initial_scale}
+    moments, den = {"nu": ema(decay, square, **how)}, "nu"
     if centered:
-        moments = {"mu": ema(decay, corrected=bias_correction), "nu": nu}
+        away, den = scatter(decay, corrected=bias_correction), "variance"
+        moments = {"variance": ema(decay, away, **how), "mu": ema(decay)}
 
     def unit(x: Leaf) -> Array:
-        v = x.hat["nu"] - abs_sq(x.hat["mu"]) if centered else x.hat["nu"]
-        v = jnp.maximum(v, 0.0) if centered else v  # a variance, but for rounding
+        v = x.hat[den]
         return quotient(x.g, root(v + eps) if eps_in_sqrt else root(v) + eps, eps)
 
     if momentum is None:

@@ -1,6 +1,7 @@
 """One array per moment, of the parameter's shape and any floating dtype."""
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 import jax.numpy as jnp
@@ -8,29 +9,33 @@ from jax import Array
 
 from adam_optax.moments import Moment
 from adam_optax.numerics import compute_dtype
+from adam_optax.storage.format import Format
 
 
 @dataclasses.dataclass(frozen=True)
-class Dense:
+class Dense(Format):
     """See `dense`."""
 
     dtype: Any = None
 
-    def encode(self, m: Array, moment: Moment, count: Array) -> Array:
+    def encode(self, m: Array, moment: Moment, count: Array) -> dict[str, Any]:
         """The moment in the dtype in which it is kept."""
         del moment, count
         if self.dtype is None:
-            return m
+            return {"": m}
         if jnp.iscomplexobj(m) and not jnp.issubdtype(self.dtype, jnp.complexfloating):
             raise TypeError(
                 f"dense({self.dtype}) cannot hold a complex moment; use complex64, or None"
             )
-        return m.astype(self.dtype)
+        return {"": m.astype(self.dtype)}
 
-    def decode(self, kept: Array, moment: Moment, count: Array) -> Array:
+    def decode(
+        self, kept: Mapping[str, Any], moment: Moment, shape: tuple[int, ...], count: Array
+    ) -> Array:
         """The moment in compute precision."""
-        del moment, count
-        return kept.astype(compute_dtype(kept))
+        del moment, shape, count
+        m: Array = kept[""]
+        return m.astype(compute_dtype(m))
 
 
 def dense(dtype: Any = None) -> Dense:

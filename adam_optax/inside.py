@@ -1,0 +1,59 @@
+"""What a transformation is made of, found through optax's wrappers."""
+
+import functools
+from collections.abc import Iterator
+from typing import Any
+
+PART = "adam_optax_part"
+"""The attribute by which an `update` function says what it computes."""
+
+
+def marked(update: Any, part: Any) -> Any:
+    """The function, saying what it computes."""
+    setattr(update, PART, part)
+    return update
+
+
+def parts(tx: Any) -> list[Any]:
+    """What the links of a transformation were marked with, through chains and other wrappers.
+
+    Wrappers hold what they wrap in their closures. `optax.inject_hyperparams` does not: it makes
+    the optimiser anew at each step.
+    """
+    found: dict[int, Any] = {}
+    for thing in _reachable(tx.update):
+        if (part := getattr(thing, PART, None)) is not None:
+            found.setdefault(id(part), part)
+    return list(found.values())
+
+
+def _reachable(start: Any) -> Iterator[Any]:
+    """Functions in closures, depth first, each once."""
+    stack, seen = [start], set()
+    while stack:
+        thing = stack.pop()
+        if id(thing) in seen:
+            continue
+        seen.add(id(thing))
+        if callable(thing):
+            yield thing
+        stack += reversed(_held(thing))
+
+
+def _held(thing: Any) -> list[Any]:
+    if isinstance(thing, tuple | list):
+        return list(thing)
+    if isinstance(thing, dict):
+        return list(thing.values())
+    if isinstance(thing, functools.partial):
+        return [thing.func, *thing.args, *thing.keywords.values()]
+    cells = getattr(thing, "__closure__", None) or ()
+    return [cell.cell_contents for cell in cells if _is_filled(cell)]
+
+
+def _is_filled(cell: Any) -> bool:
+    try:
+        cell.cell_contents  # noqa: B018
+    except ValueError:
+        return False
+    return True
