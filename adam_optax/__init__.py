@@ -3,7 +3,7 @@
     >>> import adam_optax as ao
     >>> tx = ao.adamw(1e-3, weight_decay=1e-2)
 
-The parts, from the outside in: `alias` and `scale` (optimisers under optax's names), `optimizer`
+The parts, from the outside in: `alias` (optimisers under optax's names), `optimizer`
 and `scale_by` (a rule as a transformation), `rules` (the variants), `moments` and `directions`
 (what they are made of), `storage` (how moments are kept), `convert` (states from and to optax),
 `conventions` (how other frameworks write Adam).
@@ -16,32 +16,33 @@ from adam_optax import directions as directions
 from adam_optax import moments as moments
 from adam_optax import rules as rules
 from adam_optax import storage as storage
-from adam_optax.alias.adam import adam as adam
-from adam_optax.alias.adam import adamax as adamax
-from adam_optax.alias.adam import adamaxw as adamaxw
-from adam_optax.alias.adam import adamw as adamw
-from adam_optax.alias.adam import amsgrad as amsgrad
-from adam_optax.alias.adam import nadam as nadam
-from adam_optax.alias.adam import nadamw as nadamw
 from adam_optax.alias.family import adabelief as adabelief
 from adam_optax.alias.family import adabound as adabound
-from adam_optax.alias.family import adadelta as adadelta
-from adam_optax.alias.family import adafactor as adafactor
 from adam_optax.alias.family import adagrad as adagrad
+from adam_optax.alias.family import adam as adam
+from adam_optax.alias.family import adamax as adamax
+from adam_optax.alias.family import adamaxw as adamaxw
+from adam_optax.alias.family import adamw as adamw
 from adam_optax.alias.family import adan as adan
 from adam_optax.alias.family import ademamix as ademamix
 from adam_optax.alias.family import adopt as adopt
 from adam_optax.alias.family import amsbound as amsbound
+from adam_optax.alias.family import amsgrad as amsgrad
 from adam_optax.alias.family import lamb as lamb
 from adam_optax.alias.family import laprop as laprop
 from adam_optax.alias.family import lion as lion
+from adam_optax.alias.family import nadam as nadam
+from adam_optax.alias.family import nadamw as nadamw
 from adam_optax.alias.family import novograd as novograd
 from adam_optax.alias.family import radam as radam
 from adam_optax.alias.family import rmsprop as rmsprop
 from adam_optax.alias.family import scale_by_adadelta as scale_by_adadelta
+from adam_optax.alias.family import scale_by_adam as scale_by_adam
+from adam_optax.alias.family import scale_by_adamax as scale_by_adamax
 from adam_optax.alias.family import scale_by_adan as scale_by_adan
 from adam_optax.alias.family import scale_by_ademamix as scale_by_ademamix
 from adam_optax.alias.family import scale_by_adopt as scale_by_adopt
+from adam_optax.alias.family import scale_by_amsgrad as scale_by_amsgrad
 from adam_optax.alias.family import scale_by_belief as scale_by_belief
 from adam_optax.alias.family import scale_by_laprop as scale_by_laprop
 from adam_optax.alias.family import scale_by_lion as scale_by_lion
@@ -53,9 +54,11 @@ from adam_optax.alias.family import scale_by_yogi as scale_by_yogi
 from adam_optax.alias.family import sgd as sgd
 from adam_optax.alias.family import simplified_ademamix as simplified_ademamix
 from adam_optax.alias.family import stable_adamw as stable_adamw
+from adam_optax.alias.family import temporal_average as temporal_average
 from adam_optax.alias.family import yogi as yogi
+from adam_optax.alias.others import adadelta as adadelta
+from adam_optax.alias.others import adafactor as adafactor
 from adam_optax.average import read_average as read_average
-from adam_optax.average import temporal_average as temporal_average
 from adam_optax.citation import citation as citation
 from adam_optax.clip import clip_by_global_norm as clip_by_global_norm
 from adam_optax.decay import Decay as Decay
@@ -66,9 +69,6 @@ from adam_optax.optimizer import optimizer as optimizer
 from adam_optax.read import read_moments as read_moments
 from adam_optax.rule import Rule as Rule
 from adam_optax.rule import variant as variant
-from adam_optax.scale import scale_by_adam as scale_by_adam
-from adam_optax.scale import scale_by_adamax as scale_by_adamax
-from adam_optax.scale import scale_by_amsgrad as scale_by_amsgrad
 from adam_optax.storage import Codec as Codec
 from adam_optax.transform import ScaleByState as ScaleByState
 from adam_optax.transform import scale_by as scale_by

@@ -5,11 +5,7 @@ from typing import Any
 import jax
 from jax import Array
 
-from adam_optax import rules
-from adam_optax.alias.made import scaled
 from adam_optax.transform import ScaleByState
-
-temporal_average = scaled("temporal_average", rules.temporal_average, "b2")
 
 
 def read_average(state: Any, params: Any) -> Any:

@@ -31,16 +31,12 @@ def read_moments(state: Any, tx: Any = None, params: Any = None) -> dict[str, An
     """
     is_state = lambda x: isinstance(x, STATES)  # noqa: E731
     found = [s for s in jax.tree.leaves(state, is_leaf=is_state) if is_state(s)]
-    moments: dict[str, Any] = {}
-    for one in found:
-        more = unpack(one) if tx is None else _decoded(one, tx, params)
-        if moments.keys() & more.keys():
-            names = ", ".join(more)
-            raise ValueError(f"expected one state with moments {names}, found several in the tree")
-        moments |= more
-    if not found:
-        raise ValueError("expected a state with moments, found 0 in the tree")
-    return {n: jax.tree.map(_wide, m) for n, m in moments.items()}
+    moments = [unpack(one) if tx is None else _decoded(one, tx, params) for one in found]
+    names = [n for one in moments for n in one]
+    if not found or len(set(names)) < len(names):
+        raise ValueError(f"expected one state with moments, found {len(found)} in the tree")
+    merged = {n: tree for one in moments for n, tree in one.items()}
+    return {n: jax.tree.map(_wide, m) for n, m in merged.items()}
 
 
 def _wide(m: Any) -> Any:

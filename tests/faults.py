@@ -41,7 +41,7 @@ FAULTS = [
         "x = Leaf(jnp.astype(g, dtype)",
         "x = Leaf(jnp.astype(g * g, dtype) / jnp.astype(g, dtype)",
     ),
-    Fault("decay ignored", "execute.py", "step + clock.decay * x.p", "step + 0 * x.p"),
+    Fault("decay ignored", "couplings.py", "return amount * p", "return 0 * p"),
     Fault(
         "b rounded to float32",
         "numerics.py",
@@ -69,7 +69,7 @@ FAULTS = [
     ),
     Fault("complex squared", "numerics.py", "if jnp.isrealobj(x) else", "if True else"),
     Fault("infinite derivative", "numerics.py", "positive = v > 0", "positive = v >= 0"),
-    Fault("trust ratio ignored", "execute.py", "else rule.finish(step, x)", "else step"),
+    Fault("trust ratio ignored", "tail.py", "else rule.finish(step, x)", "else step"),
     Fault("radam's rho cancels", "rules/rectified.py", "jnp.where(x < 0.5, young, old)", "old"),
     Fault("storage ignored", "storage/codec.py", "| short | given", "| short"),
 ]

@@ -102,13 +102,14 @@ def test_schedules_and_integers_are_numbers(
 
 @pytest.mark.parametrize("name", ["decay", "momentum"])
 def test_rates_of_other_names_are_checked(name: str) -> None:
+    make: Any = ao.rmsprop
     with pytest.raises(ValueError, match=rf"{name} must be in \[0, 1\)"):
-        ao.rmsprop(1e-3, **{name: 2.0})
+        make(1e-3, **{name: 2.0})
 
 
 def test_a_start_is_no_schedule() -> None:
     with pytest.raises(TypeError, match="initial_scale must be a number, not a schedule"):
-        ao.rmsprop(1e-3, initial_scale=lambda n: 0.1)
+        ao.rmsprop(1e-3, initial_scale=lambda n: 0.1)  # type: ignore[arg-type]
 
 
 def test_a_mask_with_nothing_to_restrict_is_refused() -> None:

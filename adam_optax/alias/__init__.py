@@ -1,1 +1,1 @@
-"""The optimisers, under optax's names: `adam` has those written out, `family` the others."""
+"""The optimisers under optax's names: `family`, and `others` with arguments of their own."""

@@ -18,7 +18,11 @@ def adafactor(
     momentum: Number | None = None,
     eps: Number = 1e-30,
 ) -> Rule:
-    """Adafactor (Shazeer & Stern 2018, Algorithm 4); momentum follows the rate, as in optax."""
+    """Adafactor (Shazeer & Stern 2018, Algorithm 4); momentum follows the rate, as in optax.
+
+    Step: `max(rms(p), 1e-3) d / max(1, rms(d) / threshold), d = g / √ν`,
+    with `ν = b ν + (1-b) (|g|² + eps)`, `b = 1 - t^-decay_rate`.
+    """
 
     def fold(m: Array, x: Array, t: Array) -> Array:
         age = jnp.maximum(t - decay_offset, 1.0)

@@ -21,7 +21,14 @@ def adam(
     nesterov: bool = False,
     eps_hat: bool = False,
 ) -> Rule:
-    """Adam (Kingma & Ba 2015, Algorithm 1); with `nesterov`, NAdam (Dozat 2016)."""
+    """Adam (Kingma & Ba 2015, Algorithm 1); with `nesterov`, NAdam (Dozat 2016).
+
+    Step: `μ̂ / (√(ν̂ + eps_root) + eps)`,
+    with `μ = b1 μ + (1-b1) g`, `ν = b2 ν + (1-b2) |g|²`, `μ̂ = μ / (1 - b1^t)` and
+    `ν̂ = ν / (1 - b2^t)`. One step ahead, `μ̂ = b1 μ / (1 - b1^{t+1}) + (1-b1) g / (1 - b1^t)`:
+    Dozat's without his factor b2 on ν. Weight decay, where there is some, is decoupled
+    (Loshchilov & Hutter 2019, Algorithm 2).
+    """
     moments = {"mu": ema(b1, nesterov=nesterov), "nu": ema(b2, square, signed=False)}
     if eps_hat:
         return Rule(moments, ratio_hat(eps, eps_root), hat_pace(b2))
@@ -40,7 +47,15 @@ def amsgrad(
     raw_max: bool = False,
     eps_hat: bool = False,
 ) -> Rule:
-    """AMSGrad (Reddi et al. 2018, Algorithm 2), with the corrections of optax or of PyTorch."""
+    """AMSGrad (Reddi et al. 2018, Algorithm 2): Adam whose second moment never falls.
+
+    Step: `μ̂ / (√(max ν̂ + eps_root) + eps)`.
+    Three forms differ in where the bias of ν is corrected:
+
+    * optax's, the default: the maximum of `ν / (1 - b2^s)` over the steps `s`;
+    * PyTorch's, TensorFlow's and Keras's, `raw_max=True`: that of `ν`, over `1 - b2^t`;
+    * the paper's, `bias_correction_mu=bias_correction_nu=False`: that of `ν`.
+    """
     mu = ema(b1, corrected=bias_correction_mu, nesterov=nesterov)
     nu = ema(b2, square, signed=False, corrected=bias_correction_nu)
     largest = peak(lambda x: x.hat["nu"])
@@ -60,7 +75,10 @@ def adamax(
     nesterov: bool = False,
     eps_outside: bool = False,
 ) -> Rule:
-    """AdaMax (Kingma & Ba 2015, Algorithm 2), with `eps` inside the maximum as in optax."""
+    """AdaMax (Kingma & Ba 2015, Algorithm 2): Adam on the infinity norm.
+
+    Step: `μ̂ / ν, ν = max(b2 ν, |g| + eps)`.
+    """
     nu = fading_peak(b2, lambda x: abs(x.g) if eps_outside else abs(x.g) + eps)
     moments = {"mu": ema(b1, nesterov=nesterov), "nu": nu}
     if eps_outside:
@@ -76,7 +94,10 @@ def adabelief(
     eps_root: Number = 1e-16,
     nesterov: bool = False,
 ) -> Rule:
-    """AdaBelief (Zhuang et al. 2020, Algorithm 2); `eps_root` goes into the stored nu."""
+    """AdaBelief (Zhuang et al. 2020, Algorithm 2): Adam by the surprise in a gradient.
+
+    Step: `μ̂ / (√ν̂ + eps), ν = b2 ν + (1-b2) |g - μ|² + eps_root`.
+    """
     surprise = ema(b2, lambda x: abs_sq(x.g - x.new["mu"]), signed=False)
     nu = dataclasses.replace(surprise, fold=lambda m, x, t: surprise.fold(m, x, t) + eps_root)
     return Rule({"mu": ema(b1, nesterov=nesterov), "nu": nu}, ratio(eps))
@@ -91,7 +112,10 @@ def yogi(
     initial_accumulator_value: float = 1e-6,
     nesterov: bool = False,
 ) -> Rule:
-    """Yogi (Zaheer et al. 2018, Algorithm 2), with optax's start and bias corrections."""
+    """Yogi (Zaheer et al. 2018, Algorithm 2), with optax's start and bias corrections.
+
+    Step: `μ̂ / (√(ν̂ + eps_root) + eps), ν = ν - (1-b2) sign(ν - |g|²) |g|²`.
+    """
 
     def fold(m: Array, x: Array, t: Array) -> Array:
         return m - (1 - b2) * jnp.sign(m - x) * x
@@ -111,7 +135,12 @@ def radam(
     nesterov: bool = False,
     eps_hat: bool = False,
 ) -> Rule:
-    """Rectified Adam (Liu et al. 2020, Algorithm 2): Adam, and momentum while nu is young."""
+    """Rectified Adam (Liu et al. 2020, Algorithm 2): Adam, and momentum while nu is young.
+
+    Step: `r_t μ̂ / (√(ν̂ + eps_root) + eps), and μ̂ while ρ_t < threshold`,
+    with `r_t = √((ρ_t-4) (ρ_t-2) ρ_∞ / ((ρ_∞-4) (ρ_∞-2) ρ_t))`, `ρ_∞ = 2 / (1-b2) - 1` and
+    `ρ_t = ρ_∞ - 2 t b2^t / (1 - b2^t)`.
+    """
     rule = adam(b1, b2, eps, eps_root, nesterov, eps_hat)
 
     def direction(x: Leaf) -> Array:
@@ -129,7 +158,10 @@ def lamb(
     eps_root: Number = 0.0,
     nesterov: bool = False,
 ) -> Rule:
-    """LAMB (You et al. 2020, Algorithm 2): Adam with decay, at the length of the parameter."""
+    """LAMB (You et al. 2020, Algorithm 2): Adam with decay, at the length of the parameter.
+
+    Step: `d |p| / |d|, d = μ̂ / (√(ν̂ + eps_root) + eps) + λ p`.
+    """
     rule = adam(b1, b2, eps, eps_root, nesterov)
     return Rule(rule.moments, rule.direction, finish=trust_ratio)
 
@@ -138,6 +170,9 @@ def lamb(
 def stable_adam(
     b1: Number = 0.9, b2: Number = 0.99, eps: Number = 1e-6, nesterov: bool = False
 ) -> Rule:
-    """StableAdamW (Wortsman et al. 2023, Algorithm 2): Adam with Adafactor's update clipping."""
+    """StableAdamW (Wortsman et al. 2023, Algorithm 2): Adam with Adafactor's update clipping.
+
+    Step: `d / max(1, rms(g / √ν̂)), d = μ̂ / (√ν̂ + eps) + λ p`.
+    """
     rule = adam(b1, b2, eps, 0.0, nesterov)
     return Rule(rule.moments, rule.direction, finish=stabilised(eps))

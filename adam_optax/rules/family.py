@@ -21,7 +21,11 @@ def adan(
     eps_root: Number = 1e-8,
     paper: bool = False,
 ) -> Rule:
-    """Adan (Xie et al. 2022, Algorithm 1); optax weighs the difference by 1 - b2 for its b2."""
+    """Adan (Xie et al. 2022, Algorithm 1): Adam on the gradient and its change.
+
+    Step: `(μ̂ + k δ̂) / (√(ν̂ + eps_root) + eps), ν of |g + k Δ|², δ of Δ = g - g_{t-1}`.
+    `k` is `b2` in the paper, whose b's are 1 minus these, and `1 - b2` in optax.
+    """
     k = b2 if paper else 1 - b2
     change = lambda x: jnp.where(x.t > 1, x.g - x.old["g"], jnp.zeros_like(x.g))  # noqa: E731
     nu = ema(b3, lambda x: abs_sq(x.g + k * change(x)), signed=False)
@@ -31,9 +35,16 @@ def adan(
 
 @variant
 def novograd(
-    b1: Number = 0.9, b2: Number = 0.25, eps: Number = 1e-6, eps_root: Number = 0.0
+    b1: Number = 0.9,
+    b2: Number = 0.25,
+    eps: Number = 1e-6,
+    eps_root: Number = 0.0,
+    nesterov: bool = False,
 ) -> Rule:
-    """NovoGrad (Ginsburg et al. 2019, Algorithm 1): one nu for the leaf, decay in the average."""
+    """NovoGrad (Ginsburg et al. 2019, Algorithm 1): one nu for the leaf, decay in the average.
+
+    Step: `μ = b1 μ + g / (√(ν + eps_root) + eps) + λ p, ν of Σ|g|²`.
+    """
 
     def fold(m: Array, x: Array, t: Array) -> Array:
         return jnp.where(t > 1, average(b2, m, x), x)
@@ -44,12 +55,16 @@ def novograd(
 
     nu = ema(b2, lambda x: jnp.sum(square(x)), signed=False)
     nu = dataclasses.replace(nu, fold=fold, scalar=True)
-    return Rule({"nu": nu, "mu": total(scaled, b1)}, lambda x: x.new["mu"], inside=("decay",))
+    mu = total(scaled, b1, nesterov=nesterov)
+    return Rule({"nu": nu, "mu": mu}, lambda x: x.hat["mu"], inside=("decay",))
 
 
 @variant
 def lion(b1: Number = 0.9, b2: Number = 0.99) -> Rule:
-    """Lion (Chen et al. 2023, Algorithm 2)."""
+    """Lion (Chen et al. 2023, Algorithm 2): the sign of an average.
+
+    Step: `sign(b1 μ_{t-1} + (1-b1) g), μ = b2 μ + (1-b2) g`.
+    """
     return Rule({"mu": ema(b2)}, lambda x: jnp.sign(average(b1, x.old["mu"], x.g)))
 
 
@@ -69,6 +84,7 @@ def adopt(
 ) -> Rule:
     """ADOPT (Taniguchi et al. 2024, Algorithm 2): normalised by the nu of the step before.
 
+    Step: `μ = b1 μ + (1-b1) clip(g / max(√ν_{t-1}, eps), ±t^¼)`.
     `clip_value_fn` bounds a normalised gradient by a function of the count; None: `count**.25`.
     """
 
@@ -95,10 +111,14 @@ def ademamix(
     alpha: Number = 5.0,
     eps: Number = 1e-8,
     eps_root: Number = 0.0,
+    nesterov: bool = False,
 ) -> Rule:
-    """AdEMAMix (Pagliardini et al. 2024, Algorithm 1): a fast mean and a slow one."""
+    """AdEMAMix (Pagliardini et al. 2024, Algorithm 1): a fast mean and a slow one.
+
+    Step: `(μ̂ + alpha μ_slow) / (√(ν̂ + eps_root) + eps)`.
+    """
     moments = {
-        "mu": ema(b1),
+        "mu": ema(b1, nesterov=nesterov),
         "mu_slow": ema(b3, corrected=False),
         "nu": ema(b2, square, signed=False),
     }
@@ -114,7 +134,10 @@ def simplified_ademamix(
     eps: Number = 1e-8,
     eps_root: Number = 0.0,
 ) -> Rule:
-    """Simplified AdEMAMix (Morwani et al. 2025): a sum of gradients and the newest."""
+    """Simplified AdEMAMix (Morwani et al. 2025): a sum of gradients and the newest.
+
+    Step: `(μ + alpha g) / (√(ν̂ + eps_root) + eps), μ = b1 μ + g`.
+    """
     moments = {"mu": total(b=b1), "nu": ema(b2, square, signed=False)}
     return Rule(moments, ratio(eps, eps_root, num=lambda x: x.new["mu"] + alpha * x.g))
 
@@ -127,7 +150,10 @@ def laprop(
     eps_root: Number = 0.0,
     nesterov: bool = False,
 ) -> Rule:
-    """LaProp (Ziyin et al. 2020, Algorithm 1): normalise first, then average."""
+    """LaProp (Ziyin et al. 2020, Algorithm 1): normalise first, then average.
+
+    Step: `μ̂, μ = b1 μ + (1-b1) g / (√(ν̂ + eps_root) + eps)`.
+    """
     unit = ratio(eps, eps_root, num=lambda x: x.g)
     moments = {"nu": ema(b2, square, signed=False), "mu": ema(b1, unit, nesterov=nesterov)}
     return Rule(moments, lambda x: x.hat["mu"])

@@ -12,7 +12,10 @@ from adam_optax.rule import Rule, variant
 
 @variant
 def momentum(momentum: Number | None = 0.9, nesterov: bool = False) -> Rule:
-    """Momentum (Polyak 1964), undamped, or Nesterov's as in Sutskever et al. 2013; None: none."""
+    """Momentum (Polyak 1964), undamped, or Nesterov's as in Sutskever et al. 2013; None: none.
+
+    Step: `trace = momentum trace + g`.
+    """
     if momentum is None:
         return Rule({}, grad)
     return Rule({"trace": total(grad, momentum, nesterov=nesterov)}, lambda x: x.hat["trace"])
@@ -20,7 +23,10 @@ def momentum(momentum: Number | None = 0.9, nesterov: bool = False) -> Rule:
 
 @variant
 def adagrad(initial_accumulator_value: float = 0.1, eps: Number = 1e-7) -> Rule:
-    """AdaGrad (Duchi et al. 2011, Figure 1), with optax's start and `eps` under the root."""
+    """AdaGrad (Duchi et al. 2011, Figure 1), with optax's start and `eps` under the root.
+
+    Step: `g / √(Σ_t |g|² + eps)`.
+    """
     seen = total(square, init=initial_accumulator_value, signed=False)
     den = lambda x: root(x.new["sum_of_squares"] + eps)  # noqa: E731
     return Rule({"sum_of_squares": seen}, lambda x: quotient(x.g, den(x), eps))
@@ -55,7 +61,12 @@ def rmsprop(
     nesterov: bool = False,
     bias_correction: bool = False,
 ) -> Rule:
-    """RMSProp (Tieleman & Hinton 2012), centred (Graves 2013); momentum follows the rate."""
+    """RMSProp (Tieleman & Hinton 2012), centred (Graves 2013); momentum follows the rate.
+
+    Step: `g / √(ν + eps), ν = decay ν + (1-decay) |g|²`.
+    Centred, `E|g|² - |E g|²` stands for ν; it is kept by itself, as `variance`, since the
+    difference of two averages cancels.
+    """
     how: dict[str, Any] = {"corrected": bias_correction, "signed": False, "init": initial_scale}
     moments, den = {"nu": ema(decay, square, **how)}, "nu"
     if centered:
@@ -74,7 +85,10 @@ def rmsprop(
 
 @variant
 def adadelta(rho: Number = 0.9, eps: Number = 1e-6) -> Rule:
-    """AdaDelta (Zeiler 2012, Algorithm 1): the step in units of the steps before."""
+    """AdaDelta (Zeiler 2012, Algorithm 1): the step in units of the steps before.
+
+    Step: `d = g √(e_x + eps) / √(e_g + eps), e_g of |g|², e_x of |d|²`.
+    """
 
     def step(x: Leaf) -> Array:
         return quotient(root(x.old["e_x"] + eps), root(x.new["e_g"] + eps), eps) * x.g
@@ -93,7 +107,12 @@ def adabound(
     base_lr: Number = 1e-3,
     amsbound: bool = False,
 ) -> Rule:
-    """AdaBound (Luo et al. 2019, Algorithm 2), or AMSBound: step sizes that close in on SGD's."""
+    """AdaBound (Luo et al. 2019, Algorithm 2), or AMSBound: step sizes that close in on SGD's.
+
+    Step: `clip(√(1-b2^t) / (1-b1^t) / (√ν + eps), low_t, high_t) μ`,
+    with `low_t = final_lr / base_lr (1 - 1 / (gamma t + 1))` and
+    `high_t = final_lr / base_lr (1 + 1 / (gamma t))`.
+    """
     final, den = final_lr / base_lr, "nu_max" if amsbound else "nu"
 
     def pace(t: Array) -> tuple[Array, Array, Array]:

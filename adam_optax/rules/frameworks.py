@@ -15,7 +15,11 @@ from adam_optax.rule import Rule, variant
 def scheduled_nadam(
     b1: Number = 0.9, b2: Number = 0.999, eps: Number = 1e-8, momentum_decay: Number = 4e-3
 ) -> Rule:
-    """NAdam with Dozat's schedule of the momentum, as in PyTorch; Keras has `momentum_decay=1`."""
+    """NAdam with Dozat's schedule of the momentum, as in PyTorch; Keras: `momentum_decay=1`.
+
+    Step: `((1-m_t) / (1-Πm) g + m_{t+1} / (1-Πm m_{t+1}) μ) / (√ν̂ + eps)`,
+    with `m_t = b1 (1 - .5 .96^(t momentum_decay))` and `Πm` their product up to `t`.
+    """
 
     def now(t: Array) -> Array:
         return b1 * (1 - 0.5 * jnp.exp(math.log(0.96) * momentum_decay * t))
@@ -32,7 +36,10 @@ def scheduled_nadam(
 
 @variant
 def constant_adam(b1: Number = 0.9, b2: Number = 0.999, eps: Number = 1e-8) -> Rule:
-    """Adam with the bias factors of its first step at every step, as in ODL's solver."""
+    """Adam with the bias factors of its first step at every step, as in ODL's solver.
+
+    Step: `√(1-b2) / (1-b1) μ / (√ν + eps)`.
+    """
     moments = {"mu": ema(b1), "nu": ema(b2, square, signed=False)}
     factor = (1 - b2) ** 0.5 / (1 - b1)
     return Rule(
@@ -44,7 +51,10 @@ def constant_adam(b1: Number = 0.9, b2: Number = 0.999, eps: Number = 1e-8) -> R
 def fading_adam(
     b1: Number = 0.9, b2: Number = 0.999, eps: Number = 1e-8, decay_factor: Number = 1 - 1e-8
 ) -> Rule:
-    """Adam with epsilon-hat and a b1 that fades, `b1 decay_factor^(t-1)`, as in Blocks."""
+    """Adam with epsilon-hat and a b1 that fades, as in Blocks.
+
+    Step: `√(1-b2^t) / (1-b^t) μ / (√ν + eps), b = b1 decay_factor^(t-1)`.
+    """
     slope = math.log(decay_factor) if is_exact(decay_factor) else jnp.log(decay_factor)
 
     def b(t: Array) -> Array:

@@ -30,15 +30,26 @@ def _parameters(thing: Any) -> Any:
 
 
 def row(name: str) -> list[str]:
-    """Name, moments, bytes per float32 parameter, what it is, and optax's name for it."""
+    """Name, moments, bytes per float32 parameter, paper, step, and optax's name for it."""
     state = jax.eval_shape(optimisers()[name](1e-3).init, PARAMS)
     moments = ao.transform.unpack(state[0])
     size = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(moments))
-    paper = (optimisers()[name].__doc__ or "").strip().splitlines()[0].rstrip(".")
+    text = (optimisers()[name].__doc__ or "").strip()
+    paper = text.splitlines()[0].rstrip(".")
     theirs = [f"`{m}{name}`" for m, at in _OPTAX.items() if hasattr(at, name)]
     names = " ".join(f"`{n}`" for n in moments)
-    what = re.sub(r"; see .*", "", paper).replace("|", "\\|")
-    return [f"`{name}`", names, f"{size / PARAMS.size:.0f}", what, (theirs or [""])[0]]
+    cells = [f"`{name}`", _step(name, text), names, f"{size / PARAMS.size:.2g}", paper]
+    return [cell.replace("|", "\\|") for cell in (*cells, (theirs or [""])[0])]
+
+
+def _step(name: str, text: str) -> str:
+    """The formula in a docstring, as the optimiser's own defaults make it."""
+    (step,) = re.findall(r"Step: `(.*?)`", text, re.DOTALL)
+    parameters = inspect.signature(optimisers()[name]).parameters
+    if "nesterov" in parameters and parameters["nesterov"].default:
+        step = step.replace("μ̂", "(b1 μ / (1-b1^{t+1}) + (1-b1) g / (1-b1^t))")
+    decays = "weight_decay" in parameters and parameters["weight_decay"].default
+    return f"`{step} + λ p`" if decays and "λ" not in step else f"`{step}`"
 
 
 _OPTAX = {"optax.": optax, "optax.contrib.": optax.contrib}
@@ -46,7 +57,7 @@ _OPTAX = {"optax.": optax, "optax.contrib.": optax.contrib}
 
 def table() -> str:
     """All variants as a Markdown table."""
-    head = ["", "moments", "B", "what it is", "replaces"]
+    head = ["", "step", "moments", "B", "what it is", "replaces"]
     rows = [row(name) for name in sorted(optimisers())]
     return "\n".join("| " + " | ".join(r) + " |" for r in (head, ["---"] * len(head), *rows))
 
