@@ -47,6 +47,8 @@ def _held(thing: Any) -> list[Any]:
         return list(thing.values())
     if isinstance(thing, functools.partial):
         return [thing.func, *thing.args, *thing.keywords.values()]
+    if hasattr(thing, "__self__"):  # a method, of optax.MultiSteps say
+        return list(getattr(thing.__self__, "__dict__", {}).values())
     cells = getattr(thing, "__closure__", None) or ()
     return [cell.cell_contents for cell in cells if _is_filled(cell)]
 

@@ -220,6 +220,63 @@ def test_clipping() -> None:
     expect(TypeError, "max_norm must be a number*", lambda: ao.clip_by_global_norm(lambda n: n))
 
 
+REFUSED = {
+    (
+        "adam",
+        "weight_decay",
+    ): "adam takes no weight_decay: take adamw, or conventions.l2 to add the*",
+    ("adamax", "mask"): "adamax takes no mask: take adamaxw, or conventions.l2 to add the*",
+    ("lion", "nesterov"): "lion takes no nesterov: its step looks ahead already",
+    ("lion", "eps"): "lion takes no eps: nothing is divided",
+    ("adadelta", "nesterov"): "adadelta takes no nesterov: it keeps no mean",
+    ("scale_by_adam", "weight_decay"): "scale_by_adam takes no weight_decay: it is the rescaling*",
+    ("scale_by_adopt", "eps_root"): "scale_by_adopt takes no eps_root: its eps bounds the root*",
+    ("yogi", "eps_hat"): "yogi takes no eps_hat: epsilon-hat is written in adam, amsgrad and*",
+    ("sgd", "beta"): "sgd takes no 'beta'; it takes learning_rate, momentum, nesterov, mu_dtype,*",
+}
+
+
+@pytest.mark.quick
+@pytest.mark.parametrize(("name", "argument"), REFUSED)
+def test_an_argument_that_makes_no_sense_says_why(name: str, argument: str) -> None:
+    make = ft.partial(getattr(ao, name), **{argument: True})
+    make = make if name.startswith("scale_by") else ft.partial(make, 1e-3)
+    expect(TypeError, REFUSED[name, argument], make)
+
+
+def test_a_missing_learning_rate_names_the_optimiser() -> None:
+    make: Any = ao.adam
+    expect(TypeError, "adam: missing a required argument: 'learning_rate'", make)
+
+
+def test_couplings_that_cannot_be() -> None:
+    make = ft.partial(ao.novograd, 1e-3, weight_decay=0.1)
+    text = "novograd averages its weight decay with the gradient, so that it can be neither*"
+    expect(ValueError, text, ft.partial(make, coupling=ao.couplings.INDEPENDENT))
+    expect(ValueError, text, ft.partial(make, coupling=ao.couplings.cautious()))
+    wrong: Any = "cautious"
+    text = "coupling must be one of adam_optax.couplings, not 'cautious'"
+    expect(TypeError, text, ft.partial(ao.adamw, 1e-3, coupling=wrong))
+    text = "this coupling multiplies by the learning rate, which is None"
+    expect(ValueError, text, ft.partial(ao.adamw, None, coupling=ao.couplings.corrected(1.0)))
+    text = "coupling belongs to weight_decay, which is not given"
+    expect(ValueError, text, ft.partial(ao.yogi, 1e-3, coupling=ao.couplings.INDEPENDENT))
+    for peak in (0.0, -1.0, float("inf"), float("nan")):
+        expect(ValueError, "peak must be positive*", ft.partial(ao.couplings.relative, peak))
+    wrong = jnp.float32(1.0)
+    expect(TypeError, "peak must be a Python number*", ft.partial(ao.couplings.relative, wrong))
+
+
+def test_factored_storage_that_cannot_be() -> None:
+    factored: Any = ao.storage.factored
+    text = "factored() keeps moments that cannot be negative, which 'mu' can; name others*"
+    expect(ValueError, text, lambda: ao.adam(1e-3, storage=factored()))
+    expect(ValueError, "min_dim_size_to_factor must be >= 0, not -1", lambda: factored(-1))
+    expect(TypeError, "min_dim_size_to_factor must be an int, not 2.0", lambda: factored(2.0))
+    text = "storage and factored both say how nu is kept; set factored=False"
+    expect(ValueError, text, lambda: ao.adafactor(storage={"nu": ao.storage.dense()}))
+
+
 def test_reading_moments_of_no_state_or_of_several() -> None:
     state = ao.adam(1e-3).init(PARAMS)
     text = "expected one state with moments, found * in the tree"

@@ -85,6 +85,8 @@ _WHY["mask"] = _WHY["coupling"] = _WHY["weight_decay"]
 def lacks(name: str, argument: str, known: list[str]) -> str:
     """Why an optimiser does not take an argument, and what there is instead."""
     reasons = _WHY.get(argument, {})
-    if why := reasons.get(name.removeprefix("scale_by_"), reasons.get("", "")):
+    alone = name.startswith("scale_by_") and reasons.get("") == _LONE
+    short = "" if alone else name.removeprefix("scale_by_")
+    if why := reasons.get(short, reasons.get("", "")):
         return f"{name} takes no {argument}: {why.format(name=name)}"
     return f"{name} takes no {argument!r}; it takes {', '.join(known)}"

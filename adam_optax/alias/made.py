@@ -1,9 +1,10 @@
 """Optimisers and transformations made from rules, so that each has what all have."""
 
+import functools as ft
 import inspect
 from collections.abc import Callable
 from inspect import Parameter
-from typing import Any
+from typing import Any, TypeVar, cast
 
 from adam_optax.alias.arguments import ARGUMENTS, lacks
 from adam_optax.decay import decoupled
@@ -11,6 +12,7 @@ from adam_optax.optimizer import optimizer
 from adam_optax.rule import Rule
 from adam_optax.transform import Transformation, scale_by
 
+Make = TypeVar("Make", bound=Callable[..., Transformation])
 DECAY = ("weight_decay", "mask", "coupling")
 STORAGE = ("mu_dtype", "nu_dtype", "storage")
 RAISES = """
@@ -65,6 +67,17 @@ def scaled(
         return scale_by(rule(**given), **how)
 
     return _dressed(make, name, signature, _documented(name, rule, signature, ""))
+
+
+def explained(make: Make) -> Make:
+    """The same optimiser, saying of an argument that it does not take why."""
+    signature = inspect.signature(make)
+
+    @ft.wraps(make)
+    def bind(*args: Any, **kwargs: Any) -> Transformation:
+        return make(**_bound(make.__name__, signature, args, kwargs))
+
+    return cast(Make, bind)
 
 
 def _signature(

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import optax
 
 from adam_optax import rules
+from adam_optax.alias.made import explained
 from adam_optax.couplings import INDEPENDENT, Coupling
 from adam_optax.decay import Hyper, decoupled
 from adam_optax.optimizer import optimizer
@@ -14,6 +15,7 @@ from adam_optax.storage import factored as by_factors
 from adam_optax.transform import Transformation
 
 
+@explained
 def adadelta(
     learning_rate: Hyper = None,
     rho: Hyper = 0.9,
@@ -43,6 +45,7 @@ def adadelta(
     return optax.chain(optax.add_decayed_weights(weight_decay, weight_decay_mask), tx)
 
 
+@explained
 def adafactor(
     learning_rate: Hyper = None,
     min_dim_size_to_factor: int = 128,

@@ -49,7 +49,10 @@ def _step(name: str, text: str) -> str:
     if "nesterov" in parameters and parameters["nesterov"].default:
         step = step.replace("μ̂", "(b1 μ / (1-b1^{t+1}) + (1-b1) g / (1-b1^t))")
     decays = "weight_decay" in parameters and parameters["weight_decay"].default
-    return f"`{step} + λ p`" if decays and "λ" not in step else f"`{step}`"
+    if decays and "λ" not in step:  # the step ends where the first moment is explained
+        head, comma, rest = step.partition(", ")
+        step = f"{head} + λ p{comma}{rest}"
+    return f"`{step}`"
 
 
 _OPTAX = {"optax.": optax, "optax.contrib.": optax.contrib}
