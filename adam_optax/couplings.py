@@ -9,7 +9,7 @@ import dataclasses
 import jax.numpy as jnp
 from jax import Array
 
-from adam_optax.numerics import Number
+from adam_optax.numerics import Number, agreement
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,8 +43,7 @@ class Coupling:
         """The decay term beside the step."""
         if not self.cautious:
             return amount * p
-        shrinks = (step * jnp.conj(p)).real >= 0
-        return jnp.where(shrinks, amount * p, jnp.zeros_like(p))
+        return jnp.where(agreement(step, p) >= 0, amount * p, jnp.zeros_like(p))
 
 
 RATE = Coupling()

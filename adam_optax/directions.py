@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from adam_optax.moments import Leaf
-from adam_optax.numerics import Number, abs_sq, is_exact, quotient, root, warmth
+from adam_optax.numerics import Number, abs_sq, agreement, is_exact, quotient, root, warmth
 
 Direction = Callable[[Leaf], Array]
 Finish = Callable[[Array, Leaf], Array]
@@ -63,7 +63,7 @@ def cautious(direction: Direction, least: float = 1e-3) -> Direction:
 
     def masked(x: Leaf) -> Array:
         d = direction(x)
-        agrees = ((d * jnp.conj(x.g)).real > 0).astype(x.t.dtype)
+        agrees = (agreement(d, x.g) > 0).astype(x.t.dtype)
         return d * agrees / jnp.maximum(_mean(agrees), least)
 
     return masked

@@ -88,6 +88,13 @@ def abs_sq(x: Array) -> Array:
     return jnp.square(x) if jnp.isrealobj(x) else jnp.square(x.real) + jnp.square(x.imag)
 
 
+def agreement(a: Array, b: Array) -> Array:
+    """The sign of `Re(a conj(b))`: whether two numbers agree, also where their product is 0."""
+    if jnp.isrealobj(a) and jnp.isrealobj(b):
+        return jnp.sign(a) * jnp.sign(b)
+    return (a * jnp.conj(b)).real
+
+
 def compute_dtype(*arrays: ArrayLike) -> Any:
     """The precision in which arrays meet: the widest of theirs, and at least float32.
 

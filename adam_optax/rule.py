@@ -29,6 +29,7 @@ class Rule:
         make: the function that built this rule; `hyper`, what it was given, and `functions`, which
             of that are functions and no schedules. A rule made by a `@variant` has them, so that
             schedules and traced numbers can be put in at each step.
+        origin: the rule as `make` built it, by which a part that was replaced is noticed.
     """
 
     moments: Mapping[str, Moment]
@@ -39,6 +40,15 @@ class Rule:
     make: "Callable[..., Rule] | None" = None
     hyper: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     functions: frozenset[str] = frozenset()
+    origin: "Rule | None" = None
+
+    def __post_init__(self) -> None:
+        if self._replaced() and self._moving():
+            raise ValueError(
+                f"a part of {self.name} was replaced, which has schedules or arrays "
+                f"({', '.join(sorted(self._moving()))}) that the new part cannot follow; replace "
+                "it inside a function with @adam_optax.variant"
+            )
 
     def __call__(
         self,
@@ -70,6 +80,8 @@ class Rule:
 
     def constants(self) -> tuple[tuple[str, type, Any], ...]:
         """The numbers and flags that are known now, hashable; 1, 1.0 and True are three."""
+        if self._replaced():
+            return ()
         moving = self._moving()
         return tuple((n, type(v), v) for n, v in self.hyper.items() if n not in moving)
 
@@ -84,7 +96,12 @@ class Rule:
 
     def maker(self) -> "Callable[..., Rule]":
         """What builds the rule from `constants()` and `numbers()`; equal for equal variants."""
-        return self.make or self._itself
+        return self._itself if self.make is None or self._replaced() else self.make
+
+    def _replaced(self) -> bool:
+        parts = ("moments", "direction", "pace", "finish", "inside")
+        made = self.origin
+        return made is not None and any(getattr(self, n) is not getattr(made, n) for n in parts)
 
     def _itself(self) -> "Rule":
         return self
@@ -114,7 +131,9 @@ def variant(make: Callable[..., Rule]) -> Callable[..., Rule]:
         hyper = {n: check.hyper(n, v) for n, v in bound.arguments.items()}
         # Arithmetic on a schedule must wait for the step; till then any number will do.
         now = {n: 0.5 if callable(v) and n not in functions else v for n, v in hyper.items()}
-        return dataclasses.replace(make(**now), make=make, hyper=hyper, functions=functions)
+        rule = make(**now)
+        how: dict[str, Any] = {"make": make, "hyper": hyper, "functions": functions}
+        return dataclasses.replace(rule, **how, origin=rule)
 
     return bind
 

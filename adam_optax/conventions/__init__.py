@@ -11,8 +11,8 @@ Keras), `fading_adam` (Blocks) and `constant_adam` (ODL).
 
 Exactly means in exact arithmetic: that Keras and TensorFlow raise a rounded beta to a power in
 float32, say, is not imitated. Not here, because they cannot be expressed exactly or their sources
-were not read: MATLAB; CNTK; DL4J; AdamW of Chainer and MXNet (whose decay is not multiplied by the
-learning rate), of Paddle and of bitsandbytes (whose decay on CUDA comes after the step); NAdam of
+were not read: MATLAB; CNTK; DL4J; AdamW of MXNet (its bias correction multiplies the decay, too) and of
+bitsandbytes (whose decay on CUDA comes after the step); NAdam of
 MXNet (its schedule runs faster with more parameters); Nesterov in TensorFlow 1; and PyTorch on
 complex parameters, which it takes as pairs of real ones.
 """

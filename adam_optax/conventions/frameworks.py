@@ -3,6 +3,7 @@
 from typing import Any
 
 from adam_optax.conventions.convention import convention
+from adam_optax.couplings import INDEPENDENT
 
 
 def _hat(eps: float, b2: float = 0.999) -> str:
@@ -130,14 +131,18 @@ MXNET = convention(
 CHAINER = convention(
     "Chainer",
     "chainer/optimizers/adam.py",
-    _hat(1e-8),
+    f"{_hat(1e-8)} AdamW's decay is not times the learning rate, and 0 unless told; with another "
+    "`eta`, the learning rate is eta times alpha and the coupling `couplings.relative(alpha)`.",
     adam=_HAT8,
+    adamw={**_HAT8, "weight_decay": 0.0, "coupling": INDEPENDENT},
 )
 PADDLE = convention(
     "Paddle",
-    "paddle/phi/kernels/funcs/adam_functors.h",
-    f"{_SAME} Its documentation prints epsilon-hat; its kernel multiplies it by sqrt(1 - b2^t).",
+    "paddle/phi/kernels/funcs/adam_functors.h, cpu/adamw_kernel.cc",
+    f"{_SAME} Its documentation prints epsilon-hat; its kernel multiplies it by sqrt(1 - b2^t). "
+    "AdamW decays by 1e-2 where optax's decays by 1e-4.",
     adam=_ALG1,
+    adamw={**_ALG1, "weight_decay": 1e-2},
 )
 JAX_EXAMPLES = convention(
     "jax.example_libraries",
