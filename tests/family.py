@@ -8,7 +8,7 @@ import numpy as np
 import optax
 
 import adam_optax as ao
-from tests import oracle, oracle_family, oracle_other
+from tests import oracle, oracle_factored, oracle_family, oracle_other
 from tests.cases import LEARNING_RATE, gradients
 
 SHAPE = (3, 5)
@@ -28,6 +28,7 @@ class Member:
         witness: optax's optimiser, or None where it has none or is the inexact side in float64
             too; `why` says which.
         decay: the decoupled weight decay that the oracle adds, for those whose default it is.
+        static: numbers that are known when it is made: shapes of a state follow from them.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Member:
     witness: Callable[..., Any] | None = None
     why: str = ""
     decay: float = 0.0
+    static: tuple[str, ...] = ()
 
     @property
     def id(self) -> str:
@@ -120,6 +122,14 @@ MEMBERS = [
     Member("sgd", oracle_other.Momentum, {"momentum": 0.9, "nesterov": True}, witness=optax.sgd),
     Member("adagrad", oracle_other.AdaGrad, witness=optax.adagrad),
     Member("adadelta", oracle_other.AdaDelta, witness=optax.adadelta),
+    Member(
+        "adafactor",
+        oracle_factored.Adafactor,
+        {"min_dim_size_to_factor": 0, "eps": 1e-6},
+        {"eps": 1e-6},
+        why="optax's decay rate is float32 in float64 too; see test_adafactor",
+        static=("min_dim_size_to_factor", "decay_offset"),
+    ),
     Member("rmsprop", oracle_other.RMSProp, witness=optax.rmsprop),
     Member(
         "rmsprop",

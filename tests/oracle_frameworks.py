@@ -1,7 +1,8 @@
 """The frameworks' formulas in float64 NumPy, from their sources, importing nothing of ours.
 
 Each function takes the gradients, steps on the leading axis, and returns the updates at learning
-rate 1e-3. `1 - b**t` is taken through `expm1`, so that none is off by more than roundings.
+rate 1e-3; those with weight decay take the parameters that it starts from too. `1 - b**t` is taken
+through `expm1`, so that none is off by more than roundings.
 """
 
 from collections.abc import Iterator
@@ -158,4 +159,57 @@ def adadelta(grads: Array, rho: float, eps: float) -> Array:
         step = np.sqrt(e_x + eps) / np.sqrt(e_g + eps) * g
         e_x = rho * e_x + (1 - rho) * step * step
         updates.append(-RATE * step)
+    return np.stack(updates)
+
+
+def adamw_paddle(
+    grads: Array, start: Array, b1: float, b2: float, eps: float, decay: float
+) -> Array:
+    """Paddle: `p (1 - lr coeff)`, then Algorithm 1's step; eps beside the corrected root."""
+    p, updates = start, []
+    for t, _, m, v in _moments(grads, b1, b2):
+        shrunk = p * (1 - RATE * decay)
+        after = shrunk - RATE / warm(b1, t) * (m / (np.sqrt(v) / np.sqrt(warm(b2, t)) + eps))
+        updates.append(after - p)
+        p = after
+    return np.stack(updates)
+
+
+def adamw_chainer(
+    grads: Array, start: Array, b1: float, b2: float, eps: float, decay: float, eta: float = 1.0
+) -> Array:
+    """Chainer: `eta (alpha_t m / (sqrt(v) + eps) + weight_decay_rate p)`, alpha in `alpha_t` only.
+
+    `alpha_t = alpha sqrt(1 - b2^t) / (1 - b1^t)`; the rate of decay is not multiplied by alpha.
+    """
+    p, updates = start, []
+    for t, _, m, v in _moments(grads, b1, b2):
+        alpha = RATE * np.sqrt(warm(b2, t)) / warm(b1, t)
+        updates.append(-eta * (alpha * m / (np.sqrt(v) + eps) + decay * p))
+        p = p + updates[-1]
+    return np.stack(updates)
+
+
+def adamw_mxnet(
+    grads: Array,
+    start: Array,
+    b1: float,
+    b2: float,
+    eps: float,
+    decay: float,
+    *,
+    correct_bias: bool = True,
+    fused: bool = True,
+) -> Array:
+    """MXNet: `lr_t (m / (sqrt(v) + eps) + wd p)`, so that wd too is multiplied by the correction.
+
+    `lr_t = lr sqrt(1 - b2^t) / (1 - b1^t)`, lr without `correct_bias`. What is not fused decays
+    the stepped parameter: `w -= lr_t d; w -= lr_t wd w`.
+    """
+    p, updates = start, []
+    for t, _, m, v in _moments(grads, b1, b2):
+        lr = RATE * (np.sqrt(warm(b2, t)) / warm(b1, t) if correct_bias else 1.0)
+        step = -lr * m / (np.sqrt(v) + eps)
+        updates.append(step - lr * decay * (p if fused else p + step))
+        p = p + updates[-1]
     return np.stack(updates)

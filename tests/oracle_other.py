@@ -1,7 +1,7 @@
 """Adam's neighbours in float64 NumPy: bounded, clipped and cautious steps, and its forerunners.
 
 Conventions are those of `tests.oracle_family`; the moments bear optax's field names where optax
-has the rule. Averages and norms run over the whole leaf.
+has the rule. Averages and norms run over the whole leaf. Adafactor is in `tests.oracle_factored`.
 """
 
 import math
@@ -240,49 +240,6 @@ class AdaDelta(Leaf):
         direction = _quotient(np.asarray(above * g), np.sqrt(e_g + eps))
         self._average("e_x", _abs_sq(direction), rho)
         return direction
-
-
-@dataclass
-class Adafactor(Leaf):
-    """Adafactor (Shazeer & Stern 2018, Algorithms 4 to 6), without first moment and decay.
-
-    b = 1 - (t - decay_offset)^-decay_rate, so 0 at first; s = g² + eps;
-    v_row <- b·v_row + (1 - b)·mean(s over the last axis), v_col over the last but one;
-    u = g / √(v_row·v_col / mean(v_row)), or g / √v with v <- b·v + (1 - b)·s for a leaf of fewer
-    than two axes or without `factored`; u <- u / max(1, RMS(u) / clipping_threshold);
-    direction = u·max(1e-3, RMS(p)) with `multiply_by_parameter_scale`, which needs p.
-    The paper's sums are means here, as in optax, which changes nothing. optax factors over the
-    two longest axes, so in a tall matrix v_row and v_col change places, and only where both
-    are min_dim_size_to_factor long; it computes b in float32 always.
-    """
-
-    decay_rate: Hyper = 0.8
-    decay_offset: int = 0
-    multiply_by_parameter_scale: bool = True
-    clipping_threshold: float | None = 1.0
-    eps: Hyper = 1e-30
-    factored: bool = True
-
-    def step(self, g: ArrayLike, p: ArrayLike | None = None) -> Array:
-        """Take one gradient at parameters p and return the direction."""
-        u = super().step(g)
-        if self.clipping_threshold is not None:
-            u = np.asarray(u / max(1.0, rms(u) / self.clipping_threshold))
-        if not self.multiply_by_parameter_scale:
-            return u
-        if p is None:
-            raise ValueError("the parameter scale reads the parameters")
-        return np.asarray(u * max(1e-3, rms(p)))
-
-    def _direction(self, g: Array) -> Array:
-        rate, eps = self._now(self.decay_rate, self.eps)
-        b, s = -math.expm1(-rate * math.log(self.t - self.decay_offset)), _abs_sq(g) + eps
-        if g.ndim < 2 or not self.factored:
-            return _quotient(g, np.sqrt(self._average("v", s, b)))
-        row = self._average("v_row", np.mean(s, axis=-1), b)
-        col = self._average("v_col", np.mean(s, axis=-2), b)
-        share = _quotient(row, np.mean(row, axis=-1, keepdims=True))  # rows sum to columns' sum
-        return _quotient(g, np.asarray(np.sqrt(share)[..., :, None] * np.sqrt(col)[..., None, :]))
 
 
 @dataclass
