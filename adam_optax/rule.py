@@ -42,14 +42,6 @@ class Rule:
     functions: frozenset[str] = frozenset()
     origin: "Rule | None" = None
 
-    def __post_init__(self) -> None:
-        if self._replaced() and self._moving():
-            raise ValueError(
-                f"a part of {self.name} was replaced, which has schedules or arrays "
-                f"({', '.join(sorted(self._moving()))}) that the new part cannot follow; replace "
-                "it inside a function with @adam_optax.variant"
-            )
-
     def __call__(
         self,
         x: Leaf,
@@ -95,8 +87,20 @@ class Rule:
         return self.hyper.keys() - known - self.functions
 
     def maker(self) -> "Callable[..., Rule]":
-        """What builds the rule from `constants()` and `numbers()`; equal for equal variants."""
-        return self._itself if self.make is None or self._replaced() else self.make
+        """What builds the rule from `constants()` and `numbers()`; equal for equal variants.
+
+        Raises:
+            ValueError: if a part was replaced that would have to be made anew at each step.
+        """
+        if not self._replaced():
+            return self.make or self._itself
+        if moving := self._moving():
+            raise ValueError(
+                f"a part of {self.name} was replaced, and the new part cannot follow its schedules "
+                f"and arrays ({', '.join(sorted(moving))}); replace it inside a function with "
+                "@adam_optax.variant"
+            )
+        return self._itself
 
     def _replaced(self) -> bool:
         parts = ("moments", "direction", "pace", "finish", "inside")

@@ -71,7 +71,8 @@ def test_a_deviation_of_a_ten_thousandth_is_kept_where_optax_has_nan(options: An
 @pytest.mark.parametrize("options", WAYS)
 def test_small_numbers_too_equal_the_oracle(options: Any, x64: None) -> None:
     grads = gradients(200, SIZE)
-    for more in ({}, {"momentum": 0.9, "decay": 0.7, "eps": 1e-3, "initial_scale": 0.3}):
+    moving: dict[str, Any] = {"momentum": 0.9, "decay": 0.7, "eps": 1e-3, "initial_scale": 0.3}
+    for more in ({}, moving):
         tx = ao.rmsprop(0.01, centered=True, **options, **more)
         updates, _, _ = run(tx, jnp.float64(grads), jnp.zeros(SIZE))
         lr = {"learning_rate": 0.01} if "momentum" in more else {}
