@@ -71,6 +71,29 @@ FAULTS = [
     Fault("infinite derivative", "numerics.py", "positive = v > 0", "positive = v >= 0"),
     Fault("trust ratio ignored", "tail.py", "else rule.finish(step, x)", "else step"),
     Fault("radam's rho cancels", "rules/rectified.py", "jnp.where(x < 0.5, young, old)", "old"),
+    Fault(
+        "independent decay times the rate",
+        "tail.py",
+        "if term is not None and coupling.power > 0:",
+        "if term is not None:",
+    ),
+    Fault(
+        "AdamC with one rate", "couplings.py", "decay * rate if self.power == 2", "decay if True"
+    ),
+    Fault(
+        "last axes factored",
+        "storage/factored.py",
+        "np.argsort(shape, stable=True)",
+        "range(len(shape))",
+    ),
+    Fault("fresh nu for the stored", "storage/factored.py", "stored: ClassVar[bool] = True", ""),
+    Fault("average a step late", "rules/average.py", "return x.p + x.g", "return x.p"),
+    Fault(
+        "replaced part lost",
+        "rule.py",
+        "if not self._replaced():\n            return self.make",
+        "if True:\n            return self.make",
+    ),
     Fault("storage ignored", "storage/codec.py", "| short | given", "| short"),
 ]
 

@@ -11,10 +11,10 @@ Keras), `fading_adam` (Blocks) and `constant_adam` (ODL).
 
 Exactly means in exact arithmetic: that Keras and TensorFlow raise a rounded beta to a power in
 float32, say, is not imitated. Not here, because they cannot be expressed exactly or their sources
-were not read: MATLAB; CNTK; DL4J; AdamW of MXNet (its bias correction multiplies the decay, too) and
-of bitsandbytes (whose decay on CUDA comes after the step); NAdam of MXNet (its schedule runs faster
-with more parameters); Nesterov in TensorFlow 1; and PyTorch on complex parameters, which it takes as
-pairs of real ones.
+were not read: MATLAB; CNTK; DL4J; AdamW of MXNet (its bias correction multiplies the decay, too)
+and of bitsandbytes (whose decay on CUDA comes after the step); NAdam of MXNet (its schedule runs
+faster with more parameters); Nesterov in TensorFlow 1; and PyTorch on complex parameters, which it
+takes as pairs of real ones.
 """
 
 from adam_optax.conventions.around import l2 as l2
