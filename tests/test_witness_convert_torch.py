@@ -18,7 +18,7 @@ from tests.oracle import relative_rms
 torch = pytest.importorskip("torch", reason="pip install 'adam-optax[witness]'")
 
 STEPS, HALF, RATE = 200, 100, 1e-2
-NAMES = {"weight": ("kernel", (1, 0)), "bias": "bias"}
+NAMES: ao.convert.Names = {"weight": ("kernel", (1, 0)), "bias": "bias"}
 GRADS = {
     "weight": gradients(STEPS, 12).reshape(STEPS, 4, 3),
     "bias": gradients(STEPS, 4, seed=1),

@@ -9,12 +9,15 @@ names the entry and the way out; nothing is half-converted.
 """
 
 from adam_optax.convert.errors import ConversionError as ConversionError
+from adam_optax.convert.files import load as load
+from adam_optax.convert.files import save as save
 from adam_optax.convert.keras import from_keras as from_keras
 from adam_optax.convert.keras import keras_to_named as keras_to_named
 from adam_optax.convert.keras import to_keras as to_keras
 from adam_optax.convert.keras_write import named_to_keras as named_to_keras
 from adam_optax.convert.named import from_named as from_named
 from adam_optax.convert.named import to_named as to_named
+from adam_optax.convert.names import Names as Names
 from adam_optax.convert.optax import from_optax as from_optax
 from adam_optax.convert.optax import to_optax as to_optax
 from adam_optax.convert.torch import from_torch as from_torch

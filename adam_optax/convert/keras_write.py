@@ -11,7 +11,6 @@ from adam_optax.convert.keras_layout import Layout, read_layout
 from adam_optax.convert.names import Names
 from adam_optax.convert.slots import parameter
 
-
 _ROUNDED = 1e-5
 """Products of one step differ in dtype at most; a step more multiplies by less than .95."""
 
