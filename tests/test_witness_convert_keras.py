@@ -1,6 +1,8 @@
 """Runs that change hands between Keras and this library, in float32, against one in Keras."""
 
 import dataclasses
+import json
+import pathlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -12,6 +14,7 @@ import pytest
 
 import adam_optax as ao
 from adam_optax.conventions import KERAS, scheduled_nadam
+from adam_optax.lab import cli
 from tests.cases import gradients, run
 from tests.oracle import relative_rms
 from tests.test_witness_keras import keras, lenient
@@ -163,3 +166,30 @@ def test_parameters_of_one_name_need_their_order() -> None:
         ao.convert.from_keras(optimizer.variables, template, names)
     state = ao.convert.from_keras(optimizer.variables, template, names, order=["one", "two"])
     assert float(state[0].mu["b"][0]) == 2 * float(state[0].mu["a"][0])
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # Keras's own
+@EACH
+@pytest.mark.parametrize("suffix", [".keras", ".weights.h5"])
+def test_files_by_the_command_and_back(
+    pair: Pair, suffix: str, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    half, fresh = Keras(pair).run(0, 3), Keras(pair)
+    with lenient():
+        for net, name in [(half, "half"), (fresh, "fresh")]:
+            save = net.model.save if suffix == ".keras" else net.model.save_weights
+            save(name + suffix)
+    pathlib.Path("names.json").write_text(json.dumps(NAMES))
+    there = "--names names.json --out state.safetensors"
+    assert cli.main(["convert", f"half{suffix}", *there.split()]) == 0
+    back = f"--to keras --like fresh{suffix} --names names.json --out new{suffix}"
+    assert cli.main(["convert", "state.safetensors", *back.split()]) == 0
+    with lenient():
+        if suffix == ".keras":
+            optimizer = keras.saving.load_model("new.keras").optimizer
+        else:
+            fresh.model.load_weights("new.weights.h5")
+            optimizer = fresh.optimizer
+    for one, other in zip(optimizer.variables, half.optimizer.variables, strict=True):
+        np.testing.assert_array_equal(np.asarray(one.value), np.asarray(other.value))

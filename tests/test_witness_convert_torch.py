@@ -1,6 +1,8 @@
 """Runs that change hands between PyTorch and this library, in float64, against one in PyTorch."""
 
 import dataclasses
+import json
+import pathlib
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -12,6 +14,7 @@ import pytest
 
 import adam_optax as ao
 from adam_optax.conventions import PYTORCH, scheduled_nadam
+from adam_optax.lab import cli
 from tests.cases import gradients, run
 from tests.oracle import relative_rms
 
@@ -212,3 +215,52 @@ def test_an_optimizer_of_sharded_tensors_is_refused() -> None:
     template = ao.adam(1e-3).init({"w": jnp.ones(3)})
     with pytest.raises(ao.convert.ConversionError, match="exp_avg of 'w' is sharded"):
         ao.convert.from_torch(sharded, template, {"w": "w"})
+
+
+def test_files_by_the_command_and_back(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    half = Torch(PAIRS[0]).run(0, HALF)
+    state = half.optimizer.state_dict()
+    torch.save({"model": half.module.state_dict(), "optimizer": state}, "checkpoint.pt")
+    torch.save(Torch(PAIRS[0], named=False).optimizer.state_dict(), "fresh.pt")
+    pathlib.Path("names.json").write_text(json.dumps(NAMES))
+    there = "--key optimizer --names names.json --out state.safetensors"
+    assert cli.main(["convert", "checkpoint.pt", *there.split()]) == 0
+    ours = ao.convert.load("state.safetensors", PAIRS[0].ours().init(to_ours(START)))
+    assert int(ours[0].count) == HALF
+    back = "--to torch --like fresh.pt --names names.json --out new.pt"
+    assert cli.main(["convert", "state.safetensors", *back.split()]) == 0
+    for i, kept in torch.load("new.pt", weights_only=True)["state"].items():
+        for name, x in kept.items():
+            assert torch.equal(x, state["state"][i][name]), name
+
+
+class Malicious:
+    """A pickle that writes a file when it is read."""
+
+    def __reduce__(self) -> Any:
+        return (pathlib.Path.touch, (pathlib.Path("owned"),))
+
+
+def test_a_pickle_that_runs_code_is_refused_and_does_not_run(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    pathlib.Path("names.json").write_text(json.dumps(NAMES))
+    good = Torch(PAIRS[0]).run(0, 1).optimizer.state_dict()
+    torch.save(good, "good.pt")
+    whole = pathlib.Path("good.pt").read_bytes()
+    torch.save(good | {"state": Malicious()}, "bad.pt")
+    hostile = pathlib.Path("bad.pt").read_bytes()
+    assert torch.load("bad.pt", weights_only=False)  # the pickle does run code where it may
+    pathlib.Path("owned").unlink()
+    for content in (hostile, whole[:-99], whole[:200], b"", b"\x80\x04.", b"no pickle"):
+        pathlib.Path("bad.pt").write_bytes(content)
+        out = "--names names.json --out state.safetensors"
+        assert cli.main(["convert", "bad.pt", *out.split()]) == 2
+        error = capsys.readouterr().err
+        assert error.startswith("adam-optax: error: bad.pt is damaged, or not a PyTorch file of")
+        assert error.count("\n") == 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["bad.pt", "good.pt", "names.json"]

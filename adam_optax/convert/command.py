@@ -123,7 +123,7 @@ def _read_names(path: Path) -> dict[str, Any]:
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     keys = [key for key, _ in pairs]
     if twice := {key for key in keys if keys.count(key) > 1}:
-        raise ValueError(f"{listed(sorted(twice))} is there twice")
+        raise ValueError(f"{listed(map(repr, sorted(twice)))} is there twice")
     return dict(pairs)
 
 
