@@ -8,7 +8,9 @@ from adam_optax.convert.errors import ConversionError
 
 
 def to_numpy(x: Any, name: str) -> Any:
-    """An array as NumPy's; a bfloat16 tensor, which PyTorch cannot hand over, as float32.
+    """A copy of an array as NumPy's, for its owner may go on to change it in place.
+
+    A bfloat16 tensor, which PyTorch cannot hand over, comes as float32.
 
     Raises:
         ConversionError: if it is sharded over processes, sparse, or no array at all.
@@ -19,7 +21,7 @@ def to_numpy(x: Any, name: str) -> Any:
             "checkpoint.state_dict.get_optimizer_state_dict and full_state_dict=True"
         )
     try:
-        value = _from_tensor(x) if hasattr(x, "detach") else np.asarray(x)
+        value = np.array(_from_tensor(x) if hasattr(x, "detach") else x)
     except (TypeError, ValueError, RuntimeError) as error:
         raise ConversionError(f"{name} cannot be read as an array: {error}") from error
     if value.dtype.hasobject:

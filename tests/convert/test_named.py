@@ -72,6 +72,7 @@ def test_all_moments_and_counts_survive_a_round_trip(name: str) -> None:
     chex.assert_trees_all_equal(again, state)
 
 
+@pytest.mark.quick
 def test_every_count_is_set_also_those_of_schedules() -> None:
     for name in ("schedules", "chain", "injected", "partition"):
         template = TXS[name].init(PARAMS)

@@ -64,6 +64,7 @@ def test_every_layout_has_its_place() -> None:
         np.testing.assert_array_equal(moment, right)
 
 
+@pytest.mark.quick
 def test_convolutions_and_groups_and_names_as_indices() -> None:
     mean = np.arange(120, dtype=np.float32).reshape(5, 4, 3, 2)
     kernel = {"kernel": jnp.zeros((3, 2, 4, 5)), "bias": jnp.zeros(3)}
@@ -74,6 +75,16 @@ def test_convolutions_and_groups_and_names_as_indices() -> None:
     theirs = {"state": kept, "param_groups": groups}
     state = ao.convert.from_torch(theirs, template, names)
     np.testing.assert_array_equal(state[0].mu["kernel"][2, 1, 3, 4], mean[4, 3, 2, 1])
+
+
+def test_what_was_read_is_not_changed_when_pytorch_goes_on() -> None:
+    theirs = state_dict()
+    state = ao.convert.from_torch(theirs, ADAM, TORCH)
+    entries = ao.convert.torch_to_named(theirs, TORCH)
+    for kept in theirs["state"].values():
+        kept["exp_avg"] += 1  # PyTorch's optimizers work in place
+    np.testing.assert_array_equal(state[0].mu["dense"]["kernel"], MEAN)
+    np.testing.assert_array_equal(entries["mu/dense/kernel"], MEAN)
 
 
 def test_none_leaves_a_parameter_out() -> None:
