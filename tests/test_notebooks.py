@@ -3,12 +3,10 @@
 import importlib.util
 import os
 import pathlib
-import sys
 from typing import Any
 
 import nbformat
 import pytest
-from jupyter_client.manager import KernelManager
 from nbclient import NotebookClient
 
 FOLDER = pathlib.Path(__file__).parents[1] / "notebooks"
@@ -57,10 +55,6 @@ def test_it_runs(path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
     paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(paths))
     notebook = _read(path)
-    manager = KernelManager()
-    launch = ["-m", "ipykernel_launcher", "-f", "{connection_file}"]
-    assert manager.kernel_spec is not None
-    manager.kernel_spec.argv = [sys.executable, *launch]  # not whatever kernel is installed
     resources = {"metadata": {"path": str(FOLDER)}}
-    NotebookClient(notebook, km=manager, timeout=300, resources=resources).execute()
+    NotebookClient(notebook, timeout=300, resources=resources).execute()
     assert not _errors(notebook)
