@@ -94,6 +94,24 @@ FAULTS = [
         "if not self._replaced():\n            return self.make",
         "if True:\n            return self.make",
     ),
+    Fault(
+        "mu and nu swapped on the way from PyTorch",
+        "convert/torch_layout.py",
+        '_ADAM = {"exp_avg": "mu", "exp_avg_sq": "nu"}',
+        '_ADAM = {"exp_avg": "nu", "exp_avg_sq": "mu"}',
+    ),
+    Fault(
+        "axes permuted by the inverse",
+        "convert/names.py",
+        "return self._permuted(x, self.axes)",
+        "return self.to_theirs(x)",
+    ),
+    Fault(
+        "a schedule's count left behind",
+        "convert/slots.py",
+        "return node._replace(count=new, **{n: walk",
+        "return node._replace(**{n: walk",
+    ),
     Fault("storage ignored", "storage/codec.py", "| short | given", "| short"),
 ]
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
+from adam_optax.convert import command as convert
 from adam_optax.lab.errors import LabError
 from adam_optax.lab.optimizers import DEFAULT_OPTIMIZERS, PRESETS
 from adam_optax.lab.problems import problems
@@ -21,21 +22,22 @@ _TRAIN_EXAMPLES = """\
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    """Parses the arguments; both subcommands give `optimizers` and `seeds` as sequences.
+    """Parses the arguments; those that train give `optimizers` and `seeds` as sequences.
 
     Raises:
       LabError: If an argument is unknown, missing or out of range.
     """
     parser = _Parser(
         prog="adam-optax",
-        description="Compare optimisers of the Adam family on real data.",
-        epilog=f"examples:\n{_COMPARE_EXAMPLES}{_TRAIN_EXAMPLES}\n{_problems()}",
+        description="Compare optimisers of the Adam family on real data, and convert their states.",
+        epilog=f"examples:\n{_COMPARE_EXAMPLES}{_TRAIN_EXAMPLES}{convert.EXAMPLES}\n{_problems()}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_compare(commands)
     _add_train(commands)
+    convert.add_arguments(commands)
     return parser.parse_args(argv)
 
 

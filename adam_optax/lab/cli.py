@@ -1,4 +1,4 @@
-"""The command `adam-optax`: compare optimisers, or train with one, from the shell."""
+"""The command `adam-optax`: compare optimisers, train with one, or convert a state."""
 
 import argparse
 import io
@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
+from adam_optax.convert import command as convert
+from adam_optax.convert.errors import ConversionError
 from adam_optax.lab import report
 from adam_optax.lab.arguments import parse
 from adam_optax.lab.compare import Comparison, compare
@@ -34,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.reconfigure(errors="replace")  # the table has a ±, the terminal may not
     try:
         return _run(parse(argv))
-    except LabError as error:
+    except (LabError, ConversionError) as error:
         return _fail(f"error: {error}", _BAD_INPUT)
     except KeyboardInterrupt:
         return _fail("interrupted", _INTERRUPTED)
@@ -43,6 +45,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(args: argparse.Namespace) -> int:
+    if args.command == "convert":
+        print("Wrote", convert.run(args), flush=True)
+        return 0
     with needs_lab_extra(f"adam-optax {args.command}"):
         import matplotlib.figure  # noqa: F401  # now rather than after the training
         import rich.console  # noqa: F401

@@ -1,13 +1,12 @@
-"""Writing results so that a crash or a full disk leaves the old file, not half a new one."""
+"""Writing results: shown to be possible before a long training, and atomic."""
 
 import csv
 import io
-import os
-import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from adam_optax.files import temporary, write_atomically
 from adam_optax.lab.errors import LabError
 
 
@@ -24,7 +23,7 @@ def check_writable(directory: Path, names: Iterable[str]) -> None:
         with _trial_directory(directory):
             for name in names:
                 _check_replaceable(directory / name)
-            _temporary(directory).unlink()
+            temporary(directory).unlink()
     except OSError as error:
         raise _unwritable(directory, error) from error
 
@@ -44,20 +43,6 @@ def write_all(directory: Path, contents: Mapping[str, bytes]) -> list[Path]:
     return [directory / name for name in contents]
 
 
-def write_atomically(path: Path, content: bytes) -> None:
-    """Writes beside the file and renames, so that readers see the old or the new one."""
-    temporary = _temporary(path.parent)
-    try:
-        with temporary.open("wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-
-
 def to_csv(header: Sequence[str], rows: Iterable[Sequence[object]]) -> bytes:
     """Formats a table as CSV, in UTF-8; `None` becomes an empty field."""
     text = io.StringIO()
@@ -65,13 +50,6 @@ def to_csv(header: Sequence[str], rows: Iterable[Sequence[object]]) -> bytes:
     writer.writerow(header)
     writer.writerows(rows)
     return text.getvalue().encode()
-
-
-def _temporary(directory: Path) -> Path:
-    path = directory / f".adam-optax-{secrets.token_hex(8)}.tmp"
-    # Opened by hand: `tempfile` would make the results readable by their owner alone.
-    os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
-    return path
 
 
 def _check_replaceable(path: Path) -> None:

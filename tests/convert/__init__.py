@@ -1,0 +1,1 @@
+"""Conversion without PyTorch and Keras: their layouts are made by hand."""
