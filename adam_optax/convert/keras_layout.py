@@ -45,6 +45,8 @@ def read_layout(variables: Iterable[Any], names: Names, order: Sequence[str] | N
     Raises:
         ConversionError: if it is not built or not one of those known, or the names do not fit.
     """
+    if not isinstance(variables, Iterable):
+        raise ConversionError(f"variables must be optimizer.variables, not {variables!r}")
     every = list(variables)
     values = [to_numpy(_value(v), _path(v)) for v in every]
     labels = [_path(v).rpartition("/")[2] for v in every]

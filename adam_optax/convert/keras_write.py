@@ -23,6 +23,7 @@ def named_to_keras(
     order: Sequence[str] | None = None,
 ) -> list[Any]:
     """What `to_keras` makes, from named arrays (see `to_named`); arguments as there."""
+    named = check.arrays(named)
     raise_for(check.of_values(named))
     layout = read_layout(variables, names, order)
     raise_for(_problems(named, layout))
