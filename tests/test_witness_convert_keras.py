@@ -14,6 +14,7 @@ import pytest
 
 import adam_optax as ao
 from adam_optax.conventions import KERAS, scheduled_nadam
+from adam_optax.convert.keras_files import read_keras, write_keras
 from adam_optax.lab import cli
 from tests.cases import gradients, run
 from tests.oracle import relative_rms
@@ -192,4 +193,22 @@ def test_files_by_the_command_and_back(
             fresh.model.load_weights("new.weights.h5")
             optimizer = fresh.optimizer
     for one, other in zip(optimizer.variables, half.optimizer.variables, strict=True):
+        np.testing.assert_array_equal(np.asarray(one.value), np.asarray(other.value))
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # Keras's own
+def test_bfloat16_variables_are_read_and_written_in_files(tmp_path: pathlib.Path) -> None:
+    with lenient():
+        dense = keras.layers.Dense(2, name="dense", dtype="bfloat16")
+        model = keras.Sequential([keras.Input((3,)), dense], name="model")
+        model.compile(keras.optimizers.Adam(), "mse")
+        model.optimizer.build(model.trainable_variables)
+        grads = [jnp.full(v.shape, 0.3, jnp.bfloat16) for v in model.trainable_variables]
+        model.optimizer.apply(grads)
+        model.save(tmp_path / "model.keras")
+        stored = read_keras(tmp_path / "model.keras", list(NAMES))
+        write_keras(tmp_path / "model.keras", tmp_path / "new.keras", [x.value for x in stored])
+        again = keras.saving.load_model(tmp_path / "new.keras")
+    assert stored[2].value.dtype == jnp.bfloat16
+    for one, other in zip(again.optimizer.variables, model.optimizer.variables, strict=True):
         np.testing.assert_array_equal(np.asarray(one.value), np.asarray(other.value))

@@ -264,3 +264,24 @@ def test_a_pickle_that_runs_code_is_refused_and_does_not_run(
         assert error.startswith("adam-optax: error: bad.pt is damaged, or not a PyTorch file of")
         assert error.count("\n") == 1
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bad.pt", "good.pt", "names.json"]
+
+
+def test_a_checkpoint_without_the_optimizer_s_key_is_refused(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    pathlib.Path("names.json").write_text(json.dumps(NAMES))
+    torch.save({"model": {}, "optimizers": [{}]}, "checkpoint.pt")
+    torch.save({"state": {}, "param_groups": 3}, "groups.pt")
+    for source, text in [
+        ("checkpoint.pt", "this is a dict with model, optimizers; of a checkpoint, take the"),
+        ("checkpoint.pt --key optimizer", "checkpoint.pt has no 'optimizer' of --key optimizer;"),
+        ("checkpoint.pt --key optimizers/1", "has no '1' of --key optimizers/1; there is list"),
+        ("groups.pt", "a PyTorch optimizer's state_dict has 'state' and 'param_groups'"),
+    ]:
+        options = f"{source} --names names.json --out state.safetensors"
+        assert cli.main(["convert", *options.split()]) == 2
+        error = capsys.readouterr().err
+        assert text in error
+        assert error.count("\n") == 1
+    assert not pathlib.Path("state.safetensors").exists()

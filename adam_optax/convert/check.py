@@ -6,7 +6,8 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from adam_optax.convert.errors import listed, similar
+from adam_optax.convert.arrays import to_numpy
+from adam_optax.convert.errors import ConversionError, listed, similar
 from adam_optax.convert.slots import parameter
 
 COUNT = "count"
@@ -32,6 +33,20 @@ _MISSING = {
 }
 
 
+def arrays(named: Any) -> dict[str, Any]:
+    """Named arrays as NumPy's, be they another library's.
+
+    Raises:
+        ConversionError: if it is no mapping from names to arrays.
+    """
+    if not isinstance(named, Mapping) or not all(isinstance(name, str) for name in named):
+        raise ConversionError(
+            "named arrays are a dict such as {'count': ..., 'mu/dense/kernel': ...}, not "
+            f"{type(named).__name__}"
+        )
+    return {n: x if isinstance(x, np.ndarray) else to_numpy(x, n) for n, x in named.items()}
+
+
 def of_values(named: Mapping[str, Any]) -> list[str]:
     """Problems that named arrays have by themselves, whatever they are converted to."""
     problems = [f"{COUNT} is missing"] if COUNT not in named else _of_count(named[COUNT])
@@ -42,14 +57,14 @@ def of_values(named: Mapping[str, Any]) -> list[str]:
 
 
 def _of_count(count: Any) -> list[str]:
-    if np.shape(count) != () or not np.issubdtype(np.asarray(count).dtype, np.integer):
+    if count.shape != () or not np.issubdtype(count.dtype, np.integer):
         return [f"{COUNT} must be an integer scalar, not {describe(count)}"]
     return [f"{COUNT} is {count}: a number of steps is not negative"] if count < 0 else []
 
 
 def _of_array(name: str, x: Any) -> list[str]:
-    if not isinstance(x, np.ndarray) or not jnp.issubdtype(x.dtype, jnp.inexact):
-        return [f"{name} must be a floating NumPy array, not {describe(x)}"]
+    if not jnp.issubdtype(x.dtype, jnp.inexact):
+        return [f"{name} must be a floating array, not {describe(x)}"]
     if wrong := int(np.sum(~np.isfinite(x))):
         return [f"{name} has {wrong} of {x.size} values that are not finite; {_BEFORE}"]
     squares = name.partition("/")[0] in _SQUARES and not np.iscomplexobj(x)
@@ -66,7 +81,7 @@ def of_fit(named: Mapping[str, Any], slots: Mapping[str, Any], limit: int) -> li
     )
     for name in (n for n in slots if n in named):
         problems += misfit(name, named[name], slots[name])
-    if COUNT in named and np.ndim(named[COUNT]) == 0 and named[COUNT] > limit:
+    if COUNT in named and not _of_count(named[COUNT]) and named[COUNT] > limit:
         problems.append(f"{COUNT} is {named[COUNT]}, more than the template can hold ({limit})")
     return problems
 
@@ -102,7 +117,7 @@ def _way_out(names: list[str], others: Iterable[str], what: str) -> str:
 
 def misfit(name: str, x: Any, like: Any) -> list[str]:
     """Problems between an array and the one whose place it takes."""
-    if not isinstance(x, np.ndarray) or not jnp.issubdtype(x.dtype, jnp.inexact):
+    if not jnp.issubdtype(x.dtype, jnp.inexact):
         return []  # said already
     if x.shape != tuple(like.shape):
         turned = sorted(x.shape) == sorted(like.shape)
@@ -124,7 +139,5 @@ def cast(x: Any, dtype: Any) -> Any:
 
 
 def describe(x: Any) -> str:
-    """The dtype and shape of an array, or the type of what is none."""
-    if not hasattr(x, "dtype"):
-        return type(x).__name__
-    return f"{x.dtype}{list(np.shape(x))}"
+    """The dtype and shape of an array."""
+    return f"{x.dtype}{list(x.shape)}"

@@ -11,6 +11,7 @@ from adam_optax.convert.files import read, read_named, read_torch, write_named, 
 from adam_optax.convert.keras import keras_to_named
 from adam_optax.convert.keras_files import read_keras, write_keras
 from adam_optax.convert.keras_write import named_to_keras
+from adam_optax.convert.torch_layout import parts
 from adam_optax.convert.torch_read import torch_to_named
 from adam_optax.convert.torch_write import named_to_torch
 
@@ -50,7 +51,10 @@ def add_arguments(commands: Any) -> None:
     parser.add_argument("--names", type=Path, metavar="FILE", required=True, help="see below")
     parser.add_argument("--out", type=Path, metavar="FILE", required=True, help="the new file")
     parser.add_argument("--to", choices=["torch", "keras"], help=f"what to make of {_OURS}")
-    like = "a file of the fresh optimiser's, which the new one is a copy of but for the state"
+    like = (
+        "a file of the optimiser's that goes on, which is not changed: of PyTorch's, the new file "
+        "has the state_dict alone; of Keras's, it is a copy with the new state"
+    )
     parser.add_argument("--like", type=Path, metavar="FILE", help=like)
     key = "where in a checkpoint the optimiser's state_dict is, such as optimizer or optimizers/0"
     parser.add_argument("--key", metavar="KEY", help=key)
@@ -145,21 +149,17 @@ def _write_theirs(args: argparse.Namespace, named: Any, names: dict[str, Any]) -
 
 def _order(state_dict: Any, names: dict[str, Any]) -> list[str] | None:
     """The order of the names file, where PyTorch has not recorded one."""
-    groups = state_dict.get("param_groups", ()) if isinstance(state_dict, Mapping) else ()
-    recorded = any("param_names" in g or _is_named(g) for g in groups if isinstance(g, Mapping))
+    groups, _ = parts(state_dict)
+    by_name = any(isinstance(i, str) for group in groups for i in group["params"])
+    recorded = by_name or any("param_names" in group for group in groups)
     return None if recorded else list(names)
-
-
-def _is_named(group: Mapping[str, Any]) -> bool:
-    """As torch.distributed gathers them, parameters are names rather than numbers."""
-    return any(isinstance(i, str) for i in group.get("params", ()))
 
 
 def _torch(path: Path, key: str | None) -> Any:
     """The optimiser's part of a file of PyTorch's."""
     found: Any = read_torch(path)
     for part in key.split("/") if key else ():
-        if isinstance(found, list | tuple) and part.isdigit() and int(part) < len(found):
+        if isinstance(found, list | tuple) and part.isdecimal() and int(part) < len(found):
             found = found[int(part)]
         elif isinstance(found, Mapping) and part in found:
             found = found[part]

@@ -67,6 +67,7 @@ def write_named(path: Path, named: Mapping[str, Any]) -> None:
     """Writes named arrays (see `to_named`) to a `.safetensors` file."""
     with needs("safetensors", EXTRA):
         import safetensors.numpy
+    named = check.arrays(named)
     raise_for(check.of_values(named))
     pairs = sorted(name for name, x in named.items() if np.iscomplexobj(x))
     arrays = {name: _contiguous(x) for name, x in named.items()}

@@ -45,6 +45,8 @@ def read_layout(variables: Iterable[Any], names: Names, order: Sequence[str] | N
     Raises:
         ConversionError: if it is not built or not one of those known, or the names do not fit.
     """
+    if not isinstance(variables, Iterable):
+        raise ConversionError(f"variables must be optimizer.variables, not {variables!r}")
     every = list(variables)
     values = [to_numpy(_value(v), _path(v)) for v in every]
     labels = [_path(v).rpartition("/")[2] for v in every]
@@ -90,7 +92,7 @@ def _split(label: str) -> tuple[str, str] | None:
 
 def _scalars(rest: Mapping[int, str], values: list[Any], built: bool) -> tuple[int, int | None]:
     """The indices of the number of steps and of Nadam's product, to which Keras gives no name."""
-    steps = [i for i, label in rest.items() if label == "iteration"]
+    steps = [i for i, label in rest.items() if label == "iteration" and _is_count(values[i])]
     others = [i for i, label in rest.items() if label not in ("iteration", "learning_rate")]
     if not built and len(steps) == 1 and not others:
         raise ConversionError(
@@ -98,9 +100,13 @@ def _scalars(rest: Mapping[int, str], values: list[Any], built: bool) -> tuple[i
             "optimizer.build(model.trainable_variables) first"
         )
     if len(steps) != 1 or len(others) > 1 or any(values[i].shape != () for i in others):
-        labels = listed(repr(rest[i]) for i in others) or "no iteration"
+        labels = listed(repr(rest[i]) for i in others) or "not one iteration"
         raise ConversionError(f"the variables are not those of one of {_KNOWN}: {labels}")
     return steps[0], others[0] if others else None
+
+
+def _is_count(x: Any) -> bool:
+    return x.shape == () and x.dtype.kind in "iu"
 
 
 def _parameters(

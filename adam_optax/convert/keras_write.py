@@ -12,7 +12,7 @@ from adam_optax.convert.names import Names
 from adam_optax.convert.slots import parameter
 
 _ROUNDED = 1e-5
-"""Products of one step differ in dtype at most; a step more multiplies by less than .95."""
+"""Products of one step differ in dtype at most; a step more multiplies by b1 at most."""
 
 
 def named_to_keras(
@@ -23,6 +23,7 @@ def named_to_keras(
     order: Sequence[str] | None = None,
 ) -> list[Any]:
     """What `to_keras` makes, from named arrays (see `to_named`); arguments as there."""
+    named = check.arrays(named)
     raise_for(check.of_values(named))
     layout = read_layout(variables, names, order)
     raise_for(_problems(named, layout))
@@ -30,7 +31,7 @@ def named_to_keras(
     for (theirs, entry), index in layout.moments.items():
         place = layout.places[theirs]
         new[index] = place.to_theirs(named[place.key(entry)])
-    if layout.product is not None:
+    if layout.product is not None and layout.places:
         new[layout.product] = _one_product(named, layout)
     raise_for(_misfits(new, layout))
     return [
@@ -62,6 +63,9 @@ def _problems(named: Mapping[str, Any], layout: Layout) -> list[str]:
             problems.append(f"Keras's optimizer has no place for {key}; {_remedy(key)}")
         else:
             problems.append(f"names maps no parameter of Keras's to {parameter(key)!r} ({key})")
+    limit = np.iinfo(layout.values[layout.iteration].dtype).max
+    if named[check.COUNT] > limit:
+        problems.append(f"count is {named[check.COUNT]}; Keras's iteration ends at {limit}")
     return problems[:10]  # a wrong mapping gives one for each entry
 
 

@@ -71,6 +71,7 @@ def from_named(named: Mapping[str, Any], state: Any) -> Any:
     >>> int(state[0].count), state[0].mu["w"]
     (7, Array([1., 1.], dtype=float32))
     """
+    named = check.arrays(named)
     found, counts = slots(state)
     limit = min(int(jnp.iinfo(jnp.result_type(c)).max) for c in counts)
     raise_for(check.of_values(named) + check.of_fit(named, found, limit))

@@ -1,7 +1,7 @@
 """The mapping from another framework's names of parameters to paths of ours."""
 
 import operator
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -109,17 +109,20 @@ def matched(known: Collection[str], names: Names, source: str) -> dict[str, Plac
     return {name: place for name in known if (place := found[name]) is not None}
 
 
-def ordered(order: Sequence[str] | None, length: int, how: str) -> list[str]:
+def ordered(order: Iterable[str] | None, length: int, how: str) -> list[str]:
     """The names in the order of a source that has no names itself.
 
     Raises:
         ConversionError: if they are missing, too few or too many, or one is there twice.
     """
-    if order is None or isinstance(order, str):
+    if isinstance(order, str) or not isinstance(order, Iterable):
+        order = ()
+    order = list(order)
+    if not order or not all(isinstance(name, str) for name in order):
         raise ConversionError(f"the names of the parameters are not recorded there; pass {how}")
     if len(order) != length or len(set(order)) != length:
         raise ConversionError(
             f"order must name each of the {length} parameters once, and has {len(order)} names, "
             f"{len(set(order))} of them different; pass {how}"
         )
-    return list(order)
+    return order

@@ -22,7 +22,7 @@ def parts(state_dict: Any) -> tuple[list[Mapping[str, Any]], Mapping[Any, Any]]:
     """The groups of parameters and the states by index of a `state_dict`."""
     try:
         groups, kept = list(state_dict["param_groups"]), state_dict["state"]
-        if isinstance(kept, Mapping) and all("params" in group for group in groups):
+        if isinstance(kept, Mapping) and all(map(_is_group, groups)):
             return groups, kept
     except (KeyError, TypeError, IndexError):
         pass
@@ -34,13 +34,22 @@ def parts(state_dict: Any) -> tuple[list[Mapping[str, Any]], Mapping[Any, Any]]:
     )
 
 
+def _is_group(group: Any) -> bool:
+    """Parameters as PyTorch has them, numbers or names, and what it calls them, if it does."""
+    names = group.get("param_names", []) if isinstance(group, Mapping) else None
+    if not isinstance(names, list | tuple) or not all(isinstance(n, str) for n in names):
+        return False
+    ids = group.get("params")
+    return isinstance(ids, list | tuple) and all(isinstance(i, int | str) for i in ids)
+
+
 def ids_by_name(groups: list[Mapping[str, Any]], order: Sequence[str] | None) -> dict[str, Any]:
     """The keys of the states by parameter name."""
     ids = [i for group in groups for i in group["params"]]
     recorded = [name for group in groups for name in group.get("param_names", ())]
     if all(isinstance(i, str) for i in ids):  # as torch.distributed gathers them
         recorded = ids
-    if len(recorded) != len(ids):
+    if len(recorded) != len(ids) or len(set(recorded)) != len(ids):
         recorded = ordered(order, len(ids), _ORDER)
     elif order is not None and list(order) != recorded:
         raise ConversionError(

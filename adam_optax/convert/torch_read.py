@@ -12,6 +12,9 @@ from adam_optax.convert.named import Named
 from adam_optax.convert.names import Names, matched
 from adam_optax.convert.torch_layout import KNOWN, LAYOUTS, ids_by_name, parts
 
+_MANY = 2**53
+"""Up to here, whole numbers are themselves in PyTorch's floats."""
+
 
 def torch_to_named(
     state_dict: Mapping[str, Any], names: Names, *, order: Sequence[str] | None = None
@@ -57,8 +60,8 @@ def _count(values: Mapping[str, Mapping[str, Any]]) -> int:
     """The step that all parameters have made."""
     steps = {name: kept["step"] for name, kept in values.items()}
     for name, step in steps.items():
-        if step.size != 1 or not np.isfinite(step).all() or step.item() != int(step.item()):
-            raise ConversionError(f"step of {name!r} is not a whole number but {step}")
+        if step.size != 1 or step.dtype.kind not in "fiu" or not _is_whole(step.item()):
+            raise ConversionError(f"step of {name!r} is not a whole number of steps but {step}")
     counts = {name: int(step.item()) for name, step in steps.items()}
     if len(set(counts.values())) > 1:
         each = listed(f"{name!r} {count}" for name, count in counts.items())
@@ -68,3 +71,7 @@ def _count(values: Mapping[str, Mapping[str, Any]]) -> int:
             "into the states of optax.partition"
         )
     return next(iter(counts.values()), 0)
+
+
+def _is_whole(step: float) -> bool:
+    return 0 <= step < _MANY and step == int(step)

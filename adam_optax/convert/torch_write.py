@@ -24,6 +24,7 @@ def named_to_torch(
     order: Sequence[str] | None = None,
 ) -> dict[str, Any]:
     """What `to_torch` makes, from named arrays (see `to_named`); arguments as there."""
+    named = check.arrays(named)
     raise_for(check.of_values(named))
     groups, kept = parts(state_dict)
     ids = ids_by_name(groups, order)
@@ -79,11 +80,13 @@ def _remedy(key: str) -> str:
 def _misfits(arrays: Mapping[Any, Mapping[str, Any]], kept: Mapping[Any, Any]) -> list[str]:
     """Shapes that differ from those of a template that is not fresh."""
     return [
-        f"{theirs} of parameter {i} has shape {x.shape}, but {tuple(there[theirs].shape)} in the "
-        "state_dict; permute its axes in names, or check names"
+        f"{theirs} of parameter {i} has shape {x.shape}, but {tuple(np.shape(there[theirs]))} in "
+        "the state_dict; permute its axes in names, or check names"
         for i, mine in arrays.items()
         for theirs, x in mine.items()
-        if theirs in (there := kept.get(i, {})) and tuple(np.shape(there[theirs])) != x.shape
+        if isinstance(there := kept.get(i), Mapping)
+        and theirs in there
+        and tuple(np.shape(there[theirs])) != x.shape
     ]
 
 

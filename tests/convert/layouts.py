@@ -19,14 +19,14 @@ COUNT = 7
 
 def torch_entry(mean: Any, step: Any = float(COUNT), **more: Any) -> dict[str, Any]:
     """What PyTorch keeps of one parameter."""
-    return {"step": np.float32(step), "exp_avg": mean, "exp_avg_sq": mean**2, **more}
+    return {"step": np.float32(step), "exp_avg": mean.copy(), "exp_avg_sq": mean**2, **more}
 
 
 def state_dict(named: bool = True, **options: Any) -> dict[str, Any]:
     """PyTorch's Adam over a linear layer; options are of its group."""
     group = {"lr": 1e-3, "betas": (0.9, 0.999), "amsgrad": False, "params": [0, 1], **options}
     names = {"param_names": list(TORCH)} if named else {}
-    kept = {0: torch_entry(MEAN.T.copy()), 1: torch_entry(BIAS)}
+    kept = {0: torch_entry(MEAN.T), 1: torch_entry(BIAS)}
     return {"state": kept, "param_groups": [group | names]}
 
 

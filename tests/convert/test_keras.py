@@ -75,7 +75,8 @@ def test_variables_that_do_not_fit_are_refused() -> None:
     refused(
         f"{one_of}: 'scale', 'steps'", [*variables(), variable("scale", 1), variable("steps", 1)]
     )
-    refused(f"{one_of}: no iteration", variables()[1:])
+    for first in ([], [variable("adam/iteration", 1.5)], variables()[:1] * 2):
+        refused(f"{one_of}: not one iteration", [*first, *variables()[1:]])
     refused(
         "Keras's optimizer keeps net_dense_kernel_average besides; it was made with use_ema=True; "
         "pass [v for v in optimizer.variables if not v.path.endswith('_average')] and carry the "
@@ -126,3 +127,16 @@ def test_back_to_variables_that_do_not_fit_is_refused() -> None:
     for state, theirs, text in cases:
         with pytest.raises(ao.convert.ConversionError, match=re.escape(text)):
             ao.convert.to_keras(state, KERAS, theirs)
+    many = named(count=np.array(2**31))
+    text = "^count is 2147483648; Keras's iteration ends at 2147483647$"
+    with pytest.raises(ao.convert.ConversionError, match=text):
+        ao.convert.named_to_keras(many, KERAS, variables())
+
+
+def test_parameters_left_out_keep_their_values() -> None:
+    for theirs in (variables(), variables(product=0.25)):
+        blank = {"count": np.array(9)}
+        values = ao.convert.named_to_keras(blank, dict.fromkeys(KERAS), theirs)
+        assert int(values[0]) == 9
+        for one, other in zip(values[1:], theirs[1:], strict=True):
+            np.testing.assert_array_equal(one, other.value)

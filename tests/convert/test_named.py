@@ -211,12 +211,17 @@ TEXTS: dict[str, tuple[Any, str]] = {
     ),
     "integers": (
         named(**{"mu/dense/bias": np.arange(3)}),
-        "mu/dense/bias must be a floating NumPy array, not int64[3]",
+        "mu/dense/bias must be a floating array, not int64[3]",
     ),
-    "list": (
-        named(**{"mu/dense/bias": [1.0, 2.0]}),
-        "mu/dense/bias must be a floating NumPy array, not list",
+    "an object": (
+        named(**{"mu/dense/bias": None}),
+        "mu/dense/bias is not an array but NoneType",
     ),
+    "no mapping": (
+        [1, 2],
+        "named arrays are a dict such as {'count': ..., 'mu/dense/kernel': ...}, not list",
+    ),
+    "text": (named(count="7"), "count must be an integer scalar, not <U1[]"),
     "no count": (
         {n: x for n, x in named().items() if n != "count"},
         "count is missing",
@@ -238,6 +243,11 @@ TEXTS: dict[str, tuple[Any, str]] = {
 def test_what_does_not_fit_is_named_with_the_way_out(case: str) -> None:
     entries, text = TEXTS[case]
     refused(text, lambda: into_adam(entries))
+
+
+def test_arrays_of_another_library_are_taken_too() -> None:
+    entries = {name: jnp.asarray(x) for name, x in named(count=np.int32(7)).items()}
+    chex.assert_trees_all_equal(into_adam(entries), into_adam(named()))
 
 
 def test_a_template_that_keeps_more_says_so() -> None:

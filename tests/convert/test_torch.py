@@ -146,10 +146,16 @@ def test_a_forgotten_transposition_is_named() -> None:
 def test_an_order_that_does_not_fit_is_refused() -> None:
     way = "pass order=[name for name, _ in model.named_parameters()]"
     theirs = state_dict(named=False)
-    refused(f"the names of the parameters are not recorded there; {way}", theirs)
+    nameless = f"the names of the parameters are not recorded there; {way}"
+    unfit: list[Any] = [None, "ab", 3, [1, 2], [["fc.weight"]]]
+    for order in unfit:
+        refused(nameless, theirs, order=order)
     text = "order must name each of the 2 parameters once, and has"
     refused(f"{text} 1 names, 1 of them different; {way}", theirs, order=["fc.weight"])
     refused(f"{text} 2 names, 1 of them different; {way}", theirs, order=["fc.bias"] * 2)
+    twice = state_dict()
+    twice["param_groups"][0]["param_names"] = ["fc.bias"] * 2
+    refused(nameless, twice)
     refused(
         "order differs from the names that PyTorch recorded (fc.weight, fc.bias); leave it out",
         order=["fc.bias", "fc.weight"],
@@ -163,8 +169,9 @@ def test_steps_that_do_not_fit_are_refused() -> None:
         "to None, into the states of optax.partition",
         changed(step=np.float32(5)),
     )
-    for step in (np.float32(0.5), np.float32(np.nan)):
-        refused(f"step of 'fc.bias' is not a whole number but {step}", changed(step=step))
+    for step in (0.5, np.nan, -1.0, 1e30, "7", 7j, np.ones(2)):
+        text = f"step of 'fc.bias' is not a whole number of steps but {np.array(step)}"
+        refused(text, changed(step=step))
 
 
 def test_states_that_do_not_fit_are_refused() -> None:
@@ -202,7 +209,9 @@ def test_states_that_do_not_fit_are_refused() -> None:
         {"model": {}, "optimizer": state_dict()},
     )
     refused("exp_avg of 'fc.bias' is not an array but object", changed(exp_avg=object()))
+    groups: list[Any] = [1, {"params": 3}, {"params": [[0]]}, {"params": [0], "param_names": [1]}]
     unfit: list[Any] = [None, 3, [], {"state": 1, "param_groups": 2}]
+    unfit += [{"state": {}, "param_groups": [group]} for group in groups]
     for wrong in unfit:
         with pytest.raises(ao.convert.ConversionError, match="has 'state' and 'param_groups'"):
             ao.convert.torch_to_named(wrong, TORCH)
