@@ -103,6 +103,29 @@ def count(value: Array) -> None:
         ) from error
 
 
+def split(
+    entries: Mapping[str, Any], own: tuple[str, ...]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A leaf's own entries, and the others', in whose place there is nothing.
+
+    Raises:
+        ValueError: if something is kept for the leaf under an entry that is not its own.
+    """
+    others = {n: entry for n, entry in entries.items() if n not in own}
+    for name, entry in others.items():
+        if jax.tree.leaves(entry):
+            raise ValueError(
+                f"the state holds {name} {_describe(entry)} for this leaf, which storage now keeps "
+                f"as {', '.join(own)}; storage must give a leaf the same format at every step"
+            )
+    if missing := [n for n in own if n not in entries]:
+        raise ValueError(
+            f"the state holds no {', '.join(missing)}, as which storage keeps this leaf; storage "
+            "must give a leaf the same format at every step"
+        )
+    return {n: entries[n] for n in own}, others
+
+
 def present(entries: Mapping[str, Any]) -> None:
     """Refuse a gradient whose parameter is None.
 

@@ -43,7 +43,8 @@ def _keys(part: Any) -> Iterator[str]:
     rule, coupling = part.rule, part.coupling
     yield from papers.OF.get(rule.name, (f"% {rule.name}: no paper",))
     yield from (key for n, key in papers.OPTIONS.items() if rule.hyper.get(n))
-    if any(isinstance(kind, Factored) for _, kind in getattr(part.codec, "formats", ())):
+    shelves = part.plan.one.shelves if part.plan.one else ()
+    if any(isinstance(shelf.kind, Factored) for shelf in shelves):
         yield from papers.OF["adafactor"]
     if part.decays:
         yield "loshchilov2019decoupled"

@@ -7,6 +7,7 @@ un-jitted use runs compiled.
 """
 
 import contextlib
+import dataclasses
 import functools as ft
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -20,7 +21,7 @@ from adam_optax.couplings import RATE, Coupling
 from adam_optax.moments import Leaf
 from adam_optax.numerics import Number, compute_dtype, increment, real_dtype
 from adam_optax.rule import Rule, in_compute_precision
-from adam_optax.storage import Codec, Keeper
+from adam_optax.storage import Codec, Keeper, Place
 
 Maker = Callable[..., Rule]
 Constants = tuple[tuple[str, type, Any], ...]
@@ -96,7 +97,8 @@ def leaf_step(
     ) -> tuple[Array, dict[str, Any]]:
         check.present(kept)
         moments = make(**_values(constants), **clocks["float32"].numbers).moments
-        old = codec.decode(kept, moments, jnp.shape(g), count - 1)
+        place = Place(jnp.shape(g), count)
+        old = codec.decode(kept, moments, dataclasses.replace(place, count=count - 1))
         check.leaf(g, p, {n: m for n, m in old.items() if not moments[n].scalar})
         check.kind(g, p, {n: m for n, m in old.items() if moments[n].signed})
         dtype = compute_dtype(g, *([] if p is None else [p]), *old.values())
@@ -104,10 +106,10 @@ def leaf_step(
         check.underflow(_values(constants), real)
         clock = clocks[real.name]
         rule = make(**_values(constants), **clock.numbers)
-        keeper = Keeper(codec, moments, old, count)
+        keeper = Keeper(codec, moments, old, place, jnp.isfinite(g) if codec.guarded else None)
         with _mixing(dtype):
             x = rule(_promoted(g, p, clock, old, dtype), clock.warm, keeper.settle)
-            update = tail.update(rule, x, coupling, clock.decay, clock.rate)
+            update = keeper.step(tail.update(rule, x, coupling, clock.decay, clock.rate))
             keep = keeper.finish(x.new)
         check.kept(keep, kept)
         check.step(update, g)

@@ -48,8 +48,8 @@ def optimizer(
     """
     coupling = RATE if decay is None else decay.coupling
     check_coupling(rule, learning_rate, coupling)
-    codec = resolve(storage, rule.moments, mu_dtype, nu_dtype)
-    engine = Engine(rule, codec, coupling, decays=decay is not None)
+    plan = resolve(storage, rule.moments, mu_dtype, nu_dtype)
+    engine = Engine(rule, plan, coupling, decays=decay is not None)
     rate = learning_rate if learning_rate is None else check.hyper("learning_rate", learning_rate)
     amount = None if decay is None else check.hyper("weight_decay", decay.weight_decay)
     length = 2 if decay is None else 3

@@ -5,9 +5,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from adam_optax import check
 from adam_optax.inside import parts
 from adam_optax.numerics import compute_dtype
-from adam_optax.transform import STATES, Engine, unpack
+from adam_optax.storage import Place
+from adam_optax.transform import STATES, Engine, entries_of, unpack
 
 
 def read_moments(state: Any, tx: Any = None, params: Any = None) -> dict[str, Any]:
@@ -47,7 +49,7 @@ def _wide(m: Any) -> Any:
 
 def _decoded(state: Any, tx: Any, params: Any) -> dict[str, Any]:
     kept = unpack(state)
-    engine = _engine(tx, set(kept))
+    engine = _engine(tx, params, set(kept))
     if params is None:
         raise ValueError("reading through tx needs the parameters: read_moments(state, tx, params)")
     treedef: Any
@@ -56,15 +58,17 @@ def _decoded(state: Any, tx: Any, params: Any) -> dict[str, Any]:
     rows = [{n: column[i] for n, column in columns.items()} for i in range(len(ps))]
     moments = engine.rule.moments
     done = [
-        engine.codec.decode(row, moments, jnp.shape(p), state.count)
-        for p, row in zip(ps, rows, strict=True)
+        codec.decode(
+            check.split(row, codec.entries())[0], moments, Place(jnp.shape(p), state.count)
+        )
+        for p, row, codec in zip(ps, rows, engine.plan.codecs(params), strict=True)
     ]
     return {n: jax.tree.unflatten(treedef, [d[n] for d in done]) for n in moments}
 
 
-def _engine(tx: Any, entries: set[str]) -> Engine:
+def _engine(tx: Any, params: Any, entries: set[str]) -> Engine:
     engines = [part for part in parts(tx) if isinstance(part, Engine)]
     for engine in engines:
-        if set(engine.codec.entries(engine.rule.moments)) == entries:
+        if set(entries_of(engine.plan.codecs(params))) == entries:
             return engine
     raise ValueError(f"nothing in tx keeps {', '.join(sorted(entries))}; pass what made the state")

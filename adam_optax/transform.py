@@ -19,7 +19,7 @@ from adam_optax.inside import marked
 from adam_optax.moments import Moment
 from adam_optax.numerics import compute_dtype, real_dtype
 from adam_optax.rule import Rule
-from adam_optax.storage import Codec, resolve
+from adam_optax.storage import MASKED, Codec, Place, Plan, resolve
 
 Transformation: TypeAlias = optax.GradientTransformationExtraArgs
 
@@ -66,37 +66,43 @@ def unpack(state: Any) -> dict[str, Any]:
     return {n: getattr(state, n) for n in state._fields if n != "count"}
 
 
-def _trees(state: Any, entries: tuple[str, ...]) -> dict[str, Any]:
+def _trees(state: Any, entries: tuple[str, ...] | None) -> dict[str, Any]:
     moments = unpack(state) if isinstance(state, STATES) else {}
-    if moments.keys() != set(entries):
+    if not isinstance(state, STATES) or (entries is not None and moments.keys() != set(entries)):
         holds = f" with {', '.join(moments)}" if moments else ""
+        what = "moments" if entries is None else ", ".join(entries)
         raise TypeError(
-            f"the state must hold {', '.join(entries)}, as tx.init makes it; got "
-            f"{type(state).__name__}{holds}"
+            f"the state must hold {what}, as tx.init makes it; got {type(state).__name__}{holds}"
         )
-    return {n: moments[n] for n in entries}
+    return {n: moments[n] for n in (moments if entries is None else entries)}
 
 
 class Engine(NamedTuple):
     """A rule and its storage over trees: what `scale_by` and `optimizer` share."""
 
     rule: Rule
-    codec: Codec
+    plan: Plan
     coupling: Coupling = RATE
     decays: bool = False
 
     def init(self, params: Any) -> Any:
         """The state before the first step."""
         check.parameters(params)
-        rows = jax.tree.map(self._blank, params)
-        entries = self.codec.entries(self.rule.moments)
+        codecs = self.plan.codecs(params)
+        pairs = zip(jax.tree.leaves(params), codecs, strict=True)
+        rows = iter([self._blank(p, codec) for p, codec in pairs])
+        table = jax.tree.map(lambda _: next(rows), params)
         # By entry and by `tree.map` alone: optax may hand in a placeholder for the whole tree.
-        pick = lambda n: jax.tree.map(lambda _, row: row[n], params, rows)  # noqa: E731
-        return pack(jnp.zeros((), jnp.int32), {n: pick(n) for n in entries})
+        pick = lambda n: jax.tree.map(lambda _, row: row.get(n, MASKED), params, table)  # noqa: E731
+        return pack(
+            jnp.zeros((), jnp.int32),
+            {n: pick(n) for n in self.plan.entries() or entries_of(codecs)},
+        )
 
-    def _blank(self, p: Any) -> dict[str, Any]:
+    def _blank(self, p: Any, codec: Codec) -> dict[str, Any]:
         start = {n: _start(p, moment) for n, moment in self.rule.moments.items()}
-        return dict(self.codec.encode(start, self.rule.moments, jnp.zeros((), jnp.int32)))
+        place = Place(jnp.shape(p), jnp.zeros((), jnp.int32))
+        return codec.encode(start, self.rule.moments, place)
 
     def update(
         self,
@@ -108,7 +114,8 @@ class Engine(NamedTuple):
         mask: Any = None,
     ) -> tuple[Any, Any]:
         """The step of every leaf; a gradient that is None leaves its moments as they are."""
-        trees = _trees(state, self.codec.entries(self.rule.moments))
+        codecs = self.plan.codecs(updates, _is_none)
+        trees = _trees(state, self.plan.entries())
         gs, treedef = jax.tree.flatten(updates, is_leaf=_is_none)
         columns = check.columns(treedef, updates, trees)
         rows = [{n: column[i] for n, column in columns.items()} for i in range(len(gs))]
@@ -121,16 +128,24 @@ class Engine(NamedTuple):
             jnp.asarray(state.count), numbers, decay, rate
         )
         bare = {name: clock._replace(decay=None) for name, clock in clocks.items()}
-        step = leaf_step(*recipe, self.codec, self.coupling)
+        distinct = {id(c): c for c in codecs}.values()  # hashing one for every leaf takes time
+        steps = {id(c): leaf_step(*recipe, c, self.coupling) for c in distinct}
 
-        def leaf(g: Any, p: Any, kept: dict[str, Any], fade: bool | None) -> Any:
+        def leaf(g: Any, p: Any, kept: dict[str, Any], fade: bool | None, codec: Codec) -> Any:
             if g is None:
                 return None, kept
-            return step(g, p, kept, count, bare if fade is False else clocks)
+            own, others = check.split(kept, codec.entries())
+            update, own = steps[id(codec)](g, p, own, count, bare if fade is False else clocks)
+            return update, own | others
 
-        done = _each(leaf, updates, zip(gs, ps, rows, fades, strict=True))
+        done = _each(leaf, updates, zip(gs, ps, rows, fades, codecs, strict=True))
         moments = {n: jax.tree.unflatten(treedef, [kept[n] for _, kept in done]) for n in trees}
         return jax.tree.unflatten(treedef, [u for u, _ in done]), pack(count, moments)
+
+
+def entries_of(codecs: Iterable[Codec]) -> tuple[str, ...]:
+    """The state's entries: those of every leaf."""
+    return tuple(dict.fromkeys(n for codec in dict.fromkeys(codecs) for n in codec.entries()))
 
 
 def _each(leaf: Callable[..., Any], updates: Any, rows: Iterable[tuple[Any, ...]]) -> list[Any]:

@@ -1,127 +1,107 @@
-"""From formats, which keep one moment, to codecs, which keep all moments of a leaf."""
+"""From formats, which keep a moment or some together, to the codec of all moments of a leaf."""
 
 import dataclasses
+import zlib
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any
 
 from jax import Array
 
-from adam_optax.moments import Moment
-from adam_optax.storage.dense import Dense, dense
-from adam_optax.storage.format import Format
-
-Moments = Mapping[str, Moment]
+from adam_optax.storage.format import Format, Joint, Moments, Stamp, Values
 
 
-class Codec(Protocol):
-    """How the moments of a leaf are kept: a hashable value without arrays in it."""
+@dataclasses.dataclass(frozen=True)
+class Shelf:
+    """One format and the moments that it keeps.
 
-    def __hash__(self) -> int:
-        """Of its value: compiled steps are found by it."""
+    Attributes:
+        names: the moments; one of them if the format is a `Format`.
+        kind: the format.
+    """
+
+    names: tuple[str, ...]
+    kind: Format | Joint
+
+    def entries(self) -> dict[str, str]:
+        """The state's entry of every part."""
+        name = "_".join(self.names)
+        return {part: f"{name}_{part}" if part else name for part in self.kind.parts}
+
+    def encode(self, values: Values, moments: Moments, place: "Place") -> dict[str, Any]:
+        """What is kept, by entry."""
+        stamp = self._stamp(moments, place)
+        if isinstance(self.kind, Format):
+            (name,) = self.names
+            parts = self.kind.encode(values[name], moments[name], stamp)
+        else:
+            parts = self.kind.encode({n: values[n] for n in self.names}, moments, stamp)
+        return {entry: parts[part] for part, entry in self.entries().items()}
+
+    def decode(self, kept: Mapping[str, Any], moments: Moments, place: "Place") -> dict[str, Array]:
+        """The moments of what was kept."""
+        stamp = self._stamp(moments, place)
+        parts = {part: kept[entry] for part, entry in self.entries().items()}
+        if isinstance(self.kind, Joint):
+            return self.kind.decode(parts, moments, stamp)
+        (name,) = self.names
+        return {name: self.kind.decode(parts, moments[name], stamp)}
+
+    def _stamp(self, moments: Moments, place: "Place") -> Stamp:
+        salt = zlib.crc32("_".join(self.names).encode())
+        shape = () if moments[self.names[0]].scalar else place.shape
+        return Stamp(place.count, salt, shape)
+
+
+@dataclasses.dataclass(frozen=True)
+class Place:
+    """Which leaf, and when.
+
+    Attributes:
+        shape: of the leaf.
+        count: the steps taken.
+    """
+
+    shape: tuple[int, ...]
+    count: Array
+
+
+@dataclasses.dataclass(frozen=True)
+class Codec:
+    """How the moments of a leaf are kept: shelf by shelf."""
+
+    shelves: tuple[Shelf, ...]
 
     @property
     def stored(self) -> frozenset[str]:
         """The moments of which the step reads what is kept, and not the fresh value."""
-
-    def entries(self, moments: Moments) -> tuple[str, ...]:
-        """The names of what is kept; they follow from the rule, never from a leaf."""
-
-    def encode(self, values: Mapping[str, Array], moments: Moments, count: Array) -> dict[str, Any]:
-        """What is kept of these values after step `count`, by entry."""
-
-    def decode(
-        self, kept: Mapping[str, Any], moments: Moments, shape: tuple[int, ...], count: Array
-    ) -> dict[str, Array]:
-        """The moments, in compute precision, of what was kept after step `count`."""
-
-
-@dataclasses.dataclass(frozen=True)
-class PerMoment:
-    """Each moment by itself, under its own name, in the format given for it."""
-
-    formats: tuple[tuple[str, Format], ...]
+        return frozenset(
+            n
+            for shelf in self.shelves
+            for n in shelf.names
+            if isinstance(shelf.kind, Format) and shelf.kind.stored
+        )
 
     @property
-    def stored(self) -> frozenset[str]:
-        """Those whose format says so."""
-        return frozenset(n for n, f in self.formats if f.stored)
+    def guarded(self) -> bool:
+        """Whether an element whose gradient is not finite keeps its moments and takes no step."""
+        return any(shelf.kind.guarded for shelf in self.shelves)
 
-    def entries(self, moments: Moments) -> tuple[str, ...]:
-        """The moments' own names, and the parts' names behind them."""
-        del moments
-        return tuple(entry for n, f in self.formats for entry in _entries(n, f).values())
+    def entries(self) -> tuple[str, ...]:
+        """The names of what is kept; they follow from the rule, never from a leaf."""
+        return tuple(entry for shelf in self.shelves for entry in shelf.entries().values())
 
-    def encode(self, values: Mapping[str, Array], moments: Moments, count: Array) -> dict[str, Any]:
-        """What each moment's format makes of it."""
+    def encode(self, values: Values, moments: Moments, place: Place) -> dict[str, Any]:
+        """What is kept of these values, by entry."""
         kept: dict[str, Any] = {}
-        for n, f in self.formats:
-            if n in values:
-                parts = f.encode(values[n], moments[n], count)
-                kept |= {entry: parts[part] for part, entry in _entries(n, f).items()}
+        for shelf in self.shelves:
+            if values.keys() >= set(shelf.names):
+                kept |= shelf.encode(values, moments, place)
         return kept
 
-    def decode(
-        self, kept: Mapping[str, Any], moments: Moments, shape: tuple[int, ...], count: Array
-    ) -> dict[str, Array]:
-        """What each moment's format makes of what it kept."""
-        values = {}
-        for n, f in self.formats:
-            entries = _entries(n, f)
-            if kept.keys() >= set(entries.values()):
-                parts = {part: kept[entry] for part, entry in entries.items()}
-                size = () if moments[n].scalar else shape
-                values[n] = f.decode(parts, moments[n], size, count)
+    def decode(self, kept: Mapping[str, Any], moments: Moments, place: Place) -> dict[str, Array]:
+        """The moments, in compute precision, of what was kept."""
+        values: dict[str, Array] = {}
+        for shelf in self.shelves:
+            if kept.keys() >= set(shelf.entries().values()):
+                values |= shelf.decode(kept, moments, place)
         return values
-
-
-def _entries(name: str, kind: Format) -> dict[str, str]:
-    return {part: f"{name}_{part}" if part else name for part in kind.parts}
-
-
-def resolve(storage: Any, moments: Moments, mu_dtype: Any = None, nu_dtype: Any = None) -> Codec:
-    """The codec for a rule's moments.
-
-    Args:
-        storage: None, a format for every moment, or a mapping from moment names to formats; what
-            a mapping leaves out is dense.
-        moments: the rule's.
-        mu_dtype: short for dense storage in this dtype of the moments that can be negative.
-        nu_dtype: the same for those that cannot.
-
-    Raises:
-        ValueError: if a name is not a moment of the rule, two arguments speak of one moment, an
-            argument speaks of none, or a format cannot keep a moment.
-        TypeError: if a value is not a format.
-    """
-    names = tuple(moments)
-    short = _short("mu_dtype", mu_dtype, [n for n in names if moments[n].signed])
-    short |= _short("nu_dtype", nu_dtype, [n for n in names if not moments[n].signed])
-    given = _by_name(storage, moments)
-    if both := sorted(short.keys() & given.keys()):
-        argument = "mu_dtype" if moments[both[0]].signed else "nu_dtype"
-        raise ValueError(f"storage and {argument} both say how {both[0]} is kept; give one of them")
-    formats = {n: Dense() for n in names} | short | given
-    return PerMoment(tuple(formats.items()))
-
-
-def _short(argument: str, dtype: Any, names: list[str]) -> dict[str, Format]:
-    if dtype is not None and not names:
-        raise ValueError(f"{argument}: this rule keeps no moment that it could speak of")
-    return {} if dtype is None else dict.fromkeys(names, dense(dtype))
-
-
-def _by_name(storage: Any, moments: Moments) -> dict[str, Format]:
-    given = storage if isinstance(storage, Mapping) else dict.fromkeys(moments, storage)
-    if storage is None:
-        return {}
-    for name, kind in given.items():
-        if name not in moments:
-            known = ", ".join(moments)
-            raise ValueError(f"storage names {name!r}; this rule's moments are {known}")
-        if not isinstance(kind, Format):
-            raise TypeError(
-                f"storage for {name!r} must be a format such as adam_optax.storage.dense"
-                f"('bfloat16'), not {kind!r}"
-            )
-        kind.fits(name, moments[name])
-    return dict(given)

@@ -9,7 +9,7 @@ from jax import Array
 
 from adam_optax.moments import Moment
 from adam_optax.numerics import compute_dtype
-from adam_optax.storage.format import Format
+from adam_optax.storage.format import Format, Stamp
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,9 +18,9 @@ class Dense(Format):
 
     dtype: Any = None
 
-    def encode(self, m: Array, moment: Moment, count: Array) -> dict[str, Any]:
+    def encode(self, m: Array, moment: Moment, stamp: Stamp) -> dict[str, Any]:
         """The moment in the dtype in which it is kept."""
-        del moment, count
+        del moment, stamp
         if self.dtype is None:
             return {"": m}
         if jnp.iscomplexobj(m) and not jnp.issubdtype(self.dtype, jnp.complexfloating):
@@ -29,11 +29,9 @@ class Dense(Format):
             )
         return {"": m.astype(self.dtype)}
 
-    def decode(
-        self, kept: Mapping[str, Any], moment: Moment, shape: tuple[int, ...], count: Array
-    ) -> Array:
+    def decode(self, kept: Mapping[str, Any], moment: Moment, stamp: Stamp) -> Array:
         """The moment in compute precision."""
-        del moment, shape, count
+        del moment, stamp
         m: Array = kept[""]
         return m.astype(compute_dtype(m))
 

@@ -7,12 +7,11 @@ from typing import Any, ClassVar
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from optax import MaskedNode
 
 from adam_optax.moments import Moment
 from adam_optax.numerics import quotient
 from adam_optax.storage.dense import Dense
-from adam_optax.storage.format import Format
+from adam_optax.storage.format import MASKED, Format, Stamp
 
 DENSE = Dense()
 
@@ -33,21 +32,19 @@ class Factored(Format):
                 "name others: storage={'nu': adam_optax.storage.factored()}"
             )
 
-    def encode(self, m: Array, moment: Moment, count: Array) -> dict[str, Any]:
+    def encode(self, m: Array, moment: Moment, stamp: Stamp) -> dict[str, Any]:
         """The means along the longest axis and along the second longest, or the moment itself."""
         axes = self._axes(m.shape)
         if axes is None:
-            return {**DENSE.encode(m, moment, count), "row": MaskedNode(), "col": MaskedNode()}
+            return {**DENSE.encode(m, moment, stamp), "row": MASKED, "col": MASKED}
         second, longest = axes
-        return {"": MaskedNode(), "row": jnp.mean(m, longest), "col": jnp.mean(m, second)}
+        return {"": MASKED, "row": jnp.mean(m, longest), "col": jnp.mean(m, second)}
 
-    def decode(
-        self, kept: Mapping[str, Any], moment: Moment, shape: tuple[int, ...], count: Array
-    ) -> Array:
+    def decode(self, kept: Mapping[str, Any], moment: Moment, stamp: Stamp) -> Array:
         """`row col / mean(row)`, of all matrices with these means the one of rank one."""
-        axes = self._axes(shape)
+        axes = self._axes(stamp.shape)
         if axes is None:
-            return DENSE.decode(kept, moment, shape, count)
+            return DENSE.decode(kept, moment, stamp)
         second, longest = axes
         row = jnp.expand_dims(kept["row"], longest)
         col = jnp.expand_dims(kept["col"], second)

@@ -1,11 +1,32 @@
-"""What a storage format is: how one moment of a leaf is kept between steps."""
+"""What a storage format is: how moments of a leaf are kept between steps."""
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 from jax import Array
+from optax import MaskedNode
 
 from adam_optax.moments import Moment
+
+MASKED = MaskedNode()
+"""What stands in an entry where a leaf is kept under another."""
+
+Moments = Mapping[str, Moment]
+Values = Mapping[str, Array]
+
+
+class Stamp(NamedTuple):
+    """When a moment is kept, and which: what a format may dither by.
+
+    Attributes:
+        count: the steps taken.
+        salt: another number for every moment of a rule.
+        shape: the moment's.
+    """
+
+    count: Array  # type: ignore[assignment]  # tuple.count: the field's name is optax's
+    salt: int
+    shape: tuple[int, ...]
 
 
 class Format:
@@ -16,10 +37,13 @@ class Format:
             a part `"row"` of `nu` the entry `nu_row`. Where a leaf has no such part, it holds an
             `optax.MaskedNode()`, so that every entry maps over the parameters.
         stored: whether the step reads what is kept, and not the fresh moment.
+        guarded: whether an element whose gradient is not finite takes no step and keeps its
+            moments, so that neither inf nor NaN can get into what is kept.
     """
 
     parts: ClassVar[tuple[str, ...]] = ("",)
     stored: ClassVar[bool] = False
+    guarded: ClassVar[bool] = False
 
     def fits(self, name: str, moment: Moment) -> None:
         """Refuse a moment that cannot be kept so.
@@ -28,12 +52,42 @@ class Format:
             ValueError: if it cannot; the message says why.
         """
 
-    def encode(self, m: Array, moment: Moment, count: Array) -> dict[str, Any]:
-        """What is kept, by part, of a moment in compute precision after step `count`."""
+    def encode(self, m: Array, moment: Moment, stamp: Stamp) -> dict[str, Any]:
+        """What is kept, by part, of a moment in compute precision."""
         raise NotImplementedError
 
-    def decode(
-        self, kept: Mapping[str, Any], moment: Moment, shape: tuple[int, ...], count: Array
-    ) -> Array:
-        """The moment of this shape, in compute precision, of what was kept after step `count`."""
+    def decode(self, kept: Mapping[str, Any], moment: Moment, stamp: Stamp) -> Array:
+        """The moment, in compute precision, of what was kept at that stamp."""
+        raise NotImplementedError
+
+
+class Joint:
+    """How some moments of a leaf are kept together; subclasses are like those of `Format`.
+
+    Attributes:
+        parts: as of a `Format`, of an entry named like the moments, `mu_nu`.
+        guarded: as of a `Format`.
+    """
+
+    parts: ClassVar[tuple[str, ...]] = ("",)
+    guarded: ClassVar[bool] = False
+
+    def names(self, moments: Moments) -> tuple[str, ...]:
+        """Which moments it keeps.
+
+        Raises:
+            ValueError: if there are none that it could; the message says why.
+        """
+        raise NotImplementedError
+
+    def rest(self) -> Format:
+        """How the other moments are kept."""
+        raise NotImplementedError
+
+    def encode(self, values: Values, moments: Moments, stamp: Stamp) -> dict[str, Any]:
+        """What is kept, by part, of the moments in compute precision."""
+        raise NotImplementedError
+
+    def decode(self, kept: Mapping[str, Any], moments: Moments, stamp: Stamp) -> dict[str, Array]:
+        """The moments, in compute precision, of what was kept at that stamp."""
         raise NotImplementedError

@@ -4,10 +4,11 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+import jax.numpy as jnp
 from jax import Array
 
-from adam_optax.moments import Moment
-from adam_optax.storage.codec import Codec
+from adam_optax.storage.codec import Codec, Place
+from adam_optax.storage.format import Moments
 
 
 @dataclasses.dataclass
@@ -18,14 +19,16 @@ class Keeper:
         codec: how they are kept.
         moments: the rule's.
         old: the moments before the step, in the precision in which they were decoded.
-        count: the step.
+        place: which leaf, and the step.
+        sound: where the gradient is finite; None if the codec does not ask.
         kept: what is kept so far, by entry.
     """
 
     codec: Codec
-    moments: Mapping[str, Moment]
+    moments: Moments
     old: Mapping[str, Array]
-    count: Array
+    place: Place
+    sound: Array | None = None
     kept: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     def settle(self, name: str, new: Array) -> Array:
@@ -34,15 +37,26 @@ class Keeper:
             return new
         entries = self._encode({name: new})
         self.kept |= entries
-        seen = self.codec.decode(entries, self.moments, new.shape, self.count)
+        seen = self.codec.decode(entries, self.moments, self.place)
         return seen[name].astype(new.dtype)
 
     def finish(self, new: Mapping[str, Array]) -> dict[str, Any]:
         """All that is kept, by entry."""
-        return self.kept | self._encode(
-            {n: m for n, m in new.items() if n not in self.codec.stored}
-        )
+        fresh = {n: m for n, m in new.items() if n not in self.codec.stored}
+        return self.kept | self._encode(fresh)
+
+    def step(self, update: Array) -> Array:
+        """The update, 0 where the gradient is not finite if the codec asks for that."""
+        return update if self.sound is None else jnp.where(self.sound, update, 0.0)
 
     def _encode(self, new: Mapping[str, Array]) -> dict[str, Any]:
-        same = {n: m.astype(self.old[n].dtype) for n, m in new.items()}  # whatever the gradient's
-        return self.codec.encode(same, self.moments, self.count)
+        same = {n: self._guarded(n, m).astype(self.old[n].dtype) for n, m in new.items()}
+        return self.codec.encode(same, self.moments, self.place)
+
+    def _guarded(self, name: str, m: Array) -> Array:
+        """The new moment, and the old one where the gradient is not finite."""
+        if self.sound is None:
+            return m
+        if self.moments[name].scalar:
+            return jnp.where(jnp.isfinite(m), m, self.old[name].astype(m.dtype))
+        return jnp.where(self.sound, m, self.old[name].astype(m.dtype))
