@@ -11,6 +11,8 @@ from adam_optax.storage.format import Format as Format
 from adam_optax.storage.format import Joint as Joint
 from adam_optax.storage.format import Stamp as Stamp
 from adam_optax.storage.keeper import Keeper as Keeper
+from adam_optax.storage.pair import pair as pair
 from adam_optax.storage.resolve import Plan as Plan
 from adam_optax.storage.resolve import path_name as path_name
 from adam_optax.storage.resolve import resolve as resolve
+from adam_optax.storage.stochastic import stochastic as stochastic
