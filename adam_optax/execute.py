@@ -23,6 +23,9 @@ from adam_optax.numerics import Number, compute_dtype, increment, real_dtype
 from adam_optax.rule import Rule, in_compute_precision
 from adam_optax.storage import Codec, Keeper, Place
 
+HUGE = 1.8e19
+"""Beyond, a square is not finite in float32, and guarded storage takes no step."""
+
 Maker = Callable[..., Rule]
 Constants = tuple[tuple[str, type, Any], ...]
 
@@ -106,7 +109,8 @@ def leaf_step(
         check.underflow(_values(constants), real)
         clock = clocks[real.name]
         rule = make(**_values(constants), **clock.numbers)
-        keeper = Keeper(codec, moments, old, place, jnp.isfinite(g) if codec.guarded else None)
+        sound = abs(g) < HUGE if codec.guarded else None
+        keeper = Keeper(codec, moments, old, place, sound)
         with _mixing(dtype):
             x = rule(_promoted(g, p, clock, old, dtype), clock.warm, keeper.settle)
             update = keeper.step(tail.update(rule, x, coupling, clock.decay, clock.rate))

@@ -35,7 +35,7 @@ def scrambled(index: Array, salt: int) -> Array:
     x = index * jnp.uint32(GOLDEN) + jnp.uint32((salt * 0x9E3779B1 + 13) % 2**32)
     x = (x ^ (x >> 16)) * jnp.uint32(0x7FEB352D)
     x = (x ^ (x >> 15)) * jnp.uint32(0x846CA68B)
-    return x ^ (x >> 16)
+    return jnp.bitwise_xor(x, x >> 16)
 
 
 def dither(shape: tuple[int, ...], count: Array, salt: int) -> Array:
@@ -45,9 +45,15 @@ def dither(shape: tuple[int, ...], count: Array, salt: int) -> Array:
     of rounding by them cancel sooner. They depend on the element's place in the whole array: one
     device and eight give the same bits.
     """
-    return scrambled(place(shape), salt) + count.astype(jnp.uint32) * jnp.uint32(GOLDEN)
+    return dithers(shape, count, salt)[0]
+
+
+def dithers(shape: tuple[int, ...], count: Array, salt: int) -> tuple[Array, Array]:
+    """Two such numbers per element and step that have nothing to do with one another."""
+    h, t = scrambled(place(shape), salt), count.astype(jnp.uint32)
+    return h + t * jnp.uint32(GOLDEN), h * jnp.uint32(0x9E3779B1) + t * jnp.uint32(SILVER)
 
 
 def unit(u: Array) -> Array:
     """Such numbers as float32 in [0, 1)."""
-    return (u >> 8).astype(jnp.float32) * jnp.float32(2.0**-24)
+    return jnp.astype(u >> 8, jnp.float32) * jnp.float32(2.0**-24)

@@ -37,8 +37,8 @@ class Format:
             a part `"row"` of `nu` the entry `nu_row`. Where a leaf has no such part, it holds an
             `optax.MaskedNode()`, so that every entry maps over the parameters.
         stored: whether the step reads what is kept, and not the fresh moment.
-        guarded: whether an element whose gradient is not finite takes no step and keeps its
-            moments, so that neither inf nor NaN can get into what is kept.
+        guarded: whether an element whose gradient, or its square, is not finite takes no step and
+            keeps its moments, so that neither inf nor NaN can get into what is kept.
     """
 
     parts: ClassVar[tuple[str, ...]] = ("",)

@@ -1,6 +1,7 @@
 """Positive numbers as codes on a logarithmic grid, by the bits of float32 alone."""
 
 import dataclasses
+import math
 
 import jax.numpy as jnp
 from jax import Array
@@ -36,38 +37,36 @@ class Grid:
         return self._base(self.last) - self._base(self.first) + 1
 
     def _base(self, exponent: int) -> int:
-        return exponent + (2**self.k_bits - 1) * min(max(exponent, self.low), self.high)
+        return exponent + ((1 << self.k_bits) - 1) * min(max(exponent, self.low), self.high)
 
     def code(self, y: Array, u: Array) -> Array:
         """The code of a positive number, rounded by the dither `u`."""
         bits = bits_of(y)
         e = (bits >> 23).astype(jnp.int32) - 127
         fine = (e >= self.low) & (e < self.high)
-        codes = jnp.where(fine, jnp.float32(2**self.k_bits), jnp.float32(1.0))
+        codes = jnp.where(fine, jnp.float32(1 << self.k_bits), jnp.float32(1.0))
         mantissa = (bits & jnp.uint32(0x7FFFFF)).astype(jnp.float32) * jnp.float32(2.0**-23)
-        base = e + (2**self.k_bits - 1) * jnp.clip(e, self.low, self.high)
+        base = e + ((1 << self.k_bits) - 1) * jnp.clip(e, self.low, self.high)
         c = base + jnp.floor(mantissa * codes + unit(u)).astype(jnp.int32)
         return jnp.clip(c - self._base(self.first), 0, self.size - 1)
 
     def value(self, c: Array) -> Array:
         """The number of a code."""
         c = c + self._base(self.first)
-        k = 2**self.k_bits
+        k = 1 << self.k_bits
         inner = jnp.clip(c, k * self.low, k * self.high)  # as if the grid were fine all over
         e = (inner >> self.k_bits) + (c - inner)
         mantissa = (inner & (k - 1)).astype(jnp.uint32) << (23 - self.k_bits)
-        return float_of((e + 127).astype(jnp.uint32) << 23 | mantissa)
+        return float_of(jnp.bitwise_or((e + 127).astype(jnp.uint32) << 23, mantissa))
 
 
 def frame(count: Array, b: object) -> Array:
-    """`b^-count` modulo octaves, in [1, 2): what a number that fades by `b` a step is multiplied by.
+    """`b^-count` modulo octaves, in [1, 2): by what a number that fades by `b` is multiplied.
 
     So multiplied, it stays where it is on the grid while nothing comes in: its decay is exact, and
     only its growth is rounded. 1 if `b` is not known beforehand.
     """
     if not is_exact(b) or not 0.5 < b < 1:
         return jnp.float32(1.0)
-    import math
-
     rate = round(-math.log2(b) * 2**32)
     return jnp.exp2(unit(count.astype(jnp.uint32) * jnp.uint32(rate)))

@@ -1,4 +1,4 @@
-"""Both moments of Adam in one code, element by element."""
+"""Both moments of Adam in one code, element by element: two bytes that cannot explode."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -8,20 +8,19 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from adam_optax.moments import grad, square
-from adam_optax.numerics import is_exact
-from adam_optax.storage.bits import dither, scrambled
+from adam_optax.numerics import Number, is_exact
+from adam_optax.storage.bits import dithers
 from adam_optax.storage.format import Format, Joint, Moments, Stamp, Values
 from adam_optax.storage.logarithm import Grid, frame
 from adam_optax.storage.ratio import Ratio, bound
 from adam_optax.storage.stochastic import Stochastic, check_seed, refuse_complex
 
 GRIDS = {
-    2: Grid(3, -46, 8, -72, 35),
-    3: Grid(8, -60, 30, -126, 126),
+    2: Grid(3, -46, 7, -72, 29),
+    3: Grid(8, -52, 14, -126, 126),
     4: Grid(14, -60, 30, -126, 126),
 }
-SIDES = {2: 67, 3: 350, 4: 1400}
-"""By bytes: the grid of nu, and the codes of the ratio on each side of zero."""
+"""By bytes: nu's grid. Two bytes are fine for gradients of 1e-7 to 10, coarse from 1e-11 to 2e4."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,8 +28,8 @@ class Pair(Joint):
     """See `pair`."""
 
     bytes: int = 2
-    seed: int = 0
     fallback: Format = Stochastic()
+    seed: int = 0
     guarded: ClassVar[bool] = True
 
     @property
@@ -40,8 +39,8 @@ class Pair(Joint):
 
     def names(self, moments: Moments) -> tuple[str, ...]:
         """A mean of gradients and the mean of their squares."""
-        means = [n for n, m in moments.items() if m.of is grad and m.signed and not m.scalar]
-        squares = [n for n, m in moments.items() if m.of is square and not m.scalar]
+        means = [n for n, m in moments.items() if m.of is grad and m.signed]
+        squares = [n for n, m in moments.items() if m.of is square]
         if not means or not squares:
             raise ValueError(
                 "pair() keeps a mean of gradients with the mean of their squares, and this rule's "
@@ -54,25 +53,25 @@ class Pair(Joint):
         return self.fallback
 
     def encode(self, values: Values, moments: Moments, stamp: Stamp) -> dict[str, Any]:
-        """The code: 0 for `nu = 0`, else 1 + nu's code times the ratio's codes + the ratio's."""
-        (mu, nu), ratio = self._split(values), self._ratio(moments)
-        u = dither(stamp.shape, stamp.count, stamp.salt + self.seed)
-        f = frame(stamp.count, self._decay(moments))
+        """0 for `nu = 0`, else 1 + nu's code times the number of ratios + the ratio's code."""
+        mu, nu = (values[n] for n in self.names(moments))
+        refuse_complex(mu, "pair()")
+        mu, nu, f = mu.astype(jnp.float32), nu.astype(jnp.float32), self._frame(moments, stamp)
+        u, w = dithers(stamp.shape, stamp.count, stamp.salt + self.seed)
+        ratio = self._ratio(moments)
         c = self._grid.code(jnp.minimum(nu, 1e38) * f, u)
-        root = lax.rsqrt(self._grid.value(c) / f)
-        z = ratio.code(mu * root, scrambled(u, 1))
-        code = 1 + c.astype(jnp.uint32) * jnp.uint32(2 * ratio.size + 1)
-        code = jnp.where(nu > 0, code + (z + ratio.size).astype(jnp.uint32), 0)
-        return self._packed(code)
+        z = ratio.code(mu * lax.rsqrt(self._grid.value(c) / f), w)  # to nu as it is kept
+        code = 1 + c.astype(jnp.uint32) * ratio.codes + (z + ratio.size).astype(jnp.uint32)
+        return self._packed(jnp.where(nu > 0, code, 0))
 
     def decode(self, kept: Mapping[str, Any], moments: Moments, stamp: Stamp) -> dict[str, Array]:
         """Both moments of a code."""
-        ratio, f = self._ratio(moments), frame(stamp.count, self._decay(moments))
-        code = self._unpacked(kept)
+        code, ratio = self._unpacked(kept), self._ratio(moments)
         some, code = code > 0, jnp.maximum(code, 1) - 1
-        c = code // jnp.uint32(2 * ratio.size + 1)
-        z = (code - c * jnp.uint32(2 * ratio.size + 1)).astype(jnp.int32) - ratio.size
-        nu = jnp.where(some, self._grid.value(c.astype(jnp.int32)) / f, 0.0)
+        c = code // ratio.codes
+        z = (code - c * ratio.codes).astype(jnp.int32) - ratio.size
+        value = self._grid.value(c.astype(jnp.int32)) / self._frame(moments, stamp)
+        nu = jnp.where(some, value, 0.0)
         mu = ratio.value(z) * jnp.sqrt(nu)
         return dict(zip(self.names(moments), (mu, nu), strict=True))
 
@@ -80,19 +79,14 @@ class Pair(Joint):
     def _grid(self) -> Grid:
         return GRIDS[self.bytes]
 
-    def _split(self, values: Values) -> tuple[Array, Array]:
-        mu, nu = values.values()
-        refuse_complex(mu, "pair()")
-        return mu.astype(jnp.float32), nu.astype(jnp.float32)
-
-    def _decay(self, moments: Moments) -> Any:
-        return moments[self.names(moments)[1]].decay
+    def _frame(self, moments: Moments, stamp: Stamp) -> Array:
+        return frame(stamp.count, moments[self.names(moments)[1]].decay)
 
     def _ratio(self, moments: Moments) -> Ratio:
-        b1, b2 = (moments[n].decay for n in self.names(moments))
-        top = bound(b1, b2) if is_exact(b1) and is_exact(b2) else 8.0
-        top = min(max(1.1 * top, 1.1), 64.0)  # a tenth more, for what rounding takes off nu
-        return Ratio(SIDES[self.bytes], top, 2.0**-6)
+        """As many codes as are left; two bytes cut the rarest ratios off for finer steps."""
+        size = ((2 ** (8 * self.bytes) - 1) // self._grid.size - 1) // 2
+        most = largest(*(moments[n].decay for n in self.names(moments)))
+        return Ratio(size, 1.1 * (max(min(most, 2.0), 0.65 * most) if self.bytes == 2 else most))
 
     def _packed(self, code: Array) -> dict[str, Any]:
         if self.bytes == 3:
@@ -101,11 +95,45 @@ class Pair(Joint):
 
     def _unpacked(self, kept: Mapping[str, Any]) -> Array:
         if self.bytes == 3:
-            return kept["high"].astype(jnp.uint32) << 8 | kept["low"].astype(jnp.uint32)
-        return kept[""].astype(jnp.uint32)
+            high, low = (kept[part].astype(jnp.uint32) for part in ("high", "low"))
+            return jnp.bitwise_or(high << 8, low)
+        return jnp.astype(kept[""], jnp.uint32)
+
+
+def largest(b1: Number | None, b2: Number | None) -> float:
+    """The largest `|mu| / sqrt(nu)` to be kept: the bound, or that of (.9, .999) if unknown."""
+    most = bound(b1, b2) if is_exact(b1) and is_exact(b2) else bound(0.9, 0.999)
+    return min(most, 64.0)
 
 
 def pair(bytes: int = 2, *, fallback: Format | None = None, seed: int = 0) -> Pair:
+    r"""Keep both moments of Adam in 2 bytes (or 3, or 4) a parameter, on any shape and sharding.
+
+    One code holds :math:`\nu` on a logarithmic grid and :math:`\mu / \sqrt{\nu}`, which is bounded.
+    So mu cannot survive a nu that rounds to zero, which makes the steps of other 8-bit formats
+    explode; and nu cannot freeze, since it is rounded by a dither that is right on average. What a
+    step takes off nu by its decay is kept out of the code and is exact. Elementwise: nothing is
+    reduced over a block. An element whose gradient is not finite takes no step and keeps its
+    moments.
+
+    Args:
+        bytes: 2, 3 or 4.
+        fallback: how other moments are kept, AMSGrad's maximum, say; `stochastic()` by default.
+        seed: another dither.
+
+    Raises:
+        ValueError: if `bytes` is another number; where it is used, if the rule has no mean of
+            gradients beside a mean of their squares.
+        TypeError: where it is used, if a parameter is complex.
+
+    >>> import jax.numpy as jnp, adam_optax as ao
+    >>> tx = ao.adamw(1e-3, storage=ao.storage.pair())
+    >>> state = tx.init({"w": jnp.ones((3, 5))})
+    >>> state[0].moments["mu_nu"]["w"].dtype, state[0].moments["mu_nu"]["w"].shape
+    (dtype('uint16'), (3, 5))
+    """
     if bytes not in GRIDS:
         raise ValueError(f"bytes must be 2, 3 or 4, not {bytes!r}")
-    return Pair(bytes, check_seed(seed), fallback or Stochastic(seed))
+    if fallback is not None and not isinstance(fallback, Format):
+        raise TypeError(f"fallback must be a format such as stochastic(), not {fallback!r}")
+    return Pair(bytes, fallback or Stochastic(seed), check_seed(seed))

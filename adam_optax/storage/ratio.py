@@ -24,7 +24,12 @@ class Ratio:
 
     size: int
     top: float
-    knee: float
+    knee: float = 0.022
+
+    @property
+    def codes(self) -> int:
+        """How many there are."""
+        return 2 * self.size + 1
 
     @property
     def _start(self) -> int:
