@@ -49,9 +49,9 @@ def _wide(m: Any) -> Any:
 
 def _decoded(state: Any, tx: Any, params: Any) -> dict[str, Any]:
     kept = unpack(state)
-    engine = _engine(tx, params, set(kept))
     if params is None:
         raise ValueError("reading through tx needs the parameters: read_moments(state, tx, params)")
+    engine = _engine(tx, params, set(kept))
     treedef: Any
     ps, treedef = jax.tree.flatten(params)
     columns = {n: treedef.flatten_up_to(tree) for n, tree in kept.items()}

@@ -114,21 +114,28 @@ class Engine(NamedTuple):
         mask: Any = None,
     ) -> tuple[Any, Any]:
         """The step of every leaf; a gradient that is None leaves its moments as they are."""
-        codecs = self.plan.codecs(updates, _is_none)
         trees = _trees(state, self.plan.entries())
         gs, treedef = jax.tree.flatten(updates, is_leaf=_is_none)
+        codecs = self.plan.codecs(updates, _is_none)
         columns = check.columns(treedef, updates, trees)
-        rows = [{n: column[i] for n, column in columns.items()} for i in range(len(gs))]
+        kept = [{n: column[i] for n, column in columns.items()} for i in range(len(gs))]
         ps = _column(treedef, updates, "params", params, len(gs))
         fades = _column(treedef, updates, "mask", mask, len(gs))
 
+        count, leaf = self._stepper(state.count, codecs, decay, rate)
+        done = _each(leaf, updates, zip(gs, ps, kept, fades, codecs, strict=True))
+        moments = {n: jax.tree.unflatten(treedef, [new[n] for _, new in done]) for n in trees}
+        return jax.tree.unflatten(treedef, [u for u, _ in done]), pack(count, moments)
+
+    def _stepper(
+        self, count: Any, codecs: list[Codec], decay: Any, rate: Any
+    ) -> tuple[Array, Callable[..., Any]]:
+        """The next count, and the step of one leaf from this one."""
         recipe = self.rule.maker(), self.rule.constants()
-        numbers = self.rule.numbers(state.count)
-        count, clocks = ticker(*recipe, self.coupling)(
-            jnp.asarray(state.count), numbers, decay, rate
-        )
+        tick = ticker(*recipe, self.coupling)
+        count, clocks = tick(jnp.asarray(count), self.rule.numbers(count), decay, rate)
         bare = {name: clock._replace(decay=None) for name, clock in clocks.items()}
-        distinct = {id(c): c for c in codecs}.values()  # hashing one for every leaf takes time
+        distinct = {id(c): c for c in codecs}.values()  # to hash one for every leaf takes time
         steps = {id(c): leaf_step(*recipe, c, self.coupling) for c in distinct}
 
         def leaf(g: Any, p: Any, kept: dict[str, Any], fade: bool | None, codec: Codec) -> Any:
@@ -138,9 +145,7 @@ class Engine(NamedTuple):
             update, own = steps[id(codec)](g, p, own, count, bare if fade is False else clocks)
             return update, own | others
 
-        done = _each(leaf, updates, zip(gs, ps, rows, fades, codecs, strict=True))
-        moments = {n: jax.tree.unflatten(treedef, [kept[n] for _, kept in done]) for n in trees}
-        return jax.tree.unflatten(treedef, [u for u, _ in done]), pack(count, moments)
+        return count, leaf
 
 
 def entries_of(codecs: Iterable[Codec]) -> tuple[str, ...]:

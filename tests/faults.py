@@ -57,8 +57,8 @@ FAULTS = [
     Fault(
         "schedule one step late",
         "transform.py",
-        "self.rule.numbers(state.count)",
-        "self.rule.numbers(state.count + 1)",
+        "self.rule.numbers(count)",
+        "self.rule.numbers(count + 1)",
     ),
     Fault("None resets the state", "transform.py", "return None, kept", "return None, _zero(kept)"),
     Fault(
@@ -112,7 +112,7 @@ FAULTS = [
         "return node._replace(count=new, **{n: walk",
         "return node._replace(**{n: walk",
     ),
-    Fault("storage ignored", "storage/codec.py", "| short | given", "| short"),
+    Fault("storage ignored", "storage/resolve.py", "| short | given", "| short"),
 ]
 
 

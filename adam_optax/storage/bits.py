@@ -56,4 +56,5 @@ def dithers(shape: tuple[int, ...], count: Array, salt: int) -> tuple[Array, Arr
 
 def unit(u: Array) -> Array:
     """Such numbers as float32 in [0, 1)."""
-    return jnp.astype(u >> 8, jnp.float32) * jnp.float32(2.0**-24)
+    share: Array = jnp.astype(u >> 8, jnp.float32) * jnp.float32(2.0**-24)
+    return share

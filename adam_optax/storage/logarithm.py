@@ -57,7 +57,8 @@ class Grid:
         inner = jnp.clip(c, k * self.low, k * self.high)  # as if the grid were fine all over
         e = (inner >> self.k_bits) + (c - inner)
         mantissa = (inner & (k - 1)).astype(jnp.uint32) << (23 - self.k_bits)
-        return float_of(jnp.bitwise_or((e + 127).astype(jnp.uint32) << 23, mantissa))
+        bits: Array = (e + 127).astype(jnp.uint32) << 23 | mantissa
+        return float_of(bits)
 
 
 def frame(count: Array, b: object) -> Array:
