@@ -7,6 +7,8 @@ The parts, from the outside in: `alias` (optimisers under optax's names), `optim
 and `scale_by` (a rule as a transformation), `rules` (the variants), `moments` and `directions`
 (what they are made of), `storage` (how moments are kept), `convert` (states from and to optax,
 PyTorch and Keras), `conventions` (how other frameworks write Adam).
+(what they are made of), `storage` (how moments are kept), `precision` (how sixteen-bit parameters
+are updated), `convert` (states from and to optax), `conventions` (how other frameworks write Adam).
 """
 
 from adam_optax import conventions as conventions
@@ -14,6 +16,7 @@ from adam_optax import convert as convert
 from adam_optax import couplings as couplings
 from adam_optax import directions as directions
 from adam_optax import moments as moments
+from adam_optax import precision as precision
 from adam_optax import rules as rules
 from adam_optax import storage as storage
 from adam_optax.alias.family import adabelief as adabelief

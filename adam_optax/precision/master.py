@@ -1,0 +1,186 @@
+"""A bfloat16 parameter and sixteen bits beside it: together the float32 master."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax import Array, lax
+
+from adam_optax.inside import marked
+from adam_optax.numerics import compute_dtype
+from adam_optax.precision.landing import bits, floats, in_place_of, land
+from adam_optax.precision.leaves import accept, beside, present, walk
+from adam_optax.transform import Transformation
+
+LINK = "split_master"
+NAN = np.uint32(0x7FC00000)  # of all NaNs one whose lower half is empty
+
+
+class SplitMasterState(NamedTuple):
+    """The state of `split_master`.
+
+    Attributes:
+        remainder: a tree over the parameters: the lower sixteen bits of each master, uint16, and
+            `optax.MaskedNode()` beside a parameter that passes through.
+    """
+
+    remainder: Any
+
+
+def split_master() -> Transformation:
+    r"""Train the float32 master of each bfloat16 parameter, kept as the parameter and 16 bits.
+
+    :math:`m_{t+1} = m_t + u_t` in float32, bit for bit, given the same updates. The parameter is
+    the master rounded to nearest, halves away from zero; the remainder is the master's lower half.
+    Where its highest bit is set, the parameter was rounded up and the upper half is one less.
+    (Halves to even, as a cast rounds them, could not be undone. A truncated parameter would be too
+    small by 0.3 % on average.)
+
+    Exceptions, in which `p + u` in float32 cannot reach the master's upper half and the master
+    becomes the parameter reached: a step from just below a power of two across zero to within 2^-16
+    of that power (the master is then off by one last place of the old one), values that float32
+    flushes to zero, and masters that round to infinity. A zero has the parameter's sign.
+
+    The optimiser before this link reads the parameters, not the master: weight decay and trust
+    ratios are those of the rounded parameters. Parameters that are set from outside (a checkpoint
+    of another run, an average) keep the old remainder: the master is then off by at most half of
+    their unit, and `params, state = write_master(state, params)` makes it exact.
+
+    Returns:
+        The last link of a chain. Its update needs `params`; the updates it emits for bfloat16
+        parameters are float32, of the shape of the parameter, those of wider ones pass through. An
+        update of None keeps the remainder. The derivative is that of adding without rounding.
+
+    Raises:
+        TypeError: at `init`, naming the tree path, if a parameter is an integer, float16 (its
+            exponent is shorter than float32's) or of eight bits.
+        ValueError: at `update`, without `params` or with trees or shapes that differ.
+
+    >>> import jax.numpy as jnp, optax, adam_optax as ao
+    >>> tx = optax.chain(optax.sgd(1.0), ao.precision.split_master())
+    >>> params = jnp.ones((), jnp.bfloat16)
+    >>> updates, state = tx.update(jnp.float32(-1e-3), tx.init(params), params)
+    >>> params = optax.apply_updates(params, updates)
+    >>> print(params, ao.precision.read_master(state, params))
+    1 1.001
+
+    References: Micikevicius et al. 2018, "Mixed Precision Training"; the split is that of
+    TransformerEngine's `FusedAdam(store_param_remainders=True)`.
+    """
+
+    def init(params: Any) -> SplitMasterState:
+        accept(params, LINK, ("bfloat16",), "complete to float32")
+        return SplitMasterState(beside(lambda p: jnp.zeros_like(p, jnp.uint16), params))
+
+    def update(updates: Any, state: Any, params: Any = None, **extra_args: Any) -> tuple[Any, Any]:
+        del extra_args
+
+        def leaf(path: Any, u: Array, p: Array, low: Any) -> tuple[Array, Array]:
+            del path
+            present(low, LINK, u)
+            return _step(u, p, low)  # type: ignore[no-any-return]
+
+        updates, kept = walk(LINK, leaf, updates, params, remainder=state.remainder)
+        return updates, SplitMasterState(kept)
+
+    return Transformation(init, marked(update, LINK))
+
+
+def read_master(state: Any, params: Any) -> Any:
+    """The float32 masters; a parameter without a remainder is its own, in at least float32.
+
+    Args:
+        state: any tree with exactly one state of `split_master` in it.
+        params: the parameters that belong to it.
+
+    Raises:
+        ValueError: if there is no such state, or more than one (partitioned groups: pass the inner
+            state of one of them).
+
+    >>> import jax.numpy as jnp, adam_optax as ao
+    >>> params = jnp.ones(2, jnp.bfloat16)
+    >>> ao.precision.read_master(ao.precision.split_master().init(params), params)
+    Array([1., 1.], dtype=float32)
+    """
+    read = lambda p, low: p.astype(compute_dtype(p)) if _empty(low) else _joined(p, low)  # noqa: E731
+    return _map(read, params, _found(state).remainder)
+
+
+def write_master(state: Any, master: Any) -> tuple[Any, Any]:
+    """Parameters and the state whose master is the given one: to start from float32, say.
+
+    Args:
+        state: any tree with exactly one state of `split_master` in it.
+        master: a tree of floating arrays; the parameters themselves clear the remainder.
+
+    Returns:
+        The parameters, bfloat16 where the state has a remainder, and the state.
+
+    Raises:
+        ValueError: if there is no such state, or more than one.
+
+    >>> import jax.numpy as jnp, adam_optax as ao
+    >>> state = ao.precision.split_master().init(jnp.zeros((), jnp.bfloat16))
+    >>> params, state = ao.precision.write_master(state, jnp.float32(1.001))
+    >>> print(params, ao.precision.read_master(state, params))
+    1 1.001
+    """
+    remainder = _found(state).remainder
+    params = _map(lambda m, low: m if _empty(low) else _split(m)[0], master, remainder)
+    new = SplitMasterState(
+        _map(lambda m, low: low if _empty(low) else _split(m)[1], master, remainder)
+    )
+    return params, jax.tree.map(lambda s: new if _is_state(s) else s, state, is_leaf=_is_state)
+
+
+def _map(f: Callable[[Any, Any], Any], params: Any, remainder: Any) -> Any:
+    return jax.tree.map(f, params, remainder)
+
+
+def _empty(low: Any) -> bool:
+    return isinstance(low, optax.MaskedNode)
+
+
+def _is_state(x: Any) -> bool:
+    return isinstance(x, SplitMasterState)
+
+
+def _found(state: Any) -> SplitMasterState:
+    found = [s for s in jax.tree.leaves(state, is_leaf=_is_state) if _is_state(s)]
+    if len(found) != 1:
+        raise ValueError(
+            f"expected one state of split_master, found {len(found)}; make the optimiser as "
+            "optax.chain(..., adam_optax.precision.split_master()), or pass the state of one group"
+        )
+    return found[0]  # type: ignore[no-any-return]
+
+
+@jax.jit
+def _step(u: Array, p: Array, low: Array) -> tuple[Array, Array]:
+    given = u.astype(jnp.float32)
+    p = lax.stop_gradient(p)
+    target, rest = _split(_joined(p, low) + lax.stop_gradient(given))
+    update, landed = land(p, target.astype(jnp.float32))
+    reached = landed == target.astype(jnp.float32)
+    return in_place_of(given, update), jnp.where(reached, rest, 0)
+
+
+@jax.jit
+def _joined(p: Array, low: Array) -> Array:
+    high = bits(p)
+    moved = (high << np.uint16(1)) != 0  # what is set to zero from outside stays zero
+    high = high - jnp.where(moved, low >> np.uint16(15), 0)
+    whole = high.astype(jnp.uint32) << np.uint32(16) | low.astype(jnp.uint32)
+    return jnp.where(jnp.isfinite(p), floats(whole), p.astype(jnp.float32))
+
+
+@jax.jit
+def _split(m: Array) -> tuple[Array, Array]:
+    m = m.astype(jnp.float32)
+    whole = jnp.where(jnp.isnan(m), NAN, bits(m))
+    low = whole.astype(jnp.uint16)
+    high = (whole >> np.uint32(16)).astype(jnp.uint16) + (low >> np.uint16(15))
+    return floats(high, jnp.bfloat16), low
