@@ -113,6 +113,44 @@ FAULTS = [
         "return node._replace(**{n: walk",
     ),
     Fault("storage ignored", "storage/resolve.py", "| short | given", "| short"),
+    Fault("storage ignored", "storage/codec.py", "| short | given", "| short"),
+    Fault(
+        "rounded to nearest, not at random",
+        "precision/stochastic.py",
+        "rounded(wanted, p.dtype, dither(p.shape, key, count))",
+        "rounded(wanted, p.dtype, np.uint32(1 << 31))",
+    ),
+    Fault("the same dither at every step", "precision/stochastic.py", "* GOLDEN", "* np.uint32(0)"),
+    Fault(
+        "an update rounded to the parameter's dtype",
+        "precision/landing.py",
+        "still, target - wide)",
+        "still, (target - wide).astype(p.dtype).astype(jnp.float32))",
+    ),
+    Fault(
+        "compensation dropped",
+        "precision/compensated.py",
+        "dropped = y - (landed - wide)",
+        "dropped = y - y",
+    ),
+    Fault(
+        "remainder dropped",
+        "precision/master.py",
+        "where(reached, rest, 0)",
+        "where(False, rest, 0)",
+    ),
+    Fault(
+        "a rounded-up parameter taken for the upper half",
+        "precision/master.py",
+        "where(moved, low >> np.uint16(15), 0)",
+        "where(False, low, 0)",
+    ),
+    Fault(
+        "an entry's last leaf for all of it",
+        "footprint.py",
+        "by_entry.get(name, 0) + _bytes(leaf)",
+        "_bytes(leaf)",
+    ),
 ]
 
 

@@ -38,6 +38,7 @@ MAKERS: dict[str, Any] = {
     "multi steps": optax.MultiSteps(ao.adam(1e-3), 4),
     "injected": optax.inject_hyperparams(ao.adam)(1e-3),
     "partition": optax.partition({"x": ao.adam(1e-3), "y": ao.lion(1e-4)}, {"w": "x", "b": "y"}),
+    "kahan": optax.chain(ao.adam(1e-3), ao.precision.kahan()),
     "noise": optax.add_noise(0.1, 0.5, jax.random.key(0)),
 }
 
@@ -62,6 +63,7 @@ def test_entries_are_named_as_users_know_them() -> None:
     factored = {"count": 4, "nu_row": 4 * 256, "nu_col": 4 * 512, "nu": 4 * 512}
     assert entries("adafactor").items() >= factored.items()
     assert entries("ema") == {"count": 4, "ema": 2 * 256 * 512 + 4 * 512}
+    assert entries("kahan") == {**adam, "compensation": 2 * 256 * 512}
     assert entries("nothing") == {}
     multi = entries("multi steps")
     assert multi["acc_grads"] == multi["mu"]
