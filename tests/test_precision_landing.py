@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adam_optax.precision.landing import land, rounded
-from adam_optax.precision.master import _joined, _split
+from adam_optax.precision.master import joined, split
 from tests import oracle_precision as oracle
 from tests.precision import LINKS, apply, float32, same_bits
 
@@ -160,10 +160,10 @@ def test_masters_step_as_float32_from_any_bits(jit: bool) -> None:
     tx = LINKS["split_master"]()
 
     def step(m: Any, u: Any) -> Any:
-        p, low = _split(m)
+        p, low = split(m)
         updates, state = tx.update(u, tx.init(p)._replace(remainder=low), p)
         p = apply(p, updates)
-        return _joined(p, state.remainder)
+        return joined(p, state.remainder)
 
     ours = np.asarray((jax.jit(step) if jit else step)(jnp.asarray(m), jnp.asarray(u)))
     right = oracle.float32_sum(m, u)
@@ -199,6 +199,6 @@ def test_halves_round_away_from_zero_and_back() -> None:
     m = jnp.asarray(
         [1 + 2.0**-8, 1 + 3 * 2.0**-8, -1 - 2.0**-8, 1 + 2.0**-8 - 2.0**-23], jnp.float32
     )
-    p, low = _split(m)
+    p, low = split(m)
     np.testing.assert_array_equal(float32(p), [1 + 2**-7, 1 + 2**-6, -1 - 2**-7, 1])
-    same_bits(_joined(p, low), m)
+    same_bits(joined(p, low), m)

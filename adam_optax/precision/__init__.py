@@ -22,8 +22,8 @@ default.
 from adam_optax.precision.compensated import KahanState as KahanState
 from adam_optax.precision.compensated import kahan as kahan
 from adam_optax.precision.master import SplitMasterState as SplitMasterState
-from adam_optax.precision.master import read_master as read_master
 from adam_optax.precision.master import split_master as split_master
-from adam_optax.precision.master import write_master as write_master
+from adam_optax.precision.masters import read_master as read_master
+from adam_optax.precision.masters import write_master as write_master
 from adam_optax.precision.stochastic import StochasticRoundingState as StochasticRoundingState
 from adam_optax.precision.stochastic import stochastic_rounding as stochastic_rounding

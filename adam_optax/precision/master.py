@@ -1,16 +1,13 @@
 """A bfloat16 parameter and sixteen bits beside it: together the float32 master."""
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from jax import Array, lax
 
 from adam_optax.inside import marked
-from adam_optax.numerics import compute_dtype
 from adam_optax.precision.landing import bits, floats, in_place_of, land
 from adam_optax.precision.leaves import accept, beside, present, walk
 from adam_optax.transform import Transformation
@@ -89,87 +86,19 @@ def split_master() -> Transformation:
     return Transformation(init, marked(update, LINK))
 
 
-def read_master(state: Any, params: Any) -> Any:
-    """The float32 masters; a parameter without a remainder is its own, in at least float32.
-
-    Args:
-        state: any tree with exactly one state of `split_master` in it.
-        params: the parameters that belong to it.
-
-    Raises:
-        ValueError: if there is no such state, or more than one (partitioned groups: pass the inner
-            state of one of them).
-
-    >>> import jax.numpy as jnp, adam_optax as ao
-    >>> params = jnp.ones(2, jnp.bfloat16)
-    >>> ao.precision.read_master(ao.precision.split_master().init(params), params)
-    Array([1., 1.], dtype=float32)
-    """
-    read = lambda p, low: p.astype(compute_dtype(p)) if _empty(low) else _joined(p, low)  # noqa: E731
-    return _map(read, params, _found(state).remainder)
-
-
-def write_master(state: Any, master: Any) -> tuple[Any, Any]:
-    """Parameters and the state whose master is the given one: to start from float32, say.
-
-    Args:
-        state: any tree with exactly one state of `split_master` in it.
-        master: a tree of floating arrays; the parameters themselves clear the remainder.
-
-    Returns:
-        The parameters, bfloat16 where the state has a remainder, and the state.
-
-    Raises:
-        ValueError: if there is no such state, or more than one.
-
-    >>> import jax.numpy as jnp, adam_optax as ao
-    >>> state = ao.precision.split_master().init(jnp.zeros((), jnp.bfloat16))
-    >>> params, state = ao.precision.write_master(state, jnp.float32(1.001))
-    >>> print(params, ao.precision.read_master(state, params))
-    1 1.001
-    """
-    remainder = _found(state).remainder
-    params = _map(lambda m, low: m if _empty(low) else _split(m)[0], master, remainder)
-    new = SplitMasterState(
-        _map(lambda m, low: low if _empty(low) else _split(m)[1], master, remainder)
-    )
-    return params, jax.tree.map(lambda s: new if _is_state(s) else s, state, is_leaf=_is_state)
-
-
-def _map(f: Callable[[Any, Any], Any], params: Any, remainder: Any) -> Any:
-    return jax.tree.map(f, params, remainder)
-
-
-def _empty(low: Any) -> bool:
-    return isinstance(low, optax.MaskedNode)
-
-
-def _is_state(x: Any) -> bool:
-    return isinstance(x, SplitMasterState)
-
-
-def _found(state: Any) -> SplitMasterState:
-    found = [s for s in jax.tree.leaves(state, is_leaf=_is_state) if _is_state(s)]
-    if len(found) != 1:
-        raise ValueError(
-            f"expected one state of split_master, found {len(found)}; make the optimiser as "
-            "optax.chain(..., adam_optax.precision.split_master()), or pass the state of one group"
-        )
-    return found[0]  # type: ignore[no-any-return]
-
-
 @jax.jit
 def _step(u: Array, p: Array, low: Array) -> tuple[Array, Array]:
     given = u.astype(jnp.float32)
     p = lax.stop_gradient(p)
-    target, rest = _split(_joined(p, low) + lax.stop_gradient(given))
+    target, rest = split(joined(p, low) + lax.stop_gradient(given))
     update, landed = land(p, target.astype(jnp.float32))
     reached = landed == target.astype(jnp.float32)
     return in_place_of(given, update), jnp.where(reached, rest, 0)
 
 
 @jax.jit
-def _joined(p: Array, low: Array) -> Array:
+def joined(p: Array, low: Array) -> Array:
+    """The float32 master of a parameter and its remainder."""
     high = bits(p)
     moved = (high << np.uint16(1)) != 0  # what is set to zero from outside stays zero
     high = high - jnp.where(moved, low >> np.uint16(15), 0)
@@ -178,7 +107,8 @@ def _joined(p: Array, low: Array) -> Array:
 
 
 @jax.jit
-def _split(m: Array) -> tuple[Array, Array]:
+def split(m: Array) -> tuple[Array, Array]:
+    """The parameter, to nearest with halves away from zero, and the remainder of a master."""
     m = m.astype(jnp.float32)
     whole = jnp.where(jnp.isnan(m), NAN, bits(m))
     low = whole.astype(jnp.uint16)
