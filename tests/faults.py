@@ -136,14 +136,14 @@ FAULTS = [
     Fault(
         "remainder dropped",
         "precision/master.py",
-        "where(reached, rest, 0)",
-        "where(False, rest, 0)",
+        "in_place_of(given, update), rest",
+        "in_place_of(given, update), rest * np.uint16(0)",
     ),
     Fault(
         "a rounded-up parameter taken for the upper half",
         "precision/master.py",
-        "where(moved, low >> np.uint16(15), 0)",
-        "where(False, low, 0)",
+        "where(moved, rest >> np.uint32(15), 0)",
+        "where(False, rest, 0)",
     ),
     Fault(
         "an entry's last leaf for all of it",

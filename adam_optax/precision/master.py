@@ -13,6 +13,7 @@ from adam_optax.precision.leaves import accept, beside, present, walk
 from adam_optax.transform import Transformation
 
 LINK = "split_master"
+HALF = np.uint32(16)
 NAN = np.uint32(0x7FC00000)  # of all NaNs one whose lower half is empty
 
 
@@ -36,10 +37,10 @@ def split_master() -> Transformation:
     (Halves to even, as a cast rounds them, could not be undone. A truncated parameter would be too
     small by 0.3 % on average.)
 
-    Exceptions, in which `p + u` in float32 cannot reach the master's upper half and the master
-    becomes the parameter reached: a step from just below a power of two across zero to within 2^-16
-    of that power (the master is then off by one last place of the old one), values that float32
-    flushes to zero, and masters that round to infinity. A zero has the parameter's sign.
+    Exceptions, in which `p + u` in float32 cannot reach the master's upper half: a step from just
+    below a power of two across zero to within 2^-16 of that power (the master is then off by one
+    last place of the old one), parameters below 2^-118, whose differences float32 flushes to zero,
+    and masters that round to infinity. A zero has the parameter's sign.
 
     The optimiser before this link reads the parameters, not the master: weight decay and trust
     ratios are those of the rounded parameters. Parameters that are set from outside (a checkpoint
@@ -90,27 +91,29 @@ def split_master() -> Transformation:
 def _step(u: Array, p: Array, low: Array) -> tuple[Array, Array]:
     given = u.astype(jnp.float32)
     p = lax.stop_gradient(p)
-    target, rest = split(joined(p, low) + lax.stop_gradient(given))
-    update, landed = land(p, target.astype(jnp.float32))
-    reached = landed == target.astype(jnp.float32)
-    return in_place_of(given, update), jnp.where(reached, rest, 0)
+    upper, rest = _halves(joined(p, low) + lax.stop_gradient(given))
+    update, _ = land(p, upper)
+    return in_place_of(given, update), rest
 
 
 @jax.jit
 def joined(p: Array, low: Array) -> Array:
     """The float32 master of a parameter and its remainder."""
-    high = bits(p)
-    moved = (high << np.uint16(1)) != 0  # what is set to zero from outside stays zero
-    high = high - jnp.where(moved, low >> np.uint16(15), 0)
-    whole = high.astype(jnp.uint32) << np.uint32(16) | low.astype(jnp.uint32)
-    return jnp.where(jnp.isfinite(p), floats(whole), p.astype(jnp.float32))
+    high, rest = (x.astype(jnp.uint32) for x in (bits(p), low))
+    moved = (high & np.uint32(0x7FFF)) != 0  # what is set to zero from outside stays zero
+    high = high - jnp.where(moved, rest >> np.uint32(15), 0)
+    return jnp.where(jnp.isfinite(p), floats(high << HALF | rest), p.astype(jnp.float32))
 
 
 @jax.jit
 def split(m: Array) -> tuple[Array, Array]:
     """The parameter, to nearest with halves away from zero, and the remainder of a master."""
-    m = m.astype(jnp.float32)
+    upper, rest = _halves(m.astype(jnp.float32))
+    return upper.astype(jnp.bfloat16), rest
+
+
+def _halves(m: Array) -> tuple[Array, Array]:
+    """The parameter in float32, and the remainder."""
     whole = jnp.where(jnp.isnan(m), NAN, bits(m))
-    low = whole.astype(jnp.uint16)
-    high = (whole >> np.uint32(16)).astype(jnp.uint16) + (low >> np.uint16(15))
-    return floats(high, jnp.bfloat16), low
+    upper = (whole + np.uint32(1 << 15)) >> HALF << HALF
+    return floats(upper), whole.astype(jnp.uint16)
