@@ -113,14 +113,13 @@ FAULTS = [
         "return node._replace(**{n: walk",
     ),
     Fault("storage ignored", "storage/resolve.py", "| short | given", "| short"),
-    Fault("storage ignored", "storage/codec.py", "| short | given", "| short"),
     Fault(
         "rounded to nearest, not at random",
         "precision/stochastic.py",
-        "rounded(wanted, p.dtype, dither(p.shape, key, count))",
+        "rounded(wanted, p.dtype, dither(p.shape, count, key))",
         "rounded(wanted, p.dtype, np.uint32(1 << 31))",
     ),
-    Fault("the same dither at every step", "precision/stochastic.py", "* GOLDEN", "* np.uint32(0)"),
+    Fault("the same dither at every step", "dither.py", "t * GOLDEN", "t * np.uint32(0)"),
     Fault(
         "an update rounded to the parameter's dtype",
         "precision/landing.py",

@@ -9,7 +9,7 @@ import optax
 import pytest
 
 import adam_optax as ao
-from adam_optax.precision.stochastic import dither
+from adam_optax.dither import dither
 from tests import oracle_precision as oracle
 from tests.cases import gradients
 from tests.precision import LINKS, apply, float32, same_bits, stepper
@@ -137,7 +137,7 @@ def test_many_steps_are_stratified() -> None:
 
 
 def test_dither_is_the_integers_of_the_definition() -> None:
-    found = np.asarray(dither((3, 4, 5), jnp.uint32(oracle.key(7, "['w']")), jnp.int32(11)))
+    found = np.asarray(dither((3, 4, 5), jnp.int32(11), jnp.uint32(oracle.key(7, "['w']"))))
     wanted = [oracle.dither(i, 11, 7, "['w']") for i in range(60)]
     np.testing.assert_array_equal(found.ravel(), wanted)
 

@@ -10,13 +10,13 @@ import numpy as np
 from jax import Array, lax
 
 from adam_optax import check
+from adam_optax.dither import dither
 from adam_optax.inside import marked
 from adam_optax.numerics import increment
 from adam_optax.precision.landing import in_place_of, land, rounded
 from adam_optax.precision.leaves import accept, walk
 from adam_optax.transform import Transformation
 
-GOLDEN = np.uint32(2654435769)  # 2^32 / golden ratio: its multiples fill the circle evenly
 LINK = "stochastic_rounding"
 
 
@@ -95,20 +95,5 @@ def _step(u: Array, p: Array, key: Array, count: Array) -> Array:
     given = u.astype(jnp.float32)
     p = lax.stop_gradient(p)
     wanted = p.astype(jnp.float32) + lax.stop_gradient(given)
-    target = rounded(wanted, p.dtype, dither(p.shape, key, count))
+    target = rounded(wanted, p.dtype, dither(p.shape, count, key))
     return in_place_of(given, land(p, target)[0])
-
-
-def dither(shape: tuple[int, ...], key: Array, count: Array) -> Array:
-    """The dither of each element as a share of 2^32: uint32, of this shape."""
-    place = jnp.zeros(shape, jnp.uint32)
-    for axis, length in enumerate(shape):  # row-major, modulo 2^32; no reshape, which would gather
-        place = place * np.uint32(length % 2**32) + lax.broadcasted_iota(jnp.uint32, shape, axis)
-    return _mixed(place ^ _mixed(key)) + count.astype(jnp.uint32) * GOLDEN
-
-
-def _mixed(x: Array) -> Array:
-    """MurmurHash3's finaliser: a permutation of uint32 in which every bit depends on every bit."""
-    x = (x ^ (x >> np.uint32(16))) * np.uint32(0x85EBCA6B)
-    x = (x ^ (x >> np.uint32(13))) * np.uint32(0xC2B2AE35)
-    return x ^ (x >> np.uint32(16))

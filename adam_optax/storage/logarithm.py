@@ -57,8 +57,7 @@ class Grid:
         inner = jnp.clip(c, k * self.low, k * self.high)  # as if the grid were fine all over
         e = (inner >> self.k_bits) + (c - inner)
         mantissa = (inner & (k - 1)).astype(jnp.uint32) << (23 - self.k_bits)
-        bits: Array = (e + 127).astype(jnp.uint32) << 23 | mantissa
-        return float_of(bits)
+        return float_of((e + 127).astype(jnp.uint32) << 23 | mantissa)
 
 
 def frame(count: Array, b: object) -> Array:
@@ -68,6 +67,6 @@ def frame(count: Array, b: object) -> Array:
     only its growth is rounded. 1 if `b` is not known beforehand.
     """
     if not is_exact(b) or not 0.5 < b < 1:
-        return jnp.float32(1.0)
+        return jnp.ones((), jnp.float32)
     rate = round(-math.log2(b) * 2**32)
     return jnp.exp2(unit(count.astype(jnp.uint32) * jnp.uint32(rate)))

@@ -23,12 +23,15 @@ GRIDS = {
 """By bytes: nu's grid. Two bytes are fine for gradients of 1e-7 to 10, coarse from 1e-11 to 2e4."""
 
 
+STOCHASTIC = Stochastic()
+
+
 @dataclasses.dataclass(frozen=True)
 class Pair(Joint):
     """See `pair`."""
 
     bytes: int = 2
-    fallback: Format = Stochastic()
+    fallback: Format = STOCHASTIC
     seed: int = 0
     guarded: ClassVar[bool] = True
 

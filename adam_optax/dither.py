@@ -1,0 +1,53 @@
+"""The dither by which formats and parameters of few bits are rounded: right on average, and evenly.
+
+`hash(place, key) + count golden`, modulo `2^32`. Over the steps an element's numbers are spread more
+evenly than random ones, so that the errors of rounding by them cancel sooner. They depend on the
+element's place in the whole array: one device and eight give the same bits.
+"""
+
+import jax.numpy as jnp
+import numpy as np
+from jax import Array, lax
+
+GOLDEN = np.uint32(2654435769)
+"""`2^32` over the golden ratio: its multiples fill the circle evenly."""
+SILVER = np.uint32(2447445413)
+"""`2^32` times .5698, the second coordinate of a sequence that fills the square evenly."""
+
+Key = int | Array | np.uint32
+
+
+def dither(shape: tuple[int, ...], count: Array, key: Key) -> Array:
+    """A number in `[0, 2^32)` for each element at a step, of this shape."""
+    return dithers(shape, count, key)[0]
+
+
+def dithers(shape: tuple[int, ...], count: Array, key: Key) -> tuple[Array, Array]:
+    """Two of them that have nothing to do with one another."""
+    h, t = _mixed(_place(shape) ^ _mixed(_key(key))), count.astype(jnp.uint32)
+    return h + t * GOLDEN, h * np.uint32(0x9E3779B1) + t * SILVER
+
+
+def unit(u: Array) -> Array:
+    """Such numbers as float32 in [0, 1)."""
+    high: Array = u >> np.uint32(8)
+    return high.astype(jnp.float32) * np.float32(2.0**-24)
+
+
+def _place(shape: tuple[int, ...]) -> Array:
+    """Row-major, modulo 2^32; without a reshape, which would gather what is sharded."""
+    place = jnp.zeros(shape, jnp.uint32)
+    for axis, length in enumerate(shape):
+        place = place * np.uint32(length % 2**32) + lax.broadcasted_iota(jnp.uint32, shape, axis)
+    return place
+
+
+def _key(key: Key) -> Array:
+    return jnp.uint32(key % 2**32) if isinstance(key, int) else jnp.asarray(key, jnp.uint32)
+
+
+def _mixed(x: Array) -> Array:
+    """MurmurHash3's finaliser: a permutation of uint32 in which every bit depends on every bit."""
+    x = (x ^ (x >> np.uint32(16))) * np.uint32(0x85EBCA6B)
+    x = (x ^ (x >> np.uint32(13))) * np.uint32(0xC2B2AE35)
+    return x ^ (x >> np.uint32(16))
