@@ -1,8 +1,8 @@
 """The dither by which formats and parameters of few bits are rounded: right on average, and evenly.
 
-`hash(place, key) + count golden`, modulo `2^32`. Over the steps an element's numbers are spread more
-evenly than random ones, so that the errors of rounding by them cancel sooner. They depend on the
-element's place in the whole array: one device and eight give the same bits.
+`hash(place, key) + count golden`, modulo `2^32`. Over the steps an element's numbers are spread
+more evenly than random ones, so that the errors of rounding by them cancel sooner. They depend on
+the element's place in the whole array: one device and eight give the same bits.
 """
 
 import jax.numpy as jnp

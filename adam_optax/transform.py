@@ -194,8 +194,10 @@ def scale_by(
 
     Args:
         rule: one of `adam_optax.rules`, or your own.
-        storage: how its moments are kept: a format of `adam_optax.storage` for all of them, or a
-            mapping by moment name; float32 by default.
+        storage: how its moments are kept: a format of `adam_optax.storage` for all of them, a
+            mapping by moment name, or a function from a parameter's path (`"dense/kernel"`) and
+            the parameter or its gradient to one of these; None, and what a mapping leaves out:
+            float32.
         mu_dtype: short for dense storage of `mu` in this dtype.
         nu_dtype: short for dense storage of `nu` in this dtype.
 

@@ -42,7 +42,8 @@ ARGUMENTS = {
     "times the learning rate.",
     "mu_dtype": "the dtype of the moments that can be negative; float32 by default.",
     "nu_dtype": "the dtype of those that cannot.",
-    "storage": "a format of `adam_optax.storage`, or a mapping from moment names to formats.",
+    "storage": "a format of `adam_optax.storage`, a mapping from moment names to formats, or a "
+    "function from path and leaf to one of these.",
 }
 
 _LONE = "it is the rescaling alone; take the optimiser, or optax.add_decayed_weights"

@@ -1,126 +1,38 @@
-"""Both moments of Adam in one code, element by element: two bytes that cannot explode."""
+"""Both moments of Adam in one code: two bytes that cannot explode."""
 
-import dataclasses
-from collections.abc import Mapping
-from typing import Any, ClassVar
-
-import jax.numpy as jnp
-from jax import Array, lax
-
-from adam_optax.moments import grad, square
-from adam_optax.numerics import Number, is_exact
-from adam_optax.storage.bits import dithers
-from adam_optax.storage.format import Format, Joint, Moments, Stamp, Values
-from adam_optax.storage.logarithm import Grid, frame
-from adam_optax.storage.ratio import Ratio, bound
-from adam_optax.storage.stochastic import Stochastic, check_seed, refuse_complex
-
-GRIDS = {
-    2: Grid(3, -46, 7, -72, 29),
-    3: Grid(8, -52, 14, -126, 126),
-    4: Grid(14, -60, 30, -126, 126),
-}
-"""By bytes: nu's grid. Two bytes are fine for gradients of 1e-7 to 10, coarse from 1e-11 to 2e4."""
+from adam_optax.storage.blocks import check_block
+from adam_optax.storage.format import Format
+from adam_optax.storage.pair_block import BlockPair
+from adam_optax.storage.pair_element import GRIDS, Pair
+from adam_optax.storage.stochastic import Stochastic, check_seed
 
 
-STOCHASTIC = Stochastic()
-
-
-@dataclasses.dataclass(frozen=True)
-class Pair(Joint):
-    """See `pair`."""
-
-    bytes: int = 2
-    fallback: Format = STOCHASTIC
-    seed: int = 0
-    guarded: ClassVar[bool] = True
-
-    @property
-    def parts(self) -> tuple[str, ...]:  # type: ignore[override]
-        """One array of codes; three bytes are kept as two arrays."""
-        return ("high", "low") if self.bytes == 3 else ("",)
-
-    def names(self, moments: Moments) -> tuple[str, ...]:
-        """A mean of gradients and the mean of their squares."""
-        means = [n for n, m in moments.items() if m.of is grad and m.signed]
-        squares = [n for n, m in moments.items() if m.of is square]
-        if not means or not squares:
-            raise ValueError(
-                "pair() keeps a mean of gradients with the mean of their squares, and this rule's "
-                f"moments ({', '.join(moments)}) are no such pair; use storage.stochastic()"
-            )
-        return means[0], squares[0]
-
-    def rest(self) -> Format:
-        """The other moments, by themselves."""
-        return self.fallback
-
-    def encode(self, values: Values, moments: Moments, stamp: Stamp) -> dict[str, Any]:
-        """0 for `nu = 0`, else 1 + nu's code times the number of ratios + the ratio's code."""
-        mu, nu = (values[n] for n in self.names(moments))
-        refuse_complex(mu, "pair()")
-        mu, nu, f = mu.astype(jnp.float32), nu.astype(jnp.float32), self._frame(moments, stamp)
-        u, w = dithers(stamp.shape, stamp.count, stamp.salt + self.seed)
-        ratio = self._ratio(moments)
-        c = self._grid.code(jnp.minimum(nu, 1e38) * f, u)
-        z = ratio.code(mu * lax.rsqrt(self._grid.value(c) / f), w)  # to nu as it is kept
-        code = 1 + c.astype(jnp.uint32) * ratio.codes + (z + ratio.size).astype(jnp.uint32)
-        return self._packed(jnp.where(nu > 0, code, 0))
-
-    def decode(self, kept: Mapping[str, Any], moments: Moments, stamp: Stamp) -> dict[str, Array]:
-        """Both moments of a code."""
-        code, ratio = self._unpacked(kept), self._ratio(moments)
-        some, code = code > 0, jnp.maximum(code, 1) - 1
-        c = code // ratio.codes
-        z = (code - c * ratio.codes).astype(jnp.int32) - ratio.size
-        value = self._grid.value(c.astype(jnp.int32)) / self._frame(moments, stamp)
-        nu = jnp.where(some, value, 0.0)
-        mu = ratio.value(z) * jnp.sqrt(nu)
-        return dict(zip(self.names(moments), (mu, nu), strict=True))
-
-    @property
-    def _grid(self) -> Grid:
-        return GRIDS[self.bytes]
-
-    def _frame(self, moments: Moments, stamp: Stamp) -> Array:
-        return frame(stamp.count, moments[self.names(moments)[1]].decay)
-
-    def _ratio(self, moments: Moments) -> Ratio:
-        """As many codes as are left; two bytes cut the rarest ratios off for finer steps."""
-        size = ((2 ** (8 * self.bytes) - 1) // self._grid.size - 1) // 2
-        most = largest(*(moments[n].decay for n in self.names(moments)))
-        return Ratio(size, 1.1 * (max(min(most, 2.0), 0.65 * most) if self.bytes == 2 else most))
-
-    def _packed(self, code: Array) -> dict[str, Any]:
-        if self.bytes == 3:
-            return {"high": (code >> 8).astype(jnp.uint16), "low": code.astype(jnp.uint8)}
-        return {"": code.astype(jnp.uint16 if self.bytes == 2 else jnp.uint32)}
-
-    def _unpacked(self, kept: Mapping[str, Any]) -> Array:
-        if self.bytes == 3:
-            high, low = (kept[part].astype(jnp.uint32) for part in ("high", "low"))
-            return jnp.bitwise_or(high << 8, low)
-        return jnp.astype(kept[""], jnp.uint32)
-
-
-def largest(b1: Number | None, b2: Number | None) -> float:
-    """The largest `|mu| / sqrt(nu)` to be kept: the bound, or that of (.9, .999) if unknown."""
-    most = bound(b1, b2) if is_exact(b1) and is_exact(b2) else bound(0.9, 0.999)
-    return min(most, 64.0)
-
-
-def pair(bytes: int = 2, *, fallback: Format | None = None, seed: int = 0) -> Pair:
+def pair(
+    bytes: int = 2,
+    block: int | None = None,
+    *,
+    fallback: Format | None = None,
+    seed: int = 0,
+) -> Pair:
     r"""Keep both moments of Adam in 2 bytes (or 3, or 4) a parameter, on any shape and sharding.
 
     One code holds :math:`\nu` on a logarithmic grid and :math:`\mu / \sqrt{\nu}`, which is bounded.
     So mu cannot survive a nu that rounds to zero, which makes the steps of other 8-bit formats
     explode; and nu cannot freeze, since it is rounded by a dither that is right on average. What a
-    step takes off nu by its decay is kept out of the code and is exact. Elementwise: nothing is
-    reduced over a block. An element whose gradient is not finite takes no step and keeps its
-    moments.
+    step takes off nu by its decay is kept out of the code and is exact.
+
+    Elementwise, the default, nothing is reduced: one pass on every backend. In blocks along the
+    last axis, a block's codes are spread over the range that it needs: a third of the error, for
+    3 bytes of header a block. Adam's updates are off by 12 % of their root mean square at 2 bytes,
+    by 7 % in blocks, and by 1.5 % at 3 and 4 bytes, to either side alike.
+
+    An element whose gradient is not finite, or whose square is not, takes no step and keeps its
+    moments. Two bytes are fine for gradients from 1e-7 to 10, coarse from 1e-11 to 2e4, and saturate
+    beyond, where steps are too short or up to 7 times too long.
 
     Args:
         bytes: 2, 3 or 4.
+        block: how many neighbours share a header, 128 say; None: elementwise.
         fallback: how other moments are kept, AMSGrad's maximum, say; `stochastic()` by default.
         seed: another dither.
 
@@ -139,4 +51,5 @@ def pair(bytes: int = 2, *, fallback: Format | None = None, seed: int = 0) -> Pa
         raise ValueError(f"bytes must be 2, 3 or 4, not {bytes!r}")
     if fallback is not None and not isinstance(fallback, Format):
         raise TypeError(f"fallback must be a format such as stochastic(), not {fallback!r}")
-    return Pair(bytes, fallback or Stochastic(seed), check_seed(seed))
+    how = bytes, fallback or Stochastic(seed), check_seed(seed)
+    return Pair(*how) if block is None else BlockPair(*how, check_block(block, "pair()"))

@@ -1,0 +1,126 @@
+"""Both moments of Adam in one code, on a scale that each block of neighbours fits to itself."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, ClassVar, NamedTuple
+
+import jax.numpy as jnp
+from jax import Array, lax
+
+from adam_optax.dither import dithers, unit
+from adam_optax.storage.bits import bits_of, float_of
+from adam_optax.storage.blocks import Blocks
+from adam_optax.storage.format import Moments, Stamp, Values
+from adam_optax.storage.pair_element import Pair
+from adam_optax.storage.ratio import Ratio
+
+SIDES = {2: 50, 3: 288, 4: 1834}
+"""By bytes: the ratio's codes on each side of zero."""
+SPAN = 48
+"""Octaves that a block's nu may span; what is lower is clamped up."""
+START = 103 * 8
+"""The smallest largest ratio, 2^-24, in eighths of an octave above float32's smallest exponent."""
+
+
+class Header(NamedTuple):
+    """What a block shares.
+
+    Attributes:
+        first: exponent of its smallest nu, biased as in float32.
+        span: octaves from there to its largest.
+        top: its largest ratio, in eighths of an octave above `START`.
+    """
+
+    first: Array
+    span: Array
+    top: Array
+
+
+@dataclasses.dataclass(frozen=True)
+class BlockPair(Pair):
+    """See `pair`, with `block`."""
+
+    block: int = 128
+    guarded: ClassVar[bool] = True
+
+    @property
+    def parts(self) -> tuple[str, ...]:  # type: ignore[override]
+        """The codes, and three bytes of header a block."""
+        return (*super().parts, *Header._fields)
+
+    def encode(self, values: Values, moments: Moments, stamp: Stamp) -> dict[str, Any]:
+        """0 for `nu = 0`, else 1 + nu's code times the number of ratios + the ratio's code."""
+        mu, nu = self._values(values, moments)
+        u, w = dithers(stamp.shape, stamp.count, stamp.salt + self.seed)
+        f, some = self._frame(moments, stamp), nu > 0
+        y = jnp.clip(nu, 1.2e-38, 1e38) * f
+        shared = self._range(bits_of(y) >> 23, some)
+        first, span = (self._each(x, stamp) for x in shared)
+        c = self._code(y, first, span, u)
+        r = mu * lax.rsqrt(self._value(c, first, span) / f)
+        top = self._top(jnp.where(some, jnp.abs(r), 0.0))
+        z = self._shares.code(r / _ratio_of(self._each(top, stamp)), w)
+        code = 1 + c * self._shares.codes + (z + self._shares.size)
+        kept = self._packed(jnp.where(some, code, 0).astype(jnp.uint32))
+        return kept | {n: x.astype(jnp.uint8) for n, x in Header(*shared, top)._asdict().items()}
+
+    def decode(self, kept: Mapping[str, Any], moments: Moments, stamp: Stamp) -> dict[str, Array]:
+        """Both moments of a code."""
+        shared = (kept[n].astype(jnp.int32) for n in Header._fields)
+        first, span, top = (self._each(x, stamp) for x in shared)
+        code = self._unpacked(kept)
+        some, code = code > 0, jnp.maximum(code, 1) - 1
+        c = code // self._shares.codes
+        z = (code - c * self._shares.codes).astype(jnp.int32) - self._shares.size
+        nu = jnp.where(
+            some, self._value(c.astype(jnp.int32), first, span) / self._frame(moments, stamp), 0.0
+        )
+        mu = self._shares.value(z) * _ratio_of(top) * jnp.sqrt(nu)
+        return dict(zip(self.names(moments), (mu, nu), strict=True))
+
+    @property
+    def _shares(self) -> Ratio:
+        """Of the block's largest ratio."""
+        return Ratio(SIDES[self.bytes], 1.0, 0.5)
+
+    @property
+    def _size(self) -> int:
+        """How many codes nu has."""
+        return ((1 << 8 * self.bytes) - 1) // self._shares.codes
+
+    def _each(self, shared: Array, stamp: Stamp) -> Array:
+        return Blocks(self.block).spread(shared, stamp.shape)
+
+    def _range(self, exponents: Array, some: Array) -> tuple[Array, Array]:
+        """The lowest exponent of a block's nu, and how many octaves it spans."""
+        e, blocks = exponents.astype(jnp.int32), Blocks(self.block)
+        top = blocks.most(jnp.where(some, e, 1))
+        low = 255 - blocks.most(jnp.where(some, 255 - e, 0))
+        low = jnp.clip(low, jnp.maximum(top - SPAN + 1, 1), top)
+        return low, top - low + 1
+
+    def _top(self, ratios: Array) -> Array:
+        """The largest ratio of a block, rounded up."""
+        bits = bits_of(Blocks(self.block).most(ratios))
+        return jnp.clip((bits + ((1 << 20) - 1) >> 20).astype(jnp.int32) - START, 0, 255)
+
+    def _code(self, y: Array, first: Array, span: Array, u: Array) -> Array:
+        """The code of nu among those of its block, as many an octave as its span leaves."""
+        codes, bits = (self._size - 1) // span, bits_of(y)
+        above = (bits >> 23).astype(jnp.int32) - first
+        mantissa = (bits & 0x7FFFFF).astype(jnp.float32) * jnp.float32(2.0**-23)
+        c = above * codes + jnp.floor(mantissa * codes.astype(jnp.float32) + unit(u)).astype(
+            jnp.int32
+        )
+        return jnp.clip(c, 0, self._size - 1)
+
+    def _value(self, c: Array, first: Array, span: Array) -> Array:
+        """The nu of a code."""
+        codes = (self._size - 1) // span
+        octave = c // codes
+        share = (c - octave * codes).astype(jnp.float32) / codes.astype(jnp.float32)
+        return float_of((first + octave).astype(jnp.uint32) << 23) * (1 + share)
+
+
+def _ratio_of(top: Array) -> Array:
+    return float_of((top + START).astype(jnp.uint32) << 20)

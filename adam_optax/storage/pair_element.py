@@ -1,0 +1,112 @@
+"""Both moments of Adam in one code, element by element: two bytes that cannot explode."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import jax.numpy as jnp
+from jax import Array, lax
+
+from adam_optax.moments import grad, square
+from adam_optax.numerics import Number, is_exact
+from adam_optax.storage.bits import dithers
+from adam_optax.storage.format import Format, Joint, Moments, Stamp, Values
+from adam_optax.storage.logarithm import Grid, frame
+from adam_optax.storage.ratio import Ratio, bound
+from adam_optax.storage.stochastic import Stochastic, refuse_complex
+
+GRIDS = {
+    2: Grid(3, -46, 7, -72, 29),
+    3: Grid(8, -52, 14, -126, 126),
+    4: Grid(14, -60, 30, -126, 126),
+}
+"""By bytes: nu's grid. Two bytes are fine for gradients of 1e-7 to 10, coarse from 1e-11 to 2e4."""
+
+
+STOCHASTIC = Stochastic()
+
+
+@dataclasses.dataclass(frozen=True)
+class Pair(Joint):
+    """See `pair`."""
+
+    bytes: int = 2
+    fallback: Format = STOCHASTIC
+    seed: int = 0
+    guarded: ClassVar[bool] = True
+
+    @property
+    def parts(self) -> tuple[str, ...]:  # type: ignore[override]
+        """One array of codes; three bytes are kept as two arrays."""
+        return ("high", "low") if self.bytes == 3 else ("",)
+
+    def names(self, moments: Moments) -> tuple[str, ...]:
+        """A mean of gradients and the mean of their squares."""
+        means = [n for n, m in moments.items() if m.of is grad and m.signed]
+        squares = [n for n, m in moments.items() if m.of is square]
+        if not means or not squares:
+            raise ValueError(
+                "pair() keeps a mean of gradients with the mean of their squares, and this rule's "
+                f"moments ({', '.join(moments)}) are no such pair; use storage.stochastic()"
+            )
+        return means[0], squares[0]
+
+    def rest(self) -> Format:
+        """The other moments, by themselves."""
+        return self.fallback
+
+    def encode(self, values: Values, moments: Moments, stamp: Stamp) -> dict[str, Any]:
+        """0 for `nu = 0`, else 1 + nu's code times the number of ratios + the ratio's code."""
+        mu, nu = self._values(values, moments)
+        u, w = dithers(stamp.shape, stamp.count, stamp.salt + self.seed)
+        f, ratio = self._frame(moments, stamp), self._ratio(moments)
+        c = self._grid.code(jnp.minimum(nu, 1e38) * f, u)
+        z = ratio.code(mu * lax.rsqrt(self._grid.value(c) / f), w)  # to nu as it is kept
+        code = 1 + c.astype(jnp.uint32) * ratio.codes + (z + ratio.size).astype(jnp.uint32)
+        return self._packed(jnp.where(nu > 0, code, 0))
+
+    def decode(self, kept: Mapping[str, Any], moments: Moments, stamp: Stamp) -> dict[str, Array]:
+        """Both moments of a code."""
+        code, ratio = self._unpacked(kept), self._ratio(moments)
+        some, code = code > 0, jnp.maximum(code, 1) - 1
+        c = code // ratio.codes
+        z = (code - c * ratio.codes).astype(jnp.int32) - ratio.size
+        value = self._grid.value(c.astype(jnp.int32)) / self._frame(moments, stamp)
+        nu = jnp.where(some, value, 0.0)
+        mu = ratio.value(z) * jnp.sqrt(nu)
+        return dict(zip(self.names(moments), (mu, nu), strict=True))
+
+    @property
+    def _grid(self) -> Grid:
+        return GRIDS[self.bytes]
+
+    def _values(self, values: Values, moments: Moments) -> tuple[Array, Array]:
+        mu, nu = (values[n] for n in self.names(moments))
+        refuse_complex(mu, "pair()")
+        return mu.astype(jnp.float32), nu.astype(jnp.float32)
+
+    def _frame(self, moments: Moments, stamp: Stamp) -> Array:
+        return frame(stamp.count, moments[self.names(moments)[1]].decay)
+
+    def _ratio(self, moments: Moments) -> Ratio:
+        """As many codes as are left; two bytes cut the rarest ratios off for finer steps."""
+        size = ((2 ** (8 * self.bytes) - 1) // self._grid.size - 1) // 2
+        most = largest(*(moments[n].decay for n in self.names(moments)))
+        return Ratio(size, 1.1 * (max(min(most, 2.0), 0.65 * most) if self.bytes == 2 else most))
+
+    def _packed(self, code: Array) -> dict[str, Any]:
+        if self.bytes == 3:
+            return {"high": (code >> 8).astype(jnp.uint16), "low": code.astype(jnp.uint8)}
+        return {"": code.astype(jnp.uint16 if self.bytes == 2 else jnp.uint32)}
+
+    def _unpacked(self, kept: Mapping[str, Any]) -> Array:
+        if self.bytes == 3:
+            high, low = (kept[part].astype(jnp.uint32) for part in ("high", "low"))
+            return jnp.bitwise_or(high << 8, low)
+        return jnp.astype(kept[""], jnp.uint32)
+
+
+def largest(b1: Number | None, b2: Number | None) -> float:
+    """The largest `|mu| / sqrt(nu)` to be kept: the bound, or that of (.9, .999) if unknown."""
+    most = bound(b1, b2) if is_exact(b1) and is_exact(b2) else bound(0.9, 0.999)
+    return min(most, 64.0)
