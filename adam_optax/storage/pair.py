@@ -27,8 +27,8 @@ def pair(
     by 7 % in blocks, and by 1.5 % at 3 and 4 bytes, to either side alike.
 
     An element whose gradient is not finite, or whose square is not, takes no step and keeps its
-    moments. Two bytes are fine for gradients from 1e-7 to 10, coarse from 1e-11 to 2e4, and saturate
-    beyond, where steps are too short or up to 7 times too long.
+    moments. Two bytes are fine for gradients from 1e-7 to 10, coarse from 1e-11 to 2e4, and
+    saturate beyond: steps are then too short, or a few times too long.
 
     Args:
         bytes: 2, 3 or 4.
