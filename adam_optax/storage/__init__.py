@@ -6,6 +6,8 @@ from adam_optax.storage.dense import Dense as Dense
 from adam_optax.storage.dense import dense as dense
 from adam_optax.storage.factored import Factored as Factored
 from adam_optax.storage.factored import factored as factored
+from adam_optax.storage.float8 import Float8 as Float8
+from adam_optax.storage.float8 import float8 as float8
 from adam_optax.storage.format import MASKED as MASKED
 from adam_optax.storage.format import Format as Format
 from adam_optax.storage.format import Joint as Joint
