@@ -12,6 +12,8 @@ from adam_optax.storage.format import MASKED as MASKED
 from adam_optax.storage.format import Format as Format
 from adam_optax.storage.format import Joint as Joint
 from adam_optax.storage.format import Stamp as Stamp
+from adam_optax.storage.int4 import Int4 as Int4
+from adam_optax.storage.int4 import int4 as int4
 from adam_optax.storage.int8 import Int8 as Int8
 from adam_optax.storage.int8 import int8 as int8
 from adam_optax.storage.keeper import Keeper as Keeper
