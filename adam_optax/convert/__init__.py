@@ -8,6 +8,8 @@ checked: a flat dict of NumPy arrays, `{"count": ..., "mu/dense/kernel": ..., ..
 names the entry and the way out; nothing is half-converted.
 """
 
+from adam_optax.convert.bitsandbytes import bitsandbytes_to_torch as bitsandbytes_to_torch
+from adam_optax.convert.bitsandbytes import unquantised as unquantised
 from adam_optax.convert.errors import ConversionError as ConversionError
 from adam_optax.convert.files import load as load
 from adam_optax.convert.files import save as save
