@@ -17,7 +17,7 @@ from adam_optax.storage.stochastic import Stochastic, refuse_complex
 
 GRIDS = {
     2: Grid(3, -46, 7, -72, 29),
-    3: Grid(8, -52, 14, -126, 126),
+    3: Grid(8, -55, 9, -126, 126),
     4: Grid(14, -60, 30, -126, 126),
 }
 """By bytes: nu's grid. Two bytes are fine for gradients of 1e-7 to 10, coarse from 1e-11 to 2e4."""
