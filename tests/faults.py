@@ -112,6 +112,28 @@ FAULTS = [
         "return node._replace(count=new, **{n: walk",
         "return node._replace(**{n: walk",
     ),
+    Fault(
+        "nu of int8 rounded to zero",
+        "storage/int8.py",
+        "jnp.where(share > 0, jnp.maximum(code, 1), 0)",
+        "code",
+    ),
+    Fault(
+        "nu of float8 rounded to zero", "storage/float8.py", "- BASE, 1, 255)", "- BASE, 0, 255)"
+    ),
+    Fault(
+        "units of the block before",
+        "storage/blocks.py",
+        "shared[..., None]",
+        "jnp.roll(shared, 1, -1)[..., None]",
+    ),
+    Fault("not guarded", "execute.py", "if codec.guarded else None", "if False else None"),
+    Fault(
+        "a ratio to the fresh nu",
+        "storage/pair_element.py",
+        "lax.rsqrt(self._grid.value(c) / f)",
+        "lax.rsqrt(jnp.maximum(nu, 1e-38))",
+    ),
     Fault("storage ignored", "storage/resolve.py", "| short | given", "| short"),
     Fault(
         "rounded to nearest, not at random",

@@ -1,0 +1,81 @@
+"""Every storage format beside its peers on four streams. `python -m tests.benchmarks.streams`.
+
+A Markdown table of the worst phase (see `tests.streams`): the error of the updates, the largest
+update and the mean size of an update, each over those of float32. The peers' numbers are quoted
+from `peers.json`, which `tests/benchmarks/peers.py` writes by running them.
+"""
+
+import argparse
+import json
+import pathlib
+from collections.abc import Iterator, Mapping
+
+import jax
+import jax.numpy as jnp
+
+import adam_optax as ao
+from tests.streams import STREAMS, Measure, adam, worst
+
+PEERS = pathlib.Path(__file__).with_name("peers.json")
+PEER_BYTES = {"AdamW8bit": 2 + 8 / 256, "AdamW4bit": 1 + 8 / 128, "AdamWFp8": 2 + 8 / 256}
+"""A parameter, their units included: float32, by block, two moments."""
+FORMATS = {
+    "stochastic()": ao.storage.stochastic(),
+    "dense('bfloat16')": ao.storage.dense("bfloat16"),
+    "pair(4)": ao.storage.pair(4),
+    "pair(3)": ao.storage.pair(3),
+    "pair(block=128)": ao.storage.pair(block=128),
+    "pair()": ao.storage.pair(),
+    "float8()": ao.storage.float8(),
+    "int8()": ao.storage.int8(),
+    "int4()": ao.storage.int4(),
+}
+
+
+def size(storage: object) -> float:
+    """Bytes a parameter of Adam's state, of a matrix of 1024 by 1024."""
+    params = jax.ShapeDtypeStruct((1024, 1024), jnp.float32)
+    state = jax.eval_shape(ao.scale_by_adam(storage=storage).init, params)
+    return float(sum(a.size * a.dtype.itemsize for a in jax.tree.leaves(state)) / 2**20)
+
+
+def cell(phases: Mapping[str, Measure]) -> str:
+    """The worst of a stream, as text."""
+    w = worst(phases)
+    return f"{w.rms:.3g}, {w.peak:.3g}, {w.l1:.3g}"
+
+
+def ours(n: int, b1: float, b2: float) -> Iterator[tuple[str, float, list[str]]]:
+    """A line for every format."""
+    for name, storage in FORMATS.items():
+        cells = [cell(adam(storage, stream, n, b1, b2)) for stream in STREAMS]
+        yield f"`{name}`", size(storage), cells
+
+
+def peers() -> Iterator[tuple[str, float, list[str]]]:
+    """A line for every peer."""
+    for name, streams in json.loads(PEERS.read_text()).items():
+        cells = [cell({p: Measure(**m) for p, m in streams[s].items()}) for s in STREAMS]
+        (width,) = (b for kind, b in PEER_BYTES.items() if kind in name)
+        yield name, width, cells
+
+
+def main() -> None:
+    """Measure and print a Markdown table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--n", type=int, default=32768, help="coordinates (32768)")
+    parser.add_argument("--b1", type=float, default=0.9)
+    parser.add_argument("--b2", type=float, default=0.999)
+    args = parser.parse_args()
+    print(f"| rms, peak, l1 | B | {' | '.join(STREAMS)} |")
+    print("|---" * (2 + len(STREAMS)) + "|")
+    lines = [ours(args.n, args.b1, args.b2)]
+    if (args.b1, args.b2) == (0.9, 0.999):  # as which the peers were run
+        lines.append(peers())
+    for rows in lines:
+        for name, width, cells in rows:
+            print(f"| {name} | {width:.3f} | {' | '.join(cells)} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
