@@ -128,12 +128,6 @@ FAULTS = [
         "jnp.roll(shared, 1, -1)[..., None]",
     ),
     Fault("not guarded", "execute.py", "if codec.guarded else None", "if False else None"),
-    Fault(
-        "a ratio to the fresh nu",
-        "storage/pair_element.py",
-        "lax.rsqrt(self._grid.value(c) / f)",
-        "lax.rsqrt(jnp.maximum(nu, 1e-38))",
-    ),
     Fault("storage ignored", "storage/resolve.py", "| short | given", "| short"),
     Fault(
         "rounded to nearest, not at random",
