@@ -12,7 +12,7 @@ from adam_optax.storage.bits import dithers
 from adam_optax.storage.blocks import Blocks, check_block
 from adam_optax.storage.format import Format, Joint, Moments, Stamp, Values
 from adam_optax.storage.int8 import Int8, coded
-from adam_optax.storage.maps import Map, dynamic_map, linear_map
+from adam_optax.storage.maps import Book, Dynamic, Linear
 from adam_optax.storage.stochastic import check_seed, refuse_complex
 
 
@@ -63,9 +63,9 @@ class Int4(Joint):
         }
 
 
-def book(moment: Moment) -> Map:
+def book(moment: Moment) -> Book:
     """Which code book a moment has."""
-    return dynamic_map(True, 3, 4) if moment.signed else linear_map(16)
+    return Dynamic(decades=3) if moment.signed else Linear(15)
 
 
 def int4(block: int = 128, *, seed: int = 0) -> Int4:

@@ -11,7 +11,7 @@ from adam_optax.moments import Moment
 from adam_optax.storage.bits import dither
 from adam_optax.storage.blocks import Blocks, check_block
 from adam_optax.storage.format import Format, Stamp
-from adam_optax.storage.maps import Map, dynamic_map
+from adam_optax.storage.maps import Book, Dynamic
 from adam_optax.storage.stochastic import check_seed, refuse_complex
 
 TINY = 2.0**-120
@@ -40,15 +40,15 @@ class Int8(Format):
         return book(moment).value(codes) * Blocks(self.block).spread(kept["absmax"], codes.shape)
 
 
-def book(moment: Moment) -> Map:
+def book(moment: Moment) -> Book:
     """Which code book a moment has."""
-    return dynamic_map(moment.signed)
+    return Dynamic() if moment.signed else Dynamic(signed=False, first=2)
 
 
-def coded(m: Array, book: Map, blocks: Blocks, u: Array) -> tuple[Array, Array]:
+def coded(m: Array, book: Book, blocks: Blocks, u: Array) -> tuple[Array, Array]:
     """The codes of a moment in units of its blocks, and the units."""
     x = m.astype(jnp.float32)
-    low = book.values[0]
+    low = book.low
     # The book's lowest number is less than 1 below zero: the unit is such that it, too, reaches.
     size = jnp.where(x < 0, x * jnp.float32(1 / (low or 1.0)), x)
     most = blocks.most(size)

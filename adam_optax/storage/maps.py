@@ -1,78 +1,145 @@
-"""Code books: the few numbers in [-1, 1] that a code of some bits can stand for."""
+"""Code books: the few numbers in [-1, 1] that a code of some bits can stand for.
+
+They are computed, not looked up: a gather of each element costs accelerators more than the rest of
+the step, and kernels cannot do it.
+"""
 
 import dataclasses
-import functools as ft
-from typing import Any
+from collections.abc import Sequence
 
 import jax.numpy as jnp
-import numpy as np
 from jax import Array
 
-from adam_optax.storage.bits import unit
+from adam_optax.storage.bits import bits_of, unit
 
 
-@dataclasses.dataclass(frozen=True)
-class Map:
-    """Numbers in increasing order, among them zero: the code is the place.
-
-    Attributes:
-        values: exact in float32.
-    """
-
-    values: tuple[float, ...]
+class Book:
+    """Numbers in increasing order, zero among them and 1 the largest: the code is the place."""
 
     @property
     def zero(self) -> int:
         """The code of zero."""
-        return self.values.index(0.0)
+        raise NotImplementedError
+
+    @property
+    def top(self) -> int:
+        """How many codes there are above zero."""
+        raise NotImplementedError
+
+    @property
+    def low(self) -> float:
+        """The lowest number."""
+        return 0.0
+
+    @property
+    def values(self) -> Array:
+        """All its numbers."""
+        return self.value(jnp.arange(self.zero + self.top + 1))
 
     def code(self, x: Array, u: Array) -> Array:
         """The code below a number of [-1, 1] or the one above, as the dither says."""
-        table = self._table()
-        below = jnp.searchsorted(table, x, side="right", method="scan_unrolled") - 1
-        below = jnp.clip(below, 0, len(self.values) - 2)
-        low, high = table[below], table[below + 1]
-        # Mirrored below zero, so that a number and its negative are rounded alike.
-        part = jnp.clip((x - low) / (high - low), 0.0, 1.0)
-        return below + jnp.where(x < 0, unit(~u) >= 1 - part, unit(u) < part).astype(jnp.int32)
+        size = jnp.abs(x)
+        below = self._below(size)
+        low, high = self._size(below), self._size(below + 1)
+        part = jnp.clip((size - low) / (high - low), 0.0, 1.0)
+        # Away from zero below it, too, by the part that is left: all in all `floor(x + u)`.
+        step = below + (unit(jnp.where(x < 0, ~u, u)) < part).astype(jnp.int32)
+        return self.zero + jnp.where(x < 0, -jnp.minimum(step, self.zero), step)
 
     def value(self, code: Array) -> Array:
         """The number of a code."""
-        return self._table()[code.astype(jnp.int32)]
+        step = code.astype(jnp.int32) - self.zero
+        size = self._size(jnp.abs(step))
+        return jnp.where(step < 0, -size, size)
 
-    def _table(self) -> Array:
-        return jnp.asarray(np.array(self.values, np.float32))
+    def _size(self, step: Array) -> Array:
+        """The number so many codes above zero."""
+        raise NotImplementedError
+
+    def _below(self, size: Array) -> Array:
+        """Of the numbers from zero to the last but one, which is the largest not above this."""
+        raise NotImplementedError
 
 
-@ft.cache
-def dynamic_map(signed: bool = True, exponents: int = 7, bits: int = 8) -> Map:
+@dataclasses.dataclass(frozen=True)
+class Dynamic(Book):
     r"""The dynamic tree of Dettmers et al. 2022 (8-bit optimizers, section 2.1), bitsandbytes' map.
 
     Decade by decade down from 1, the middles of equal parts of :math:`[0.1, 1]`, of which each
     decade has half as many as the one above it; then 0 and 1. There is no -1.
 
-    Args:
+    Attributes:
         signed: whether it has negative numbers.
-        exponents: how many decades.
-        bits: of a code.
+        decades: how many.
+        first: the parts of the lowest decade.
     """
-    values = [0.0, 1.0]
-    for i in range(exponents):
-        parts = 2 ** (i + bits - 1 - exponents) * (1 if signed else 2)
-        edges = _edges(parts + 1)
-        decade = np.float32(10.0 ** (i + 1 - exponents)) * ((edges[:-1] + edges[1:]) / 2)
-        values += [*decade, *(-decade if signed else ())]
-    return Map(tuple(np.sort(np.array(values, np.float32)).tolist()))
+
+    signed: bool = True
+    decades: int = 7
+    first: int = 1
+
+    @property
+    def top(self) -> int:
+        """How many codes there are above zero."""
+        return self.first * (2**self.decades - 1) + 1
+
+    @property
+    def zero(self) -> int:
+        """The code of zero."""
+        return self.top - 1 if self.signed else 0
+
+    @property
+    def low(self) -> float:
+        """The lowest number, the middle of the last part."""
+        return -(1 - 0.45 / (self.first * 2 ** (self.decades - 1))) if self.signed else 0.0
+
+    def _size(self, step: Array) -> Array:
+        place = (step + (self.first - 1)).astype(jnp.float32)  # 2^i to 2^(i+1) in decade i
+        decade = (bits_of(jnp.maximum(place, self.first)) >> 23).astype(jnp.int32) - 127
+        decade = decade - (self.first.bit_length() - 1)
+        lowest, width = (self._by_decade(decade, w) for w in (0.1, 0.9))
+        parts = jnp.left_shift(jnp.int32(self.first), decade).astype(jnp.float32)
+        size = lowest + width * (place - parts + 0.5) / parts
+        return jnp.where(step >= self.top, 1.0, jnp.where(step > 0, size, 0.0))
+
+    def _below(self, size: Array) -> Array:
+        edges = self._powers()
+        decade = sum((size >= e).astype(jnp.int32) for e in edges[1:])
+        lowest, width = (self._by_decade(decade, w) for w in (0.1, 0.9))
+        parts = jnp.left_shift(jnp.int32(self.first), decade).astype(jnp.float32)
+        part = jnp.floor((size - lowest) / width * parts - 0.5)
+        part = jnp.clip(part, -1.0, parts - 1)
+        return jnp.clip((part + parts).astype(jnp.int32) - (self.first - 1), 0, self.top - 1)
+
+    def _powers(self) -> Sequence[float]:
+        return [10.0 ** (i - self.decades) for i in range(self.decades)]
+
+    def _by_decade(self, decade: Array, share: float) -> Array:
+        """So much of each decade's upper end."""
+        ends = [10 * share * edge for edge in self._powers()]
+        found = jnp.full(decade.shape, ends[0], jnp.float32)
+        for i, end in enumerate(ends[1:], start=1):
+            found = jnp.where(decade == i, end, found)
+        return found
 
 
-def _edges(count: int) -> Any:
-    """Equal parts of [0.1, 1], from either end with one rounding, as torch.linspace has them."""
-    first, last, i = np.float32(0.1), np.float32(1.0), np.arange(count, dtype=np.float64)
-    step = np.float64((last - first) / np.float32(count - 1))
-    return np.where(i < count // 2, first + step * i, last - step * (count - 1 - i)).astype("f4")
+@dataclasses.dataclass(frozen=True)
+class Linear(Book):
+    """Zero and equal steps to 1.
 
+    Attributes:
+        top: how many.
+    """
 
-@ft.cache
-def linear_map(codes: int) -> Map:
-    """Zero and equal steps to 1."""
-    return Map(tuple((np.arange(codes) / (codes - 1)).astype(np.float32).tolist()))
+    top: int = 15  # type: ignore[misc]  # a field where the base has a property
+
+    @property
+    def zero(self) -> int:
+        """The code of zero."""
+        return 0
+
+    def _size(self, step: Array) -> Array:
+        return step.astype(jnp.float32) / self.top
+
+    def _below(self, size: Array) -> Array:
+        return jnp.clip(jnp.floor(size * self.top).astype(jnp.int32), 0, self.top - 1)
