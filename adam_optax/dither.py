@@ -5,6 +5,8 @@ more evenly than random ones, so that the errors of rounding by them cancel soon
 the element's place in the whole array: one device and eight give the same bits.
 """
 
+from typing import NamedTuple
+
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
@@ -17,28 +19,46 @@ SILVER = np.uint32(2447445413)
 Key = int | Array | np.uint32
 
 
-def dither(shape: tuple[int, ...], count: Array, key: Key) -> Array:
+class Corner(NamedTuple):
+    """Where in a whole array a part of it begins.
+
+    Attributes:
+        shape: of the whole.
+        start: the index of the part's first element, by axis.
+    """
+
+    shape: tuple[int, ...]
+    start: tuple[Array, ...]
+
+
+def dither(shape: tuple[int, ...], count: Array, key: Key, corner: Corner | None = None) -> Array:
     """A number in `[0, 2^32)` for each element at a step, of this shape."""
-    return dithers(shape, count, key)[0]
+    return dithers(shape, count, key, corner)[0]
 
 
-def dithers(shape: tuple[int, ...], count: Array, key: Key) -> tuple[Array, Array]:
+def dithers(
+    shape: tuple[int, ...], count: Array, key: Key, corner: Corner | None = None
+) -> tuple[Array, Array]:
     """Two of them that have nothing to do with one another."""
-    h, t = _mixed(_place(shape) ^ _mixed(_key(key))), count.astype(jnp.uint32)
+    place, t = _place(shape, corner), count.astype(jnp.uint32)
+    h = _mixed(place ^ _mixed(_key(key)))
     return h + t * GOLDEN, h * np.uint32(0x9E3779B1) + t * SILVER
 
 
 def unit(u: Array) -> Array:
     """Such numbers as float32 in [0, 1)."""
-    high: Array = u >> np.uint32(8)
+    high = jnp.astype(u >> np.uint32(8), jnp.int32)  # accelerators convert no unsigned integers
     return high.astype(jnp.float32) * np.float32(2.0**-24)
 
 
-def _place(shape: tuple[int, ...]) -> Array:
+def _place(shape: tuple[int, ...], corner: Corner | None) -> Array:
     """Row-major, modulo 2^32; without a reshape, which would gather what is sharded."""
     place = jnp.zeros(shape, jnp.uint32)
-    for axis, length in enumerate(shape):
-        place = place * np.uint32(length % 2**32) + lax.broadcasted_iota(jnp.uint32, shape, axis)
+    for axis, length in enumerate(shape if corner is None else corner.shape):
+        index = lax.broadcasted_iota(jnp.uint32, shape, axis)
+        if corner is not None:
+            index = index + corner.start[axis].astype(jnp.uint32)
+        place = place * np.uint32(length % 2**32) + index
     return place
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from jax import Array
 
+from adam_optax.dither import Corner
 from adam_optax.storage.format import Format, Joint, Moments, Stamp, Values
 
 
@@ -49,7 +50,7 @@ class Shelf:
     def _stamp(self, moments: Moments, place: "Place") -> Stamp:
         salt = zlib.crc32("_".join(self.names).encode())
         shape = () if moments[self.names[0]].scalar else place.shape
-        return Stamp(place.count, salt, shape)
+        return Stamp(place.count, salt, shape, place.corner)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,10 +60,12 @@ class Place:
     Attributes:
         shape: of the leaf.
         count: the steps taken.
+        corner: where it begins in the whole leaf, of which it is a part; None: it is the whole.
     """
 
     shape: tuple[int, ...]
     count: Array
+    corner: Corner | None = None
 
 
 @dataclasses.dataclass(frozen=True)

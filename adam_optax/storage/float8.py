@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from adam_optax.moments import Moment
-from adam_optax.storage.bits import bits_of, dither, float_of, unit
+from adam_optax.storage.bits import bits_of, float_of, unit
 from adam_optax.storage.blocks import Blocks, check_block
 from adam_optax.storage.format import Format, Stamp
 from adam_optax.storage.logarithm import frame
@@ -40,7 +40,7 @@ class Float8(Format):
         x = jnp.clip(m.astype(jnp.float32), -MOST, MOST) * _frame(moment, stamp)
         scale = exponent_of(blocks.most(jnp.abs(x)))
         y = x * blocks.spread(power(-scale), x.shape)
-        u = dither(x.shape, stamp.count, stamp.salt + self.seed)
+        u, _ = stamp.dithers(self.seed)
         codes = _signed(y, u) if moment.signed else _unsigned(y, u)
         return {"": codes, "scale": scale.astype(jnp.int8)}
 
@@ -73,8 +73,8 @@ def _unsigned(y: Array, u: Array) -> Array:
 
 
 def _of_unsigned(codes: Array) -> Array:
-    bits = (codes.astype(jnp.uint32) + BASE) << (23 - MANTISSA)
-    return jnp.where(codes > 0, float_of(bits), 0.0)
+    bits = (codes.astype(jnp.int32) + BASE) << (23 - MANTISSA)
+    return jnp.where(codes != 0, float_of(bits), 0.0)
 
 
 def exponent_of(x: Array) -> Array:

@@ -6,6 +6,7 @@ from typing import Any, ClassVar, NamedTuple
 from jax import Array
 from optax import MaskedNode
 
+from adam_optax.dither import Corner, dithers
 from adam_optax.moments import Moment
 
 MASKED = MaskedNode()
@@ -22,11 +23,17 @@ class Stamp(NamedTuple):
         count: the steps taken.
         salt: another number for every moment of a rule.
         shape: the moment's.
+        corner: where it begins in the whole moment, of which it is a part; None: it is the whole.
     """
 
     count: Array  # type: ignore[assignment]  # tuple.count: the field's name is optax's
     salt: int
     shape: tuple[int, ...]
+    corner: Corner | None = None
+
+    def dithers(self, seed: int) -> tuple[Array, Array]:
+        """Two dithers for each element."""
+        return dithers(self.shape, self.count, self.salt + seed, self.corner)
 
 
 class Format:

@@ -8,7 +8,6 @@ import jax.numpy as jnp
 from jax import Array
 
 from adam_optax.moments import Moment
-from adam_optax.storage.bits import dithers
 from adam_optax.storage.blocks import Blocks, check_block
 from adam_optax.storage.format import Format, Joint, Moments, Stamp, Values
 from adam_optax.storage.int8 import Int8, coded
@@ -42,7 +41,7 @@ class Int4(Joint):
     def encode(self, values: Values, moments: Moments, stamp: Stamp) -> dict[str, Any]:
         """The first moment's code in the high half of a byte, the second's in the low half."""
         blocks = Blocks(self.block)
-        us = dithers(stamp.shape, stamp.count, stamp.salt + self.seed)
+        us = stamp.dithers(self.seed)
         halves, units = [], []
         for name, u in zip(self.names(moments), us, strict=True):
             refuse_complex(values[name], "int4()")

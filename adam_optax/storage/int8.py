@@ -8,7 +8,6 @@ import jax.numpy as jnp
 from jax import Array
 
 from adam_optax.moments import Moment
-from adam_optax.storage.bits import dither
 from adam_optax.storage.blocks import Blocks, check_block
 from adam_optax.storage.format import Format, Stamp
 from adam_optax.storage.maps import Book, Dynamic
@@ -30,7 +29,7 @@ class Int8(Format):
     def encode(self, m: Array, moment: Moment, stamp: Stamp) -> dict[str, Any]:
         """The codes, and by block the number that the code book's 1 stands for."""
         refuse_complex(m, "int8()")
-        u = dither(m.shape, stamp.count, stamp.salt + self.seed)
+        u, _ = stamp.dithers(self.seed)
         codes, absmax = coded(m, book(moment), Blocks(self.block), u)
         return {"": codes.astype(jnp.uint8), "absmax": absmax}
 

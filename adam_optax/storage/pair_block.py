@@ -7,8 +7,8 @@ from typing import Any, ClassVar, NamedTuple
 import jax.numpy as jnp
 from jax import Array, lax
 
-from adam_optax.dither import dithers, unit
-from adam_optax.storage.bits import bits_of, float_of
+from adam_optax.dither import unit
+from adam_optax.storage.bits import bits_of, divided, float_of
 from adam_optax.storage.blocks import Blocks
 from adam_optax.storage.format import Moments, Stamp, Values
 from adam_optax.storage.pair_element import Pair
@@ -51,7 +51,7 @@ class BlockPair(Pair):
     def encode(self, values: Values, moments: Moments, stamp: Stamp) -> dict[str, Any]:
         """0 for `nu = 0`, else 1 + nu's code times the number of ratios + the ratio's code."""
         mu, nu = self._values(values, moments)
-        u, w = dithers(stamp.shape, stamp.count, stamp.salt + self.seed)
+        u, w = stamp.dithers(self.seed)
         f, some = self._frame(moments, stamp), nu > 0
         y = jnp.clip(nu, 1.2e-38, 1e38) * f
         shared = self._range(bits_of(y) >> 23, some)
@@ -69,13 +69,10 @@ class BlockPair(Pair):
         shared = (kept[n].astype(jnp.int32) for n in Header._fields)
         first, span, top = (self._each(x, stamp) for x in shared)
         code = self._unpacked(kept)
-        some, code = code > 0, jnp.maximum(code, 1) - 1
-        c = code // self._shares.codes
-        z = (code - c * self._shares.codes).astype(jnp.int32) - self._shares.size
-        nu = jnp.where(
-            some, self._value(c.astype(jnp.int32), first, span) / self._frame(moments, stamp), 0.0
-        )
-        mu = self._shares.value(z) * _ratio_of(top) * jnp.sqrt(nu)
+        some = code != 0
+        c, z = divided(code - some.astype(jnp.uint32), self._shares.codes)
+        nu = jnp.where(some, self._value(c, first, span) / self._frame(moments, stamp), 0.0)
+        mu = self._shares.value(z - self._shares.size) * _ratio_of(top) * jnp.sqrt(nu)
         return dict(zip(self.names(moments), (mu, nu), strict=True))
 
     @property
@@ -87,6 +84,10 @@ class BlockPair(Pair):
     def _size(self) -> int:
         """How many codes nu has."""
         return ((1 << 8 * self.bytes) - 1) // self._shares.codes
+
+    def _an_octave(self, span: Array) -> Array:
+        """How many of them an octave of nu has."""
+        return divided(jnp.full_like(span, self._size - 1), span)[0]
 
     def _each(self, shared: Array, stamp: Stamp) -> Array:
         return Blocks(self.block).spread(shared, stamp.shape)
@@ -106,7 +107,7 @@ class BlockPair(Pair):
 
     def _code(self, y: Array, first: Array, span: Array, u: Array) -> Array:
         """The code of nu among those of its block, as many an octave as its span leaves."""
-        codes, bits = (self._size - 1) // span, bits_of(y)
+        codes, bits = self._an_octave(span), bits_of(y)
         above = (bits >> 23).astype(jnp.int32) - first
         mantissa = (bits & 0x7FFFFF).astype(jnp.float32) * jnp.float32(2.0**-23)
         c = above * codes + jnp.floor(mantissa * codes.astype(jnp.float32) + unit(u)).astype(
@@ -116,9 +117,9 @@ class BlockPair(Pair):
 
     def _value(self, c: Array, first: Array, span: Array) -> Array:
         """The nu of a code."""
-        codes = (self._size - 1) // span
-        octave = c // codes
-        share = (c - octave * codes).astype(jnp.float32) / codes.astype(jnp.float32)
+        codes = self._an_octave(span)
+        octave, rest = divided(c, codes)
+        share = rest.astype(jnp.float32) / codes.astype(jnp.float32)
         return float_of((first + octave).astype(jnp.uint32) << 23) * (1 + share)
 
 

@@ -9,7 +9,7 @@ from jax import Array, lax
 
 from adam_optax.moments import grad, square
 from adam_optax.numerics import Number, is_exact
-from adam_optax.storage.bits import dithers
+from adam_optax.storage.bits import divided
 from adam_optax.storage.format import Format, Joint, Moments, Stamp, Values
 from adam_optax.storage.logarithm import Grid, frame
 from adam_optax.storage.ratio import Ratio, bound
@@ -58,7 +58,7 @@ class Pair(Joint):
     def encode(self, values: Values, moments: Moments, stamp: Stamp) -> dict[str, Any]:
         """0 for `nu = 0`, else 1 + nu's code times the number of ratios + the ratio's code."""
         mu, nu = self._values(values, moments)
-        u, w = dithers(stamp.shape, stamp.count, stamp.salt + self.seed)
+        u, w = stamp.dithers(self.seed)
         f, ratio = self._frame(moments, stamp), self._ratio(moments)
         c = self._grid.code(jnp.minimum(nu, 1e38) * f, u)
         z = ratio.code(mu * lax.rsqrt(self._grid.value(c) / f), w)  # to nu as it is kept
@@ -68,12 +68,11 @@ class Pair(Joint):
     def decode(self, kept: Mapping[str, Any], moments: Moments, stamp: Stamp) -> dict[str, Array]:
         """Both moments of a code."""
         code, ratio = self._unpacked(kept), self._ratio(moments)
-        some, code = code > 0, jnp.maximum(code, 1) - 1
-        c = code // ratio.codes
-        z = (code - c * ratio.codes).astype(jnp.int32) - ratio.size
-        value = self._grid.value(c.astype(jnp.int32)) / self._frame(moments, stamp)
+        some = code != 0
+        c, z = divided(code - some.astype(jnp.uint32), ratio.codes)
+        value = self._grid.value(c) / self._frame(moments, stamp)
         nu = jnp.where(some, value, 0.0)
-        mu = ratio.value(z) * jnp.sqrt(nu)
+        mu = ratio.value(z - ratio.size) * jnp.sqrt(nu)
         return dict(zip(self.names(moments), (mu, nu), strict=True))
 
     @property

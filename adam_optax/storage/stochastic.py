@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from adam_optax.moments import Moment
-from adam_optax.storage.bits import bits_of, dither, float_of
+from adam_optax.storage.bits import bits_of, float_of
 from adam_optax.storage.format import Format, Stamp
 
 
@@ -23,7 +23,7 @@ class Stochastic(Format):
         """The moment rounded up or down, in proportion to where it is between the two."""
         del moment
         refuse_complex(m, "stochastic()")
-        u = dither(m.shape, stamp.count, stamp.salt + self.seed) >> 16
+        u = stamp.dithers(self.seed)[0] >> 16
         x = m.astype(jnp.float32)
         rounded = float_of((bits_of(x) + u) & jnp.uint32(0xFFFF0000))
         safe = jnp.where(
