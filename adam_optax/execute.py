@@ -18,10 +18,12 @@ from jax import Array
 
 from adam_optax import check, tail
 from adam_optax.couplings import RATE, Coupling
+from adam_optax.dither import Corner
+from adam_optax.kernels import one_pass
 from adam_optax.moments import Leaf
 from adam_optax.numerics import Number, compute_dtype, increment, real_dtype
 from adam_optax.rule import Rule, in_compute_precision
-from adam_optax.storage import Codec, Keeper, Place
+from adam_optax.storage import Codec, Keeper, Place, resolve
 
 HUGE = 1.8e19
 """Beyond, a square is not finite in float32, and guarded storage takes no step."""
@@ -83,13 +85,36 @@ def ticker(
 
 @ft.lru_cache(maxsize=64)  # an entry used outside jit holds megabytes of compiled code
 def leaf_step(
-    make: Maker, constants: Constants, codec: Codec, coupling: Coupling = RATE
+    make: Maker,
+    constants: Constants,
+    codec: Codec,
+    coupling: Coupling = RATE,
+    applies: bool = False,
+    interpret: str | None = None,
 ) -> Callable[..., Any]:
     """The compiled step of any leaf under `make(**constants, **numbers)` and `codec`.
 
     The function returned takes the gradient, the parameter or None, what is kept of the moments,
-    the new count and its clocks; it returns the update and what to keep.
+    the new count and its clocks; it returns the update, or with `applies` the new parameter, and
+    what to keep. With `interpret`, the kernel for that platform is run on any other.
     """
+    step, platforms = _step(make, constants, codec, coupling, applies), codec.kernels(applies)
+    if not platforms:
+        return jax.jit(step)
+
+    def alone(g: Array, p: Array | None, count: Array, clocks: Mapping[str, Clock]) -> Any:
+        moments = make(**_values(constants), **clocks["float32"].numbers).moments
+        (dense,) = resolve(None, moments).codecs(g)
+        bare = _step(make, constants, dense, coupling, applies)
+        return bare(g, p, {n: jnp.zeros_like(g, jnp.float32) for n in moments}, count, clocks)
+
+    return jax.jit(one_pass(step, alone, codec.block, platforms, applies, interpret))
+
+
+def _step(
+    make: Maker, constants: Constants, codec: Codec, coupling: Coupling, applies: bool
+) -> Callable[..., Any]:
+    """The step of a leaf, or of the part of it that begins at a corner."""
 
     def step(
         g: Array,
@@ -97,10 +122,11 @@ def leaf_step(
         kept: Mapping[str, Any],
         count: Array,
         clocks: Mapping[str, Clock],
+        corner: Corner | None = None,
     ) -> tuple[Array, dict[str, Any]]:
         check.present(kept)
         moments = make(**_values(constants), **clocks["float32"].numbers).moments
-        place = Place(jnp.shape(g), count)
+        place = Place(jnp.shape(g), count, corner)
         old = codec.decode(kept, moments, dataclasses.replace(place, count=count - 1))
         check.leaf(g, p, {n: m for n, m in old.items() if not moments[n].scalar})
         check.kind(g, p, {n: m for n, m in old.items() if moments[n].signed})
@@ -117,9 +143,17 @@ def leaf_step(
             keep = keeper.finish(x.new)
         check.kept(keep, kept)
         check.step(update, g)
-        return update.astype(_update_dtype(g, p)), keep
+        update = update.astype(_update_dtype(g, p))
+        return _added(p, update) if applies else update, keep
 
-    return jax.jit(step)
+    return step
+
+
+def _added(p: Array | None, update: Array) -> Array:
+    """The new parameter, to the bit as `optax.apply_updates` has it."""
+    assert p is not None
+    with jax.numpy_dtype_promotion("standard"):
+        return (p + update).astype(p.dtype)
 
 
 def _values(constants: Constants) -> dict[str, Any]:

@@ -4,14 +4,27 @@ import functools
 from collections.abc import Iterator
 from typing import Any
 
+import optax
+
 PART = "adam_optax_part"
 """The attribute by which an `update` function says what it computes."""
+APPLY = "adam_optax_apply"
+"""The attribute that holds the same with the updates added to the parameters, where there is one."""
 
 
-def marked(update: Any, part: Any) -> Any:
-    """The function, saying what it computes."""
+def marked(update: Any, part: Any, apply: Any = None) -> Any:
+    """The function, saying what it computes and which other adds the updates to the parameters."""
     setattr(update, PART, part)
+    setattr(update, APPLY, apply)
     return update
+
+
+def links(update: Any) -> list[Any] | None:
+    """The `update` functions of an `optax.chain`, from its own; None if it is another's."""
+    code = getattr(update, "__code__", None)
+    if code is None or update.__module__ != optax.chain.__module__ or "update_fns" not in code.co_freevars:
+        return None
+    return list(update.__closure__[code.co_freevars.index("update_fns")].cell_contents)
 
 
 def parts(tx: Any) -> list[Any]:

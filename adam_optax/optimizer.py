@@ -4,6 +4,7 @@ Computed in one pass over each leaf, with the state that optax's chain of the th
 that its checkpoints and the code that looks into them go on working.
 """
 
+import functools as ft
 from typing import Any
 
 import jax
@@ -59,14 +60,17 @@ def optimizer(
 
     def update(updates: Any, state: Any, params: Any = None, **extra_args: Any) -> tuple[Any, Any]:
         del extra_args
+        return run(updates, state, params)
+
+    def run(updates: Any, state: Any, params: Any, applies: bool = False) -> tuple[Any, Any]:
         first, *tail = _split(state, length)
         fades = None if decay is None else _at("weight_decay", amount, tail[0])
         mask = None if decay is None else spread(decay.mask, params)
         speed = _at("learning_rate", rate, tail[-1])
-        updates, first = engine.update(updates, first, params, fades, speed, mask)
-        return updates, (first, *jax.tree.map(increment, tail))
+        done, first = engine.update(updates, first, params, fades, speed, mask, applies)
+        return done, (first, *jax.tree.map(increment, tail))
 
-    return Transformation(init, marked(update, engine))
+    return Transformation(init, marked(update, engine, ft.partial(run, applies=True)))
 
 
 def _tail_state(rate: Hyper, amount: Hyper, decay: Decay | None) -> tuple[Any, ...]:

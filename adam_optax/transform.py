@@ -78,12 +78,21 @@ def _trees(state: Any, entries: tuple[str, ...] | None) -> dict[str, Any]:
 
 
 class Engine(NamedTuple):
-    """A rule and its storage over trees: what `scale_by` and `optimizer` share."""
+    """A rule and its storage over trees: what `scale_by` and `optimizer` share.
+
+    Attributes:
+        rule: the variant.
+        plan: which codec a leaf has.
+        coupling: how weight decay goes with the learning rate.
+        decays: whether there is any.
+        interpret: the platform whose kernels are interpreted on another, for tests.
+    """
 
     rule: Rule
     plan: Plan
     coupling: Coupling = RATE
     decays: bool = False
+    interpret: str | None = None
 
     def init(self, params: Any) -> Any:
         """The state before the first step."""
@@ -112,8 +121,12 @@ class Engine(NamedTuple):
         decay: Array | float | None = None,
         rate: Array | float | None = None,
         mask: Any = None,
+        applies: bool = False,
     ) -> tuple[Any, Any]:
-        """The step of every leaf; a gradient that is None leaves its moments as they are."""
+        """The step of every leaf; a gradient that is None leaves its moments as they are.
+
+        With `applies` the updates are added to the parameters, which are returned.
+        """
         trees = _trees(state, self.plan.entries())
         gs, treedef = jax.tree.flatten(updates, is_leaf=_is_none)
         codecs = self.plan.codecs(updates, _is_none)
@@ -122,13 +135,13 @@ class Engine(NamedTuple):
         ps = _column(treedef, updates, "params", params, len(gs))
         fades = _column(treedef, updates, "mask", mask, len(gs))
 
-        count, leaf = self._stepper(state.count, codecs, decay, rate)
+        count, leaf = self._stepper(state.count, codecs, decay, rate, applies)
         done = _each(leaf, updates, zip(gs, ps, kept, fades, codecs, strict=True))
         moments = {n: jax.tree.unflatten(treedef, [new[n] for _, new in done]) for n in trees}
         return jax.tree.unflatten(treedef, [u for u, _ in done]), pack(count, moments)
 
     def _stepper(
-        self, count: Any, codecs: list[Codec], decay: Any, rate: Any
+        self, count: Any, codecs: list[Codec], decay: Any, rate: Any, applies: bool
     ) -> tuple[Array, Callable[..., Any]]:
         """The next count, and the step of one leaf from this one."""
         recipe = self.rule.maker(), self.rule.constants()
@@ -136,11 +149,13 @@ class Engine(NamedTuple):
         count, clocks = tick(jnp.asarray(count), self.rule.numbers(count), decay, rate)
         bare = {name: clock._replace(decay=None) for name, clock in clocks.items()}
         distinct = {id(c): c for c in codecs}.values()  # to hash one for every leaf takes time
-        steps = {id(c): leaf_step(*recipe, c, self.coupling) for c in distinct}
+        steps = {
+            id(c): leaf_step(*recipe, c, self.coupling, applies, self.interpret) for c in distinct
+        }
 
         def leaf(g: Any, p: Any, kept: dict[str, Any], fade: bool | None, codec: Codec) -> Any:
             if g is None:
-                return None, kept
+                return (p if applies else None), kept
             own, others = check.split(kept, codec.entries())
             update, own = steps[id(codec)](g, p, own, count, bare if fade is False else clocks)
             return update, own | others

@@ -89,6 +89,22 @@ class Codec:
         """Whether an element whose gradient is not finite keeps its moments and takes no step."""
         return any(shelf.kind.guarded for shelf in self.shelves)
 
+    @property
+    def block(self) -> int | None:
+        """How many neighbours share something, 1 for none; None if that differs among moments."""
+        sizes = {shelf.kind.block for shelf in self.shelves} - {1}
+        return max(sizes, default=1) if len(sizes) < 2 else None
+
+    def kernels(self, applies: bool) -> frozenset[str]:
+        """The platforms on which a kernel moves fewer bytes than what XLA makes of the step.
+
+        Args:
+            applies: whether the step ends with the new parameter; an update that leaves a kernel
+                must be read again, which costs as much as XLA's second pass without blocks.
+        """
+        helped = frozenset[str]().union(*(shelf.kind.helped for shelf in self.shelves))
+        return helped if applies or self.block != 1 else frozenset()
+
     def entries(self) -> tuple[str, ...]:
         """The names of what is kept; they follow from the rule, never from a leaf."""
         return tuple(entry for shelf in self.shelves for entry in shelf.entries().values())

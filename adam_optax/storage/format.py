@@ -12,6 +12,9 @@ from adam_optax.moments import Moment
 MASKED = MaskedNode()
 """What stands in an entry where a leaf is kept under another."""
 
+ACCELERATORS = frozenset({"tpu", "cuda"})
+"""Where XLA makes several passes of a step that shares something by block."""
+
 Moments = Mapping[str, Moment]
 Values = Mapping[str, Array]
 
@@ -46,11 +49,16 @@ class Format:
         stored: whether the step reads what is kept, and not the fresh moment.
         guarded: whether an element whose gradient, or its square, is not finite takes no step and
             keeps its moments, so that neither inf nor NaN can get into what is kept.
+        block: how many neighbours along the last axis share something, 1 for none.
+        helped: the platforms on which XLA makes several passes over memory of a step with it, and a
+            kernel one.
     """
 
     parts: ClassVar[tuple[str, ...]] = ("",)
     stored: ClassVar[bool] = False
     guarded: ClassVar[bool] = False
+    helped: ClassVar[frozenset[str]] = frozenset()
+    block: int = 1
 
     def fits(self, name: str, moment: Moment) -> None:
         """Refuse a moment that cannot be kept so.
@@ -74,10 +82,14 @@ class Joint:
     Attributes:
         parts: as of a `Format`, of an entry named like the moments, `mu_nu`.
         guarded: as of a `Format`.
+        block: as of a `Format`.
+        helped: as of a `Format`.
     """
 
     parts: ClassVar[tuple[str, ...]] = ("",)
     guarded: ClassVar[bool] = False
+    helped: ClassVar[frozenset[str]] = frozenset()
+    block: int = 1
 
     def names(self, moments: Moments) -> tuple[str, ...]:
         """Which moments it keeps.

@@ -9,7 +9,7 @@ from jax import Array
 
 from adam_optax.moments import Moment
 from adam_optax.storage.blocks import Blocks, check_block
-from adam_optax.storage.format import Format, Joint, Moments, Stamp, Values
+from adam_optax.storage.format import ACCELERATORS, Format, Joint, Moments, Stamp, Values
 from adam_optax.storage.int8 import Int8, coded
 from adam_optax.storage.maps import Book, Dynamic, Linear
 from adam_optax.storage.stochastic import check_seed, refuse_complex
@@ -23,6 +23,7 @@ class Int4(Joint):
     seed: int = 0
     parts: ClassVar[tuple[str, ...]] = ("", "absmax", "absmax2")
     guarded: ClassVar[bool] = True
+    helped: ClassVar[frozenset[str]] = ACCELERATORS
 
     def names(self, moments: Moments) -> tuple[str, ...]:
         """The first two moments that are not scalars."""

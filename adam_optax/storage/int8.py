@@ -9,7 +9,7 @@ from jax import Array
 
 from adam_optax.moments import Moment
 from adam_optax.storage.blocks import Blocks, check_block
-from adam_optax.storage.format import Format, Stamp
+from adam_optax.storage.format import ACCELERATORS, Format, Stamp
 from adam_optax.storage.maps import Book, Dynamic
 from adam_optax.storage.stochastic import check_seed, refuse_complex
 
@@ -25,6 +25,7 @@ class Int8(Format):
     seed: int = 0
     parts: ClassVar[tuple[str, ...]] = ("", "absmax")
     guarded: ClassVar[bool] = True
+    helped: ClassVar[frozenset[str]] = ACCELERATORS
 
     def encode(self, m: Array, moment: Moment, stamp: Stamp) -> dict[str, Any]:
         """The codes, and by block the number that the code book's 1 stands for."""

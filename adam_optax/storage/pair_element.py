@@ -34,6 +34,7 @@ class Pair(Joint):
     fallback: Format = STOCHASTIC
     seed: int = 0
     guarded: ClassVar[bool] = True
+    helped: ClassVar[frozenset[str]] = frozenset({"tpu"})
 
     @property
     def parts(self) -> tuple[str, ...]:  # type: ignore[override]

@@ -1,0 +1,64 @@
+"""The step of a leaf, which becomes a kernel where that saves passes over memory."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from adam_optax.kernels import layout
+from adam_optax.kernels.elementwise import elementwise
+from adam_optax.kernels.kernel import Kernel
+from adam_optax.kernels.primitive import bound
+
+
+def one_pass(
+    step: Callable[..., Any],
+    alone: Callable[..., Any],
+    block: int | None,
+    platforms: frozenset[str],
+    applies: bool,
+    interpret: str | None = None,
+) -> Callable[..., Any]:
+    """A step that is a kernel on some platforms, where the leaf and the rule allow it.
+
+    Args:
+        step: of a gradient, a parameter or None, what is kept, the count, the clocks and a corner;
+            it returns an array of the gradient's shape and what is to be kept.
+        alone: the rule without storage, of a gradient, a parameter, the count and the clocks; one
+            that mixes elements is not for a kernel.
+        block: how many neighbours share something in storage, 1 for none; None: there are several.
+        platforms: `"tpu"` and `"cuda"`, or one of them.
+        applies: the array that the step returns is the new parameter.
+        interpret: a platform whose kernel is interpreted on any other, for tests.
+    """
+
+    def run(g: Any, p: Any, kept: Any, count: Any, clocks: Any) -> Any:
+        clock = {"float32": clocks["float32"]}
+        arguments = g, p, kept, count, clock
+        flat, tree = jax.tree.flatten(arguments)
+        results, out_tree = jax.tree.flatten(jax.eval_shape(step, *arguments))
+        how = layout.of(g, flat, results, block)
+        if how is None or not elementwise(jax.make_jaxpr(alone)(g, p, count, clock).jaxpr):
+            return step(g, p, kept, count, clocks)
+
+        def on_flat(*operands: Any) -> list[Array]:
+            return jax.tree.leaves(step(*jax.tree.unflatten(tree, operands[:-1]), operands[-1]))
+
+        kernel = Kernel(on_flat, how, platforms, _aliases(p, kept, applies))
+        operands = *flat, *[jnp.zeros((), jnp.int32)] * g.ndim
+        if interpret is not None:
+            done = kernel.on(interpret, *operands, interpret=True)
+        else:
+            done = bound(kernel, *operands)
+        return jax.tree.unflatten(out_tree, done)
+
+    return run
+
+
+def _aliases(p: Any, kept: Any, applies: bool) -> tuple[tuple[int, int], ...]:
+    """What is kept takes the place of what was, and a new parameter that of the old."""
+    first = 1 if p is None else 2
+    pairs = [(first + i, 1 + i) for i in range(len(jax.tree.leaves(kept)))]
+    return ((1, 0), *pairs) if applies else tuple(pairs)
