@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.experimental import pallas as pl
 
-from adam_optax.kernels.layout import SCALAR, SHARED, Layout
+from adam_optax.kernels.layout import SHARED, Layout
 from adam_optax.kernels.tile import FlatStep, Tile, traced
 
 
@@ -54,9 +54,8 @@ def call(
     """
     rows, columns = flavour.block(layout) or (0, 0)
     tile = traced(step, layout, rows)
-    shaped = [i for i, role in enumerate(layout.roles) if role != SCALAR]
     carried = tile.scalars([x for x in arrays if x.ndim == 0])
-    views = [arrays[i].reshape(layout.flat(layout.roles[i])) for i in shaped]
+    views = [arrays[i].reshape(layout.flat(layout.roles[i])) for i in tile.read]
 
     def spec(role: str) -> pl.BlockSpec:
         shape = rows, columns // (layout.width if role == SHARED else 1)
@@ -66,10 +65,10 @@ def call(
     done = pl.pallas_call(
         flavour.body(tile, layout, columns),
         grid=(pl.cdiv(layout.rows, rows), layout.columns // columns),
-        in_specs=[flavour.scalars] * 2 + [spec(layout.roles[i]) for i in shaped],
+        in_specs=[flavour.scalars] * 2 + [spec(layout.roles[i]) for i in tile.read],
         out_specs=[spec(role) for role in layout.out_roles],
         out_shape=[jax.ShapeDtypeStruct(layout.flat(role), dtype) for role, dtype in results],
-        input_output_aliases={2 + shaped.index(i): o for i, o in aliases.items()},
+        input_output_aliases={2 + tile.read.index(i): o for i, o in aliases.items()},
         compiler_params=flavour.parameters,
         interpret=interpret,
     )(*_packed([*carried, *place]), *views)

@@ -9,7 +9,7 @@ from jax.experimental import pallas as pl
 from jax.experimental.pallas import tpu as pltpu
 
 from adam_optax.kernels.call import Flavour, unpacked
-from adam_optax.kernels.layout import LANES, SCALAR, SHARED, Layout
+from adam_optax.kernels.layout import LANES, SHARED, Layout
 from adam_optax.kernels.tile import Tile
 
 ROWS = 32
@@ -32,7 +32,7 @@ def block(layout: Layout) -> tuple[int, int] | None:
 
 def body(tile: Tile, layout: Layout, columns: int) -> Callable[..., None]:
     """Goes through the tiles of a block of rows; what blocks share is gathered in registers."""
-    roles = [role for role in layout.roles if role != SCALAR]
+    roles = [layout.roles[i] for i in tile.read]
     tiles = columns // layout.width
 
     def work(real: Any, whole: Any, *refs: Any) -> None:

@@ -35,6 +35,13 @@ class Tile:
     within: tuple[Any, ...]
     carried: tuple[Any, ...]
 
+    @property
+    def read(self) -> list[int]:
+        """The places of those arguments that are arrays and go into something."""
+        used = {v for e in self.within for v in e.invars if not isinstance(v, Literal)}
+        pairs = enumerate(self.jaxpr.invars[:-2])
+        return [i for i, v in pairs if v.aval.shape != () and v in used]
+
     def scalars(self, values: Sequence[Array]) -> list[Array]:
         """What is carried, from the scalar arguments in their order."""
         names = [v for v in self.jaxpr.invars[:-2] if v.aval.shape == ()]
@@ -44,9 +51,8 @@ class Tile:
     def step(
         self, arrays: Sequence[Array], carried: Sequence[Array], place: Sequence[Array]
     ) -> list[Array]:
-        """The results, from the arrays among the arguments in their order."""
-        names = [v for v in self.jaxpr.invars[:-2] if v.aval.shape != ()]
-        known = dict(zip(names, arrays, strict=True))
+        """The results, from the arrays that are read in their order."""
+        known = dict(zip([self.jaxpr.invars[i] for i in self.read], arrays, strict=True))
         known |= dict(zip(self.carried, carried, strict=True))
         known |= dict(zip(self.jaxpr.invars[-2:], place, strict=True))
         done = _evaluate(self.within, known)

@@ -7,7 +7,7 @@ from jax.experimental import pallas as pl
 from jax.experimental.pallas import triton as plgpu
 
 from adam_optax.kernels.call import Flavour, unpacked
-from adam_optax.kernels.layout import SCALAR, Layout
+from adam_optax.kernels.layout import Layout
 from adam_optax.kernels.tile import Tile
 
 
@@ -21,7 +21,7 @@ def block(layout: Layout) -> tuple[int, int] | None:
 
 def body(tile: Tile, layout: Layout, columns: int) -> Callable[..., None]:
     """One tile."""
-    inputs = sum(role != SCALAR for role in layout.roles)
+    inputs = len(tile.read)
 
     def work(real: Any, whole: Any, *refs: Any) -> None:
         carried, (row, column) = unpacked(tile, real, whole)

@@ -10,7 +10,7 @@ from jax import Array
 from adam_optax.moments import Moment
 from adam_optax.storage.bits import bits_of, float_of, unit
 from adam_optax.storage.blocks import Blocks, check_block
-from adam_optax.storage.format import Format, Stamp
+from adam_optax.storage.format import ACCELERATORS, Format, Stamp
 from adam_optax.storage.logarithm import frame
 from adam_optax.storage.stochastic import check_seed, refuse_complex
 
@@ -32,7 +32,7 @@ class Float8(Format):
     seed: int = 0
     parts: ClassVar[tuple[str, ...]] = ("", "scale")
     guarded: ClassVar[bool] = True
-    helped: ClassVar[frozenset[str]] = frozenset({"tpu"})
+    helped: ClassVar[frozenset[str]] = ACCELERATORS
 
     def encode(self, m: Array, moment: Moment, stamp: Stamp) -> dict[str, Any]:
         """Eight-bit floats, and by block the exponent of the largest number."""

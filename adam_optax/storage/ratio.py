@@ -50,7 +50,7 @@ class Ratio:
 
     def value(self, z: Array) -> Array:
         """The number of a code."""
-        steps = jnp.round(jnp.abs(z).astype(jnp.float32) * jnp.float32(1 / self._scale))
+        steps = jnp.floor(jnp.abs(z).astype(jnp.float32) * jnp.float32(1 / self._scale) + 0.5)
         size = float_of(steps.astype(jnp.int32) + self._start) - jnp.float32(self.knee)
         return jnp.where(z < 0, -size, size)
 
