@@ -73,8 +73,8 @@ from adam_optax.optimizer import optimizer as optimizer
 from adam_optax.read import read_moments as read_moments
 from adam_optax.rule import Rule as Rule
 from adam_optax.rule import variant as variant
-from adam_optax.storage import Codec as Codec
 from adam_optax.step import step as step
+from adam_optax.storage import Codec as Codec
 from adam_optax.transform import ScaleByState as ScaleByState
 from adam_optax.transform import scale_by as scale_by
 

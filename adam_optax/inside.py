@@ -9,7 +9,7 @@ import optax
 PART = "adam_optax_part"
 """The attribute by which an `update` function says what it computes."""
 APPLY = "adam_optax_apply"
-"""The attribute that holds the same with the updates added to the parameters, where there is one."""
+"""The attribute that holds its twin, which adds the updates to the parameters."""
 
 
 def marked(update: Any, part: Any, apply: Any = None) -> Any:
@@ -21,10 +21,10 @@ def marked(update: Any, part: Any, apply: Any = None) -> Any:
 
 def links(update: Any) -> list[Any] | None:
     """The `update` functions of an `optax.chain`, from its own; None if it is another's."""
-    code = getattr(update, "__code__", None)
-    if code is None or update.__module__ != optax.chain.__module__ or "update_fns" not in code.co_freevars:
+    names = getattr(getattr(update, "__code__", None), "co_freevars", ())
+    if "update_fns" not in names or update.__module__ != optax.chain.__module__:
         return None
-    return list(update.__closure__[code.co_freevars.index("update_fns")].cell_contents)
+    return list(update.__closure__[names.index("update_fns")].cell_contents)
 
 
 def parts(tx: Any) -> list[Any]:

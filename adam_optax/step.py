@@ -35,9 +35,12 @@ def step(tx: Any, grads: Any, state: Any, params: Any, **extra_args: Any) -> tup
     return _stepped(tx.update, grads, state, params, extra_args)
 
 
-def _stepped(update: Any, grads: Any, state: Any, params: Any, extra: dict[str, Any]) -> Any:
+def _stepped(
+    update: Any, grads: Any, state: Any, params: Any, extra: dict[str, Any]
+) -> tuple[Any, Any]:
     if (apply := getattr(update, APPLY, None)) is not None:
-        return apply(grads, state, params)
+        params, state = apply(grads, state, params)
+        return params, state
     chain = links(update)
     if not chain or len(chain) != len(state):
         updates, state = update(grads, state, params, **extra)

@@ -55,7 +55,8 @@ def test_numbers_injected_as_arrays_are_no_worse_than_optax(b2: float) -> None:
             optax.inject_hyperparams(optax.adam)(1.0, b2=b2), jnp.asarray(GRADS), zeros
         )
     mine, its = _rms(ours, expected), _rms(theirs, expected)
-    assert np.sqrt(np.mean(mine**2)) <= np.sqrt(np.mean(its**2))
+    # At .99 both are at float32's rounding, which differs among processors by less than 1 %.
+    assert np.sqrt(np.mean(mine**2)) <= 1.01 * np.sqrt(np.mean(its**2))
     assert mine.max() < 2e-6  # rounding alone
 
 

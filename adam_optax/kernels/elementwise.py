@@ -5,11 +5,13 @@ from typing import Any
 from jax.extend.core import jaxprs_in_params
 
 NAMES = frozenset(
-    """abs add add_any and atan2 bitcast_convert_type broadcast_in_dim cbrt ceil clamp
+    """
+    abs add add_any and atan2 bitcast_convert_type broadcast_in_dim cbrt ceil clamp
     convert_element_type copy copy_p cos cosh div eq eq_to erf exp exp2 expm1 floor ge gt
     integer_pow is_finite le le_to lgamma log log1p logistic lt lt_to max min mul ne neg nextafter
     not or population_count pow rem round rsqrt select_n shift_left shift_right_arithmetic
-    shift_right_logical sign sin sinh sqrt square stop_gradient sub tan tanh xor""".split()
+    shift_right_logical sign sin sinh sqrt square stop_gradient sub tan tanh xor
+    """.split()  # noqa: SIM905
 )
 """Of the primitives that do; one that is not here is taken for one that does not."""
 

@@ -33,6 +33,10 @@ class Kernel:
     platforms: frozenset[str]
     aliases: tuple[tuple[int, int], ...]
 
+    def leaf(self, operands: Sequence[Array]) -> Array:
+        """An operand that is the leaf, or its part."""
+        return operands[self.layout.roles.index(LEAF)]
+
     def plain(self, *operands: Array) -> list[Array]:
         """The step."""
         arrays, start = self._taken(operands)
@@ -41,7 +45,7 @@ class Kernel:
     def on(self, platform: str, *operands: Array, interpret: bool = False) -> list[Array]:
         """The step by the kernel for a platform, if the part of the leaf is for one."""
         arrays, start = self._taken(operands)
-        part = self.layout.cut(arrays[self.layout.roles.index(LEAF)].shape)
+        part = self.layout.cut(self.leaf(arrays).shape)
         middle = self.layout.shape[1:-1]  # rows follow on each other only if these axes are whole
         if part.shape[1:-1] != middle or FLAVOURS[platform].block(part) is None:
             return self.plain(*operands)

@@ -1,6 +1,6 @@
 """The kernel for TPUs: whole rows of a leaf in the chip's memory, worked off tile by tile."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import jax.numpy as jnp
@@ -31,53 +31,50 @@ def block(layout: Layout) -> tuple[int, int] | None:
 
 
 def body(tile: Tile, layout: Layout, columns: int) -> Callable[..., None]:
-    """Goes through the tiles of a block of rows; what blocks share is gathered in registers."""
+    """Goes through the tiles of a block of rows, a column of what blocks share for each."""
     roles = [layout.roles[i] for i in tile.read]
-    tiles = columns // layout.width
+    width, tiles = layout.width, columns // layout.width
 
     def work(real: Any, whole: Any, *refs: Any) -> None:
-        inputs, outputs = refs[: len(roles)], refs[len(roles) :]
+        inputs = list(zip(refs[: len(roles)], roles, strict=True))
+        outputs = list(zip(refs[len(roles) :], layout.out_roles, strict=True))
+        headers = [ref for ref, role in outputs if role == SHARED]
         carried, (row, column) = unpacked(tile, real, whole)
-        row = row + pl.program_id(0) * ROWS
-        column = column + pl.program_id(1) * columns
+        row, column = row + pl.program_id(0) * ROWS, column + pl.program_id(1) * columns
         lane = lax.broadcasted_iota(jnp.int32, (ROWS, tiles), 1)
-        read = [_wide(ref[...]) if r == SHARED else ref for ref, r in zip(inputs, roles, strict=True)]
 
-        def one(j: Array, headers: list[Array]) -> list[Array]:
-            here = pl.ds(pl.multiple_of(j * layout.width, layout.width), layout.width)
+        def one(j: Array, found: list[Array]) -> list[Array]:
+            here = pl.ds(pl.multiple_of(j * width, width), width)
             arrays = [
-                _picked(x, lane == j, ref.dtype) if r == SHARED else x[:, here]
-                for x, r, ref in zip(read, roles, inputs, strict=True)
+                _picked(ref, lane == j) if role == SHARED else ref[:, here] for ref, role in inputs
             ]
-            done = tile.step(arrays, carried, (row, column + j * layout.width))
-            for x, ref, r in zip(done, outputs, layout.out_roles, strict=True):
-                if r != SHARED:
+            done = tile.step(arrays, carried, (row, column + j * width))
+            for x, (ref, role) in zip(done, outputs, strict=True):
+                if role != SHARED:
                     ref[:, here] = x
-            new = [x for x, r in zip(done, layout.out_roles, strict=True) if r == SHARED]
-            return [
-                jnp.where(lane == j, _wide(x), all_)
-                for x, all_ in zip(new, headers, strict=True)
-            ]
+            new = [x for x, (_, role) in zip(done, outputs, strict=True) if role == SHARED]
+            return [jnp.where(lane == j, _wide(x), old) for x, old in zip(new, found, strict=True)]
 
-        shared = [ref for ref, r in zip(outputs, layout.out_roles, strict=True) if r == SHARED]
-        start = [jnp.zeros((ROWS, tiles), _wide_dtype(ref.dtype)) for ref in shared]
-        for x, ref in zip(lax.fori_loop(0, tiles, one, start), shared, strict=True):
+        start = [jnp.zeros((ROWS, tiles), _wide_dtype(ref.dtype)) for ref in headers]
+        for x, ref in zip(lax.fori_loop(0, tiles, one, start), headers, strict=True):
             ref[...] = x.astype(ref.dtype)
 
     return work
 
 
-def _wide_dtype(dtype: Any) -> Any:
-    return jnp.float32 if jnp.issubdtype(dtype, jnp.floating) else jnp.int32
+def _picked(headers: Any, where: Array) -> Array:
+    """The column of one tile: there is no other way to a lane whose number is not known."""
+    column = jnp.sum(jnp.where(where, _wide(headers[...]), 0), axis=1, keepdims=True)
+    return column.astype(headers.dtype)
 
 
 def _wide(x: Array) -> Array:
     return x.astype(_wide_dtype(x.dtype))
 
 
-def _picked(headers: Array, where: Array, dtype: Any) -> Array:
-    """The column of one tile: there is no other way to a lane whose number is not known."""
-    return jnp.sum(jnp.where(where, headers, 0), axis=1, keepdims=True).astype(dtype)
+def _wide_dtype(dtype: Any) -> Any:
+    """Of 32 bits: registers have no other lanes."""
+    return jnp.float32 if jnp.issubdtype(dtype, jnp.floating) else jnp.int32
 
 
 FLAVOUR = Flavour(

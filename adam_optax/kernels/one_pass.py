@@ -1,5 +1,6 @@
 """The step of a leaf, which becomes a kernel where that saves passes over memory."""
 
+import functools as ft
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +11,7 @@ from jax import Array
 from adam_optax.kernels import layout
 from adam_optax.kernels.elementwise import elementwise
 from adam_optax.kernels.kernel import Kernel
+from adam_optax.kernels.partition import partitioned
 from adam_optax.kernels.primitive import bound
 
 
@@ -48,10 +50,11 @@ def one_pass(
 
         kernel = Kernel(on_flat, how, platforms, _aliases(p, kept, applies))
         operands = *flat, *[jnp.zeros((), jnp.int32)] * g.ndim
-        if interpret is not None:
-            done = kernel.on(interpret, *operands, interpret=True)
-        else:
+        if interpret is None:
             done = bound(kernel, *operands)
+        else:
+            local = ft.partial(kernel.on, interpret, interpret=True)
+            done = partitioned(how, local, local)(*operands)
         return jax.tree.unflatten(out_tree, done)
 
     return run

@@ -1,13 +1,15 @@
 """A kernel on each of several devices, on the part of the leaf that is there."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax import Array
+from jax import Array, lax
 from jax.experimental.custom_partitioning import custom_partitioning
+from jax.sharding import NamedSharding, PartitionSpec
 
+from adam_optax.explicit import sharding_of
 from adam_optax.kernels.layout import LEAF, SCALAR, SHARED, Layout
 
 Run = Callable[..., list[Array]]
@@ -15,32 +17,52 @@ Run = Callable[..., list[Array]]
 
 
 def partitioned(layout: Layout, plain: Run, local: Run) -> Run:
-    """A step of a leaf that is sharded in any way, computed where its parts are.
+    """A step of a leaf that may be sharded in any way, computed where its parts are.
 
     A device learns which part it has from an array of indices for each axis, sharded like the axis.
+    Where the sharding is not part of the arrays' types, it is the compiler that asks.
 
     Args:
         layout: of the whole leaf.
         plain: the step of the whole leaf.
         local: the step of a part.
     """
-    axes = [f"a{i}" for i in range(len(layout.shape) - 1)]
     cut = len(layout.roles)
 
-    def start(indices: Any) -> list[Array]:
-        firsts = [index[0] for index in indices]
-        return [*firsts[:-1], firsts[-1] * layout.width]
+    def part(step: Run) -> Run:
+        def run(*operands: Array) -> list[Array]:
+            firsts = [indices[0] for indices in operands[cut:]]
+            start = *firsts[:-1], firsts[-1] * layout.width
+            return step(*operands[:cut], *start)
 
-    def whole(*operands: Array) -> list[Array]:
-        return plain(*operands[:cut], *start(operands[cut:]))
+        return run
 
+    def run(*operands: Array) -> list[Array]:
+        arrays = operands[:cut]
+        where = sharding_of(arrays[layout.roles.index(LEAF)])
+        sizes = layout.whole(SHARED)
+        if where is None:
+            spread = _asked(layout, part(plain), part(local))
+            indices = [jnp.arange(n, dtype=jnp.int32) for n in sizes]
+        else:
+            spread = _known(layout, part(local), where.spec)
+            indices = [_indices(n, where, axis) for n, axis in zip(sizes, where.spec, strict=True)]
+        return list(spread(*arrays, *indices))
+
+    return run
+
+
+def _indices(size: int, where: NamedSharding, axis: Any) -> Array:
+    sharding = NamedSharding(where.mesh, PartitionSpec(axis))
+    return lax.broadcasted_iota(jnp.int32, (size,), 0, out_sharding=sharding)
+
+
+def _asked(layout: Layout, whole: Run, part: Run) -> Run:
     def partition(mesh: Any, arguments: Any, results: Any) -> Any:
-        def part(*operands: Array) -> list[Array]:
-            return local(*operands[:cut], *start(operands[cut:]))
-
         where = lambda tree: jax.tree.map(lambda x: x.sharding, tree)  # noqa: E731
         return mesh, part, where(results), where(arguments)
 
+    axes = [f"a{i}" for i in range(len(layout.shape) - 1)]
     lines = {LEAF: [*axes, "(h w)"], SHARED: [*axes, "h"], SCALAR: []}
     text = lambda roles: ", ".join(" ".join(lines[role]) for role in roles)  # noqa: E731
     rule = f"{text(layout.roles)}, {', '.join((*axes, 'h'))} -> {text(layout.out_roles)}"
@@ -48,9 +70,11 @@ def partitioned(layout: Layout, plain: Run, local: Run) -> Run:
     spread.def_partition(
         partition, sharding_rule=rule, need_replication_factors=("w",), w=layout.width
     )
+    return spread
 
-    def run(*operands: Array) -> list[Array]:
-        indices = [jnp.arange(n, dtype=jnp.int32) for n in layout.whole(SHARED)]
-        return list(spread(*operands[:cut], *indices))
 
-    return run
+def _known(layout: Layout, part: Run, spec: Sequence[Any]) -> Run:
+    specs = {role: PartitionSpec(*spec) for role in (LEAF, SHARED)} | {SCALAR: PartitionSpec()}
+    inputs = [specs[role] for role in layout.roles] + [PartitionSpec(axis) for axis in spec]
+    outputs = [specs[role] for role in layout.out_roles]
+    return jax.shard_map(part, in_specs=tuple(inputs), out_specs=outputs, check_vma=False)

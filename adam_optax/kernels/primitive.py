@@ -13,8 +13,10 @@ from jax import Array
 from jax.extend import core
 from jax.interpreters import ad, batching, mlir
 
+from adam_optax.explicit import sharding_of
 from adam_optax.kernels.kernel import FLAVOURS, Kernel
-from adam_optax.kernels.partition import partitioned
+from adam_optax.kernels.layout import SHARED
+from adam_optax.kernels.partition import Run, partitioned
 
 one_pass_p = core.Primitive("adam_optax_one_pass")
 one_pass_p.multiple_results = True
@@ -33,7 +35,9 @@ def bound(kernel: Kernel, *operands: Array, local: bool = False) -> list[Array]:
     if not local:
         here = ft.partial(bound, kernel, local=True)
         spread = jax.make_jaxpr(partitioned(kernel.layout, kernel.plain, here))(*operands)
-    return list(one_pass_p.bind(*operands, kernel=kernel, plain=plain, spread=spread))
+    where = sharding_of(kernel.leaf(operands))
+    how = {"kernel": kernel, "plain": plain, "spread": spread, "where": where}
+    return list(one_pass_p.bind(*operands, **how))
 
 
 def _plain(*operands: Array, plain: Any, **_: Any) -> list[Array]:
@@ -50,21 +54,42 @@ def _batched(operands: Sequence[Any], axes: Sequence[Any], *, plain: Any, **_: A
     return done, [0] * len(done)
 
 
-def _alone(context: Any) -> bool:
-    """Whether the program being compiled, or this part of it, is for one device."""
+def _devices(context: Any) -> int | None:
+    """For how many devices the program, or this part of it, is compiled; None if nobody knows."""
     axes = context.module_context.axis_context
     if hasattr(axes, "manual_axes"):  # inside shard_map
-        return set(axes.manual_axes) == set(axes.mesh.axis_names)
-    return getattr(axes, "num_devices", None) == 1
+        return 1 if set(axes.manual_axes) == set(axes.mesh.axis_names) else None
+    return getattr(axes, "num_devices", None)
 
 
-def _lowered(platform: str, context: Any, *operands: Any, kernel: Kernel, plain: Any, spread: Any):
-    run = core.jaxpr_as_fun(plain)
-    if platform in kernel.platforms and _alone(context):
-        run = ft.partial(kernel.on, platform)
-    elif platform in kernel.platforms and spread is not None:
-        run = core.jaxpr_as_fun(spread)
+def _lowered(platform: str, context: Any, *operands: Any, **how: Any) -> Any:
+    run = _chosen(platform, _devices(context), **how)
     return mlir.lower_fun(run, multiple_results=True)(context, *operands)
+
+
+def _chosen(
+    platform: str, devices: int | None, *, kernel: Kernel, plain: Any, spread: Any, where: Any
+) -> Run:
+    """The kernel; over several devices, one on each if no block can be on two of them."""
+    if platform in kernel.platforms and devices == 1:
+        return ft.partial(kernel.on, platform)
+    if platform in kernel.platforms and devices and spread is not None:
+        asked = where is None  # XLA for TPUs cannot ask for the code of a part
+        shares = devices if asked else _shards(where)
+        if kernel.layout.flat(SHARED)[1] % shares == 0 and not (asked and platform == "tpu"):
+            return _function(spread)
+    return _function(plain)
+
+
+def _function(jaxpr: Any) -> Run:
+    run: Run = core.jaxpr_as_fun(jaxpr)
+    return run
+
+
+def _shards(where: Any) -> int:
+    """Into how many parts the last axis is cut."""
+    whole = where.mesh.size
+    return int(whole // where.shard_shape((whole,) * len(where.spec))[-1])
 
 
 one_pass_p.def_impl(_plain)

@@ -42,9 +42,9 @@ class Int4(Joint):
     def encode(self, values: Values, moments: Moments, stamp: Stamp) -> dict[str, Any]:
         """The first moment's code in the high half of a byte, the second's in the low half."""
         blocks = Blocks(self.block)
-        us = stamp.dithers(self.seed)
-        halves, units = [], []
-        for name, u in zip(self.names(moments), us, strict=True):
+        names, halves, units = self.names(moments), [], []
+        us = stamp.dithers(values[names[0]], self.seed)
+        for name, u in zip(names, us, strict=True):
             refuse_complex(values[name], "int4()")
             code, unit = coded(values[name], book(moments[name]), blocks, u)
             halves.append(code)

@@ -81,7 +81,7 @@ class Dynamic(Book):
     @property
     def top(self) -> int:
         """How many codes there are above zero."""
-        return self.first * (2**self.decades - 1) + 1
+        return int(self.first * (2**self.decades - 1) + 1)
 
     @property
     def zero(self) -> int:
@@ -103,8 +103,9 @@ class Dynamic(Book):
         return jnp.where(step >= self.top, 1.0, jnp.where(step > 0, size, 0.0))
 
     def _below(self, size: Array) -> Array:
-        edges = self._powers()
-        decade = sum((size >= e).astype(jnp.int32) for e in edges[1:])
+        decade = jnp.zeros_like(size, jnp.int32)
+        for edge in self._powers()[1:]:
+            decade = decade + (size >= edge).astype(jnp.int32)
         lowest, width = (self._by_decade(decade, w) for w in (0.1, 0.9))
         parts = jnp.left_shift(jnp.int32(self.first), decade).astype(jnp.float32)
         part = jnp.floor((size - lowest) / width * parts - 0.5)
@@ -131,7 +132,7 @@ class Linear(Book):
         top: how many.
     """
 
-    top: int = 15  # type: ignore[misc]  # a field where the base has a property
+    top: int = 15
 
     @property
     def zero(self) -> int:
