@@ -22,6 +22,9 @@ def step(tx: Any, grads: Any, state: Any, params: Any, **extra_args: Any) -> tup
         params: the parameters.
         extra_args: for `tx.update`.
 
+    Raises:
+        TypeError: without parameters.
+
     Returns:
         The new parameters, in their own dtypes, and the new state.
 
@@ -32,6 +35,8 @@ def step(tx: Any, grads: Any, state: Any, params: Any, **extra_args: Any) -> tup
     >>> params
     Array([0.9, 0.9, 0.9], dtype=float32)
     """
+    if params is None:
+        raise TypeError("ao.step needs the parameters: ao.step(tx, grads, state, params)")
     return _stepped(tx.update, grads, state, params, extra_args)
 
 

@@ -25,6 +25,6 @@ def _fine(equation: Any) -> bool:
     shapes = {v.aval.shape for v in (*equation.invars, *equation.outvars)} - {()}
     if not shapes:
         return True
-    if inner := jaxprs_in_params(equation.params):
+    if inner := list(jaxprs_in_params(equation.params)):
         return all(elementwise(jaxpr) for jaxpr in inner)
     return equation.primitive.name in NAMES and len(shapes) == 1

@@ -58,22 +58,28 @@ class Layout:
         return dataclasses.replace(self, shape=shape)
 
 
-def of(
-    leaf: Any, arguments: Sequence[Any], results: Sequence[Any], block: int | None
-) -> Layout | None:
-    """The layout of a step, or None if it is not for a kernel.
+def width(leaves: Sequence[Any], block: int | None) -> int | None:
+    """How wide tiles are, or None if a leaf is not for a kernel.
+
+    Args:
+        leaves: the gradient, and the parameter if there is one.
+        block: how many neighbours share something, 1 for none; None if there are several sizes.
+    """
+    size, leaf = LANES if block == 1 else block, leaves[0]
+    if size is None or size % LANES or any(str(x.dtype) not in DTYPES for x in leaves):
+        return None
+    return size if leaf.ndim > 1 and leaf.size >= LEAST and leaf.shape[-1] % size == 0 else None
+
+
+def of(leaf: Any, arguments: Sequence[Any], results: Sequence[Any], width: int) -> Layout | None:
+    """The layout of a step in tiles of this width, or None if it has other arrays than these.
 
     Args:
         leaf: the gradient.
         arguments: the flat arguments of the step.
         results: its flat results.
-        block: how many neighbours share something, 1 for none; None if there are several sizes.
+        width: of a tile.
     """
-    width = LANES if block == 1 else block
-    if width is None or width % LANES or leaf.ndim < 2 or leaf.size < LEAST:
-        return None
-    if leaf.shape[-1] % width or str(leaf.dtype) not in DTYPES:
-        return None
     roles = [_role(x, leaf.shape, width) for x in (*arguments, *results)]
     if None in roles or SCALAR in roles[len(arguments) :]:
         return None

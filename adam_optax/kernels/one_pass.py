@@ -39,9 +39,12 @@ def one_pass(
     def run(g: Any, p: Any, kept: Any, count: Any, clocks: Any) -> Any:
         clock = {"float32": clocks["float32"]}
         arguments = g, p, kept, count, clock
+        width = layout.width([x for x in (g, p) if x is not None], block)
+        if width is None or any(x.dtype.itemsize > 4 for x in jax.tree.leaves(kept)):
+            return step(g, p, kept, count, clocks)
         flat, tree = jax.tree.flatten(arguments)
         results, out_tree = jax.tree.flatten(jax.eval_shape(step, *arguments))
-        how = layout.of(g, flat, results, block)
+        how = layout.of(g, flat, results, width)
         if how is None or not elementwise(jax.make_jaxpr(alone)(g, p, count, clock).jaxpr):
             return step(g, p, kept, count, clocks)
 

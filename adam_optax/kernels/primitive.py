@@ -46,7 +46,7 @@ def _plain(*operands: Array, plain: Any, **_: Any) -> list[Array]:
 
 def _jvp(primals: Sequence[Any], tangents: Sequence[Any], *, plain: Any, **_: Any) -> Any:
     whole = [ad.instantiate_zeros(t) for t in tangents]
-    return jax.jvp(core.jaxpr_as_fun(plain), primals, whole)
+    return jax.jvp(core.jaxpr_as_fun(plain), tuple(primals), tuple(whole))
 
 
 def _batched(operands: Sequence[Any], axes: Sequence[Any], *, plain: Any, **_: Any) -> Any:
