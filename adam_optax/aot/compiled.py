@@ -74,8 +74,9 @@ def update_and_apply(tx: Any, params: Any) -> tuple[Callable[..., Any], tuple[An
     """The step, and the shapes of its arguments: parameters, state and gradients."""
 
     def step(params: Any, state: Any, grads: Any) -> Any:
-        updates, state = tx.update(grads, state, params)
-        return optax.apply_updates(params, updates), state
+        with jax.numpy_dtype_promotion("standard"):  # which optax needs
+            updates, state = tx.update(grads, state, params)
+            return optax.apply_updates(params, updates), state
 
     shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(jnp.shape(x), x.dtype), params)
     return step, (shapes, jax.eval_shape(tx.init, shapes), shapes)
@@ -106,7 +107,9 @@ def compile_step(
     there = _placed(targets.devices(target), spec)
     started = time.perf_counter()
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Some donated buffers were not usable")  # `copied` says so
+        warnings.filterwarnings(
+            "ignore", "Some donated buffers were not usable"
+        )  # `copied` says so
         traced = jax.jit(step, donate_argnums=donate).trace(*jax.tree.map(there, arguments))
         done = traced.lower(lowering_platforms=(platform,)).compile()
     seconds = time.perf_counter() - started

@@ -92,7 +92,10 @@ def devices(target: str) -> tuple[Any, ...]:
         found = topologies.get_topology_desc(platform="tpu", topology_name=TPUS[target])
     else:
         config = {"target_config": GPUS[target], "topology": "1x1x8"}
-        found = topologies.get_topology_desc(platform="cuda", **config)
+        try:
+            found = topologies.get_topology_desc(platform="cuda", **config)
+        except NotImplementedError as error:  # the plugin found no GPU before
+            raise RuntimeError("set JAX_PLATFORMS=cpu before JAX is used") from error
     return tuple(found.devices)
 
 

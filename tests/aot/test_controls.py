@@ -41,7 +41,6 @@ def test_without_donation_all_is_copied(target: str) -> None:
 def test_a_flattened_tree_moves_everything_again(target: str) -> None:
     found = measured(target, optax.flatten(ao.adam(1e-3)), shapes(SHAPES))
     assert found.moved > 40.0
-    assert found.scratch > size(SHAPES)
     refused(found)
 
 
@@ -74,7 +73,7 @@ def test_a_state_that_grows_is_not_in_place(target: str) -> None:
         return updates, jax.tree.map(widen, state)
 
     found = measured(target, optax.GradientTransformation(tx.init, update))
-    assert found.copied >= 4 * size(SMALL)
+    assert found.copied >= 2 * size(SMALL)  # what takes no other wide array's place
     refused(found, 24.0)
 
 
