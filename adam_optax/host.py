@@ -12,10 +12,10 @@ from adam_optax.transform import Transformation
 def offload(tx: Any, always: bool = False) -> Transformation:
     """Keep an optimiser's state in the host's memory, of which there is more.
 
-    The same numbers as `tx`. Between steps the device holds no state but scalars; in a step under
-    `jit` XLA brings it over and sends it back as the device's memory allows, over the link between
-    the two, which is slower than that memory: it pays where a state would not fit, or where a step
-    does much else. Donate the state, or the host holds it twice. Restore a checkpoint to the
+    The same numbers as `tx`. Between steps, while losses and gradients are computed, the device
+    holds no state but scalars. In an update under `jit` XLA brings it over and sends it back: for
+    GPUs a few leaves at a time, for TPUs all at once, so that there is room for it then. The link
+    between the two is slower than the device's memory. Donate the state, or the host holds it twice. Restore a checkpoint to the
     shardings of a fresh state, which say `pinned_host`. Where JAX runs on a CPU, whose memory is
     the host's, nothing is moved.
 
