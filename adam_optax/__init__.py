@@ -67,6 +67,7 @@ from adam_optax.decay import Decay as Decay
 from adam_optax.directions import Direction as Direction
 from adam_optax.footprint import Memory as Memory
 from adam_optax.footprint import memory as memory
+from adam_optax.host import offload as offload
 from adam_optax.moments import Leaf as Leaf
 from adam_optax.moments import Moment as Moment
 from adam_optax.optimizer import optimizer as optimizer

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import optax
 from jax import Array
 
-from adam_optax import check
+from adam_optax import check, placement
 from adam_optax.couplings import RATE, Coupling
 from adam_optax.execute import leaf_step, ticker
 from adam_optax.inside import marked
@@ -109,9 +109,12 @@ class Engine(NamedTuple):
         )
 
     def _blank(self, p: Any, codec: Codec) -> dict[str, Any]:
+        def encode(start: dict[str, Array], count: Array) -> dict[str, Any]:
+            return codec.encode(start, self.rule.moments, Place(jnp.shape(p), count))
+
         start = {n: _start(p, moment) for n, moment in self.rule.moments.items()}
-        place = Place(jnp.shape(p), jnp.zeros((), jnp.int32))
-        return codec.encode(start, self.rule.moments, place)
+        kept: dict[str, Any] = placement.encoded(encode, p, start, jnp.zeros((), jnp.int32))
+        return kept
 
     def update(
         self,
@@ -157,7 +160,10 @@ class Engine(NamedTuple):
             if g is None:
                 return (p if applies else None), kept
             own, others = check.split(kept, codec.entries())
-            update, own = steps[id(codec)](g, p, own, count, bare if fade is False else clocks)
+            step = steps[id(codec)]
+            if placement.is_explicit(g):
+                step = placement.left_to_xla(step, (g, own))
+            update, own = step(g, p, own, count, bare if fade is False else clocks)
             return update, own | others
 
         return count, leaf
@@ -188,7 +194,7 @@ def _start(p: Any, moment: Moment) -> Array:
     dtype = compute_dtype(p) if moment.signed else real_dtype(compute_dtype(p))
     if moment.scalar:
         return jnp.full((), moment.init, dtype)
-    return jnp.full_like(p, moment.init, dtype)
+    return placement.beside(jnp.full_like(p, moment.init, dtype), p)
 
 
 def _is_none(x: Any) -> bool:

@@ -1,11 +1,16 @@
 """Every test runs under strict promotion of dtypes and ranks; warnings are errors (pyproject)."""
 
+import os
 from collections.abc import Iterator
 
 import hypothesis
 import jax
 import pytest
 
+# Before jax looks for devices: the tests are of this machine's CPU, and an accelerator's plugin
+# without one, as of the extra `aot`, is then not asked to run.
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+jax.config.update("jax_platforms", os.environ["JAX_PLATFORMS"])
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
+from adam_optax.aot import command as aot
 from adam_optax.convert import command as convert
 from adam_optax.lab.errors import LabError
 from adam_optax.lab.optimizers import DEFAULT_OPTIMIZERS, PRESETS
@@ -30,7 +31,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = _Parser(
         prog="adam-optax",
         description="Compare optimisers of the Adam family on real data, and convert their states.",
-        epilog=f"examples:\n{_COMPARE_EXAMPLES}{_TRAIN_EXAMPLES}{convert.EXAMPLES}\n{_problems()}",
+        epilog=f"examples:\n{_COMPARE_EXAMPLES}{_TRAIN_EXAMPLES}{convert.EXAMPLES}{aot.EXAMPLES}\n{_problems()}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
@@ -38,6 +39,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     _add_compare(commands)
     _add_train(commands)
     convert.add_arguments(commands)
+    aot.add_arguments(commands)
     return parser.parse_args(argv)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
+from adam_optax.aot import command as aot
 from adam_optax.convert import command as convert
 from adam_optax.convert.errors import ConversionError
 from adam_optax.lab import report
@@ -47,6 +48,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(args: argparse.Namespace) -> int:
     if args.command == "convert":
         print("Wrote", convert.run(args), flush=True)
+        return 0
+    if args.command == aot.NAME:
+        print(aot.run(args), flush=True)
         return 0
     with needs_lab_extra(f"adam-optax {args.command}"):
         import matplotlib.figure  # noqa: F401  # now rather than after the training

@@ -98,18 +98,28 @@ def resolve_all(optimizers: Sequence[str | Optimizer]) -> list[Optimizer]:
 
 
 def _by_name(name: str) -> Optimizer:
+    make = factory(name)
+    preset = PRESETS.get(name.removeprefix("optax."), Preset())
+
+    def build(rate: float) -> optax.GradientTransformation:
+        tx = make(learning_rate=rate, **preset.arguments)
+        return _promoting(tx) if name.startswith("optax.") else tx
+
+    return Optimizer(name, build, preset.rate)
+
+
+def factory(name: str) -> Callable[..., Any]:
+    """What makes the optimiser of a name from a learning rate and its own arguments.
+
+    Raises:
+      LabError: If there is none of that name.
+    """
     module = "optax" if name.startswith("optax.") else "adam_optax"
     short = name.removeprefix("optax.")
     factories = _factories(importlib.import_module(module))
     if short not in factories:
         raise LabError(_unknown(name, short, list(factories)))
-    preset = PRESETS.get(short, Preset())
-
-    def build(rate: float) -> optax.GradientTransformation:
-        tx = factories[short](learning_rate=rate, **preset.arguments)
-        return _promoting(tx) if module == "optax" else tx
-
-    return Optimizer(name, build, preset.rate)
+    return factories[short]
 
 
 def _promoting(tx: optax.GradientTransformation) -> optax.GradientTransformation:

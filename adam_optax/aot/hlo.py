@@ -4,6 +4,7 @@ XLA's own count is of no use on TPUs: it counts what moves inside the chip, too.
 says in which memory it is: `S(1)` is on the chip.
 """
 
+import collections
 import re
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -20,6 +21,11 @@ FREE = {
     "opt-barrier",
 }
 FREE |= {"partition-id", "copy-done", "slice-done", "async-done"}
+MOVES = {"copy-start", "slice-start", "copy"}
+"""Between memories and places; `copied` and `moved` count their bytes."""
+COLLECTIVE = re.compile(
+    r" (all-reduce|all-gather|reduce-scatter|all-to-all|collective-permute)(?:-start)?\("
+)
 
 
 class Instruction(NamedTuple):
@@ -43,9 +49,27 @@ def moved(text: str) -> float:
     return total
 
 
-def fusions(text: str) -> int:
-    """How many fused kernels the entry computation runs."""
-    return sum(one.operation == "fusion" for _, one in _instructions(text))
+def kernels(text: str) -> int:
+    """How many kernels the entry computation runs: all that makes an array, but for mere copies.
+
+    What is computed of scalars alone is none: a TPU has a core for that.
+    """
+    return sum(_is_kernel(one) for _, one in _instructions(text))
+
+
+def collectives(text: str) -> dict[str, int]:
+    """How often each way of devices to talk to one another is there, wherever in the module.
+
+    >>> collectives("  %a = f32[] all-reduce(%b), to_apply=%add")
+    {'all-reduce': 1}
+    """
+    return dict(collections.Counter(COLLECTIVE.findall(text)))
+
+
+def _is_kernel(one: Instruction) -> bool:
+    if one.operation in FREE or one.operation in MOVES:
+        return False
+    return one.operation == "fusion" or any(size > 8 for size, _ in _arrays(one.type))
 
 
 def _transfer(one: Instruction) -> float:

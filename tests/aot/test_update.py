@@ -1,0 +1,102 @@
+"""Adam as compiled for accelerators: one pass over memory, in place, no scratch, no talk."""
+
+import functools
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+import optax
+import pytest
+from jax.sharding import PartitionSpec
+
+import adam_optax as ao
+from adam_optax.aot import Compiled, targets
+from tests.aot.compiled import SHAPES, SMALL, measured, shapes, spread
+
+pytestmark = pytest.mark.heavy
+
+
+class Bar(NamedTuple):
+    """What a format may take: bytes moved a parameter, and kernels a leaf."""
+
+    bytes: float
+    kernels: int = 1
+
+
+FORMATS: dict[str, Any] = {
+    "float32": None,
+    "stochastic": ao.storage.stochastic(),
+    "pair(4)": ao.storage.pair(4),
+    "pair": ao.storage.pair(),
+}
+# Parameter, gradient and state read once, parameter and state written once, in bytes.
+LEAST = {"float32": 28.0, "stochastic": 20.0, "pair(4)": 20.0, "pair": 16.0}
+GPU = {n: Bar(least) for n, least in LEAST.items()}
+# XLA for TPUs computes the step and each code in kernels of their own, which read again.
+TPU = GPU | {"stochastic": Bar(20.0, 2), "pair(4)": Bar(26.7, 3), "pair": Bar(21.4, 3)}
+BARS = {(t, n): (TPU if t in targets.TPUS else GPU)[n] for t in targets.TARGETS[:-1] for n in LEAST}
+"""By target and format."""
+ONE, EIGHT = "one", "eight"
+EACH = pytest.mark.parametrize(("target", "name"), BARS, ids=["-".join(key) for key in BARS])
+
+
+@functools.cache
+def adam(target: str, name: str, where: str = ONE) -> Compiled:
+    """Of six leaves on one device, or on each an eighth of them."""
+    spec = spread if where == EIGHT else None
+    return measured(target, ao.adamw(1e-3, storage=FORMATS[name]), spec=spec)
+
+
+def one_pass(found: Compiled, bar: Bar, least: float) -> None:
+    """All bytes moved as often as allowed, by few kernels, in place."""
+    assert least <= found.moved <= bar.bytes * 1.001  # scalars, and the rounding of the bar
+    # Under XLA for GPUs the scalars of a step are kernels of their own, of a few bytes each.
+    assert found.kernels <= bar.kernels * len(SMALL) + 4
+    assert found.copied < 1024  # the tuple of outputs, and a TPU's tile for the count
+    assert found.scratch < 4096  # scalars of the step
+
+
+@EACH
+def test_every_byte_is_moved_once(target: str, name: str) -> None:
+    one_pass(adam(target, name), BARS[target, name], LEAST[name])
+
+
+@EACH
+def test_a_sharded_step_is_the_same_and_asks_nobody(target: str, name: str) -> None:
+    found = adam(target, name, EIGHT)
+    one_pass(found, BARS[target, name], LEAST[name])
+    assert found.collectives == {}
+
+
+@pytest.mark.parametrize("target", ["v5e", "h100"])
+def test_large_leaves_are_moved_as_small_ones(target: str) -> None:
+    """Larger than what a TPU could keep on its chip from one kernel to the next."""
+    for make in (ao.adam, ao.adamw):
+        found = measured(target, make(1e-3), shapes(SHAPES))
+        assert found.moved == pytest.approx(28.0, rel=1e-3)
+        assert found.scratch < 4096
+
+
+@pytest.mark.parametrize("target", targets.TARGETS[:-1])
+def test_clipping_takes_one_word_from_each_device(target: str) -> None:
+    found = measured(target, clipped(), spec=spread)
+    assert found.collectives == {"all-reduce": 1}
+    assert found.copied < 1024
+
+
+@pytest.mark.parametrize("target", ["v5e", "h100"])
+def test_replicated_parameters_ask_nobody(target: str) -> None:
+    found = measured(target, ao.adamw(1e-3), spec=lambda leaf: PartitionSpec())
+    assert found.collectives == {}
+    assert found.moved == pytest.approx(8 * 28.0, rel=1e-3)
+
+
+@pytest.mark.parametrize("target", ["v5e", "h100"])
+def test_sixteen_bit_parameters_move_ten_bytes(target: str) -> None:
+    found = measured(target, ao.adam(1e-3, storage=FORMATS["pair"]), shapes(dtype=jnp.bfloat16))
+    again = BARS[target, "pair"].bytes - LEAST["pair"]
+    assert 10.0 <= found.moved <= 10.01 + again
+
+
+def clipped() -> Any:
+    """The chain that people run."""
+    return optax.chain(ao.clip_by_global_norm(1.0), ao.adamw(1e-3))
