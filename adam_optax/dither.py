@@ -11,8 +11,6 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-from adam_optax.explicit import sharding_of
-
 GOLDEN = np.uint32(2654435769)
 """`2^32` over the golden ratio: its multiples fill the circle evenly."""
 SILVER = np.uint32(2447445413)
@@ -33,16 +31,16 @@ class Corner(NamedTuple):
     start: tuple[Array, ...]
 
 
-def dither(like: Array, count: Array, key: Key, corner: Corner | None = None) -> Array:
-    """A number in `[0, 2^32)` for each element of an array at a step."""
-    return dithers(like, count, key, corner)[0]
+def dither(shape: tuple[int, ...], count: Array, key: Key, corner: Corner | None = None) -> Array:
+    """A number in `[0, 2^32)` for each element at a step, of this shape."""
+    return dithers(shape, count, key, corner)[0]
 
 
 def dithers(
-    like: Array, count: Array, key: Key, corner: Corner | None = None
+    shape: tuple[int, ...], count: Array, key: Key, corner: Corner | None = None
 ) -> tuple[Array, Array]:
     """Two of them that have nothing to do with one another."""
-    place, t = _place(like, corner), count.astype(jnp.uint32)
+    place, t = _place(shape, corner), count.astype(jnp.uint32)
     h = _mixed(place ^ _mixed(_key(key)))
     return h + t * GOLDEN, h * np.uint32(0x9E3779B1) + t * SILVER
 
@@ -53,11 +51,11 @@ def unit(u: Array) -> Array:
     return high.astype(jnp.float32) * np.float32(2.0**-24)
 
 
-def _place(like: Array, corner: Corner | None) -> Array:
+def _place(shape: tuple[int, ...], corner: Corner | None) -> Array:
     """Row-major, modulo 2^32; without a reshape, which would gather what is sharded."""
-    place = jnp.zeros_like(like, jnp.uint32)
-    for axis, length in enumerate(like.shape if corner is None else corner.shape):
-        index = lax.broadcasted_iota(jnp.uint32, like.shape, axis, out_sharding=sharding_of(like))
+    place = jnp.zeros(shape, jnp.uint32)
+    for axis, length in enumerate(shape if corner is None else corner.shape):
+        index = lax.broadcasted_iota(jnp.uint32, shape, axis)
         if corner is not None:
             index = index + corner.start[axis].astype(jnp.uint32)
         place = place * np.uint32(length % 2**32) + index

@@ -96,11 +96,10 @@ def leaf_step(
 
     The function returned takes the gradient, the parameter or None, what is kept of the moments,
     the new count and its clocks; it returns the update, or with `applies` the new parameter, and
-    what to keep. With `interpret`, the kernel for that platform is run on any other.
+    what to keep. It is told `where` a leaf is, if types say so. With `interpret`, the kernel for
+    that platform is run on any other.
     """
     step, platforms = _step(make, constants, codec, coupling, applies), codec.kernels(applies)
-    if not platforms:
-        return jax.jit(step)
 
     def alone(g: Array, p: Array | None, count: Array, clocks: Mapping[str, Clock]) -> Any:
         moments = make(**_values(constants), **clocks["float32"].numbers).moments
@@ -108,7 +107,8 @@ def leaf_step(
         bare = _step(make, constants, dense, coupling, applies)
         return bare(g, p, {n: jnp.zeros_like(g, jnp.float32) for n in moments}, count, clocks)
 
-    return jax.jit(one_pass(step, alone, codec.block, platforms, applies, interpret))
+    fused = one_pass(step, alone, codec.block, platforms, applies, interpret)
+    return jax.jit(fused, static_argnames="where")
 
 
 def _step(

@@ -6,6 +6,8 @@ explicit sharding each type carries its place, and a format's own arrays (a dith
 none; the step of a leaf is left to XLA, and its results are put where the arguments were.
 """
 
+import functools as ft
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -31,9 +33,22 @@ def is_explicit(x: Any) -> bool:
 
 
 def left_to_xla(step: Callable[..., Any], outputs: Any) -> Callable[..., Any]:
-    """The same function, whose results are laid out as these arrays are."""
+    """The same function, whose results are laid out as these arrays are.
+
+    It is told as `where` how the first of them is.
+    """
     places = jax.tree.map(lambda x: jax.typeof(x).sharding, outputs)
-    return jax.sharding.auto_axes(step, out_sharding=places)
+    told = ft.partial(step, where=jax.tree.leaves(places)[0])
+    run: Callable[..., Any] = jax.sharding.auto_axes(told, out_sharding=places)
+    return run
+
+
+def parts(place: NamedSharding, axis: int) -> int:
+    """Into how many parts an axis of an array is divided."""
+    names = (*place.spec, *[None] * (axis + 1))[axis]
+    return math.prod(
+        place.mesh.shape[n] for n in ([names] if isinstance(names, str) else names or ())
+    )
 
 
 def encoded(encode: Callable[..., Any], p: Any, *arguments: Any) -> Any:
@@ -55,13 +70,9 @@ def _beside(shape: tuple[int, ...], p: Any) -> NamedSharding:
     same = len(shape) == p.ndim
     axes = iter(zip(p.shape, (*place.spec, *[None] * p.ndim), strict=False))
     spec = [next(name for n, name in axes if same or n == length) for length in shape]
-    fits = [s if n % _parts(place.mesh, s) == 0 else None for n, s in zip(shape, spec, strict=True)]
+    kept = NamedSharding(place.mesh, PartitionSpec(*spec))
+    fits = [
+        s if n % parts(kept, i) == 0 else None
+        for i, (n, s) in enumerate(zip(shape, spec, strict=True))
+    ]
     return NamedSharding(place.mesh, PartitionSpec(*fits))
-
-
-def _parts(mesh: Any, names: Any) -> int:
-    """Into how many parts an axis is divided."""
-    parts = 1
-    for name in (names,) if isinstance(names, str) else names or ():
-        parts *= mesh.shape[name]
-    return parts

@@ -132,7 +132,7 @@ FAULTS = [
     Fault(
         "rounded to nearest, not at random",
         "precision/stochastic.py",
-        "rounded(wanted, p.dtype, dither(p, count, key))",
+        "rounded(wanted, p.dtype, dither(p.shape, count, key))",
         "rounded(wanted, p.dtype, np.uint32(1 << 31))",
     ),
     Fault("the same dither at every step", "dither.py", "t * GOLDEN", "t * np.uint32(0)"),

@@ -7,10 +7,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax import Array
+from jax.sharding import NamedSharding
 
 from adam_optax.kernels import layout
 from adam_optax.kernels.elementwise import elementwise
 from adam_optax.kernels.kernel import Kernel
+from adam_optax.kernels.layout import Layout
 from adam_optax.kernels.partition import partitioned
 from adam_optax.kernels.primitive import bound
 
@@ -36,17 +38,15 @@ def one_pass(
         interpret: a platform whose kernel is interpreted on any other, for tests.
     """
 
-    def run(g: Any, p: Any, kept: Any, count: Any, clocks: Any) -> Any:
-        clock = {"float32": clocks["float32"]}
-        arguments = g, p, kept, count, clock
-        width = layout.width([x for x in (g, p) if x is not None], block)
-        if width is None or any(x.dtype.itemsize > 4 for x in jax.tree.leaves(kept)):
+    def run(
+        g: Any, p: Any, kept: Any, count: Any, clocks: Any, where: NamedSharding | None = None
+    ) -> Any:
+        arguments = g, p, kept, count, {"float32": clocks["float32"]}
+        how = _layout(step, alone, arguments, block) if platforms else None
+        if how is None:
             return step(g, p, kept, count, clocks)
         flat, tree = jax.tree.flatten(arguments)
-        results, out_tree = jax.tree.flatten(jax.eval_shape(step, *arguments))
-        how = layout.of(g, flat, results, width)
-        if how is None or not elementwise(jax.make_jaxpr(alone)(g, p, count, clock).jaxpr):
-            return step(g, p, kept, count, clocks)
+        out_tree = jax.tree.structure((g, kept))
 
         def on_flat(*operands: Any) -> list[Array]:
             return jax.tree.leaves(step(*jax.tree.unflatten(tree, operands[:-1]), operands[-1]))
@@ -54,13 +54,27 @@ def one_pass(
         kernel = Kernel(on_flat, how, platforms, _aliases(p, kept, applies))
         operands = *flat, *[jnp.zeros((), jnp.int32)] * g.ndim
         if interpret is None:
-            done = bound(kernel, *operands)
+            done = bound(kernel, *operands, where=where)
         else:
             local = ft.partial(kernel.on, interpret, interpret=True)
-            done = partitioned(how, local, local)(*operands)
+            done = partitioned(how, local, local, where)(*operands)
         return jax.tree.unflatten(out_tree, done)
 
     return run
+
+
+def _layout(
+    step: Callable[..., Any], alone: Callable[..., Any], arguments: Any, block: int | None
+) -> Layout | None:
+    """How a step is cut into tiles, or None if it is not for a kernel."""
+    g, p, kept, count, clocks = arguments
+    width = layout.width([x for x in (g, p) if x is not None], block)
+    if width is None or any(x.dtype.itemsize > 4 for x in jax.tree.leaves(kept)):
+        return None
+    results = jax.tree.leaves(jax.eval_shape(step, *arguments))
+    if not elementwise(jax.make_jaxpr(alone)(g, p, count, clocks).jaxpr):
+        return None
+    return layout.of(g, jax.tree.leaves(arguments), results, width)
 
 
 def _aliases(p: Any, kept: Any, applies: bool) -> tuple[tuple[int, int], ...]:

@@ -1,31 +1,30 @@
 """A kernel on each of several devices, on the part of the leaf that is there."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax import Array, lax
+from jax import Array
 from jax.experimental.custom_partitioning import custom_partitioning
 from jax.sharding import NamedSharding, PartitionSpec
 
-from adam_optax.explicit import sharding_of
 from adam_optax.kernels.layout import LEAF, SCALAR, SHARED, Layout
 
 Run = Callable[..., list[Array]]
 """Of flat arguments and, axis by axis, the index in the leaf at which they begin."""
 
 
-def partitioned(layout: Layout, plain: Run, local: Run) -> Run:
+def partitioned(layout: Layout, plain: Run, local: Run, where: NamedSharding | None = None) -> Run:
     """A step of a leaf that may be sharded in any way, computed where its parts are.
 
     A device learns which part it has from an array of indices for each axis, sharded like the axis.
-    Where the sharding is not part of the arrays' types, it is the compiler that asks.
 
     Args:
         layout: of the whole leaf.
         plain: the step of the whole leaf.
         local: the step of a part.
+        where: how it is sharded, if that is known; else the compiler asks for the step of a part.
     """
     cut = len(layout.roles)
 
@@ -38,23 +37,14 @@ def partitioned(layout: Layout, plain: Run, local: Run) -> Run:
         return run
 
     def run(*operands: Array) -> list[Array]:
-        arrays = operands[:cut]
-        where = sharding_of(arrays[layout.roles.index(LEAF)])
-        sizes = layout.whole(SHARED)
+        indices = [jnp.arange(n, dtype=jnp.int32) for n in layout.whole(SHARED)]
         if where is None:
             spread = _asked(layout, part(plain), part(local))
-            indices = [jnp.arange(n, dtype=jnp.int32) for n in sizes]
         else:
             spread = _known(layout, part(local), where.spec)
-            indices = [_indices(n, where, axis) for n, axis in zip(sizes, where.spec, strict=True)]
-        return list(spread(*arrays, *indices))
+        return list(spread(*operands[:cut], *indices))
 
     return run
-
-
-def _indices(size: int, where: NamedSharding, axis: Any) -> Array:
-    sharding = NamedSharding(where.mesh, PartitionSpec(axis))
-    return lax.broadcasted_iota(jnp.int32, (size,), 0, out_sharding=sharding)
 
 
 def _asked(layout: Layout, whole: Run, part: Run) -> Run:
@@ -73,7 +63,7 @@ def _asked(layout: Layout, whole: Run, part: Run) -> Run:
     return spread
 
 
-def _known(layout: Layout, part: Run, spec: Sequence[Any]) -> Run:
+def _known(layout: Layout, part: Run, spec: PartitionSpec) -> Run:
     specs = {role: PartitionSpec(*spec) for role in (LEAF, SHARED)} | {SCALAR: PartitionSpec()}
     inputs = [specs[role] for role in layout.roles] + [PartitionSpec(axis) for axis in spec]
     outputs = [specs[role] for role in layout.out_roles]

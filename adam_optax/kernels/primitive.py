@@ -12,30 +12,33 @@ import jax
 from jax import Array
 from jax.extend import core
 from jax.interpreters import ad, batching, mlir
+from jax.sharding import NamedSharding
 
-from adam_optax.explicit import sharding_of
 from adam_optax.kernels.kernel import FLAVOURS, Kernel
 from adam_optax.kernels.layout import SHARED
 from adam_optax.kernels.partition import Run, partitioned
+from adam_optax.placement import parts
 
 one_pass_p = core.Primitive("adam_optax_one_pass")
 one_pass_p.multiple_results = True
 
 
-def bound(kernel: Kernel, *operands: Array, local: bool = False) -> list[Array]:
+def bound(
+    kernel: Kernel, *operands: Array, where: NamedSharding | None = None, local: bool = False
+) -> list[Array]:
     """The results of a kernel's step, of flat arguments and their start in the leaf.
 
     Args:
         kernel: of the leaf.
         operands: the arguments, then an index for each axis.
+        where: how the leaf is sharded, if that is known.
         local: they are a part of the leaf, on one device.
     """
     plain = jax.make_jaxpr(kernel.plain)(*operands)
     spread = None
     if not local:
         here = ft.partial(bound, kernel, local=True)
-        spread = jax.make_jaxpr(partitioned(kernel.layout, kernel.plain, here))(*operands)
-    where = sharding_of(kernel.leaf(operands))
+        spread = jax.make_jaxpr(partitioned(kernel.layout, kernel.plain, here, where))(*operands)
     how = {"kernel": kernel, "plain": plain, "spread": spread, "where": where}
     return list(one_pass_p.bind(*operands, **how))
 
@@ -74,9 +77,9 @@ def _chosen(
     if platform in kernel.platforms and devices == 1:
         return ft.partial(kernel.on, platform)
     if platform in kernel.platforms and devices and spread is not None:
-        asked = where is None  # XLA for TPUs cannot ask for the code of a part
-        shares = devices if asked else _shards(where)
-        if kernel.layout.flat(SHARED)[1] % shares == 0 and not (asked and platform == "tpu"):
+        shares = devices if where is None else parts(where, len(kernel.layout.shape) - 1)
+        asks = where is None and platform == "tpu"  # which XLA for TPUs cannot
+        if kernel.layout.flat(SHARED)[1] % shares == 0 and not asks:
             return _function(spread)
     return _function(plain)
 
@@ -84,12 +87,6 @@ def _chosen(
 def _function(jaxpr: Any) -> Run:
     run: Run = core.jaxpr_as_fun(jaxpr)
     return run
-
-
-def _shards(where: Any) -> int:
-    """Into how many parts the last axis is cut."""
-    whole = where.mesh.size
-    return int(whole // where.shard_shape((whole,) * len(where.spec))[-1])
 
 
 one_pass_p.def_impl(_plain)

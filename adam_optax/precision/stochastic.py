@@ -95,5 +95,5 @@ def _step(u: Array, p: Array, key: Array, count: Array) -> Array:
     given = u.astype(jnp.float32)
     p = lax.stop_gradient(p)
     wanted = p.astype(jnp.float32) + lax.stop_gradient(given)
-    target = rounded(wanted, p.dtype, dither(p, count, key))
+    target = rounded(wanted, p.dtype, dither(p.shape, count, key))
     return in_place_of(given, land(p, target)[0])

@@ -41,7 +41,7 @@ class Float8(Format):
         x = jnp.clip(m.astype(jnp.float32), -MOST, MOST) * _frame(moment, stamp)
         scale = exponent_of(blocks.most(jnp.abs(x)))
         y = x * blocks.spread(power(-scale), x.shape)
-        u, _ = stamp.dithers(x, self.seed)
+        u, _ = stamp.dithers(self.seed)
         codes = _signed(y, u) if moment.signed else _unsigned(y, u)
         return {"": codes, "scale": scale.astype(jnp.int8)}
 

@@ -34,9 +34,9 @@ class Stamp(NamedTuple):
     shape: tuple[int, ...]
     corner: Corner | None = None
 
-    def dithers(self, m: Array, seed: int) -> tuple[Array, Array]:
-        """Two dithers for each element of a moment."""
-        return dithers(m, self.count, self.salt + seed, self.corner)
+    def dithers(self, seed: int) -> tuple[Array, Array]:
+        """Two dithers for each element."""
+        return dithers(self.shape, self.count, self.salt + seed, self.corner)
 
 
 class Format:

@@ -43,8 +43,7 @@ class Int4(Joint):
         """The first moment's code in the high half of a byte, the second's in the low half."""
         blocks = Blocks(self.block)
         names, halves, units = self.names(moments), [], []
-        us = stamp.dithers(values[names[0]], self.seed)
-        for name, u in zip(names, us, strict=True):
+        for name, u in zip(names, stamp.dithers(self.seed), strict=True):
             refuse_complex(values[name], "int4()")
             code, unit = coded(values[name], book(moments[name]), blocks, u)
             halves.append(code)

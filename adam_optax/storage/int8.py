@@ -30,7 +30,7 @@ class Int8(Format):
     def encode(self, m: Array, moment: Moment, stamp: Stamp) -> dict[str, Any]:
         """The codes, and by block the number that the code book's 1 stands for."""
         refuse_complex(m, "int8()")
-        u, _ = stamp.dithers(m, self.seed)
+        u, _ = stamp.dithers(self.seed)
         codes, absmax = coded(m, book(moment), Blocks(self.block), u)
         return {"": codes.astype(jnp.uint8), "absmax": absmax}
 

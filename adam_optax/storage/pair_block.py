@@ -52,7 +52,7 @@ class BlockPair(Pair):
     def encode(self, values: Values, moments: Moments, stamp: Stamp) -> dict[str, Any]:
         """0 for `nu = 0`, else 1 + nu's code times the number of ratios + the ratio's code."""
         mu, nu = self._values(values, moments)
-        u, w = stamp.dithers(mu, self.seed)
+        u, w = stamp.dithers(self.seed)
         f, some = self._frame(moments, stamp), nu > 0
         y = jnp.clip(nu, 1.2e-38, 1e38) * f
         shared = self._range(bits_of(y) >> 23, some)

@@ -59,7 +59,7 @@ class Pair(Joint):
     def encode(self, values: Values, moments: Moments, stamp: Stamp) -> dict[str, Any]:
         """0 for `nu = 0`, else 1 + nu's code times the number of ratios + the ratio's code."""
         mu, nu = self._values(values, moments)
-        u, w = stamp.dithers(mu, self.seed)
+        u, w = stamp.dithers(self.seed)
         f, ratio = self._frame(moments, stamp), self._ratio(moments)
         c = self._grid.code(jnp.minimum(nu, 1e38) * f, u)
         z = ratio.code(mu * lax.rsqrt(self._grid.value(c) / f), w)  # to nu as it is kept

@@ -23,7 +23,7 @@ class Stochastic(Format):
         """The moment rounded up or down, in proportion to where it is between the two."""
         del moment
         refuse_complex(m, "stochastic()")
-        u = stamp.dithers(m, self.seed)[0] >> 16
+        u = stamp.dithers(self.seed)[0] >> 16
         x = m.astype(jnp.float32)
         rounded = float_of((bits_of(x) + u) & jnp.uint32(0xFFFF0000))
         safe = jnp.where(
