@@ -32,6 +32,7 @@ class Float8(Format):
     seed: int = 0
     parts: ClassVar[tuple[str, ...]] = ("", "scale")
     guarded: ClassVar[bool] = True
+    clocked: ClassVar[bool] = True
     helped: ClassVar[frozenset[str]] = frozenset({"tpu"})
 
     def encode(self, m: Array, moment: Moment, stamp: Stamp) -> dict[str, Any]:
