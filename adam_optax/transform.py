@@ -19,7 +19,7 @@ from adam_optax.inside import marked
 from adam_optax.moments import Moment
 from adam_optax.numerics import compute_dtype, real_dtype
 from adam_optax.rule import Rule
-from adam_optax.storage import MASKED, Codec, Place, Plan, resolve
+from adam_optax.storage import MASKED, Codec, Place, Plan, resolve, rested
 
 Transformation: TypeAlias = optax.GradientTransformationExtraArgs
 
@@ -158,7 +158,8 @@ class Engine(NamedTuple):
 
         def leaf(g: Any, p: Any, kept: dict[str, Any], fade: bool | None, codec: Codec) -> Any:
             if g is None:
-                return (p if applies else None), kept
+                place = Place((), count)  # of its shape, `rested` asks the codes
+                return (p if applies else None), rested(codec, kept, self.rule.moments, place)
             own, others = check.split(kept, codec.entries())
             step = steps[id(codec)]
             if placement.is_explicit(g):

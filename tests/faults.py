@@ -60,7 +60,12 @@ FAULTS = [
         "self.rule.numbers(count)",
         "self.rule.numbers(count + 1)",
     ),
-    Fault("None resets the state", "transform.py", "return None, kept", "return None, _zero(kept)"),
+    Fault(
+        "codes of a leaf without gradient left behind",
+        "transform.py",
+        "rested(codec, kept, self.rule.moments, place)",
+        "kept",
+    ),
     Fault(
         "moments in the parameter's dtype",
         "transform.py",

@@ -1,5 +1,6 @@
 """Every storage format under every variant, transformation, shape and gradient."""
 
+import functools as ft
 import os
 import subprocess
 import sys
@@ -17,22 +18,26 @@ import pytest
 import adam_optax as ao
 from tests.cases import run
 from tests.family import ONE_EACH, Member
+from tests.formats import FORMATS, ROUNDED
 
 S = ao.storage
-FORMATS: dict[str, Any] = {
-    "stochastic": S.stochastic(),
-    "pair(2)": S.pair(),
-    "pair(3)": S.pair(3),
-    "pair(4)": S.pair(4),
-    "float8": S.float8(),
-    "int8": S.int8(),
-    "int4": S.int4(),
-}
 HEAVY = pytest.mark.heavy
-EACH = pytest.mark.parametrize("name", FORMATS)
-QUICK = pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=pytest.mark.quick if n == "int4" else ()) for n in FORMATS]
-)
+SEEN = ("int4()", "pair(1, block=64)")
+"""The quick ones; with the elementwise pair they make the default suite, but for short tests."""
+
+
+def each(names: Any) -> Any:
+    """A few formats at once, the others in the heavy matrix."""
+
+    def marks(name: str) -> Any:
+        if name in SEEN:
+            return pytest.mark.quick
+        return () if name in ("pair()", "pair(block=128)", "float8()", "int8()") else HEAVY
+
+    return pytest.mark.parametrize("name", [pytest.param(n, marks=marks(n)) for n in names])
+
+
+EACH, GUARDED = each(FORMATS), each(ROUNDED)
 SHAPES = {"ragged": (2, 130), "scalar": (), "empty": (0, 3), "cube": (2, 3, 4)}
 RNG = np.random.default_rng(0)
 PARAMS = {n: jnp.asarray(RNG.standard_normal(s), jnp.float32) for n, s in SHAPES.items()}
@@ -84,24 +89,24 @@ def fits(member: Member, name: str) -> bool:
 
 
 @HEAVY
-@EACH
+@pytest.mark.parametrize("name", FORMATS)
 @pytest.mark.parametrize("member", ONE_EACH, ids=[m.id for m in ONE_EACH])
 def test_every_variant_in_every_format(member: Member, name: str) -> None:
     if fits(member, name):
         holds(made(member, name))
 
 
-@QUICK
+@EACH
 def test_adamw_in_every_format(name: str) -> None:
     holds(ao.adamw(RATE, storage=FORMATS[name]))
 
 
 def test_which_rules_have_no_pair() -> None:
-    without = {n: [m.name for m in ONE_EACH if not fits(m, n)] for n in ("pair(2)", "int4")}
-    assert {"lion", "adagrad", "adadelta"} <= set(without["pair(2)"])
-    assert {"lion", "adagrad"} <= set(without["int4"])
-    assert not {"adabelief", "yogi", "adan", "ademamix"} & set(without["int4"])
-    for name in ("float8", "int8", "stochastic"):
+    without = {n: [m.name for m in ONE_EACH if not fits(m, n)] for n in ("pair()", "int4()")}
+    assert {"lion", "adagrad", "adadelta"} <= set(without["pair()"])
+    assert {"lion", "adagrad"} <= set(without["int4()"])
+    assert not {"adabelief", "yogi", "adan", "ademamix"} & set(without["int4()"])
+    for name in ("float8()", "int8()", "stochastic()"):
         assert all(fits(member, name) for member in ONE_EACH)
 
 
@@ -130,7 +135,7 @@ def test_runs_are_deterministic(name: str) -> None:
 EXTREMES = [0.0, 1e-45, 1e-38, 1e-30, 1e-12, 1.0, 1e12, 1e18, 1e30, 3e38, np.inf, -np.inf, np.nan]
 
 
-@EACH
+@GUARDED
 @pytest.mark.parametrize("steady", [1e-30, 1e-10, 1e-3, 1.0, 1e10])
 def test_no_gradient_makes_the_state_infinite_or_a_step_explode(name: str, steady: float) -> None:
     tx, p = ao.adam(1.0, storage=FORMATS[name]), jnp.zeros(len(EXTREMES))
@@ -144,7 +149,7 @@ def test_no_gradient_makes_the_state_infinite_or_a_step_explode(name: str, stead
     chex.assert_tree_all_finite(ao.read_moments(state, tx, p))
 
 
-@QUICK
+@GUARDED
 def test_an_element_whose_gradient_is_not_finite_rests(name: str) -> None:
     tx, p = ao.adam(1.0, storage=FORMATS[name]), jnp.zeros(3)
     _, state = tx.update(jnp.ones(3), tx.init(p), p)
@@ -159,7 +164,22 @@ def test_an_element_whose_gradient_is_not_finite_rests(name: str) -> None:
         np.testing.assert_allclose(after[n][:2], before[n][:2], rtol=0.34)
 
 
-@EACH
+@pytest.mark.parametrize("b2", [0.9, 0.9999])
+@pytest.mark.parametrize("name", ["pair()", "pair(1, block=64)", "float8()"])
+def test_a_leaf_without_gradients_keeps_its_moments(name: str, b2: float) -> None:
+    tx, p = ao.adam(1.0, b2=b2, storage=FORMATS[name]), {"a": jnp.ones(2048), "b": jnp.ones(3)}
+    _, state = tx.update(p, tx.init(p), p)
+    before = ao.read_moments(state, tx, p)
+    for _ in range(10):
+        _, state = tx.update({"a": None, "b": p["b"]}, state, p)
+    after = ao.read_moments(state, tx, p)
+    for n in ("mu", "nu"):
+        # Ten roundings without bias of 2048 elements: measured within 3 %. Left behind, nu would
+        # be 2 times too large at b2=.9, and 8 times at b2=.9999, where an average begins lower.
+        np.testing.assert_allclose(after[n]["a"].mean(), before[n]["a"].mean(), rtol=0.1)
+
+
+@GUARDED
 @pytest.mark.parametrize(
     "small",
     [pytest.param(r, marks=() if r == 1e-4 else HEAVY) for r in (1e-1, 1e-2, 1e-3, 1e-4, 1e-5)],
@@ -229,7 +249,7 @@ import jax, jax.numpy as jnp, numpy as np
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 from jax.sharding import AxisType, NamedSharding, PartitionSpec as P
 import adam_optax as ao
-from tests.test_codecs import FORMATS
+from tests.formats import FORMATS
 assert len(jax.devices()) == 8
 mesh = jax.make_mesh((2, 4), ("a", "b"), axis_types=(AxisType.Auto,) * 2)
 for shape, specs in {
@@ -266,7 +286,7 @@ def test_eight_devices_keep_the_bits_of_one() -> None:
     assert done.returncode == 0, done.stderr[-2000:]
 
 
-@pytest.mark.parametrize("name", ["float8", "int8", "int4", "stochastic", "pair(2)"])
+@pytest.mark.parametrize("name", ["float8()", "int8()", "int4()", "stochastic()", "pair()"])
 def test_complex_moments_are_refused(name: str) -> None:
     with pytest.raises(TypeError, match=r"cannot hold a complex moment; use .*dense\(\)"):
         ao.adam(RATE, storage=FORMATS[name]).init(jnp.ones(3, jnp.complex64))
@@ -276,7 +296,7 @@ Made = Callable[..., Any]
 
 
 @pytest.mark.quick
-@pytest.mark.parametrize("make", [S.float8, S.int8, S.int4])
+@pytest.mark.parametrize("make", [S.float8, S.int8, S.int4, S.pair, ft.partial(S.pair, 1)])
 @pytest.mark.parametrize(
     ("block", "kind", "text"),
     [
@@ -302,5 +322,9 @@ def test_what_two_moments_need() -> None:
         ao.lion(RATE, storage=S.pair())
     with pytest.raises(ValueError, match=r"no two of the parameter's shape; use storage.int8\(\)"):
         ao.adagrad(RATE, storage=S.int4())
+    with pytest.raises(ValueError, match=r"write pair\(1, block=64\)"):
+        S.pair(1)
+    with pytest.raises(ValueError, match=r"bytes must be 1, 2, 3 or 4, not 5"):
+        S.pair(5)
     with pytest.raises(TypeError, match=r"storage for 'mu' must be a format"):
         ao.adam(RATE, storage={"mu": S.int4()})

@@ -1,55 +1,73 @@
 """How far the steps of every format are from float32's, on the streams of `tests/streams.py`."""
 
-from typing import Any
+from typing import NamedTuple
 
 import pytest
 
 import adam_optax as ao
+from tests.formats import FORMATS
 from tests.streams import STREAMS, adam, worst
 
 FEW, MANY = 4096, 32768
 DECAYS = [(0.9, 0.999), (0.9, 0.95), (0.95, 0.99), (0.9, 0.9999)]
-BARS = {2: 0.13, 3: 0.015, 4: 0.015}
-"""Of the rms, by bytes of a pair: what its docstring and the README promise."""
-SLOW = (0.9, 0.9999)
-MISSES = {(2, "rows", SLOW): "peak 1.43", (2, "iid", SLOW): "peak 1.41"}
-"""At b2=.9999 nu begins a hundred times lower than the gradients' squares, on the coarse grid."""
+SEEDS = (0, 17)
 
 
-def cases() -> list[Any]:
-    """Every pair on every stream; two of them quickly."""
-    found = []
-    for bytes_ in BARS:
-        for stream in STREAMS:
-            for decays in DECAYS:
-                key = (bytes_, stream, decays)
-                marks = [pytest.mark.heavy]
-                if key in MISSES:
-                    marks.append(pytest.mark.xfail(reason=MISSES[key]))
-                found.append(pytest.param(*key, marks=marks))
-    return found
+class Bar(NamedTuple):
+    """What a docstring and the README promise of every phase: rms, peak, and l1 from 1."""
+
+    rms: float
+    peak: float
+    l1: float
 
 
-def hold_pair(bytes_: int, stream: str, n: int, decays: tuple[float, float]) -> None:
-    w = worst(adam(ao.storage.pair(bytes_), stream, n, *decays))
-    assert w.rms <= BARS[bytes_]
-    assert w.peak <= 1.35
-    assert 0.97 <= w.l1 <= 1.03
+FAR = ("iid", "sparse")
+"""Where neighbours are six decades apart."""
+BARS = {
+    "pair(4)": Bar(0.015, 1.1, 0.01),
+    "pair(3)": Bar(0.015, 1.1, 0.01),
+    "pair(block=128)": Bar(0.075, 1.2, 0.015),
+    "pair()": Bar(0.13, 1.35, 0.03),
+    "pair(1, block=64)": Bar(0.4, 4.0, 0.1),
+}
 
 
-@pytest.mark.parametrize(("bytes_", "stream", "decays"), cases())
-def test_pairs_stay_close_to_float32(bytes_: int, stream: str, decays: tuple[float, float]) -> None:
-    hold_pair(bytes_, stream, MANY, decays)
+def bar(name: str, stream: str) -> Bar:
+    """Of a byte, neighbours that are unlike are asked less."""
+    byte = name == "pair(1, block=64)" and stream in FAR
+    return BARS[name]._replace(rms=0.65) if byte else BARS[name]
+
+
+def hold(name: str, stream: str, n: int, decays: tuple[float, float], seed: int = 0) -> None:
+    limit, w = bar(name, stream), worst(adam(FORMATS[name], stream, n, *decays, seed))
+    assert w.rms <= limit.rms
+    assert w.peak <= limit.peak
+    assert abs(w.l1 - 1) <= limit.l1
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize("decays", DECAYS)
+@pytest.mark.parametrize("stream", STREAMS)
+@pytest.mark.parametrize("name", BARS)
+def test_pairs_stay_close_to_float32(name: str, stream: str, decays: tuple[float, float]) -> None:
+    hold(name, stream, MANY // 2, decays, SEEDS[STREAMS.index(stream) % 2])
 
 
 @pytest.mark.quick
-def test_a_pair_stays_close_to_float32() -> None:
-    hold_pair(2, "iid", FEW, DECAYS[0])
+@pytest.mark.parametrize("name", ["pair()", "pair(1, block=64)"])
+def test_a_pair_stays_close_to_float32(name: str) -> None:
+    hold(name, "iid", FEW, DECAYS[0])
+
+
+def test_a_slow_average_begins_on_the_fine_grid() -> None:
+    # At b2=.9999 nu begins 10^4 times smaller than the gradients' squares: kept as it is, on the
+    # coarse grid, steps are up to 1.5 times too long.
+    hold("pair()", "iid", FEW, (0.9, 0.9999))
 
 
 NEAR = {"float8": (0.12, 1.3), "int8": (0.12, 1.4), "int4": (0.65, 2.5)}
 """By format: rms and peak where neighbours are alike. Measured: .104, 1.2; .100, 1.3; .60, 2.3."""
-FAR = {"float8": 1.6, "int8": 3.0, "int4": 2.5}
+PEAKS = {"float8": 1.6, "int8": 3.0, "int4": 2.5}
 """Peaks where neighbours are six decades apart. Measured: 1.2, 2.5 and 1.9, where the published
 formats rounded to nearest reach 10^4: coordinates may freeze, and nothing may explode."""
 QUICK = pytest.mark.parametrize("name", ["int8", "float8", "int4"])
@@ -68,7 +86,7 @@ def test_blocks_of_like_neighbours_stay_close(name: str, stream: str) -> None:
 @pytest.mark.parametrize("stream", [pytest.param("iid", marks=pytest.mark.quick), "sparse"])
 def test_blocks_of_unlike_neighbours_never_explode(name: str, stream: str) -> None:
     w = worst(adam(getattr(ao.storage, name)(), stream, FEW))
-    assert w.peak <= FAR[name]
+    assert w.peak <= PEAKS[name]
     assert w.l1 <= 1.0
 
 

@@ -17,6 +17,7 @@ from adam_optax.storage.int4 import int4 as int4
 from adam_optax.storage.int8 import Int8 as Int8
 from adam_optax.storage.int8 import int8 as int8
 from adam_optax.storage.keeper import Keeper as Keeper
+from adam_optax.storage.keeper import rested as rested
 from adam_optax.storage.pair import pair as pair
 from adam_optax.storage.resolve import Plan as Plan
 from adam_optax.storage.resolve import path_name as path_name

@@ -33,6 +33,7 @@ class Float8(Format):
     parts: ClassVar[tuple[str, ...]] = ("", "scale")
     guarded: ClassVar[bool] = True
     helped: ClassVar[frozenset[str]] = ACCELERATORS
+    clocked: ClassVar[bool] = True
 
     def encode(self, m: Array, moment: Moment, stamp: Stamp) -> dict[str, Any]:
         """Eight-bit floats, and by block the exponent of the largest number."""

@@ -52,12 +52,14 @@ class Format:
         block: how many neighbours along the last axis share something, 1 for none.
         helped: the platforms on which XLA makes several passes over memory of a step with it, and a
             kernel one.
+        clocked: whether what is kept is to be read at the step at which it was written.
     """
 
     parts: ClassVar[tuple[str, ...]] = ("",)
     stored: ClassVar[bool] = False
     guarded: ClassVar[bool] = False
     helped: ClassVar[frozenset[str]] = frozenset()
+    clocked: ClassVar[bool] = False
     block: int = 1
 
     def fits(self, name: str, moment: Moment) -> None:
@@ -84,11 +86,13 @@ class Joint:
         guarded: as of a `Format`.
         block: as of a `Format`.
         helped: as of a `Format`.
+        clocked: as of a `Format`.
     """
 
     parts: ClassVar[tuple[str, ...]] = ("",)
     guarded: ClassVar[bool] = False
     helped: ClassVar[frozenset[str]] = frozenset()
+    clocked: ClassVar[bool] = False
     block: int = 1
 
     def names(self, moments: Moments) -> tuple[str, ...]:

@@ -60,3 +60,24 @@ class Keeper:
         if self.moments[name].scalar:
             return jnp.where(jnp.isfinite(m), m, self.old[name].astype(m.dtype))
         return jnp.where(self.sound, m, self.old[name].astype(m.dtype))
+
+
+def rested(codec: Codec, kept: Mapping[str, Any], moments: Moments, place: Place) -> dict[str, Any]:
+    """What is kept of a leaf that has no gradient at a step: the same moments.
+
+    Codes that belong to the step at which they were written are written anew, which rounds them.
+
+    Args:
+        codec: how they are kept.
+        kept: by entry.
+        moments: the rule's.
+        place: which leaf, and the step.
+    """
+    before, same = dataclasses.replace(place, count=place.count - 1), dict(kept)
+    for shelf in codec.shelves:
+        if shelf.kind.clocked:
+            own = {entry: kept[entry] for entry in shelf.entries().values()}
+            shape = jnp.shape(own[next(iter(own))])
+            values = shelf.decode(own, moments, dataclasses.replace(before, shape=shape))
+            same |= shelf.encode(values, moments, dataclasses.replace(place, shape=shape))
+    return same

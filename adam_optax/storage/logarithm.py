@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from typing import TypeGuard
 
 import jax.numpy as jnp
 from jax import Array
@@ -60,13 +61,30 @@ class Grid:
         return float_of((e + 127).astype(jnp.uint32) << 23 | mantissa)
 
 
-def frame(count: Array, b: object) -> Array:
-    """`b^-count` modulo octaves, in [1, 2): by what a number that fades by `b` is multiplied.
+def frame(count: Array, b: object, octaves: int = 1) -> Array:
+    """`b^-count` modulo `octaves`, in [1, 2^octaves): by what a number that fades by `b` is scaled.
 
-    So multiplied, it stays where it is on the grid while nothing comes in: its decay is exact, and
+    So scaled, it stays where it is on the grid while nothing comes in: its decay is exact, and
     only its growth is rounded. 1 if `b` is not known beforehand.
     """
-    if not is_exact(b) or not 0.5 < b < 1:
+    if not known(b):
         return jnp.ones((), jnp.float32)
-    rate = round(-math.log2(b) * 2**32)
-    return jnp.exp2(unit(count.astype(jnp.uint32) * jnp.uint32(rate)))
+    rate = round(-math.log2(b) / octaves * 2**32)
+    return jnp.exp2(octaves * unit(count.astype(jnp.uint32) * jnp.uint32(rate)))
+
+
+def rise(count: Array, b: object) -> Array:
+    """The bias factor's inverse, `1 / (1 - b^count)`, in whole octaves; 1 if `b` is not known.
+
+    An average that began at zero is too small by that at first. Octaves move numbers along the
+    grid without rounding them; integers alone say how many, on every backend alike.
+    """
+    scale = jnp.ones((), jnp.float32)
+    for octave in range(1, math.floor(-math.log2(1 - b)) + 1 if known(b) else 1):
+        scale = scale * jnp.where(count.astype(jnp.int32) < 2**octave, 2.0, 1.0)
+    return scale
+
+
+def known(b: object) -> TypeGuard[float]:
+    """Whether a decay is one that fades slowly, and known beforehand."""
+    return is_exact(b) and 0.5 < b < 1

@@ -3,6 +3,7 @@
 from adam_optax.storage.blocks import check_block
 from adam_optax.storage.format import Format
 from adam_optax.storage.pair_block import BlockPair
+from adam_optax.storage.pair_byte import BytePair
 from adam_optax.storage.pair_element import GRIDS, Pair
 from adam_optax.storage.stochastic import Stochastic, check_seed
 
@@ -47,9 +48,13 @@ def pair(
     >>> state[0].moments["mu_nu"]["w"].dtype, state[0].moments["mu_nu"]["w"].shape
     (dtype('uint16'), (3, 5))
     """
-    if bytes not in GRIDS:
-        raise ValueError(f"bytes must be 2, 3 or 4, not {bytes!r}")
+    if bytes not in (1, *GRIDS):
+        raise ValueError(f"bytes must be 1, 2, 3 or 4, not {bytes!r}")
+    if bytes == 1 and block is None:
+        raise ValueError("pair(1) is for blocks of neighbours alone; write pair(1, block=64)")
     if fallback is not None and not isinstance(fallback, Format):
         raise TypeError(f"fallback must be a format such as stochastic(), not {fallback!r}")
     how = bytes, fallback or Stochastic(seed), check_seed(seed)
-    return Pair(*how) if block is None else BlockPair(*how, check_block(block, "pair()"))
+    if block is None:
+        return Pair(*how)
+    return (BytePair if bytes == 1 else BlockPair)(*how, check_block(block, "pair()"))

@@ -5,21 +5,24 @@ from collections.abc import Mapping
 from typing import Any, ClassVar, NamedTuple
 
 import jax.numpy as jnp
-from jax import Array, lax
+from jax import Array
 
 from adam_optax.dither import unit
 from adam_optax.storage.bits import bits_of, divided, float_of
 from adam_optax.storage.blocks import Blocks
 from adam_optax.storage.format import ACCELERATORS, Moments, Stamp, Values
-from adam_optax.storage.pair_element import Pair
-from adam_optax.storage.ratio import Ratio
+from adam_optax.storage.logarithm import frame
+from adam_optax.storage.pair_element import LARGEST, Pair
+from adam_optax.storage.ratio import Ratio, Top
 
-SIDES = {2: 50, 3: 288, 4: 1834}
+SIDES = {2: 42, 3: 288, 4: 1834}
 """By bytes: the ratio's codes on each side of zero."""
+SMALLEST = 2.0**-126
+"""What is smaller and not zero is kept as this."""
 SPAN = 48
 """Octaves that a block's nu may span; what is lower is clamped up."""
-START = 103 * 8
-"""The smallest largest ratio, 2^-24, in eighths of an octave above float32's smallest exponent."""
+TOP = Top(-24, 3)
+"""The largest ratio of a block: from 2^-24 in eighths of an octave."""
 
 
 class Header(NamedTuple):
@@ -28,7 +31,7 @@ class Header(NamedTuple):
     Attributes:
         first: exponent of its smallest nu, biased as in float32.
         span: octaves from there to its largest.
-        top: its largest ratio, in eighths of an octave above `START`.
+        top: its largest ratio, as a code of `TOP`.
     """
 
     first: Array
@@ -52,15 +55,15 @@ class BlockPair(Pair):
     def encode(self, values: Values, moments: Moments, stamp: Stamp) -> dict[str, Any]:
         """0 for `nu = 0`, else 1 + nu's code times the number of ratios + the ratio's code."""
         mu, nu = self._values(values, moments)
-        u, w = stamp.dithers(self.seed)
+        u, w = self._dithers(stamp)
         f, some = self._frame(moments, stamp), nu > 0
-        y = jnp.clip(nu, 1.2e-38, 1e38) * f
+        y = jnp.clip(nu * f, SMALLEST, LARGEST)
         shared = self._range(bits_of(y) >> 23, some)
         first, span = (self._each(x, stamp) for x in shared)
         c = self._code(y, first, span, u)
-        r = mu * lax.rsqrt(self._value(c, first, span) / f)
-        top = self._top(jnp.where(some, jnp.abs(r), 0.0))
-        z = self._shares.code(r / _ratio_of(self._each(top, stamp)), w)
+        r = jnp.where(some, mu * self._over_root(self._value(c, first, span), f), 0.0)
+        top = TOP.code(Blocks(self.block).most(jnp.abs(r)))
+        z = self._shares.code(r / TOP.value(self._each(top, stamp)), w)
         code = 1 + c * self._shares.codes + (z + self._shares.size)
         kept = self._packed(jnp.where(some, code, 0).astype(jnp.uint32))
         return kept | {n: x.astype(jnp.uint8) for n, x in Header(*shared, top)._asdict().items()}
@@ -73,7 +76,8 @@ class BlockPair(Pair):
         some = code != 0
         c, z = divided(code - some.astype(jnp.uint32), self._shares.codes)
         nu = jnp.where(some, self._value(c, first, span) / self._frame(moments, stamp), 0.0)
-        mu = self._shares.value(z - self._shares.size) * _ratio_of(top) * jnp.sqrt(nu)
+        _, w = self._dithers(stamp)
+        mu = self._shares.value(z - self._shares.size, w) * TOP.value(top) * jnp.sqrt(nu)
         return dict(zip(self.names(moments), (mu, nu), strict=True))
 
     @property
@@ -90,6 +94,10 @@ class BlockPair(Pair):
         """How many of them an octave of nu has."""
         return divided(jnp.full_like(span, self._size - 1), span)[0]
 
+    def _frame(self, moments: Moments, stamp: Stamp) -> Array:
+        """Without the rise of an average: a block's codes are where its numbers are."""
+        return frame(stamp.count, moments[self.names(moments)[1]].decay)
+
     def _each(self, shared: Array, stamp: Stamp) -> Array:
         return Blocks(self.block).spread(shared, stamp.shape)
 
@@ -100,11 +108,6 @@ class BlockPair(Pair):
         low = 255 - blocks.most(jnp.where(some, 255 - e, 0))
         low = jnp.clip(low, jnp.maximum(top - SPAN + 1, 1), top)
         return low, top - low + 1
-
-    def _top(self, ratios: Array) -> Array:
-        """The largest ratio of a block, rounded up."""
-        bits = bits_of(Blocks(self.block).most(ratios))
-        return jnp.clip((bits + ((1 << 20) - 1) >> 20).astype(jnp.int32) - START, 0, 255)
 
     def _code(self, y: Array, first: Array, span: Array, u: Array) -> Array:
         """The code of nu among those of its block, as many an octave as its span leaves."""
@@ -122,7 +125,3 @@ class BlockPair(Pair):
         octave, rest = divided(c, codes)
         share = rest.astype(jnp.float32) / codes.astype(jnp.float32)
         return float_of((first + octave).astype(jnp.uint32) << 23) * (1 + share)
-
-
-def _ratio_of(top: Array) -> Array:
-    return float_of((top + START).astype(jnp.uint32) << 20)

@@ -11,8 +11,8 @@ from adam_optax.moments import grad, square
 from adam_optax.numerics import Number, is_exact
 from adam_optax.storage.bits import divided
 from adam_optax.storage.format import Format, Joint, Moments, Stamp, Values
-from adam_optax.storage.logarithm import Grid, frame
-from adam_optax.storage.ratio import Ratio, bound
+from adam_optax.storage.logarithm import Grid, frame, rise
+from adam_optax.storage.ratio import Ratio, bound, shuffled
 from adam_optax.storage.stochastic import Stochastic, refuse_complex
 
 GRIDS = {
@@ -23,6 +23,8 @@ GRIDS = {
 """By bytes: nu's grid. Two bytes are fine for gradients of 1e-7 to 10, coarse from 1e-11 to 2e4."""
 
 
+LARGEST = 3e38
+"""What is larger is kept as this."""
 STOCHASTIC = Stochastic()
 
 
@@ -34,6 +36,7 @@ class Pair(Joint):
     fallback: Format = STOCHASTIC
     seed: int = 0
     guarded: ClassVar[bool] = True
+    clocked: ClassVar[bool] = True
     helped: ClassVar[frozenset[str]] = frozenset({"tpu"})
 
     @property
@@ -59,10 +62,10 @@ class Pair(Joint):
     def encode(self, values: Values, moments: Moments, stamp: Stamp) -> dict[str, Any]:
         """0 for `nu = 0`, else 1 + nu's code times the number of ratios + the ratio's code."""
         mu, nu = self._values(values, moments)
-        u, w = stamp.dithers(self.seed)
+        u, w = self._dithers(stamp)
         f, ratio = self._frame(moments, stamp), self._ratio(moments)
-        c = self._grid.code(jnp.minimum(nu, 1e38) * f, u)
-        z = ratio.code(mu * lax.rsqrt(self._grid.value(c) / f), w)  # to nu as it is kept
+        c = self._grid.code(jnp.minimum(nu * f, LARGEST), u)
+        z = ratio.code(mu * self._over_root(self._grid.value(c), f), w)  # to nu as it is kept
         code = 1 + c.astype(jnp.uint32) * ratio.codes + (z + ratio.size).astype(jnp.uint32)
         return self._packed(jnp.where(nu > 0, code, 0))
 
@@ -73,7 +76,8 @@ class Pair(Joint):
         c, z = divided(code - some.astype(jnp.uint32), ratio.codes)
         value = self._grid.value(c) / self._frame(moments, stamp)
         nu = jnp.where(some, value, 0.0)
-        mu = ratio.value(z - ratio.size) * jnp.sqrt(nu)
+        _, w = self._dithers(stamp)
+        mu = ratio.value(z - ratio.size, w) * jnp.sqrt(nu)
         return dict(zip(self.names(moments), (mu, nu), strict=True))
 
     @property
@@ -86,7 +90,17 @@ class Pair(Joint):
         return mu.astype(jnp.float32), nu.astype(jnp.float32)
 
     def _frame(self, moments: Moments, stamp: Stamp) -> Array:
-        return frame(stamp.count, moments[self.names(moments)[1]].decay)
+        decay = moments[self.names(moments)[1]].decay
+        return frame(stamp.count, decay) * rise(stamp.count, decay)
+
+    def _dithers(self, stamp: Stamp) -> tuple[Array, Array]:
+        """Of nu and of the ratio."""
+        u, w = stamp.dithers(self.seed)
+        return u, shuffled(w, stamp.count)
+
+    def _over_root(self, value: Array, f: Array) -> Array:
+        """`1 / sqrt(value / f)`, also where that quotient is no normal float32."""
+        return lax.rsqrt(value) * jnp.sqrt(f)
 
     def _ratio(self, moments: Moments) -> Ratio:
         """As many codes as are left; two bytes cut the rarest ratios off for finer steps."""

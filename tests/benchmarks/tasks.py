@@ -87,7 +87,7 @@ def cnn(folder: pathlib.Path) -> Task:
             )
         return _crossentropy(x.reshape(len(x), -1) @ p["out"], batch[1])
 
-    return Task(init, loss, _drawn(*_mnist(folder), 128), 500, 2e-3)
+    return Task(init, loss, _drawn(*_mnist(folder), 64), 200, 2e-3)
 
 
 def _mnist(folder: pathlib.Path) -> tuple[Any, Any]:
@@ -138,11 +138,11 @@ def shakespeare(folder: pathlib.Path) -> Task:
         return {**tables, "layers": [layer(), layer()], "head": _dense(next(keys), wide, size)}
 
     def batch(key: Any) -> Any:
-        starts = jax.random.randint(key, (32, 1), 0, len(corpus) - length - 1)
+        starts = jax.random.randint(key, (16, 1), 0, len(corpus) - length - 1)
         span = corpus[starts + jnp.arange(length + 1)[None]]
         return span[:, :-1], span[:, 1:]
 
-    return Task(init, _transformer, batch, 600, 3e-3)
+    return Task(init, _transformer, batch, 300, 3e-3)
 
 
 def _transformer(p: Any, batch: Any) -> Any:

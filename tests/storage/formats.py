@@ -11,15 +11,6 @@ import adam_optax as ao
 from adam_optax.storage import Codec, Place, resolve
 
 MOMENTS = ao.rules.adam().moments
-FORMATS: dict[str, Any] = {
-    "stochastic": ao.storage.stochastic(),
-    "pair(2)": ao.storage.pair(2),
-    "pair(3)": ao.storage.pair(3),
-    "pair(4)": ao.storage.pair(4),
-    "float8": ao.storage.float8(),
-    "int8": ao.storage.int8(),
-    "int4": ao.storage.int4(),
-}
 
 
 def codec(storage: Any) -> Codec:
