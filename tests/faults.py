@@ -166,6 +166,30 @@ FAULTS = [
         "where(False, rest, 0)",
     ),
     Fault(
+        "every rule is taken for elementwise",
+        "kernels/elementwise.py",
+        "if inner := list(jaxprs_in_params(equation.params)):",
+        "if inner := jaxprs_in_params(equation.params):",
+    ),
+    Fault(
+        "a tile dithered as if it were the leaf's first",
+        "dither.py",
+        "index = index + corner.start[axis].astype(jnp.uint32)",
+        "index = index + 0 * corner.start[axis].astype(jnp.uint32)",
+    ),
+    Fault(
+        "a block's header beside the next one's codes",
+        "kernels/mosaic.py",
+        "jnp.where(lane == j, _wide(x), old)",
+        "jnp.where(lane == j + 1, _wide(x), old)",
+    ),
+    Fault(
+        "links before the last one skipped",
+        "step.py",
+        "zip(chain[:-1], state[:-1], strict=True)",
+        "zip(chain[:0], state[:0], strict=True)",
+    ),
+    Fault(
         "an entry's last leaf for all of it",
         "footprint.py",
         "by_entry.get(name, 0) + _bytes(leaf)",

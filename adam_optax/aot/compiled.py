@@ -13,6 +13,7 @@ import optax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec, SingleDeviceSharding
 
 from adam_optax.aot import hlo, targets
+from adam_optax.step import step as applied
 
 AXIS = "x"
 """The name of the only axis of a mesh of all devices."""
@@ -45,6 +46,7 @@ def compile_update(
     *,
     donate: bool = True,
     spec: Callable[[Any], PartitionSpec] | None = None,
+    in_one: bool = False,
 ) -> Compiled:
     """Compile `tx.update` and `optax.apply_updates` for an accelerator, and measure the result.
 
@@ -55,6 +57,7 @@ def compile_update(
         donate: whether the step may overwrite parameters and state.
         spec: how a leaf of parameters, state or gradients is spread over the mesh of all devices,
             whose one axis is `"x"`; None: all is on one device.
+        in_one: compile `ao.step(tx, ...)`, which is both, instead of the two.
 
     Raises:
         ValueError: if there is no such target.
@@ -65,16 +68,20 @@ def compile_update(
     >>> compile_update("cpu", ao.adam(1e-3), params).copied < 256  # all is updated in place
     True
     """
-    step, arguments = update_and_apply(tx, params)
+    step, arguments = update_and_apply(tx, params, in_one)
     donated = (0, 1) if donate else ()
     return compile_step(target, step, arguments, _parameters(params), donated, spec)
 
 
-def update_and_apply(tx: Any, params: Any) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+def update_and_apply(
+    tx: Any, params: Any, in_one: bool = False
+) -> tuple[Callable[..., Any], tuple[Any, ...]]:
     """The step, and the shapes of its arguments: parameters, state and gradients."""
 
     def step(params: Any, state: Any, grads: Any) -> Any:
         with jax.numpy_dtype_promotion("standard"):  # which optax needs
+            if in_one:
+                return applied(tx, grads, state, params)
             updates, state = tx.update(grads, state, params)
             return optax.apply_updates(params, updates), state
 

@@ -10,7 +10,7 @@ from jax import Array
 from adam_optax.dither import unit
 from adam_optax.storage.bits import bits_of, divided, float_of
 from adam_optax.storage.blocks import Blocks
-from adam_optax.storage.format import Moments, Stamp, Values
+from adam_optax.storage.format import ACCELERATORS, Moments, Stamp, Values
 from adam_optax.storage.logarithm import frame
 from adam_optax.storage.pair_element import Pair
 from adam_optax.storage.ratio import Ratio, Top
@@ -85,7 +85,7 @@ class BytePair(Pair):
     bytes: int = 1
     block: int = 64
     guarded: ClassVar[bool] = True
-    helped: ClassVar[frozenset[str]] = frozenset()
+    helped: ClassVar[frozenset[str]] = ACCELERATORS
 
     @property
     def parts(self) -> tuple[str, ...]:  # type: ignore[override]

@@ -25,9 +25,9 @@ def spread(leaf: Any) -> PartitionSpec:
     return PartitionSpec("x") if leaf.shape and leaf.shape[0] % 8 == 0 else PartitionSpec()
 
 
-def compiled(target: str, tx: Any, dtype: Any = jnp.float32) -> Compiled:
+def compiled(target: str, tx: Any, dtype: Any = jnp.float32, **how: Any) -> Compiled:
     """Update and apply of large parameters, with parameters and state donated."""
-    return measured(target, tx, shapes(SHAPES, dtype))
+    return measured(target, tx, shapes(SHAPES, dtype), **how)
 
 
 def measured(target: str, tx: Any, params: Any = None, **how: Any) -> Compiled:

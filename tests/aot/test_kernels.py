@@ -12,8 +12,8 @@ from jax.sharding import PartitionSpec as P
 
 import adam_optax as ao
 from adam_optax.aot import Compiled, targets
-from adam_optax.aot.compiled import compile_step, facts
-from tests.aot.compiled import SHAPES, shapes, size
+from adam_optax.aot.compiled import facts
+from tests.aot.compiled import compiled
 
 pytestmark = pytest.mark.heavy
 S = ao.storage
@@ -24,34 +24,20 @@ FORMATS: dict[str, tuple[Any, float]] = {
     "int8": (S.int8(), 16.07),
     "float8": (S.float8(), 16.04),
     "int4": (S.int4(), 14.13),
+    "pair(1, block=128)": (S.pair(1, block=128), 14.07),
 }
-"""What the step must move: parameter, gradient, codes and headers read; all but gradients written."""
-
-
-def skip_without(target: str) -> None:
-    if absent := targets.missing(target):
-        pytest.skip(f"{targets.INSTALL} ({', '.join(absent)})")
+"""What must be moved: parameter, gradient and codes read, parameter and codes written."""
 
 
 @functools.cache
-def compiled(target: str, name: str, in_one: bool = True, dtype: Any = jnp.float32) -> Compiled:
-    skip_without(target)
-    tx, params = ao.adam(1e-3, storage=FORMATS[name][0]), shapes(SHAPES, dtype)
-
-    def step(params: Any, state: Any, grads: Any) -> Any:
-        if in_one:
-            return ao.step(tx, grads, state, params)
-        updates, state = tx.update(grads, state, params)
-        return jax.tree.map(jnp.add, params, updates), state
-
-    arguments = params, jax.eval_shape(tx.init, params), params
-    return compile_step(target, step, arguments, size(SHAPES), donate=(0, 1))
+def step(target: str, name: str, in_one: bool = True, dtype: Any = jnp.float32) -> Compiled:
+    return compiled(target, ao.adam(1e-3, storage=FORMATS[name][0]), dtype, in_one=in_one)
 
 
 @pytest.mark.parametrize("target", ["v5e", "v6e", "h100"])
 @pytest.mark.parametrize("name", FORMATS)
 def test_a_step_moves_every_byte_once(name: str, target: str) -> None:
-    found, least = compiled(target, name), FORMATS[name][1]
+    found, least = step(target, name), FORMATS[name][1]
     assert least - 0.01 <= found.moved <= least + 0.02  # scalars, and the leaf of 4096
     assert found.copied < 1024
     # The leaf of 4096, in which each block is a tenth of a kernel, is left to XLA.
@@ -60,18 +46,18 @@ def test_a_step_moves_every_byte_once(name: str, target: str) -> None:
 
 @pytest.mark.parametrize("target", ["v5p", "a100", "b200"])
 def test_other_generations_move_as_many(target: str) -> None:
-    assert compiled(target, "pair(block=128)").moved <= 16.2  # v5p moves more of the small leaf
+    assert step(target, "pair(block=128)").moved <= 16.2  # v5p moves more of the small leaf
 
 
 @pytest.mark.parametrize("target", ["v5e", "h100"])
 def test_sixteen_bit_parameters_move_ten_bytes(target: str) -> None:
     for name in ("pair", "pair(block=128)"):
-        assert 10.0 <= compiled(target, name, dtype=jnp.bfloat16).moved <= 10.3
+        assert 10.0 <= step(target, name, dtype=jnp.bfloat16).moved <= 10.3
 
 
 @pytest.mark.parametrize("target", ["v5e", "h100"])
 def test_an_update_that_leaves_the_kernel_is_read_again(target: str) -> None:
-    found = compiled(target, "pair(block=128)", in_one=False)
+    found = step(target, "pair(block=128)", in_one=False)
     assert found.moved == pytest.approx(24.05, abs=0.02)  # 8 bytes more
 
 
@@ -79,7 +65,8 @@ def test_an_update_that_leaves_the_kernel_is_read_again(target: str) -> None:
 @pytest.mark.parametrize("kind", ["explicit", "auto"])
 def test_eight_devices_each_run_a_kernel(kind: str, target: str) -> None:
     """XLA for TPUs cannot ask for the code of a part: there the sharding must be in the types."""
-    skip_without(target)
+    if absent := targets.missing(target):
+        pytest.skip(f"{targets.INSTALL} ({', '.join(absent)})")
     mode = AxisType.Explicit if kind == "explicit" else AxisType.Auto
     grid = np.array(targets.devices(target)[:8]).reshape(2, 4)
     mesh = Mesh(grid, ("a", "b"), axis_types=(mode,) * 2)
@@ -91,9 +78,9 @@ def test_eight_devices_each_run_a_kernel(kind: str, target: str) -> None:
         return jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place)
 
     params, state = jax.tree.map(placed, (params, jax.eval_shape(tx.init, params)))
-    step = jax.jit(lambda p, s, g: ao.step(tx, g, s, p), donate_argnums=(0, 1))
+    both = jax.jit(lambda p, s, g: ao.step(tx, g, s, p), donate_argnums=(0, 1))
     with jax.set_mesh(mesh):
-        lowered = step.trace(params, state, params).lower(
+        lowered = both.trace(params, state, params).lower(
             lowering_platforms=(targets.platform(target),)
         )
         found = facts(lowered.compile(), 8192 * 4096, 8)
