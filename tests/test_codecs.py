@@ -194,9 +194,12 @@ def test_a_zero_gradient_after_2000_constant_ones(name: str, small: float) -> No
 
     # float32 makes .90; a format may freeze the small ones, and be off by its codes: those of int8
     # are a factor of 2.2 apart in nu three decades below the top. Measured: 1.31.
+    # In one byte, beside the first element nu's values are two octaves apart: steps are up to
+    # twice too long or too short at times.
     updates = np.abs(last(tx.init(g)))
-    assert np.max(updates) <= 1.5
-    assert updates[0] >= 0.8
+    low, high = (0.4, 2.3) if name == "pair(1, block=64)" else (0.8, 1.5)
+    assert np.max(updates) <= high
+    assert updates[0] >= low
 
 
 @EACH
@@ -308,7 +311,7 @@ Made = Callable[..., Any]
 )
 def test_blocks_that_are_none(make: Made, block: Any, kind: Any, text: str) -> None:
     with pytest.raises(kind, match=text):
-        make(block)
+        make(block=block)
 
 
 def test_a_seed_is_an_int() -> None:
