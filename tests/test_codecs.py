@@ -165,7 +165,9 @@ def test_an_element_whose_gradient_is_not_finite_rests(name: str) -> None:
 
 
 @pytest.mark.parametrize("b2", [0.9, 0.9999])
-@pytest.mark.parametrize("name", ["pair()", "pair(1, block=64)", "float8()"])
+@pytest.mark.parametrize(
+    "name", [pytest.param("pair()", marks=pytest.mark.quick), "pair(1, block=64)", "float8()"]
+)
 def test_a_leaf_without_gradients_keeps_its_moments(name: str, b2: float) -> None:
     tx, p = ao.adam(1.0, b2=b2, storage=FORMATS[name]), {"a": jnp.ones(2048), "b": jnp.ones(3)}
     _, state = tx.update(p, tx.init(p), p)
