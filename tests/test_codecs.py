@@ -4,7 +4,7 @@ import functools as ft
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import chex
@@ -26,7 +26,7 @@ SEEN = ("int4()", "pair(1, block=64)")
 """The quick ones; with the elementwise pair they make the default suite, but for short tests."""
 
 
-def each(names: Any) -> Any:
+def each(names: Iterable[str]) -> pytest.MarkDecorator:
     """A few formats at once, the others in the heavy matrix."""
 
     def marks(name: str) -> Any:
