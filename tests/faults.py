@@ -126,6 +126,7 @@ FAULTS = [
     Fault(
         "nu of float8 rounded to zero", "storage/float8.py", "- BASE, 1, 255)", "- BASE, 0, 255)"
     ),
+    Fault("dither taken off twice", "storage/ratio.py", "(0.5 - unit(u))", "2 * (0.5 - unit(u))"),
     Fault(
         "units of the block before",
         "storage/blocks.py",

