@@ -6,7 +6,7 @@
 The parts, from the outside in: `alias` (optimisers under optax's names), `optimizer`
 and `scale_by` (a rule as a transformation), `rules` (the variants), `moments` and `directions`
 (what they are made of), `storage` (how moments are kept), `precision` (how sixteen-bit parameters
-are updated), `convert` (states from and to optax, PyTorch and Keras), `conventions` (how other
+are updated), `watch` (what an optimiser is doing), `convert` (states from and to optax, PyTorch and Keras), `conventions` (how other
 frameworks write Adam).
 """
 
@@ -76,5 +76,6 @@ from adam_optax.rule import variant as variant
 from adam_optax.storage import Codec as Codec
 from adam_optax.transform import ScaleByState as ScaleByState
 from adam_optax.transform import scale_by as scale_by
+from adam_optax.watch import watch as watch
 
 __version__ = "0.1.0"

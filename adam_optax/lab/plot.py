@@ -19,8 +19,8 @@ DPI = 200
 
 # Okabe and Ito's colours for all kinds of colour vision, without the pale yellow. Eight
 # styles beside seven colours: they part company where either comes round again.
-_COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#000000", "#e69f00", "#56b4e9")
-_DASHES: tuple[Any, ...] = (
+COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#000000", "#e69f00", "#56b4e9")
+DASHES: tuple[Any, ...] = (
     "-",
     (0, (5, 3)),
     (0, (1, 2)),
@@ -68,7 +68,7 @@ def curves(runs: list[Run]) -> NDArray[np.float64]:
 def _draw(axes: "Axes", place: int, count: int, name: str, runs: list[Run]) -> None:
     losses = curves(runs)
     steps = np.arange(1, losses.shape[1] + 1)
-    color, dashes = _COLORS[place % len(_COLORS)], _DASHES[place % len(_DASHES)]
+    color, dashes = COLORS[place % len(COLORS)], DASHES[place % len(DASHES)]
     # Curves that coincide stay visible: the first is the widest and lies below.
     width = 3.2 - 1.8 * place / max(count - 1, 1)
     lowest, highest = losses.min(axis=0), losses.max(axis=0)
