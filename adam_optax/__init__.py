@@ -6,7 +6,8 @@
 The parts, from the outside in: `alias` (optimisers under optax's names), `optimizer`
 and `scale_by` (a rule as a transformation), `rules` (the variants), `moments` and `directions`
 (what they are made of), `storage` (how moments are kept), `precision` (how sixteen-bit parameters
-are updated), `watch` (what an optimiser is doing), `convert` (states from and to optax, PyTorch and Keras), `conventions` (how other
+are updated), `watch` (what an optimiser does to each layer), `convert` (states from and to optax,
+PyTorch and Keras), `conventions` (how other
 frameworks write Adam).
 """
 

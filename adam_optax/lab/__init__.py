@@ -17,10 +17,13 @@ from adam_optax.lab.compare import compare as compare
 from adam_optax.lab.errors import DataError as DataError
 from adam_optax.lab.errors import LabError as LabError
 from adam_optax.lab.idx import read_idx as read_idx
+from adam_optax.lab.models import CNN as CNN
+from adam_optax.lab.models import MLP as MLP
+from adam_optax.lab.models import Logistic as Logistic
+from adam_optax.lab.models import Transformer as Transformer
 from adam_optax.lab.optimizers import Optimizer as Optimizer
-from adam_optax.lab.problems import MLP as MLP
-from adam_optax.lab.problems import Data as Data
-from adam_optax.lab.problems import Problem as Problem
+from adam_optax.lab.problem import Data as Data
+from adam_optax.lab.problem import Problem as Problem
 from adam_optax.lab.problems import problems as problems
 from adam_optax.lab.record import Epoch as Epoch
 from adam_optax.lab.record import Run as Run

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from adam_optax.lab.errors import LabError
 from adam_optax.lab.optimizers import DEFAULT_OPTIMIZERS, Optimizer, resolve_all
-from adam_optax.lab.problems import Problem
+from adam_optax.lab.problem import Problem
 from adam_optax.lab.record import Epoch, Run
 from adam_optax.lab.task import Task
 from adam_optax.lab.train import Trainer, check_epochs, check_seed

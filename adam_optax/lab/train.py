@@ -13,7 +13,7 @@ import optax
 
 from adam_optax.lab.errors import LabError
 from adam_optax.lab.optimizers import Optimizer, resolve
-from adam_optax.lab.problems import Problem
+from adam_optax.lab.problem import Problem
 from adam_optax.lab.record import Epoch, Run, steps_to
 from adam_optax.lab.task import Task
 
@@ -109,7 +109,7 @@ class Trainer:
     ) -> tuple[tuple[Any, Any], jax.Array]:
         def step(carry: tuple[Any, Any], batch: jax.Array) -> tuple[tuple[Any, Any], jax.Array]:
             params, state = carry
-            loss, grads = jax.value_and_grad(self._task.loss)(params, x[batch], y[batch])
+            loss, grads = jax.value_and_grad(self._task.batch_loss)(params, batch, x, y)
             updates, state = self._tx.update(grads, state, params)
             return (optax.apply_updates(params, updates), state), loss
 
