@@ -10,7 +10,7 @@ from adam_optax.lab.optimizers import DEFAULT_OPTIMIZERS, Optimizer, resolve_all
 from adam_optax.lab.problem import Problem
 from adam_optax.lab.record import Epoch, Run
 from adam_optax.lab.task import Task
-from adam_optax.lab.train import Trainer, check_epochs, check_seed
+from adam_optax.lab.train import Trainer, check_epochs, check_seeds
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,7 @@ def compare(
     rates = _rates(found, learning_rate)
     task = Task(problem, batch_size, data_dir)
     epochs = check_epochs(task.problem, epochs)
-    _check_seeds(seeds)
+    check_seeds(seeds)
     planned = len(found) * len(seeds)
     runs: list[Run] = []
 
@@ -152,13 +152,6 @@ def _rates(
     if strange:
         raise LabError(f"learning rate for {strange[0]!r}, which is not compared")
     return learning_rate
-
-
-def _check_seeds(seeds: Sequence[int]) -> None:
-    for seed in seeds:
-        check_seed(seed)
-    if not seeds or len(set(seeds)) < len(seeds):
-        raise LabError("seeds must be different numbers, and at least one")
 
 
 def _summarize(runs: list[Run]) -> Row:

@@ -57,12 +57,13 @@ class Optimizer:
 
     Attributes:
       name: Label in tables, figures and files.
-      build: Maps a learning rate to the gradient transformation.
+      build: Maps a learning rate, and by name what else a sweep sets, to the gradient
+        transformation. The numbers may be traced.
       rate: Default learning rate in multiples of the problem's.
     """
 
     name: str
-    build: Callable[[float], optax.GradientTransformation]
+    build: Callable[..., optax.GradientTransformation]
     rate: float = 1.0
 
 
@@ -105,8 +106,8 @@ def _by_name(name: str) -> Optimizer:
         raise LabError(_unknown(name, short, list(factories)))
     preset = PRESETS.get(short, Preset())
 
-    def build(rate: float) -> optax.GradientTransformation:
-        tx = factories[short](learning_rate=rate, **preset.arguments)
+    def build(rate: float, **others: Any) -> optax.GradientTransformation:
+        tx = factories[short](learning_rate=rate, **{**preset.arguments, **others})
         return _promoting(tx) if module == "optax" else tx
 
     return Optimizer(name, build, preset.rate)

@@ -56,7 +56,7 @@ class Task:
         model = self.problem.model()
         self._apply: Callable[..., Any] = model.apply
         self._init = jax.jit(model.init)
-        self._measure = jax.jit(self._loss_and_accuracy)
+        self._measure = jax.jit(self.loss_and_accuracy)
 
     def params(self, seed: int) -> Any:
         """Makes the initial parameters of a seed."""
@@ -93,10 +93,13 @@ class Task:
         _, accuracy = self._measure(params, *self.test)
         return float(loss), float(accuracy)
 
-    def _loss_and_accuracy(
+    def loss_and_accuracy(
         self, params: Any, x: jax.Array, y: jax.Array
     ) -> tuple[jax.Array, jax.Array]:
-        """Part by part: the activations of all examples would not fit the memory."""
+        """Computes the mean loss and the share that is right, without the model's noise.
+
+        Part by part: the activations of all examples would not fit the memory.
+        """
 
         def sums(part: tuple[jax.Array, jax.Array]) -> jax.Array:
             logits = self._apply(params, part[0])

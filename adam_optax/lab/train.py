@@ -3,7 +3,7 @@
 import itertools
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -143,6 +143,14 @@ def check_seed(seed: int) -> None:
     """Refuses a seed that is not a 32-bit one, which JAX's keys could not hold."""
     if not 0 <= seed < 2**31:
         raise LabError(f"seed must be 0 to {2**31 - 1}, got {seed}")
+
+
+def check_seeds(seeds: Sequence[int]) -> None:
+    """Refuses seeds that are none, the same, or out of range."""
+    for seed in seeds:
+        check_seed(seed)
+    if not seeds or len(set(seeds)) < len(seeds):
+        raise LabError("seeds must be different numbers, and at least one")
 
 
 def _bytes(tree: Any) -> int:
