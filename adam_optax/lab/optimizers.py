@@ -79,7 +79,7 @@ def resolve(optimizer: str | Optimizer) -> Optimizer:
     if isinstance(optimizer, Optimizer):
         return optimizer
     found = _by_name(optimizer)
-    _check_runs(found)
+    check_runs(found)
     return found
 
 
@@ -144,7 +144,7 @@ def _unknown(name: str, short: str, known: list[str]) -> str:
     )
 
 
-def _check_runs(optimizer: Optimizer) -> None:
+def check_runs(optimizer: Optimizer) -> None:
     """Traces one update, so that what cannot run is refused before any training."""
 
     def update(params: jax.Array) -> Any:

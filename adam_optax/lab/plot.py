@@ -12,6 +12,7 @@ from adam_optax.lab.record import WINDOW, Run, smooth
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 SIZE = (8.0, 5.0)
 """Inches; at `DPI` twice the width of a README's column, for sharp screens."""
@@ -33,25 +34,40 @@ DASHES: tuple[Any, ...] = (
 
 
 def png(comparison: Comparison) -> bytes:
+    """Draws `figure` as a PNG.
+
+    Raises:
+      LabError: If matplotlib is not installed.
+    """
+    return rendered(figure(comparison), "png")
+
+
+def rendered(drawn: "Figure", kind: str) -> bytes:
+    """The bytes of a figure as PNG or SVG, the same for the same figure."""
+    from matplotlib import rc_context
+
+    buffer = io.BytesIO()
+    with rc_context({"svg.hashsalt": "adam-optax", "svg.fonttype": "none"}):
+        drawn.savefig(buffer, format=kind, metadata={"Date": None} if kind == "svg" else None)
+    return buffer.getvalue()
+
+
+def figure(comparison: Comparison) -> "Figure":
     """Draws the smoothed loss of every optimiser, with a band from best to worst seed.
 
     Raises:
       LabError: If matplotlib is not installed.
     """
     with needs_lab_extra("the figure"):
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     # The object interface: pyplot would change the caller's backend and figures.
-    figure = Figure(figsize=SIZE, dpi=DPI, layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
+    drawn = Figure(figsize=SIZE, dpi=DPI, layout="constrained")
+    axes = drawn.add_subplot()
     groups = comparison.by_optimizer()
     for place, (name, runs) in enumerate(groups.items()):
         _draw(axes, place, len(groups), name, runs)
     _label(axes, comparison)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png")
-    return buffer.getvalue()
+    return drawn
 
 
 def curves(runs: list[Run]) -> NDArray[np.float64]:

@@ -50,7 +50,12 @@ def train(
 
 
 class Trainer:
-    """One optimiser at one learning rate on a task, compiled once for all seeds."""
+    """One optimiser at one learning rate on a task, compiled once for all seeds.
+
+    Attributes:
+      learning_rate: The rate.
+      state: The optimiser's state where the last run stands.
+    """
 
     def __init__(
         self, task: Task, optimizer: Optimizer, learning_rate: float | None = None
@@ -94,11 +99,12 @@ class Trainer:
 
     def _epochs(self, seed: int, epochs: int) -> Iterator[Epoch]:
         params = self._task.params(seed)
-        state = self._tx.init(params)
+        self.state = state = self._tx.init(params)
         orders = itertools.islice(self._task.orders(seed), epochs)
         for number, order in enumerate(orders, start=1):
             start = time.perf_counter()
             (params, state), losses = self._epoch(params, state, order, *self._task.train)
+            self.state = state
             losses.block_until_ready()
             seconds = (time.perf_counter() - start) / len(order)
             measured = self._task.evaluate(params)
