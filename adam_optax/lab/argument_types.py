@@ -44,7 +44,7 @@ def rate(text: str) -> float:
 
 def names(text: str) -> list[str]:
     """Names between commas."""
-    return [name for part in text.split(",") for name in name(part)]
+    return [one for part in text.split(",") for one in name(part)]
 
 
 def name(text: str) -> list[str]:

@@ -105,15 +105,16 @@ def _print(report: Report) -> None:
     from rich.text import Text
 
     title, header, rows = report.table
-    table = Table(box=SIMPLE_HEAD, title=title, title_justify="left")
+    print(title)
+    table = Table(box=SIMPLE_HEAD)
     for place, name in enumerate(header):
         table.add_column(name, justify="right" if place else "left", no_wrap=True)
     for row in rows:
         table.add_row(*map(Text, row))  # a name in square brackets would be taken for markup
     console = Console()
     if not console.is_terminal:
-        wanted = console.measure(table, options=console.options.update(width=1000)).maximum
-        console.width = max(wanted, len(title))
+        # A file has no width; rich would assume 80 columns and cut the numbers.
+        console.width = console.measure(table, options=console.options.update(width=1000)).maximum
     console.print(table)
     for note in report.notes:
         print(note)

@@ -1,6 +1,5 @@
 """A learning rate, betas and an epsilon for a problem, with the evidence."""
 
-import inspect
 import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -105,12 +104,8 @@ def suggest(
     check_seeds(seeds)
     epochs = check_epochs(task.problem, epochs or max(1, task.problem.epochs // 5))
     start = {RATE: found.rate * task.problem.learning_rate, **_START}
-    try:
-        inspect.signature(found.build).bind(1.0, **_START)
-        search = _Search(Sweeper(task, [found], 1, epochs), seeds, on_progress)
-        stages = search.run(start, rates(task.problem, found))
-    except TypeError as error:
-        raise LabError(f"{found.name} does not take b1, b2 and eps: {error}") from error
+    search = _Search(Sweeper(task, [found], 1, epochs), seeds, on_progress)
+    stages = search.run(start, rates(task.problem, found))
     numbers = stages[-1].chosen.numbers
     others = {name: value for name, value in numbers.items() if name != RATE}
     how = {"learning_rate": numbers[RATE], "batch_size": batch_size, "data_dir": data_dir}
@@ -182,6 +177,10 @@ def _reason(
         said += f"; {_named(asks, best)} with {_loss(best)} is not clearly better"
     elif kept is not best:
         said += f", against {_loss(kept)} with {_named(asks, kept)}"
+    else:
+        second = min((s for s in sweep.settings if s is not best), key=lambda s: s.loss)
+        said += f", the best of {len(sweep.settings)}; next {_loss(second)} with "
+        said += _named(asks, second)
     if asks == (RATE,):
         said += _limits(sweep, chosen)
     return said

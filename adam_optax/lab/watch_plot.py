@@ -46,10 +46,10 @@ def figure(reading: Reading) -> "Figure":
         raise ValueError("there is no record to draw: train for a step first")
     shown = [name for name in PANELS if _is_worth_showing(reading, name)]
     result = Figure(figsize=(10.0, 2.9 * -(-len(shown) // 2) + 0.6), dpi=DPI, layout="constrained")
-    grid = result.subplots(-(-len(shown) // 2), 2, squeeze=False).flat
+    grid = list(result.subplots(-(-len(shown) // 2), 2, squeeze=False).flat)
     for axes, name in zip(grid, shown, strict=False):
         _panel(axes, name, reading)
-    for axes in list(grid)[len(shown) :]:
+    for axes in grid[len(shown) :]:
         axes.set_axis_off()
     _legend(result, reading)
     return result
