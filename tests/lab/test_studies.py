@@ -168,8 +168,9 @@ def test_each_optimiser_is_compared_at_its_own_best_rate(tiny: Problem) -> None:
     assert {run.learning_rate for run in found.runs} == {1.0}
     assert [p.seed for p in found.tuning["bad"].points[:2]] == [2, 3]
     assert tuning.at_the_edge(found.tuning["good"])
-    same = [[run.losses for run in runs] for runs in found.by_optimizer().values()]
-    np.testing.assert_array_equal(*same)
+    one, other = found.by_optimizer().values()
+    for a, b in zip(one, other, strict=True):
+        np.testing.assert_array_equal(a.losses, b.losses)
 
 
 @pytest.mark.heavy
