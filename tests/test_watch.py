@@ -2,6 +2,10 @@
 
 import csv
 import io
+import os
+import pathlib
+import subprocess
+import sys
 from typing import Any
 
 import chex
@@ -227,3 +231,31 @@ def test_a_state_without_records_says_how_to_make_one() -> None:
         ao.watch.read(ao.adam(1e-3).init(params()))
     with pytest.raises(ValueError, match="no record to draw"):
         ao.watch.plot(ao.watch(ao.adam(1e-3)).init(params()))
+
+
+SHARDED = """
+import jax, numpy as np, re
+import adam_optax as ao
+from jax.sharding import AxisType, NamedSharding, PartitionSpec as P
+jax.config.update("jax_debug_nans", True)
+mesh = jax.make_mesh((4,), ("x",), axis_types=(AxisType.Auto,))
+tx = ao.watch(ao.adamw(1e-3, storage=ao.storage.pair()))
+one = [jax.random.normal(jax.random.key(i), (256, 64)) for i in (0, 1)]
+four = jax.device_put(one, NamedSharding(mesh, P(None, "x")))
+step = lambda p, g: jax.jit(tx.update)(g, tx.init(p), p)[1]
+a, b = (ao.watch.read(step(*both))["parameter"] for both in (one, four))
+for name in a:  # sums in another order
+    np.testing.assert_allclose(a[name], b[name], rtol=1e-4, err_msg=name)
+text = jax.jit(tx.update).lower(four[1], tx.init(four[0]), four[0]).compile().as_text()
+gathered = re.findall(r"= \\w+\\[([\\d,]*)\\]\\S* all-gather\\(", text)
+assert gathered and set(gathered) == {"32,32"}, gathered  # the samples alone
+"""
+
+
+@pytest.mark.heavy
+def test_over_devices_the_records_are_the_same_and_samples_alone_are_gathered() -> None:
+    flags = {"XLA_FLAGS": "--xla_force_host_platform_device_count=4", "JAX_PLATFORMS": "cpu"}
+    root = pathlib.Path(__file__).parents[1]
+    subprocess.run(
+        [sys.executable, "-c", SHARDED], env={**os.environ, **flags}, cwd=root, check=True
+    )

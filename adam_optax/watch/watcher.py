@@ -28,7 +28,9 @@ class Watch:
 
     `mu` and `nu` are as the rule reads them, corrected for their bias. What cannot be known of a
     transformation (`eps` of a stranger's, say) is NaN when read. Means and quantiles of single
-    weights are of `samples` weights spread evenly over the layer, the others of all.
+    weights, and `update_rms`, are of `samples` weights spread evenly over the layer, the others of
+    all. Of layers that are sharded over an automatic mesh, the samples alone are gathered; axes of
+    type `Explicit` are not supported.
     """
 
     def __call__(
