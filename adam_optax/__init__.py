@@ -6,7 +6,8 @@
 The parts, from the outside in: `alias` (optimisers under optax's names), `optimizer`
 and `scale_by` (a rule as a transformation), `rules` (the variants), `moments` and `directions`
 (what they are made of), `storage` (how moments are kept), `precision` (how sixteen-bit parameters
-are updated), `convert` (states from and to optax, PyTorch and Keras), `conventions` (how other
+are updated), `watch` (what an optimiser does to each layer), `convert` (states from and to optax,
+PyTorch and Keras), `conventions` (how other
 frameworks write Adam).
 """
 
@@ -78,5 +79,6 @@ from adam_optax.step import step as step
 from adam_optax.storage import Codec as Codec
 from adam_optax.transform import ScaleByState as ScaleByState
 from adam_optax.transform import scale_by as scale_by
+from adam_optax.watch import watch as watch
 
 __version__ = "0.1.0"

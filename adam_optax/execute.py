@@ -75,7 +75,7 @@ def ticker(
         count: Array, numbers: Mapping[str, Array], decay: Any, rate: Any, dtype: Any
     ) -> Clock:
         t, numbers = count.astype(dtype), in_compute_precision(numbers, dtype)
-        rule = make(**_values(constants), **numbers)
+        rule = make(**values(constants), **numbers)
         decay, rate = (None if x is None else jnp.asarray(x, dtype) for x in (decay, rate))
         fade = None if decay is None else tail.fade(rule, coupling, decay, rate)
         return Clock(t, numbers, rule.warm(t), rule.pace(t), fade, rate)
@@ -102,7 +102,7 @@ def leaf_step(
     step, platforms = _step(make, constants, codec, coupling, applies), codec.kernels(applies)
 
     def alone(g: Array, p: Array | None, count: Array, clocks: Mapping[str, Clock]) -> Any:
-        moments = make(**_values(constants), **clocks["float32"].numbers).moments
+        moments = make(**values(constants), **clocks["float32"].numbers).moments
         (dense,) = resolve(None, moments).codecs(g)
         bare = _step(make, constants, dense, coupling, applies)
         return bare(g, p, {n: jnp.zeros_like(g, jnp.float32) for n in moments}, count, clocks)
@@ -125,20 +125,20 @@ def _step(
         corner: Corner | None = None,
     ) -> tuple[Array, dict[str, Any]]:
         check.present(kept)
-        moments = make(**_values(constants), **clocks["float32"].numbers).moments
+        moments = make(**values(constants), **clocks["float32"].numbers).moments
         place = Place(jnp.shape(g), count, corner)
         old = codec.decode(kept, moments, dataclasses.replace(place, count=count - 1))
         check.leaf(g, p, {n: m for n, m in old.items() if not moments[n].scalar})
         check.kind(g, p, {n: m for n, m in old.items() if moments[n].signed})
         dtype = compute_dtype(g, *([] if p is None else [p]), *old.values())
         real = real_dtype(dtype)
-        check.underflow(_values(constants), real)
+        check.underflow(values(constants), real)
         clock = clocks[real.name]
-        rule = make(**_values(constants), **clock.numbers)
+        rule = make(**values(constants), **clock.numbers)
         sound = abs(g) < HUGE if codec.guarded else None
         keeper = Keeper(codec, moments, old, place, sound)
-        with _mixing(dtype):
-            x = rule(_promoted(g, p, clock, old, dtype), clock.warm, keeper.settle)
+        with mixing(dtype):
+            x = rule(promoted(g, p, clock, old, dtype), clock.warm, keeper.settle)
             update = keeper.step(tail.update(rule, x, coupling, clock.decay, clock.rate))
             keep = keeper.finish(x.new)
         check.kept(keep, kept)
@@ -156,11 +156,12 @@ def _added(p: Array | None, update: Array) -> Array:
         return (p + update).astype(p.dtype)
 
 
-def _values(constants: Constants) -> dict[str, Any]:
+def values(constants: Constants) -> dict[str, Any]:
+    """The constants by name."""
     return {name: value for name, _, value in constants}
 
 
-def _promoted(g: Array, p: Array | None, clock: Clock, old: dict[str, Array], dtype: Any) -> Leaf:
+def promoted(g: Array, p: Array | None, clock: Clock, old: dict[str, Array], dtype: Any) -> Leaf:
     """The leaf in compute precision; moments that are real stay so beside a complex gradient."""
     real = real_dtype(dtype)
     moments = {n: m.astype(dtype if jnp.iscomplexobj(m) else real) for n, m in old.items()}
@@ -170,7 +171,7 @@ def _promoted(g: Array, p: Array | None, clock: Clock, old: dict[str, Array], dt
     return x._replace(**{n: v for n, v in scales.items() if v is not None})
 
 
-def _mixing(dtype: Any) -> Any:
+def mixing(dtype: Any) -> Any:
     """Let real and complex arrays of one precision meet, which strict promotion would refuse."""
     if jnp.issubdtype(dtype, jnp.complexfloating):
         return jax.numpy_dtype_promotion("standard")

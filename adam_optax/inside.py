@@ -34,15 +34,15 @@ def parts(tx: Any) -> list[Any]:
     the optimiser anew at each step.
     """
     found: dict[int, Any] = {}
-    for thing in _reachable(tx.update):
+    for thing in functions(tx):
         if (part := getattr(thing, PART, None)) is not None:
             found.setdefault(id(part), part)
     return list(found.values())
 
 
-def _reachable(start: Any) -> Iterator[Any]:
-    """Functions in closures, depth first, each once."""
-    stack, seen = [start], set()
+def functions(tx: Any) -> Iterator[Any]:
+    """What a transformation's `update` can call: functions in closures, depth first, each once."""
+    stack, seen = [tx.update], set()
     while stack:
         thing = stack.pop()
         if id(thing) in seen:

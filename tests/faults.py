@@ -196,6 +196,31 @@ FAULTS = [
         "by_entry.get(name, 0) + _bytes(leaf)",
         "_bytes(leaf)",
     ),
+    Fault(
+        "watched gradients are lost",
+        "watch/layers.py",
+        "jnp.where(one, g, jnp.zeros_like(g))",
+        "jnp.where(one, jnp.zeros_like(g), g)",
+    ),
+    Fault(
+        "watched moments not corrected for their bias",
+        "watch/views.py",
+        "moment.read(moments[name], x, clock.warm[name])",
+        "moments[name]",
+    ),
+    Fault(
+        "eps rules where it does not",
+        "watch/record.py",
+        "view.denominator > 2 * view.root_nu",
+        "view.denominator > view.root_nu",
+    ),
+    Fault("every record in the same place", "watch/state.py", "% len(state.steps)", "* 0"),
+    Fault(
+        "1e30 counted as not finite",
+        "watch/record.py",
+        "jnp.mean(~jnp.isfinite(g), dtype=jnp.float32)",
+        "jnp.mean(~(abs(g) < 1e19), dtype=jnp.float32)",
+    ),
 ]
 
 

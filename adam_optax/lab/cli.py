@@ -1,4 +1,4 @@
-"""The command `adam-optax`: compare optimisers, train with one, or convert a state."""
+"""The command `adam-optax`: compare optimisers, train, sweep, watch, or convert a state."""
 
 import argparse
 import io
@@ -10,7 +10,7 @@ from pathlib import Path
 from adam_optax.aot import command as aot
 from adam_optax.convert import command as convert
 from adam_optax.convert.errors import ConversionError
-from adam_optax.lab import report
+from adam_optax.lab import report, studies
 from adam_optax.lab.arguments import parse
 from adam_optax.lab.compare import Comparison, compare
 from adam_optax.lab.errors import LabError, needs_lab_extra
@@ -18,6 +18,7 @@ from adam_optax.lab.files import check_writable
 from adam_optax.lab.optimizers import resolve_all
 from adam_optax.lab.problems import get
 from adam_optax.lab.record import Epoch
+from adam_optax.lab.storages import stored
 
 _BAD_INPUT, _INTERRUPTED, _BROKEN_PIPE = 2, 130, 1
 _OnProgress = Callable[[float, Epoch], object]
@@ -55,11 +56,14 @@ def _run(args: argparse.Namespace) -> int:
     with needs_lab_extra(f"adam-optax {args.command}"):
         import matplotlib.figure  # noqa: F401  # now rather than after the training
         import rich.console  # noqa: F401
+    if args.command in studies.COMMANDS:
+        return studies.run(args)
     # All that can be refused is refused here, before anything is trained.
-    problem, optimizers = get(args.problem), resolve_all(args.optimizers)
+    problem = get(args.problem)
+    optimizers = resolve_all([stored(name, args.storage) for name in args.optimizers])
     stem = f"compare-{problem.name}"
     if args.command == "train":
-        stem = f"train-{problem.name}-{optimizers[0].name}"
+        stem = f"train-{problem.name}-{optimizers[0].name.replace(' ', '-')}"
     check_writable(args.out, report.names(stem))
     with _watch(args) as on_progress:
         comparison = compare(
@@ -70,7 +74,9 @@ def _run(args: argparse.Namespace) -> int:
             epochs=args.epochs,
             batch_size=args.batch_size,
             data_dir=args.data_dir,
+            tune=getattr(args, "tune", False),
             on_progress=on_progress,
+            on_tuning=_said(args.quiet),
         )
     return _finish(comparison, args.out, stem)
 
@@ -104,6 +110,16 @@ def _print_table(comparison: Comparison) -> None:
         # A file has no width; rich would assume 80 columns and cut the numbers.
         console.width = console.measure(table, options=console.options.update(width=1000)).maximum
     console.print(table)
+
+
+def _said(quiet: bool) -> Callable[[str, int, int], object]:
+    """Says which optimiser is being tuned, where someone is looking."""
+
+    def show(name: str, done: int, planned: int) -> None:
+        if not quiet and done == planned and sys.stderr.isatty():
+            print(f"{name}: tuned in {planned} runs", file=sys.stderr)
+
+    return show
 
 
 def _watch(args: argparse.Namespace) -> AbstractContextManager[_OnProgress]:

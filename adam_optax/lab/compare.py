@@ -2,15 +2,19 @@
 
 import statistics
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from adam_optax.lab.errors import LabError
 from adam_optax.lab.optimizers import DEFAULT_OPTIMIZERS, Optimizer, resolve_all
-from adam_optax.lab.problems import Problem
+from adam_optax.lab.points import Sweep
+from adam_optax.lab.problem import Problem
 from adam_optax.lab.record import Epoch, Run
 from adam_optax.lab.task import Task
-from adam_optax.lab.train import Trainer, check_epochs, check_seed
+from adam_optax.lab.train import Trainer, check_epochs, check_seeds
+from adam_optax.lab.tuning import best_rate, fresh_seeds
+from adam_optax.lab.tuning import tune as tune_rate
 
 
 @dataclass(frozen=True)
@@ -64,12 +68,14 @@ class Comparison:
       runs: The finished runs, optimiser by optimiser, seed by seed.
       planned: How many runs there were to be.
       interrupted: Whether Ctrl-C ended it before they were finished.
+      tuning: By optimiser, the sweep that its learning rate was chosen from; empty if none was.
     """
 
     problem: Problem
     runs: tuple[Run, ...]
     planned: int
     interrupted: bool
+    tuning: Mapping[str, Sweep] = field(default_factory=dict)
 
     def by_optimizer(self) -> dict[str, list[Run]]:
         """Groups the finished runs by optimiser, in the order they were run."""
@@ -92,8 +98,10 @@ def compare(
     epochs: int | None = None,
     batch_size: int | None = None,
     data_dir: Path | str | None = None,
+    tune: bool | Sequence[float] = False,
     on_progress: Callable[[float, Epoch], object] | None = None,
     on_run: Callable[[Run], object] | None = None,
+    on_tuning: Callable[[str, int, int], object] | None = None,
 ) -> Comparison:
     """Trains every optimiser with every seed; with equal seeds the batches are equal.
 
@@ -106,8 +114,13 @@ def compare(
       epochs: By default the problem's.
       batch_size: By default the problem's.
       data_dir: The directory of the data files, for problems that are not embedded.
+      tune: Whether each optimiser is compared at its own best learning rate: the one of a grid
+        with the lowest mean training loss over two seeds that are not among `seeds`. The grid is
+        `tuning.FACTORS` times its default rate, or the rates that are given here.
       on_progress: Called after every epoch with the fraction done of the whole.
       on_run: Called with every finished run.
+      on_tuning: Called after every run of the tuning with the optimiser's name, the runs done of
+        its sweep, and how many there are.
 
     Returns:
       The runs; with Ctrl-C those that were finished, and `interrupted` set.
@@ -120,9 +133,12 @@ def compare(
     rates = _rates(found, learning_rate)
     task = Task(problem, batch_size, data_dir)
     epochs = check_epochs(task.problem, epochs)
-    _check_seeds(seeds)
+    check_seeds(seeds)
     planned = len(found) * len(seeds)
     runs: list[Run] = []
+    tuning: dict[str, Sweep] = {}
+    if tune is not False and learning_rate is not None:
+        raise LabError("give a learning rate or tune it, not both")
 
     def progress(epoch: Epoch) -> None:
         if on_progress is not None:
@@ -130,14 +146,26 @@ def compare(
 
     try:
         for optimizer in found:
+            if tune is not False:
+                grid = None if tune is True else tune
+                report = partial(on_tuning or _silent, optimizer.name)
+                swept = tune_rate(task, optimizer, grid, fresh_seeds(seeds), epochs, report)
+                if swept.interrupted:
+                    raise KeyboardInterrupt
+                tuning[optimizer.name] = swept
+                rates = {**rates, optimizer.name: best_rate(swept)}
             trainer = Trainer(task, optimizer, rates.get(optimizer.name))
             for seed in seeds:
                 runs.append(trainer.run(seed, epochs, progress))
                 if on_run is not None:
                     on_run(runs[-1])
     except KeyboardInterrupt:
-        return Comparison(task.problem, tuple(runs), planned, interrupted=True)
-    return Comparison(task.problem, tuple(runs), planned, interrupted=False)
+        return Comparison(task.problem, tuple(runs), planned, interrupted=True, tuning=tuning)
+    return Comparison(task.problem, tuple(runs), planned, interrupted=False, tuning=tuning)
+
+
+def _silent(name: str, done: int, planned: int) -> None:
+    del name, done, planned
 
 
 def _rates(
@@ -152,13 +180,6 @@ def _rates(
     if strange:
         raise LabError(f"learning rate for {strange[0]!r}, which is not compared")
     return learning_rate
-
-
-def _check_seeds(seeds: Sequence[int]) -> None:
-    for seed in seeds:
-        check_seed(seed)
-    if not seeds or len(set(seeds)) < len(seeds):
-        raise LabError("seeds must be different numbers, and at least one")
 
 
 def _summarize(runs: list[Run]) -> Row:

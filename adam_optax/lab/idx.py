@@ -4,27 +4,23 @@ An IDX file is two zero bytes, a dtype code, the rank, one big-endian uint32 per
 axis and then the elements, big-endian, last axis fastest; often inside gzip.
 """
 
-import gzip
 import math
 import os
 import struct
-import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from adam_optax.lab.errors import DataError
+from adam_optax.lab.sources import AGAIN, opened
 
 MAX_BYTES = 1 << 28
 """Default bound on the elements of one file; MNIST's largest has 47 MB."""
 
 _CHUNK = 1 << 20
-_GZIP = b"\x1f\x8b"
 _DTYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
-_AGAIN = "download it again"
 
 
 def read_idx(path: str | os.PathLike[str], max_bytes: int = MAX_BYTES) -> NDArray[Any]:
@@ -43,26 +39,8 @@ def read_idx(path: str | os.PathLike[str], max_bytes: int = MAX_BYTES) -> NDArra
     Raises:
       DataError: If the file cannot be read or is not exactly one IDX array.
     """
-    name = os.fspath(path)
-    try:
-        with _open(name) as stream:
-            return _parse(name, stream, max_bytes)
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise DataError(f"{name}: damaged gzip data ({error}); {_AGAIN}") from error
-    except OSError as error:
-        raise DataError(f"{name}: cannot be read ({error.strerror or error})") from error
-
-
-@contextmanager
-def _open(name: str) -> Iterator[BinaryIO]:
-    with open(name, "rb") as raw:
-        packed = raw.read(2) == _GZIP
-        raw.seek(0)
-        if not packed:
-            yield raw
-            return
-        with gzip.GzipFile(fileobj=raw) as stream:
-            yield stream  # type: ignore[misc]  # GzipFile reads as a BinaryIO does
+    with opened(Path(path)) as stream:
+        return _parse(os.fspath(path), stream, max_bytes)
 
 
 def _parse(name: str, stream: BinaryIO, max_bytes: int) -> NDArray[Any]:
@@ -72,11 +50,11 @@ def _parse(name: str, stream: BinaryIO, max_bytes: int) -> NDArray[Any]:
     # Python's integers: the product of four billion a few times over must not wrap.
     size = math.prod(shape) * dtype.itemsize
     if size > max_bytes:
-        raise DataError(f"{name}: declares {size} bytes, above the limit of {max_bytes}; {_AGAIN}")
+        raise DataError(f"{name}: declares {size} bytes, above the limit of {max_bytes}; {AGAIN}")
     body = _read_exactly(name, stream, size, "elements")
     # Reading past the end also makes gzip verify its checksum.
     if stream.read(1):
-        raise DataError(f"{name}: bytes follow the declared {shape} elements; {_AGAIN}")
+        raise DataError(f"{name}: bytes follow the declared {shape} elements; {AGAIN}")
     return np.frombuffer(body, dtype).reshape(shape).astype(dtype.newbyteorder("="))
 
 
@@ -86,7 +64,7 @@ def _read_magic(name: str, stream: BinaryIO) -> tuple[np.dtype[Any], int]:
         magic = f"{zero:04x}{code:02x}{rank:02x}"
         raise DataError(f"{name}: not an IDX file (magic number {magic}); check the file")
     if not 1 <= rank <= 8:
-        raise DataError(f"{name}: declares rank {rank}, expected 1 to 8; {_AGAIN}")
+        raise DataError(f"{name}: declares rank {rank}, expected 1 to 8; {AGAIN}")
     return np.dtype(_DTYPES[code]), rank
 
 
@@ -96,6 +74,6 @@ def _read_exactly(name: str, stream: BinaryIO, size: int, part: str) -> bytearra
     while len(body) < size:
         chunk = stream.read(min(_CHUNK, size - len(body)))
         if not chunk:
-            raise DataError(f"{name}: truncated, {part}: {len(body)} of {size} bytes; {_AGAIN}")
+            raise DataError(f"{name}: truncated, {part}: {len(body)} of {size} bytes; {AGAIN}")
         body += chunk
     return body

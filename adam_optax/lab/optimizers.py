@@ -57,12 +57,13 @@ class Optimizer:
 
     Attributes:
       name: Label in tables, figures and files.
-      build: Maps a learning rate to the gradient transformation.
+      build: Maps a learning rate, and by name what else a sweep sets, to the gradient
+        transformation. The numbers may be traced.
       rate: Default learning rate in multiples of the problem's.
     """
 
     name: str
-    build: Callable[[float], optax.GradientTransformation]
+    build: Callable[..., optax.GradientTransformation]
     rate: float = 1.0
 
 
@@ -78,7 +79,7 @@ def resolve(optimizer: str | Optimizer) -> Optimizer:
     if isinstance(optimizer, Optimizer):
         return optimizer
     found = _by_name(optimizer)
-    _check_runs(found)
+    check_runs(found)
     return found
 
 
@@ -101,8 +102,8 @@ def _by_name(name: str) -> Optimizer:
     make = factory(name)
     preset = PRESETS.get(name.removeprefix("optax."), Preset())
 
-    def build(rate: float) -> optax.GradientTransformation:
-        tx = make(learning_rate=rate, **preset.arguments)
+    def build(rate: float, **others: Any) -> optax.GradientTransformation:
+        tx = make(learning_rate=rate, **{**preset.arguments, **others})
         return _promoting(tx) if name.startswith("optax.") else tx
 
     return Optimizer(name, build, preset.rate)
@@ -153,7 +154,7 @@ def _unknown(name: str, short: str, known: list[str]) -> str:
     )
 
 
-def _check_runs(optimizer: Optimizer) -> None:
+def check_runs(optimizer: Optimizer) -> None:
     """Traces one update, so that what cannot run is refused before any training."""
 
     def update(params: jax.Array) -> Any:

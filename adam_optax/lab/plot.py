@@ -12,6 +12,7 @@ from adam_optax.lab.record import WINDOW, Run, smooth
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 SIZE = (8.0, 5.0)
 """Inches; at `DPI` twice the width of a README's column, for sharp screens."""
@@ -19,8 +20,8 @@ DPI = 200
 
 # Okabe and Ito's colours for all kinds of colour vision, without the pale yellow. Eight
 # styles beside seven colours: they part company where either comes round again.
-_COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#000000", "#e69f00", "#56b4e9")
-_DASHES: tuple[Any, ...] = (
+COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#000000", "#e69f00", "#56b4e9")
+DASHES: tuple[Any, ...] = (
     "-",
     (0, (5, 3)),
     (0, (1, 2)),
@@ -33,25 +34,40 @@ _DASHES: tuple[Any, ...] = (
 
 
 def png(comparison: Comparison) -> bytes:
+    """Draws `figure` as a PNG.
+
+    Raises:
+      LabError: If matplotlib is not installed.
+    """
+    return rendered(figure(comparison), "png")
+
+
+def rendered(drawn: "Figure", kind: str) -> bytes:
+    """The bytes of a figure as PNG or SVG, the same for the same figure."""
+    from matplotlib import rc_context
+
+    buffer = io.BytesIO()
+    with rc_context({"svg.hashsalt": "adam-optax", "svg.fonttype": "none"}):
+        drawn.savefig(buffer, format=kind, metadata={"Date": None} if kind == "svg" else None)
+    return buffer.getvalue()
+
+
+def figure(comparison: Comparison) -> "Figure":
     """Draws the smoothed loss of every optimiser, with a band from best to worst seed.
 
     Raises:
       LabError: If matplotlib is not installed.
     """
     with needs_lab_extra("the figure"):
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     # The object interface: pyplot would change the caller's backend and figures.
-    figure = Figure(figsize=SIZE, dpi=DPI, layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
+    drawn = Figure(figsize=SIZE, dpi=DPI, layout="constrained")
+    axes = drawn.add_subplot()
     groups = comparison.by_optimizer()
     for place, (name, runs) in enumerate(groups.items()):
         _draw(axes, place, len(groups), name, runs)
     _label(axes, comparison)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png")
-    return buffer.getvalue()
+    return drawn
 
 
 def curves(runs: list[Run]) -> NDArray[np.float64]:
@@ -68,7 +84,7 @@ def curves(runs: list[Run]) -> NDArray[np.float64]:
 def _draw(axes: "Axes", place: int, count: int, name: str, runs: list[Run]) -> None:
     losses = curves(runs)
     steps = np.arange(1, losses.shape[1] + 1)
-    color, dashes = _COLORS[place % len(_COLORS)], _DASHES[place % len(_DASHES)]
+    color, dashes = COLORS[place % len(COLORS)], DASHES[place % len(DASHES)]
     # Curves that coincide stay visible: the first is the widest and lies below.
     width = 3.2 - 1.8 * place / max(count - 1, 1)
     lowest, highest = losses.min(axis=0), losses.max(axis=0)

@@ -1,17 +1,18 @@
-"""The problems that optimisers are compared on: data, model, budget and target."""
+"""The built-in problems, and those of the user's own."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import importlib
+import sys
 from functools import partial
 from pathlib import Path
 
-import flax.linen as nn
-import jax
 import numpy as np
 from numpy.typing import NDArray
 
+from adam_optax.lab import cifar, imdb, shakespeare
 from adam_optax.lab.errors import DataError, LabError, needs_lab_extra
 from adam_optax.lab.idx import read_idx
+from adam_optax.lab.models import CNN, MLP, Logistic, Transformer
+from adam_optax.lab.problem import Data, Problem
 
 MNIST_FILES = (
     "train-images-idx3-ubyte",
@@ -22,66 +23,40 @@ MNIST_FILES = (
 _DIGITS_TRAIN = 1500
 
 
-@dataclass(frozen=True, eq=False)
-class Data:
-    """A classification data set: features float32 in [0, 1], labels int32."""
-
-    train_x: NDArray[np.float32]
-    train_y: NDArray[np.int32]
-    test_x: NDArray[np.float32]
-    test_y: NDArray[np.int32]
-
-
-class MLP(nn.Module):
-    """A multilayer perceptron with ReLU between the layers; returns logits."""
-
-    hidden: tuple[int, ...]
-    classes: int
-
-    @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        """Maps features, shape (..., features), to logits, shape (..., classes)."""
-        for width in self.hidden:
-            x = nn.relu(nn.Dense(width)(x))
-        return nn.Dense(self.classes)(x)
-
-
-@dataclass(frozen=True)
-class Problem:
-    """A task to train on.
-
-    Attributes:
-      name: What the command line and the file names call it.
-      description: One line for the help text.
-      load: Reads the data; the argument is the directory of its files, or `None`.
-      model: Makes the Flax module, which maps a batch of features to logits.
-      batch_size: Examples per step.
-      epochs: Passes over the training set.
-      target_loss: Mean training cross-entropy, in nats, to be reached.
-      learning_rate: Adam's learning rate on this problem.
-    """
-
-    name: str
-    description: str
-    load: Callable[[Path | None], Data]
-    model: Callable[[], nn.Module]
-    batch_size: int
-    epochs: int
-    target_loss: float
-    learning_rate: float
-
-
 def get(problem: str | Problem) -> Problem:
     """Finds a problem by name; a `Problem` of the caller's own passes through.
 
+    Args:
+      problem: One of `problems`, or `module:function`, a function of the caller's own without
+        arguments that returns a `Problem`. The module is also looked for where the program runs.
+
     Raises:
-      LabError: If no problem has that name.
+      LabError: If there is no such problem, or the function did not return one.
     """
     if isinstance(problem, Problem):
         return problem
-    if problem not in problems:
-        raise LabError(f"unknown problem {problem!r}; known: {', '.join(problems)}")
-    return problems[problem]
+    if problem in problems:
+        return problems[problem]
+    if ":" not in problem:
+        known = ", ".join(problems)
+        raise LabError(f"unknown problem {problem!r}; known: {known}, and module:function")
+    return _own(problem)
+
+
+def _own(name: str) -> Problem:
+    module, _, function = name.partition(":")
+    here = str(Path.cwd())
+    sys.path.insert(0, here)
+    try:
+        found = getattr(importlib.import_module(module), function)()
+    except Exception as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise LabError(f"problem {name!r} cannot be made: {reason}") from error
+    finally:
+        sys.path.remove(here)
+    if not isinstance(found, Problem):
+        raise LabError(f"{name!r} returned no lab.Problem but {type(found).__name__}")
+    return found
 
 
 def _load_digits(data_dir: Path | None) -> Data:
@@ -148,6 +123,36 @@ problems: dict[str, Problem] = {
             epochs=3,
             target_loss=0.1,
             learning_rate=1e-3,
+        ),
+        Problem(
+            name="imdb",
+            description="reviews as bags of 10,000 words; logistic regression with 50 % dropout",
+            load=imdb.load,
+            model=partial(Logistic, 2, 0.5),
+            batch_size=128,
+            epochs=5,
+            target_loss=0.3,
+            learning_rate=1e-3,
+        ),
+        Problem(
+            name="cifar10",
+            description="photographs of 32x32 pixels; the Adam paper's CNN, c64-c64-c128-1000",
+            load=cifar.load,
+            model=CNN,
+            batch_size=128,
+            epochs=3,
+            target_loss=1.0,
+            learning_rate=1e-3,
+        ),
+        Problem(
+            name="shakespeare",
+            description="text, byte by byte; transformer of two layers, 64 wide, on 64 bytes",
+            load=shakespeare.load,
+            model=Transformer,
+            batch_size=32,
+            epochs=1,
+            target_loss=2.0,
+            learning_rate=3e-3,
         ),
     )
 }

@@ -1,4 +1,4 @@
-"""What is shown and kept of a comparison: a table, a figure and two CSV files."""
+"""What is shown and kept of a comparison: a table, figures, CSV files, and a page of them."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,7 +7,11 @@ from typing import TYPE_CHECKING
 from adam_optax.lab.compare import Comparison, Row, Spread
 from adam_optax.lab.errors import needs_lab_extra
 from adam_optax.lab.files import to_csv, write_all
-from adam_optax.lab.plot import png
+from adam_optax.lab.html import heading, image, page, paragraph
+from adam_optax.lab.html import table as html_table
+from adam_optax.lab.plot import figure, rendered
+from adam_optax.lab.sweep_plot import figure as tuning_figure
+from adam_optax.lab.tuning import at_the_edge
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -29,21 +33,28 @@ RUN_COLUMNS = (
 CURVE_COLUMNS = ("problem", "optimizer", "seed", "step", "batch_loss")
 
 
-def names(stem: str) -> tuple[str, str, str]:
-    """Returns the file names of a report: figure, runs and loss curves."""
-    return f"{stem}.png", f"{stem}-runs.csv", f"{stem}-curves.csv"
+_ENDS = (".png", ".svg", "-runs.csv", "-curves.csv", ".html")
+
+
+def names(stem: str) -> tuple[str, ...]:
+    """Returns the file names of a report: figures, runs, loss curves, and the page of all."""
+    return tuple(f"{stem}{end}" for end in _ENDS)
 
 
 def write(comparison: Comparison, directory: Path, stem: str) -> list[Path]:
-    """Writes the figure and the CSV files; see `names`.
+    """Writes figures, CSV files and the page; see `names`.
 
     Raises:
       LabError: If matplotlib is missing or a file cannot be written.
     """
+    drawn = figure(comparison)
+    picture = rendered(drawn, "png")
     contents = (
-        png(comparison),
+        picture,
+        rendered(drawn, "svg"),
         to_csv(RUN_COLUMNS, _run_rows(comparison)),
         to_csv(CURVE_COLUMNS, _curve_rows(comparison)),
+        _page(comparison, picture),
     )
     return write_all(directory, dict(zip(names(stem), contents, strict=True)))
 
@@ -61,7 +72,7 @@ def table(comparison: Comparison) -> "Table":
     target = comparison.problem.target_loss
     result = Table(box=SIMPLE_HEAD, title_justify="left", caption_justify="left")
     result.title = _title(comparison)
-    result.caption = "losses in nats; state: bytes of optimiser state per model parameter"
+    result.caption = "\n".join(_notes(comparison))
     result.add_column("optimiser", no_wrap=True)
     result.add_column("rate", justify="right", no_wrap=True)
     # In 80 columns these break, around the deviation; what cannot break stays whole.
@@ -73,6 +84,35 @@ def table(comparison: Comparison) -> "Table":
         # Text, since a name in square brackets would be taken for markup.
         result.add_row(*(Text(cell) for cell in _cells(row)))
     return result
+
+
+HEADER = ("optimiser", "rate", "final loss", "best loss", "test %", "steps to", "µs/step", "B/par")
+
+
+def _page(comparison: Comparison, picture: bytes) -> bytes:
+    target = f"steps to {comparison.problem.target_loss:g}"
+    header = [target if name == "steps to" else name for name in HEADER]
+    rows = [_cells(row) for row in comparison.rows()]
+    parts = [paragraph(_title(comparison)), html_table(header, rows)]
+    parts += [paragraph(note) for note in _notes(comparison)]
+    parts.append(image(picture, "training loss over steps, a curve for each optimiser"))
+    if comparison.tuning:
+        panels = list(comparison.tuning.items())
+        drawn = rendered(tuning_figure(panels), "png")
+        parts += [heading("Learning rates tried"), image(drawn, "final loss over learning rate")]
+    return page(f"{comparison.problem.name}: {comparison.problem.description}", parts)
+
+
+def _notes(comparison: Comparison) -> list[str]:
+    notes = ["losses in nats; state: bytes of optimiser state per model parameter"]
+    if comparison.tuning:
+        seeds = sorted({p.seed for sweep in comparison.tuning.values() for p in sweep.points})
+        tried = max(len(sweep.settings) for sweep in comparison.tuning.values())
+        listed = ", ".join(map(str, seeds))
+        notes.append(f"each at the best of {tried} rates by mean final loss over seeds {listed}")
+        edges = [name for name, sweep in comparison.tuning.items() if at_the_edge(sweep)]
+        notes += [f"at the edge of the rates tried: {', '.join(edges)}"] if edges else []
+    return notes
 
 
 def _title(comparison: Comparison) -> str:

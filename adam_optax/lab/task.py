@@ -12,7 +12,11 @@ from numpy.typing import NDArray
 from optax.losses import softmax_cross_entropy_with_integer_labels
 
 from adam_optax.lab.errors import LabError
-from adam_optax.lab.problems import Problem, get
+from adam_optax.lab.problem import Problem
+from adam_optax.lab.problems import get
+
+_PART = 2048
+"""How many examples are evaluated at a time."""
 
 
 class Task:
@@ -52,7 +56,7 @@ class Task:
         model = self.problem.model()
         self._apply: Callable[..., Any] = model.apply
         self._init = jax.jit(model.init)
-        self._measure = jax.jit(self._loss_and_accuracy)
+        self._measure = jax.jit(self.loss_and_accuracy)
 
     def params(self, seed: int) -> Any:
         """Makes the initial parameters of a seed."""
@@ -69,11 +73,19 @@ class Task:
             order = rng.permutation(len(self.train[0]))[: shape[0] * shape[1]]
             yield order.astype(np.int32).reshape(shape)
 
-    def loss(self, params: Any, x: jax.Array, y: jax.Array) -> jax.Array:
-        """Computes the mean cross-entropy in nats."""
-        logits = self._apply(params, x)
+    def loss(self, params: Any, x: jax.Array, y: jax.Array, key: Any = None) -> jax.Array:
+        """Computes the mean cross-entropy in nats, with the model's noise if given a key."""
+        logits = self._apply(params, x, **({} if key is None else {"rngs": {"dropout": key}}))
         losses: jax.Array = softmax_cross_entropy_with_integer_labels(logits, y)
         return losses.mean()
+
+    def batch_loss(self, params: Any, batch: jax.Array, x: jax.Array, y: jax.Array) -> jax.Array:
+        """Computes the loss in training, of the examples of a batch.
+
+        The noise follows from the batch, so that every optimiser sees the same.
+        """
+        key = jax.random.fold_in(jax.random.key(0), batch.sum())
+        return self.loss(params, x[batch], y[batch], key)
 
     def evaluate(self, params: Any) -> tuple[float, float]:
         """Returns the loss on the training set and the accuracy on the test set."""
@@ -81,8 +93,25 @@ class Task:
         _, accuracy = self._measure(params, *self.test)
         return float(loss), float(accuracy)
 
-    def _loss_and_accuracy(
+    def loss_and_accuracy(
         self, params: Any, x: jax.Array, y: jax.Array
     ) -> tuple[jax.Array, jax.Array]:
-        right = self._apply(params, x).argmax(-1) == y
-        return self.loss(params, x, y), right.mean()
+        """Computes the mean loss and the share that is right, without the model's noise.
+
+        Part by part: the activations of all examples would not fit the memory.
+        """
+
+        def sums(part: tuple[jax.Array, jax.Array]) -> jax.Array:
+            logits = self._apply(params, part[0])
+            losses = softmax_cross_entropy_with_integer_labels(logits, part[1])
+            return jnp.stack(
+                [losses.sum(), (logits.argmax(-1) == part[1]).sum().astype(losses.dtype)]
+            )
+
+        whole = len(x) // _PART * _PART
+        parts = [a[:whole].reshape(-1, _PART, *a.shape[1:]) for a in (x, y)]
+        totals = sums((x[whole:], y[whole:]))
+        if whole:
+            totals = totals + jax.lax.map(sums, tuple(parts)).sum(0)
+        loss, right = totals / y.size
+        return loss, right

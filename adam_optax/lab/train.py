@@ -3,7 +3,7 @@
 import itertools
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import optax
 
 from adam_optax.lab.errors import LabError
 from adam_optax.lab.optimizers import Optimizer, resolve
-from adam_optax.lab.problems import Problem
+from adam_optax.lab.problem import Problem
 from adam_optax.lab.record import Epoch, Run, steps_to
 from adam_optax.lab.task import Task
 
@@ -50,7 +50,12 @@ def train(
 
 
 class Trainer:
-    """One optimiser at one learning rate on a task, compiled once for all seeds."""
+    """One optimiser at one learning rate on a task, compiled once for all seeds.
+
+    Attributes:
+      learning_rate: The rate.
+      state: The optimiser's state where the last run stands.
+    """
 
     def __init__(
         self, task: Task, optimizer: Optimizer, learning_rate: float | None = None
@@ -94,11 +99,12 @@ class Trainer:
 
     def _epochs(self, seed: int, epochs: int) -> Iterator[Epoch]:
         params = self._task.params(seed)
-        state = self._tx.init(params)
+        self.state = state = self._tx.init(params)
         orders = itertools.islice(self._task.orders(seed), epochs)
         for number, order in enumerate(orders, start=1):
             start = time.perf_counter()
             (params, state), losses = self._epoch(params, state, order, *self._task.train)
+            self.state = state
             losses.block_until_ready()
             seconds = (time.perf_counter() - start) / len(order)
             measured = self._task.evaluate(params)
@@ -109,7 +115,7 @@ class Trainer:
     ) -> tuple[tuple[Any, Any], jax.Array]:
         def step(carry: tuple[Any, Any], batch: jax.Array) -> tuple[tuple[Any, Any], jax.Array]:
             params, state = carry
-            loss, grads = jax.value_and_grad(self._task.loss)(params, x[batch], y[batch])
+            loss, grads = jax.value_and_grad(self._task.batch_loss)(params, batch, x, y)
             updates, state = self._tx.update(grads, state, params)
             return (optax.apply_updates(params, updates), state), loss
 
@@ -143,6 +149,14 @@ def check_seed(seed: int) -> None:
     """Refuses a seed that is not a 32-bit one, which JAX's keys could not hold."""
     if not 0 <= seed < 2**31:
         raise LabError(f"seed must be 0 to {2**31 - 1}, got {seed}")
+
+
+def check_seeds(seeds: Sequence[int]) -> None:
+    """Refuses seeds that are none, the same, or out of range."""
+    for seed in seeds:
+        check_seed(seed)
+    if not seeds or len(set(seeds)) < len(seeds):
+        raise LabError("seeds must be different numbers, and at least one")
 
 
 def _bytes(tree: Any) -> int:

@@ -15,7 +15,13 @@ from adam_optax.lab import Epoch, cli
 from adam_optax.lab.optimizers import DEFAULT_OPTIMIZERS
 from tests.lab.idx_files import write_mnist
 
-FILES = {"compare-digits.png", "compare-digits-runs.csv", "compare-digits-curves.csv"}
+FILES = {
+    "compare-digits.png",
+    "compare-digits.svg",
+    "compare-digits-runs.csv",
+    "compare-digits-curves.csv",
+    "compare-digits.html",
+}
 
 
 @pytest.fixture(autouse=True)

@@ -27,8 +27,14 @@ def rendered(comparison: Comparison, width: int = 200) -> str:
 @pytest.mark.quick
 def test_the_files_say_what_the_runs_say(tmp_path: Path, made_up: Comparison) -> None:
     paths = report.write(made_up, tmp_path / "new" / "out", "x")
-    assert [path.name for path in paths] == ["x.png", "x-runs.csv", "x-curves.csv"]
-    runs, curves = (list(csv.DictReader(path.read_text().splitlines())) for path in paths[1:])
+    assert [path.name for path in paths] == [
+        "x.png",
+        "x.svg",
+        "x-runs.csv",
+        "x-curves.csv",
+        "x.html",
+    ]
+    runs, curves = (list(csv.DictReader(path.read_text().splitlines())) for path in paths[2:4])
     assert tuple(runs[0]) == report.RUN_COLUMNS
     for row, run in zip(runs, made_up.runs, strict=True):
         assert (row["problem"], row["optimizer"], row["seed"]) == (

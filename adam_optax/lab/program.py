@@ -1,0 +1,101 @@
+"""The program of a sweep: a run of any setting, compiled once."""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import jax
+import optax
+
+from adam_optax.lab.errors import LabError
+from adam_optax.lab.optimizers import Optimizer
+from adam_optax.lab.settings import RATE
+from adam_optax.lab.task import Task
+
+Outcome = tuple[jax.Array, jax.Array, jax.Array]
+"""Batch losses, training loss after each epoch, test accuracy after the last."""
+
+
+class Program:
+    """Training by one of several optimisers with the numbers it is given, from start to end.
+
+    Attributes:
+      run: From the place of the optimiser, numbers by name, initial parameters, batches (epochs,
+        steps, examples) and the data to an `Outcome`; compiled for `width` runs at a time, whose
+        numbers, parameters and batches have a leading axis. All of them have one optimiser.
+    """
+
+    def __init__(self, task: Task, optimizers: Sequence[Optimizer], width: int) -> None:
+        self._task, self._optimizers = task, optimizers
+        # One run need not be vmapped: products of matrices are faster without an axis of one.
+        self.run = jax.jit(self._many if width > 1 else self._single)
+
+    def check(self, numbers: dict[str, jax.Array]) -> None:
+        """Traces an update of every optimiser, so that what cannot run is refused before.
+
+        Raises:
+          LabError: If one takes other numbers, or the states differ in shape.
+        """
+        params = jax.eval_shape(lambda: self._task.params(0))
+        states = []
+        for optimizer in self._optimizers:
+            try:
+                states.append(jax.eval_shape(partial(_after_a_step, optimizer), numbers, params))
+            except Exception as error:
+                reason = " ".join(str(error).split()) or type(error).__name__
+                raise LabError(f"{optimizer.name} with {_named(numbers)}: {reason}") from error
+        shapes = [jax.tree.map(lambda x: (x.shape, x.dtype), state) for state in states]
+        for optimizer, shape in zip(self._optimizers, shapes, strict=True):
+            if shape != shapes[0]:
+                raise LabError(
+                    f"the states of {self._optimizers[0].name} and {optimizer.name} differ in "
+                    "shape; give them a sweep each"
+                )
+
+    def _single(self, place: Any, numbers: Any, params: Any, orders: Any, data: Any) -> Outcome:
+        number, param, order = jax.tree.map(lambda x: x[0], (numbers, params, orders))
+        losses, after, accuracy = self._train(place, number, param, order, data)
+        return losses[None], after[None], accuracy[None]
+
+    def _many(self, place: Any, numbers: Any, params: Any, orders: Any, data: Any) -> Outcome:
+        run = jax.vmap(self._train, in_axes=(None, 0, 0, 0, None))
+        outcome: Outcome = run(place, numbers, params, orders, data)
+        return outcome
+
+    def _train(self, place: Any, numbers: Any, params: Any, orders: Any, data: Any) -> Outcome:
+        (x, y), test = data
+
+        def step(carry: Any, batch: jax.Array) -> tuple[Any, jax.Array]:
+            params, state = carry
+            loss, grads = jax.value_and_grad(self._task.batch_loss)(params, batch, x, y)
+            updates, state = self._switch(place, "update", numbers, grads, state, params)
+            return (optax.apply_updates(params, updates), state), loss
+
+        def epoch(carry: Any, order: jax.Array) -> tuple[Any, Any]:
+            carry, losses = jax.lax.scan(step, carry, order)
+            return carry, (losses, self._task.loss_and_accuracy(carry[0], x, y)[0])
+
+        start = params, self._switch(place, "init", numbers, params)
+        (params, _), (losses, after) = jax.lax.scan(epoch, start, orders)
+        return losses.reshape(-1), after, self._task.loss_and_accuracy(params, *test)[1]
+
+    def _switch(self, place: Any, method: str, numbers: Any, *arguments: Any) -> Any:
+        """What the optimiser at a place does; of several, only that one is run."""
+        branches = [partial(_do, optimizer, method, numbers) for optimizer in self._optimizers]
+        if len(branches) == 1:
+            return branches[0](*arguments)
+        return jax.lax.switch(place, branches, *arguments)
+
+
+def _do(optimizer: Optimizer, method: str, numbers: Any, *arguments: Any) -> Any:
+    others = {name: value for name, value in numbers.items() if name != RATE}
+    return getattr(optimizer.build(numbers[RATE], **others), method)(*arguments)
+
+
+def _after_a_step(optimizer: Optimizer, numbers: Any, params: Any) -> Any:
+    state = _do(optimizer, "init", numbers, params)
+    return _do(optimizer, "update", numbers, params, state, params)[1]
+
+
+def _named(numbers: dict[str, Any]) -> str:
+    return ", ".join(numbers)

@@ -1,0 +1,243 @@
+"""The commands sweep, suggest and watch, and compare --tune, as a user meets them."""
+
+import base64
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import adam_optax as ao
+from adam_optax.lab import (
+    LabError,
+    Optimizer,
+    Problem,
+    cli,
+    compare,
+    html,
+    problems,
+    studies,
+    sweep,
+    tuning,
+)
+from adam_optax.lab.argument_types import setting
+from adam_optax.lab.storages import STORAGES, stored
+from adam_optax.lab.study_reports import suggestion_report
+from adam_optax.lab.suggest import suggest
+from tests.lab.test_cli import read_csv, refused
+
+
+@pytest.fixture(autouse=True)
+def in_an_empty_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def tiny_digits(tiny: Problem, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A problem named digits that is compiled and trained in a moment."""
+    monkeypatch.setitem(problems, "digits", replace(tiny, name="digits"))
+
+
+FOLDER = Path("adam-optax-results")
+
+
+def is_one_page(path: Path, pictures: int) -> bool:
+    """Whether a page has so many pictures in it and needs no other file."""
+    text = path.read_text()
+    found = re.findall(r'src="data:image/png;base64,([^"]+)"', text)
+    assert all(base64.b64decode(data).startswith(b"\x89PNG") for data in found)
+    assert not re.search(r'(src|href)="(?!data:)', text)
+    return len(found) == pictures
+
+
+@pytest.mark.quick
+def test_sweep_writes_a_table_figures_and_a_page(
+    capsys: pytest.CaptureFixture[str], tiny_digits: None
+) -> None:
+    options = "--set learning_rate=1e-2,1e30 --seeds 2 --seed 4 --epochs 1 --optimizer optax.sgd"
+    assert cli.main(["sweep", "digits", *options.split()]) == 0
+    output = capsys.readouterr()
+    assert output.err == ""
+    lines = output.out.splitlines()
+    assert lines[0].startswith("digits: 4 runs; mean")
+    assert "diverged 2/2" in output.out
+    assert lines[-1].startswith("Wrote adam-optax-results/sweep-digits-optax.sgd.png, ")
+    rows = read_csv(FOLDER / "sweep-digits-optax.sgd.csv")
+    assert [(row["learning_rate"], row["seed"]) for row in rows[:2]] == [
+        ("0.01", "4"),
+        ("0.01", "5"),
+    ]
+    assert [row["diverged"] for row in rows] == ["False", "False", "True", "True"]
+    assert is_one_page(FOLDER / "sweep-digits-optax.sgd.html", 1)
+    assert "<svg" in (FOLDER / "sweep-digits-optax.sgd.svg").read_text()
+    assert len(list(FOLDER.iterdir())) == 4  # no parts are left
+
+
+@pytest.mark.heavy
+def test_the_same_command_gives_the_same_files(tiny_digits: None) -> None:
+    command = [
+        "sweep",
+        "digits",
+        "--set",
+        "b1=0.5,0.9",
+        "--seeds",
+        "1",
+        "--epochs",
+        "1",
+        "--quiet",
+        "--out",
+    ]
+    for out in ("one", "two"):
+        assert cli.main([*command, out]) == 0
+    for path in Path("one").iterdir():
+        assert path.read_bytes() == (Path("two") / path.name).read_bytes(), path.name
+
+
+@pytest.mark.heavy
+def test_an_interrupted_sweep_goes_on(
+    capsys: pytest.CaptureFixture[str], tiny_digits: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = ["sweep", "digits", "--set", "b1=0.5,0.9", "--seeds", "1", "--epochs", "1"]
+
+    @contextmanager
+    def stopping(_: bool) -> Iterator[Any]:
+        def stop(done: int, planned: int) -> None:
+            raise KeyboardInterrupt
+
+        yield stop
+
+    with monkeypatch.context() as patch:
+        patch.setattr(studies, "_bar", stopping)
+        assert cli.main(command) == 130
+    output = capsys.readouterr()
+    assert "1 of 2 runs, interrupted" in output.out
+    assert output.err.startswith("adam-optax: interrupted: the same command goes on from ")
+    assert cli.main(command) == 0
+    assert [row["b1"] for row in read_csv(FOLDER / "sweep-digits-adam.csv")] == ["0.5", "0.9"]
+
+
+def test_watch_says_what_was_done_to_each_layer(
+    capsys: pytest.CaptureFixture[str], tiny_digits: None
+) -> None:
+    assert cli.main(["watch", "digits", "--storage", "bfloat16", "--seed", "3"]) == 0
+    out = capsys.readouterr().out
+    assert "digits, adam bfloat16 at 0.01: step 12" in out
+    assert "params/Dense_0/kernel" in out
+    rows = read_csv(FOLDER / "watch-digits-adam-bfloat16.csv")
+    errors = [float(r["value"]) for r in rows if r["quantity"] == "storage_error"]
+    assert 0 < np.mean(errors) < 2**-8
+    assert {row["step"] for row in rows} == set(map(str, range(1, 13)))
+    assert is_one_page(FOLDER / "watch-digits-adam-bfloat16.html", 1)
+
+
+@pytest.mark.heavy
+def test_suggest_shows_its_evidence(capsys: pytest.CaptureFixture[str], tiny_digits: None) -> None:
+    assert cli.main(["suggest", "digits", "--epochs", "1", "--seeds", "1"]) == 0
+    out = capsys.readouterr().out
+    for said in ("suggested from 39 runs", "learning rate", "tried from", "the root of nu is"):
+        assert said in out
+    assert is_one_page(FOLDER / "suggest-digits-adam.html", 2)
+
+
+@pytest.mark.heavy
+def test_a_suggestion_is_better_than_a_bad_default(tiny: Problem) -> None:
+    bad = replace(tiny, learning_rate=1e-4, epochs=5)
+    found = suggest(bad, "adam", [0, 1], epochs=3)
+    assert found.numbers["learning_rate"] > 1e-3
+    assert [stage.asks for stage in found.stages][:3] == [
+        ("learning_rate",),
+        ("b1", "b2"),
+        ("eps",),
+    ]
+    default = sweep(bad, "adam", {"b1": [0.9]}, [5, 6], epochs=5).best()
+    better = sweep(bad, "adam", [dict(found.numbers)], [5, 6], epochs=5).best()
+    assert better.loss < default.loss
+    assert "at whose edge it is" in found.stages[0].reason
+    assert len(suggestion_report(found).notes) == 6
+
+
+@pytest.mark.heavy
+def test_each_optimiser_is_compared_at_its_own_best_rate(tiny: Problem) -> None:
+    bad = Optimizer("bad", lambda rate: ao.sgd(rate), rate=1e-3)
+    good = Optimizer("good", lambda rate: ao.sgd(rate), rate=10)
+    found = compare(tiny, [bad, good], [0, 1], epochs=2, tune=[0.01, 0.1, 1.0])
+    assert {run.learning_rate for run in found.runs} == {1.0}
+    assert [p.seed for p in found.tuning["bad"].points[:2]] == [2, 3]
+    assert tuning.at_the_edge(found.tuning["good"])
+    one, other = found.by_optimizer().values()
+    for a, b in zip(one, other, strict=True):
+        np.testing.assert_array_equal(a.losses, b.losses)
+
+
+@pytest.mark.heavy
+def test_compare_tunes_when_asked(capsys: pytest.CaptureFixture[str], tiny_digits: None) -> None:
+    options = "--optimizers optax.sgd --tune --seeds 1 --epochs 1 --quiet"
+    assert cli.main(["compare", "digits", *options.split()]) == 0
+    assert "each at the best of 13 rates by mean final loss over seeds 1, 2" in (
+        capsys.readouterr().out
+    )
+    assert is_one_page(FOLDER / "compare-digits.html", 2)
+
+
+@pytest.mark.quick
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("sweep digits --set b1", "expected NAME=x,y,... or NAME=low:high:count, got 'b1'"),
+        ("sweep digits --set b1=a", "expected NAME=x,y,..."),
+        ("sweep digits --set eps=1:0.1:3", "expected NAME=x,y,..."),
+        ("sweep digits --set eps=inf", "expected NAME=x,y,..."),
+        ("sweep digits --set nope=1", "adam with learning_rate, nope: "),
+        ("sweep digits --learning-rate 1", "unrecognized arguments: --learning-rate"),
+        ("sweep digits --optimizer adam,lion", "adam and lion differ in shape"),
+        ("sweep mnist", "mnist needs a data directory"),
+        ("sweep digits --parallel 0", "--parallel: expected an integer from 1"),
+        ("suggest digits --optimizer sgd", "sgd takes no 'b1'"),
+        ("suggest digits --optimizer optax.lbfgs", "cannot be used here"),
+        ("watch digits --storage pears", "unknown storage 'pears'; known: float32, bfloat16"),
+        ("watch digits --optimizer optax.adam --storage pair", "optax.adam takes no storage; adam"),
+        ("train digits --optimizer lion --storage pair", "'lion pair' cannot be used here"),
+        ("compare digits --tune --learning-rate 1", "a learning rate or tune it, not both"),
+        ("watch nowhere:f", "problem 'nowhere:f' cannot be made: No module named 'nowhere'"),
+    ],
+)
+def test_bad_input_is_one_line_and_writes_nothing(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, arguments: str, message: str
+) -> None:
+    assert message in refused(capsys, arguments.split())
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("command", ["sweep", "suggest", "watch"])
+def test_help_shows_examples(capsys: pytest.CaptureFixture[str], command: str) -> None:
+    with pytest.raises(SystemExit):
+        cli.main([command, "--help"])
+    text = capsys.readouterr().out
+    assert f"  adam-optax {command} digits" in text
+    assert "shakespeare" in text
+
+
+def test_values_are_listed_or_spaced() -> None:
+    assert setting("b1=0.5,0.9") == ("b1", [0.5, 0.9])
+    assert setting("learning-rate=1e-3:1e-1:5") == (
+        "learning_rate",
+        [0.001, 0.00316, 0.01, 0.0316, 0.1],
+    )
+
+
+def test_storage_is_by_name() -> None:
+    assert stored("adam", None).name == "adam"
+    for name in STORAGES:
+        assert stored("adam", name).name == f"adam {name}"
+    with pytest.raises(LabError, match="unknown storage"):
+        stored("adam", "")
+
+
+def test_a_page_shows_text_as_it_is() -> None:
+    text = html.page("a < b", [html.table(["<i>"], [["&"]]), html.paragraph("x > y")]).decode()
+    for part in ("<h1>a &lt; b</h1>", "<th>&lt;i&gt;</th>", "<td>&amp;</td>", "x &gt; y"):
+        assert part in text
