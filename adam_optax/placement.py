@@ -33,7 +33,8 @@ def is_explicit(x: Any) -> bool:
 def left_to_xla(step: Callable[..., Any], outputs: Any) -> Callable[..., Any]:
     """The same function, whose results are laid out as these arrays are."""
     places = jax.tree.map(lambda x: jax.typeof(x).sharding, outputs)
-    return jax.sharding.auto_axes(step, out_sharding=places)
+    moved: Callable[..., Any] = jax.sharding.auto_axes(step, out_sharding=places)
+    return moved
 
 
 def encoded(encode: Callable[..., Any], p: Any, *arguments: Any) -> Any:

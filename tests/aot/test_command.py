@@ -82,7 +82,7 @@ MISTAKES = {
     "--target cpu --params aot_model:whole": "has int32 at ['n'], which no optimiser trains",
     "--target cpu --params aot_model:shapes --key a": "--key goes with --checkpoint; leave it out",
     "--target cpu --params aot_model:shapes --dtype int8": "--dtype int8: parameters are floating",
-    "--target cpu --params aot_model:shapes --dtype brain": "--dtype 'brain' is no dtype, such as bfloat16",
+    "--target cpu --params aot_model:shapes --dtype brain": "'brain' is no dtype, such as bfloat16",
     "--target cpu --params aot_model:shapes --optimizer adm": "did you mean adam",
     "--target cpu --params a:b --optimizer optax.adam --storage int8": "optax.adam has none",
     "--target cpu --params a:b --storage 'pair('": "--storage 'pair(' is no format",
