@@ -63,9 +63,9 @@ def stepper(tx: Any) -> Any:
     return step
 
 
-def ran(tx: Any, over: Any, steps: range, run: Any = None) -> Any:
+def ran(tx: Any, over: Any, steps: range, run: Any = None, step: Any = None) -> Any:
     """Parameters and state after some steps."""
-    step = jax.jit(stepper(tx))
+    step = jax.jit(stepper(tx)) if step is None else step
     run = (start(over), tx.init(start(over))) if run is None else run
     for t in steps:
         run = step(*run, gradients(t, over))
