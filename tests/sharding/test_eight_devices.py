@@ -9,10 +9,7 @@ FILE = "tests/sharding/on_eight_devices.py"
 
 @pytest.mark.quick
 def test_a_state_is_where_its_parameters_are() -> None:
-    # The cheapest of the formats, and of those that make arrays of their own.
-    pytest_with(
-        8, FILE, "-m", "quick", "-k", "(are and auto-float32) or (nobody and explicit-pair)"
-    )
+    pytest_with(8, FILE, "-m", "quick", "-k", "auto-float32 or types")
 
 
 @pytest.mark.heavy
