@@ -15,9 +15,9 @@ def offload(tx: Any, always: bool = False) -> Transformation:
     The same numbers as `tx`. Between steps, while losses and gradients are computed, the device
     holds no state but scalars. In an update under `jit` XLA brings it over and sends it back: for
     GPUs a few leaves at a time, for TPUs all at once, so that there is room for it then. The link
-    between the two is slower than the device's memory. Donate the state, or the host holds it twice. Restore a checkpoint to the
-    shardings of a fresh state, which say `pinned_host`. Where JAX runs on a CPU, whose memory is
-    the host's, nothing is moved.
+    between the two is slower than the device's memory. Donate the state, or the host holds it
+    twice. Restore a checkpoint to the shardings of a fresh state, which say `pinned_host`. Where
+    JAX runs on a CPU, whose memory is the host's, nothing is moved.
 
     Args:
         tx: any optax transformation.

@@ -221,6 +221,25 @@ FAULTS = [
         "jnp.mean(~jnp.isfinite(g), dtype=jnp.float32)",
         "jnp.mean(~(abs(g) < 1e19), dtype=jnp.float32)",
     ),
+    Fault(
+        "a state on every device in full",
+        "placement.py",
+        "return jnp.where(like == like, x, x)",
+        "return x",
+    ),
+    Fault(
+        "a format's own arrays under explicit sharding",
+        "transform.py",
+        "if placement.is_explicit(g):",
+        "if False:",
+    ),
+    Fault(
+        "bytes on the chip counted",
+        "aot/hlo.py",
+        "in _arrays(kind) if not chip",
+        "in _arrays(kind)",
+    ),
+    Fault("undonated parameters", "aot/compiled.py", "donated = (0, 1) if", "donated = (1,) if"),
 ]
 
 

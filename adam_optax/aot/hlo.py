@@ -101,7 +101,8 @@ def _instructions(text: str) -> Iterator[tuple[str, Instruction]]:
             if operation := re.match(r"([\w\-]+)\(", rest):
                 arguments = _parenthesis(rest[operation.end() - 1 :])
                 operands = re.findall(r"%([\w.\-]+)", arguments)
-                yield named[1], Instruction(kind, operation[1], operands)
+                joined = 'custom_call_target="ConcatBitcast"' in line  # slices, already in place
+                yield named[1], Instruction(kind, "bitcast" if joined else operation[1], operands)
 
 
 def _split(text: str) -> tuple[str, str]:

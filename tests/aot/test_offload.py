@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import chex
 import jax
 import jax.numpy as jnp
 import optax
@@ -61,7 +62,7 @@ def test_on_a_cpu_nothing_changes(tx: Any) -> None:
             updates, state = step(jax.tree.map(jnp.cos, run), state, run)
             run = optax.apply_updates(run, updates)
         runs.append((run, state, ao.read_moments(state, one, params)))
-    assert jax.tree.structure(runs[0]) == jax.tree.structure(runs[1])
+    chex.assert_trees_all_equal_structs(*runs)
     for x, y in zip(jax.tree.leaves(runs[0]), jax.tree.leaves(runs[1]), strict=True):
         assert x.sharding == y.sharding
         assert (x == y).all()

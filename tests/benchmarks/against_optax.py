@@ -1,5 +1,6 @@
 """Ours beside optax: tracing, compiling and stepping. `python -m tests.benchmarks.against_optax`.
 
+With `--storage`, moments are kept in these formats, beside optax's in float32.
 The two are measured in turn, so that the ratios hold on a machine whose speed drifts. Printed are
 medians, and the ratio ours/optax as the median over pairs with the smallest and the largest.
 Times of the host (trace, lower, compile) are CPU time of the process, the others wall time.
@@ -17,6 +18,9 @@ import numpy as np
 import optax
 
 import adam_optax as ao
+from adam_optax.aot import hlo
+from tests.benchmarks.contenders import transformer
+from tests.sharding.layouts import STORAGE
 
 SHAPES = [(8, 8), (16,), (4, 4), (32,), (8, 16), (64,), (2, 2), (5,), (7, 3), (9,), (6, 6), (12,)]
 SCHEDULE = optax.cosine_decay_schedule(1e-3, 1000)
@@ -43,6 +47,12 @@ class Row(NamedTuple):
 def small(leaves: int) -> Any:
     """A tree of tiny leaves of twelve shapes."""
     return {f"leaf{i}": jnp.ones(SHAPES[i % 12]) for i in range(leaves)}
+
+
+def decoder(leaves: int) -> Any:
+    """The leaves of a narrow transformer, as many as there are layers for."""
+    shapes = transformer(32, leaves // 12 + 1, 128)[:leaves]
+    return {f"leaf{i}": jnp.ones(shape) for i, shape in enumerate(shapes)}
 
 
 def big(millions: int, leaves: int) -> Any:
@@ -72,7 +82,9 @@ def stages(tx: Any, params: Any) -> dict[str, float]:
     marks.append(time.process_time())
     took = dict(zip(("trace", "lower", "compile"), np.diff(marks).tolist(), strict=True))
     moved = compiled.cost_analysis()["bytes accessed"]
-    return {"equations": len(traced.jaxpr.eqns), **took, "bytes": moved}
+    made = {"equations": len(traced.jaxpr.eqns), "kernels": hlo.kernels(compiled.as_text())}
+    host = {"trace + lower": took["trace"] + took.pop("lower")}
+    return made | took | host | {"bytes": moved}
 
 
 def steps(tx: Any, params: Any, repeats: int) -> Iterator[float]:
@@ -103,6 +115,7 @@ def eager(tx: Any, params: Any, repeats: int) -> Iterator[float]:
 
 
 Pair = tuple[Any, Any]
+TREES = {"tiny": small, "transformer": decoder}
 
 
 def compared(
@@ -115,24 +128,26 @@ def compared(
     return Row(what, "s", [a for a, _ in pairs], [b for _, b in pairs], limit)
 
 
-def of_leaves(leaves: int, rounds: int) -> Iterator[Row]:
+def of_leaves(leaves: int, rounds: int, kind: str, storage: str) -> Iterator[Row]:
     """All that depends on the number of leaves."""
-    params = small(leaves)
-    ours: list[dict[str, float]] = []
-    theirs: list[dict[str, float]] = []
+    params = TREES[kind](leaves)
+    txs = ao.adamw(1e-3, storage=STORAGE[storage]), optax.adamw(1e-3)
+    columns: tuple[list[dict[str, float]], ...] = ([], [])
     for _ in range(rounds):
         ao.execute.leaf_step.cache_clear()  # or only the first round would trace anything
         ao.execute.ticker.cache_clear()
-        ours.append(stages(ao.adamw(1e-3), params))
-        theirs.append(stages(optax.adamw(1e-3), params))
-    limits = {"trace": 0.5 if leaves >= 1000 else None, "compile": 1.0, "bytes": 1.0}
-    units = {"equations": "count", "bytes": "B"}
-    for name in ours[0]:
-        columns = [row[name] for row in ours], [row[name] for row in theirs]
-        yield Row(f"{leaves} leaves: {name}", units.get(name, "s"), *columns, limits.get(name))
-    txs, how = (ao.adamw(1e-3), optax.adamw(1e-3)), {"rounds": rounds, "repeats": 1 + 300 // leaves}
-    yield compared(f"{leaves} leaves: un-jitted update", eager, txs, params, limit=0.2, **how)
-    yield compared(f"{leaves} leaves: jitted step", steps, txs, params, limit=1.05, **how)
+        for column, tx in zip(columns, txs, strict=True):
+            column.append(stages(tx, params))
+    limits: dict[str, float] = {"trace + lower": 0.5} if leaves >= 100 else {}
+    limits |= {"compile": 1.0, "kernels": 1.0, "bytes": 1.0}
+    units = {"equations": "count", "kernels": "count", "bytes": "B"}
+    title = f"{leaves} {kind} leaves" + ("" if storage == "float32" else f", `{storage}`")
+    for name in columns[0][0]:
+        ours, theirs = ([row[name] for row in column] for column in columns)
+        yield Row(f"{title}: {name}", units.get(name, "s"), ours, theirs, limits.get(name))
+    how = {"rounds": rounds, "repeats": 1 + 300 // leaves}
+    yield compared(f"{title}: un-jitted update", eager, txs, params, limit=0.2, **how)
+    yield compared(f"{title}: jitted step", steps, txs, params, limit=1.05, **how)
 
 
 def of_bytes(millions: int, rounds: int) -> Iterator[Row]:
@@ -155,10 +170,18 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7, help="pairs of measurements (7)")
     parser.add_argument("--leaves", type=int, nargs="*", default=[10, 100, 1000])
     parser.add_argument("--millions", type=int, default=64, help="size of the large leaf (64)")
+    parser.add_argument("--trees", nargs="*", choices=TREES, default=["tiny"])
+    parser.add_argument("--storage", nargs="*", choices=STORAGE, default=["float32"])
     args = parser.parse_args()
     print("| adamw | ours | optax | ours/optax: median (min-max) | bar |\n|---|---|---|---|---|")
-    rows = [of_bytes(args.millions, args.rounds), *(of_leaves(n, args.rounds) for n in args.leaves)]
-    for table in rows:
+    tables = [of_bytes(args.millions, args.rounds)] if args.millions else []
+    tables += [
+        of_leaves(n, args.rounds, kind, storage)
+        for storage in args.storage
+        for kind in args.trees
+        for n in args.leaves
+    ]
+    for table in tables:
         for row in table:
             print("| " + " | ".join(row.cells()) + " |", flush=True)
 

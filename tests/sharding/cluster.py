@@ -62,7 +62,7 @@ def _start(tx: Any, mesh: Any) -> Any:
     """Weights over all devices by their rows, and the state beside them."""
     rng = np.random.default_rng(0)
     rows, whole = NamedSharding(mesh, P("data")), NamedSharding(mesh, P())
-    draw = lambda *s: rng.standard_normal(s).astype(np.float32) / np.float32(WIDTH**0.5)  # noqa: E731
+    draw = lambda *s: rng.standard_normal(s, np.float32) / np.float32(WIDTH**0.5)  # noqa: E731
     params = {
         "in": _put(draw(WIDTH, WIDTH), rows),
         "out": _put(draw(WIDTH, 1), rows),
@@ -90,7 +90,7 @@ def _batch(t: int, mesh: Any) -> Any:
     """That of a step, over the devices by examples."""
     rng = np.random.default_rng(1000 + t)
     x = rng.standard_normal((BATCH, WIDTH)).astype(np.float32)
-    y = np.sin(x.sum(1, keepdims=True)).astype(np.float32)
+    y = np.sin(np.sum(x, 1, keepdims=True), dtype=np.float32)
     return tuple(_put(a, NamedSharding(mesh, P("data"))) for a in (x, y))
 
 

@@ -63,9 +63,9 @@ def stepper(tx: Any) -> Any:
     return step
 
 
-def ran(tx: Any, over: Any, steps: range, run: Any = None) -> Any:
+def ran(tx: Any, over: Any, steps: range, run: Any = None, step: Any = None) -> Any:
     """Parameters and state after some steps."""
-    step = jax.jit(stepper(tx))
+    step = jax.jit(stepper(tx)) if step is None else step
     run = (start(over), tx.init(start(over))) if run is None else run
     for t in steps:
         run = step(*run, gradients(t, over))
@@ -86,3 +86,10 @@ def same(one: Any, other: Any, share: float = 0.0) -> None:
         assert x.dtype == y.dtype
         bits = [np.asarray(a).view(f"uint{8 * a.dtype.itemsize}") for a in (x, y)]
         assert np.mean(bits[0] != bits[1]) <= share, jax.tree_util.keystr(path)
+
+
+def close(one: Any, other: Any, share: float) -> None:
+    """All but this share of the elements of two trees are equal but for a few last digits."""
+    for (path, x), y in zip(jax.tree.leaves_with_path(one), jax.tree.leaves(other), strict=True):
+        far = ~np.isclose(x, y, rtol=1e-5, atol=0)
+        assert np.mean(far) <= share, jax.tree_util.keystr(path)

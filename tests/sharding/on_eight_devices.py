@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 import orbax.checkpoint as ocp
@@ -19,9 +20,8 @@ from tests.sharding.layouts import KINDS, LAYOUTS, STORAGE, gradients, ran, star
 
 pytestmark = pytest.mark.skipif(jax.device_count() != 8, reason="needs eight devices")
 EXACT = {"float32", "stochastic"}
-CHEAP = {"float32", "int4"}
 EACH = pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=pytest.mark.quick if n in CHEAP else ()) for n in STORAGE]
+    "name", [pytest.param(n, marks=pytest.mark.quick if n == "float32" else ()) for n in STORAGE]
 )
 MODES = pytest.mark.parametrize("kind", KINDS)
 
@@ -45,6 +45,19 @@ def beside(state: Any, params: Any) -> None:
             assert kept.sharding.mesh.axis_types == wanted.sharding.mesh.axis_types
 
 
+def same_moments(name: str, tx: Any, run: Any, other: Any) -> None:
+    """Bit for bit, but where a code depends on a logarithm or on a sum.
+
+    Of four bytes for two moments 1 code in 800 is another after three steps, of fewer 1 in 10,000.
+    """
+    if name in EXACT:
+        layouts.same(run[1], other[1])
+    with jax.set_mesh(jax.make_mesh((), ())):
+        here = jax.tree.map(lambda x: jnp.asarray(np.asarray(x)), (run, other))
+        one, two = (ao.read_moments(state, tx, params) for params, state in here)
+    layouts.close(one, two, 0.0 if name in EXACT else 5e-3)
+
+
 def spec(x: Any) -> tuple[Any, ...]:
     """By axis, and None where an axis is whole."""
     return (*x.sharding.spec, None, None)[: x.ndim]
@@ -59,6 +72,19 @@ def test_a_state_is_where_its_parameters_are(name: str, over: Any) -> None:
     layouts.same(jax.jit(tx.init)(params), tx.init(params))
 
 
+@pytest.mark.quick
+@pytest.mark.parametrize("name", ["float32", "pair(2)", "int8"])
+@pytest.mark.parametrize("kind", ["explicit"])
+def test_types_say_where_a_step_s_results_are(name: str, over: Any) -> None:
+    """Whatever arrays a format makes of its own; traced, not compiled."""
+    tx, params = ao.adamw(1e-3, storage=STORAGE[name]), {"both": start(over)["both"]}
+    state = jax.eval_shape(tx.init, params)
+    found = jax.eval_shape(stepper(tx), params, state, params)
+    for path, x in jax.tree.leaves_with_path(found):
+        if x.shape == params["both"].shape:
+            assert x.sharding.spec == layouts.LAYOUTS["both"], path
+
+
 @EACH
 @MODES
 def test_steps_have_the_bits_of_one_device_and_ask_nobody(name: str, over: Any) -> None:
@@ -66,18 +92,18 @@ def test_steps_have_the_bits_of_one_device_and_ask_nobody(name: str, over: Any) 
     tx, params = ao.adamw(1e-3, storage=STORAGE[name]), start(over)
     state = tx.init(params)
     step = jax.jit(stepper(tx)).lower(params, state, gradients(0, over)).compile()
-    found = hlo.collectives(step.as_text())
+    found = hlo.collectives(step.as_text() or "")
     if name == "factored":  # its means are over all rows and columns
         assert set(found) <= {"all-reduce"}
     elif name in ("float32", "stochastic", "pair(2)", "pair(3)", "pair(4)"):
         assert found == {}
-    run = ran(tx, over, range(3))
+    run = ran(tx, over, range(3), step=step)
     layouts.same_places(run, (params, state))
     with jax.set_mesh(jax.make_mesh((), ())):
         alone = ran(tx, None, range(3))
     # XLA's logarithms differ in the last digit between its loops of vectors and of what remains,
     # and now and then a code is then the next one.
-    layouts.same(run[1], alone[1], 0.0 if name in EXACT else 1e-3)
+    same_moments(name, tx, run, alone)
     for n in LAYOUTS:  # XLA divides by a scalar in two ways: an ulp of a step of a thousandth
         np.testing.assert_allclose(run[0][n], alone[0][n], rtol=1e-6, atol=2e-8)
 
@@ -106,7 +132,7 @@ def test_clipping_asks_once(over: Any) -> None:
     tx = optax.chain(ao.clip_by_global_norm(1.0), ao.adamw(1e-3))
     run = start(over), tx.init(start(over))
     step = jax.jit(stepper(tx)).lower(*run, gradients(0, over)).compile()
-    assert set(hlo.collectives(step.as_text())) == {"all-reduce"}
+    assert set(hlo.collectives(step.as_text() or "")) == {"all-reduce"}
 
 
 def zero1(tx: Any, over: Any) -> Any:
@@ -122,7 +148,6 @@ def zero1(tx: Any, over: Any) -> Any:
     return step
 
 
-@pytest.mark.quick
 @pytest.mark.parametrize("name", ["float32", "stochastic"])
 def test_zero1_gathers_parameters_and_nothing_else(name: str) -> None:
     over = layouts.mesh("auto")
@@ -131,7 +156,7 @@ def test_zero1_gathers_parameters_and_nothing_else(name: str) -> None:
     state = tx.init(jax.device_put(params, NamedSharding(over, P(("a", "b")))))
     grads = jax.device_put(gradients(0, None), NamedSharding(over, P()))
     step = jax.jit(zero1(tx, over)).lower(params, state, grads).compile()
-    found = hlo.collectives(step.as_text())
+    found = hlo.collectives(step.as_text() or "")
     assert set(found) == {"all-gather"}
     assert found["all-gather"] <= len(LAYOUTS)
     new, kept = step(params, state, grads)
@@ -159,7 +184,7 @@ def test_a_checkpoint_of_eight_devices_goes_on_with_four_and_with_one(
         layouts.same_places(found, template)
         layouts.same(found, saved)
         run = ran(tx, over, range(2, 4), found)
-        layouts.same(run[1], whole[1], 0.0 if name in EXACT else 1e-3)
+        same_moments(name, tx, run, whole)
         for n in LAYOUTS:
             np.testing.assert_allclose(run[0][n], whole[0][n], rtol=1e-6, atol=2e-8)
 

@@ -9,7 +9,7 @@ FILE = "tests/sharding/on_eight_devices.py"
 
 @pytest.mark.quick
 def test_a_state_is_where_its_parameters_are() -> None:
-    pytest_with(8, FILE, "-m", "quick", "-k", "float32")
+    pytest_with(8, FILE, "-m", "quick", "-k", "auto-float32 or types")
 
 
 @pytest.mark.heavy
