@@ -1,7 +1,6 @@
 """The command `adam-optax compile-report`: an optimiser's step on a user's model, compiled."""
 
 import argparse
-import ast
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,12 +9,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from adam_optax import storage as formats
 from adam_optax.aot import model, targets
 from adam_optax.aot.compiled import Compiled, compile_update
 from adam_optax.footprint import human
 from adam_optax.lab.errors import LabError
 from adam_optax.lab.optimizers import factory
+from adam_optax.lab.storages import KNOWN, parse_storage
 
 NAME = "compile-report"
 EXAMPLES = """\
@@ -54,9 +53,7 @@ def add_arguments(commands: Any) -> None:
     parser.add_argument(
         "--optimizer", metavar="NAME", default="adamw", help="adamw (default), optax.lion, ..."
     )
-    parser.add_argument(
-        "--storage", metavar="FORMAT", help="of the moments: stochastic, pair, 'pair(3)', int8, ..."
-    )
+    parser.add_argument("--storage", metavar="FORMAT", help=f"of the moments: {KNOWN}")
     parser.add_argument("--dtype", metavar="DTYPE", help="of the parameters (default: their own)")
 
 
@@ -105,32 +102,6 @@ def optimizer(name: str, storage: str | None) -> Any:
         return make(learning_rate=1e-3, **options)
     except (TypeError, ValueError) as error:
         raise LabError(f"optimiser {name!r} cannot be used here: {error}") from error
-
-
-def parse_storage(text: str) -> Any:
-    """A format of `adam_optax.storage` from text, which is read and not run.
-
-    Raises:
-        LabError: if it is none.
-
-    >>> parse_storage("pair") == parse_storage("pair(bytes=2)")
-    True
-    """
-    known = ("dense", "stochastic", "pair", "float8", "int8", "int4")
-    try:
-        node = ast.parse(text, mode="eval").body
-        call = node if isinstance(node, ast.Call) else ast.Call(node, [], [])
-        name = call.func.id if isinstance(call.func, ast.Name) else None
-        positional = [ast.literal_eval(x) for x in call.args]
-        named = {str(k.arg): ast.literal_eval(k.value) for k in call.keywords}
-    except (SyntaxError, ValueError, TypeError, RecursionError) as error:
-        raise LabError(f"--storage {text!r} is no format, such as pair(3): {error}") from error
-    if name not in known:
-        raise LabError(f"--storage {text!r} is none of {', '.join(known)}")
-    try:
-        return getattr(formats, name)(*positional, **named)
-    except (TypeError, ValueError) as error:
-        raise LabError(f"--storage {text}: {error}") from error
 
 
 def _targets(text: str) -> Sequence[str]:

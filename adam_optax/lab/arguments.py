@@ -11,7 +11,7 @@ from adam_optax.lab import argument_types as types
 from adam_optax.lab.errors import LabError
 from adam_optax.lab.optimizers import DEFAULT_OPTIMIZERS, PRESETS
 from adam_optax.lab.problems import problems
-from adam_optax.lab.storages import STORAGES
+from adam_optax.lab.storages import KNOWN
 
 _COMPARE_EXAMPLES = """\
   adam-optax compare digits
@@ -207,7 +207,7 @@ def _add_common(parser: argparse.ArgumentParser, rate: bool) -> None:
     if rate:
         add("--learning-rate", types.rate, "X", "one rate for all (default: see below)")
     add("--data-dir", types.path, "DIR", "where the data files are, for all but digits")
-    parser.add_argument("--storage", metavar="S", help=f"of moments: {', '.join(STORAGES)}")
+    parser.add_argument("--storage", metavar="S", help=f"of moments: {KNOWN}")
     add("--out", types.path, "DIR", "where the results go (default: adam-optax-results)")
     parser.set_defaults(out=Path("adam-optax-results"))
     parser.add_argument("--quiet", action="store_true", help="show no progress")

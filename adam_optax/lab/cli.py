@@ -18,7 +18,7 @@ from adam_optax.lab.files import check_writable
 from adam_optax.lab.optimizers import resolve_all
 from adam_optax.lab.problems import get
 from adam_optax.lab.record import Epoch
-from adam_optax.lab.storages import stored
+from adam_optax.lab.storages import file_name, stored
 
 _BAD_INPUT, _INTERRUPTED, _BROKEN_PIPE = 2, 130, 1
 _OnProgress = Callable[[float, Epoch], object]
@@ -63,7 +63,7 @@ def _run(args: argparse.Namespace) -> int:
     optimizers = resolve_all([stored(name, args.storage) for name in args.optimizers])
     stem = f"compare-{problem.name}"
     if args.command == "train":
-        stem = f"train-{problem.name}-{optimizers[0].name.replace(' ', '-')}"
+        stem = f"train-{problem.name}-{file_name(optimizers[0].name)}"
     check_writable(args.out, report.names(stem))
     with _watch(args) as on_progress:
         comparison = compare(

@@ -1,42 +1,67 @@
-"""Storage formats by name, for the command line."""
+"""Storage formats as text, for the command line."""
 
+import ast
 import dataclasses
+import re
 from functools import partial
 from typing import Any
 
-from adam_optax import storage
+from adam_optax import storage as formats
 from adam_optax.lab.errors import LabError
 from adam_optax.lab.optimizers import Optimizer, check_runs, resolve
 
-STORAGES: dict[str, Any] = {
-    "float32": None,
-    "bfloat16": storage.dense("bfloat16"),
-    "stochastic": storage.stochastic(),
-    "pair": storage.pair(),
-    "pair3": storage.pair(3),
-    "pair4": storage.pair(4),
-    "pair-block": storage.pair(block=128),
-    "float8": storage.float8(),
-    "int8": storage.int8(),
-    "int4": storage.int4(),
-}
-"""How moments are kept, by the name that the command line has for it."""
+FORMATS = ("dense", "stochastic", "pair", "float8", "int8", "int4")
+"""Of `adam_optax.storage`."""
+KNOWN = "stochastic, pair, 'pair(3)', 'pair(block=128)', float8, int8, int4, 'dense(\"bfloat16\")'"
+"""Examples, for a help text."""
 
 
-def stored(optimizer: str | Optimizer, name: str | None) -> Optimizer:
-    """The optimiser with its moments kept in a format of `STORAGES`; None: as it is.
+def stored(optimizer: str | Optimizer, text: str | None) -> Optimizer:
+    """The optimiser with its moments kept in a format; None: as it is.
 
     Raises:
       LabError: If there is no such format, or the optimiser does not take it.
     """
     found = resolve(optimizer)
-    if name is None:
+    if text is None:
         return found
-    if name not in STORAGES:
-        raise LabError(f"unknown storage {name!r}; known: {', '.join(STORAGES)}")
     if found.name.startswith("optax."):
         raise LabError(f"{found.name} takes no storage; {found.name.removeprefix('optax.')} does")
-    build = partial(found.build, storage=STORAGES[name])
-    kept = dataclasses.replace(found, name=f"{found.name} {name}", build=build)
+    build = partial(found.build, storage=parse_storage(text))
+    kept = dataclasses.replace(found, name=f"{found.name} {text}", build=build)
     check_runs(kept)
     return kept
+
+
+def file_name(optimizer: str) -> str:
+    """An optimiser's name, for a file's.
+
+    >>> file_name("adam pair(block=128)")
+    'adam-pair-block-128'
+    """
+    return "-".join(re.findall(r"[\w.]+", optimizer))
+
+
+def parse_storage(text: str) -> Any:
+    """A format of `adam_optax.storage` from text, which is read and not run.
+
+    Raises:
+        LabError: if it is none.
+
+    >>> parse_storage("pair") == parse_storage("pair(bytes=2)")
+    True
+    """
+    try:
+        node = ast.parse(text, mode="eval").body
+        call = node if isinstance(node, ast.Call) else ast.Call(node, [], [])
+        name = call.func.id if isinstance(call.func, ast.Name) else None
+        positional = [ast.literal_eval(x) for x in call.args]
+        named = {str(k.arg): ast.literal_eval(k.value) for k in call.keywords}
+    except (SyntaxError, ValueError, TypeError, RecursionError) as error:
+        raise LabError(f"--storage {text!r} is no format, such as pair(3): {error}") from error
+    if name not in FORMATS:
+        raise LabError(f"--storage {text!r} is none of {', '.join(FORMATS)}")
+    try:
+        return getattr(formats, name)(*positional, **named)
+    except (TypeError, ValueError) as error:
+        raise LabError(f"--storage {text}: {error}") from error

@@ -11,7 +11,7 @@ from adam_optax.lab.files import check_writable
 from adam_optax.lab.observe import observe
 from adam_optax.lab.problems import get
 from adam_optax.lab.settings import RATE
-from adam_optax.lab.storages import stored
+from adam_optax.lab.storages import file_name, stored
 from adam_optax.lab.study_reports import (
     ENDS,
     Report,
@@ -35,7 +35,7 @@ def run(args: argparse.Namespace) -> int:
     """
     problem = get(args.problem)
     optimizers = [stored(name, args.storage) for name in args.optimizers]
-    label = "-".join(o.name.replace(" ", "-") for o in optimizers)
+    label = "-".join(file_name(o.name) for o in optimizers)
     stem = f"{args.command}-{problem.name}-{label}"
     check_writable(args.out, [stem + end for end in ENDS])
     how = {"epochs": args.epochs, "batch_size": args.batch_size, "data_dir": args.data_dir}

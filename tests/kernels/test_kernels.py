@@ -36,7 +36,9 @@ def alike(one: Any, other: Any, codes: int) -> None:
             assert np.sum(apart > 1e-6 * np.max(np.float64(np.asarray(a)))) <= codes
 
 
-def both(rule: Any, storage: Any, flavour: str, shape: Any, dtype: Any = "float32", **how: Any):
+def both(
+    rule: Any, storage: Any, flavour: str, shape: Any, dtype: Any = "float32", **how: Any
+) -> Any:
     p, grads = arrays(shape, jnp.dtype(dtype))
     return [run(engine(rule, storage, f), p, grads, **how) for f in (None, flavour)]
 
@@ -58,14 +60,16 @@ def cases() -> list[Any]:
 def test_a_kernel_is_the_plain_step(name: str, shape: tuple[int, ...], flavour: str) -> None:
     # Of 70,000 elements a few have a code that the last bit tips: more of them with longer codes.
     codes = 64 if "4" in name or "3" in name else 8
-    alike(*both(RULES["adam"], FORMATS[name], flavour, shape), codes)
+    one, other = both(RULES["adam"], FORMATS[name], flavour, shape)
+    alike(one, other, codes)
 
 
 @pytest.mark.heavy
 @EACH
 @pytest.mark.parametrize("rule", [n for n in RULES if n != "adam"])
 def test_any_elementwise_rule_may_be_in_it(rule: str, flavour: str) -> None:
-    alike(*both(RULES[rule], ao.storage.int8(128), flavour, (64, 1024)), 8)
+    one, other = both(RULES[rule], ao.storage.int8(128), flavour, (64, 1024))
+    alike(one, other, 8)
 
 
 @pytest.mark.heavy

@@ -25,7 +25,7 @@ from adam_optax.lab import (
     tuning,
 )
 from adam_optax.lab.argument_types import setting
-from adam_optax.lab.storages import STORAGES, stored
+from adam_optax.lab.storages import stored
 from adam_optax.lab.study_reports import suggestion_report
 from adam_optax.lab.suggest import suggest
 from tests.lab.test_cli import read_csv, refused
@@ -231,10 +231,12 @@ def test_values_are_listed_or_spaced() -> None:
 
 def test_storage_is_by_name() -> None:
     assert stored("adam", None).name == "adam"
-    for name in STORAGES:
-        assert stored("adam", name).name == f"adam {name}"
-    with pytest.raises(LabError, match="unknown storage"):
+    for text in ("stochastic", "pair(3)", "pair(block=128)", "dense('bfloat16')"):
+        assert stored("adam", text).name == f"adam {text}"
+    with pytest.raises(LabError, match="is no format, such as"):
         stored("adam", "")
+    with pytest.raises(LabError, match="is none of dense, stochastic"):
+        stored("adam", "__import__('os')")
 
 
 def test_a_page_shows_text_as_it_is() -> None:

@@ -9,12 +9,11 @@ from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 import adam_optax as ao
-from tests.test_codecs import FORMATS
+from tests.formats import FORMATS, ROUNDED
 
 STORAGE: dict[str, Any] = {
     "float32": None,
-    **FORMATS,
-    "pair(block=128)": ao.storage.pair(block=128),
+    **{n: FORMATS[n] for n in ROUNDED},
     "factored": {"nu": ao.storage.factored(8)},
 }
 SHAPE = (16, 1024)
