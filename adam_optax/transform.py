@@ -193,9 +193,9 @@ def _each(leaf: Callable[..., Any], updates: Any, rows: Iterable[tuple[Any, ...]
 
 def _start(p: Any, moment: Moment) -> Array:
     dtype = compute_dtype(p) if moment.signed else real_dtype(compute_dtype(p))
-    if moment.scalar:
-        return jnp.full((), moment.init, dtype)
-    return placement.beside(jnp.full_like(p, moment.init, dtype), p)
+    # XLA would encode a constant while it compiles, one number after the other, for minutes.
+    first = jax.lax.optimization_barrier(jnp.full((), moment.init, dtype))
+    return first if moment.scalar else placement.beside(jnp.full_like(p, first, dtype), p)
 
 
 def _is_none(x: Any) -> bool:

@@ -31,7 +31,7 @@ def size(storage: Any, params: Any = None) -> float:
     """Bytes a parameter of Adam's state, of a matrix of 1024 by 1024 if of nothing else."""
     params = jax.ShapeDtypeStruct((1024, 1024), jnp.float32) if params is None else params
     state = jax.eval_shape(ao.scale_by_adam(storage=storage).init, params)
-    return float(_bytes(state) / sum(leaf.size for leaf in jax.tree.leaves(params)))
+    return _bytes(state) / float(sum(leaf.size for leaf in jax.tree.leaves(params)))
 
 
 def _bytes(tree: Any) -> float:
