@@ -16,6 +16,7 @@ from adam_optax import couplings as couplings
 from adam_optax import directions as directions
 from adam_optax import moments as moments
 from adam_optax import precision as precision
+from adam_optax import rows as rows
 from adam_optax import rules as rules
 from adam_optax import storage as storage
 from adam_optax.alias.family import adabelief as adabelief

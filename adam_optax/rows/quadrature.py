@@ -1,0 +1,82 @@
+"""Long sums of `a_j f(y_j)` by a few nodes, for an `f` that is smooth in `y`.
+
+The sums of `gap.py` have hundreds of terms in every element of every row, and all rows share the
+`a_j` and `y_j`. Interpolating `f` at Chebyshev nodes turns them into one sum of about twelve.
+"""
+
+import functools as ft
+import math
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+WIDEST = 4.5
+"""Beyond, the weights of the far end would drown in the rounding of those of the near end."""
+
+
+class Plan(NamedTuple):
+    """How an interval is covered: so many panels, so many nodes in each."""
+
+    panels: int
+    nodes: int
+
+
+@ft.cache
+def plan(length: float, reach: float, tolerance: float) -> Plan:
+    """The fewest nodes that interpolate to a tolerance.
+
+    On a panel of half-length h the error falls by `r = d + sqrt(1 + d^2)` a node, `d = reach / h`
+    (Trefethen 2013, "Approximation Theory and Approximation Practice", theorem 8.2).
+
+    Args:
+        length: of the interval.
+        reach: the distance of the nearest pole of `f` from the real axis.
+        tolerance: relative to `f`.
+    """
+
+    def nodes(panels: int) -> int:
+        return math.ceil(-math.log(tolerance) / math.asinh(reach / (length / panels / 2)))
+
+    least = math.ceil(length / WIDEST)
+    panels = min(range(least, least + 16), key=lambda n: n * nodes(n))
+    return Plan(panels, nodes(panels))
+
+
+def compress(y: Array, a: Array, plan: Plan) -> tuple[Array, Array]:
+    """Nodes and weights with `sum_j a_j f(y_j) ~ sum_i weight_i f(node_i)`.
+
+    Args:
+        y: where the terms are, shape `(K,)`, falling.
+        a: their factors, shape `(K,)`.
+        plan: how many panels and nodes.
+
+    Returns:
+        Nodes and weights, each of shape `(panels * nodes,)`.
+    """
+    panels, size = plan
+    width = (y[0] - y[-1]) / panels
+    panel = jnp.clip(jnp.floor((y[0] - y) / width).astype(jnp.int32), 0, panels - 1)
+    middle = y[0] - width * (jnp.arange(panels, dtype=y.dtype) + 0.5)
+    x = jnp.clip(2 * (y - middle[panel]) / width, -1, 1)
+    own = jnp.where(panel[None] == jnp.arange(panels)[:, None], a[None], 0)  # (panels, K)
+
+    angles = np.pi * (np.arange(size) + 0.5) / size
+    basis = np.cos(np.arange(size)[:, None] * angles) * 2 / size  # (degree, node)
+    basis[0] /= 2
+    moments = jnp.stack(
+        [jnp.sum(own * t[None], 1) for t in _chebyshev(x, size)]
+    )  # (degree, panels)
+    # Not a product of matrices: accelerators would round its factors to eleven bits or fewer.
+    weights = jnp.sum(moments[:, :, None] * basis.astype(y.dtype)[:, None, :], 0)
+    nodes = middle[:, None] + width / 2 * np.cos(angles).astype(y.dtype)[None]
+    return nodes.ravel(), weights.ravel()
+
+
+def _chebyshev(x: Array, size: int) -> list[Array]:
+    """The polynomials `T_0 ... T_{size-1}`, by their recurrence."""
+    found = [jnp.ones_like(x), x]
+    for _ in range(size - 2):
+        found.append(2 * x * found[-1] - found[-2])
+    return found[:size]
