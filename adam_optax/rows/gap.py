@@ -116,8 +116,11 @@ class Drift:
         few = _plan(self, dtype)
         if few.panels * few.nodes >= terms:
             return Ages(a, shares)
-        y, weights = compress(jnp.log(shares) / 2, a, few)
-        return Ages(weights, jnp.exp(2 * y))
+        # What is interpolated is the term times sqrt(share): it rises and falls as evenly as it can
+        # whether nu or eps rules, so that no weight drowns in the rounding of the others.
+        root = jnp.sqrt(shares)
+        y, weights = compress(jnp.log(root), a / jnp.sqrt(root), few)
+        return Ages(weights * jnp.exp(y / 2), jnp.exp(2 * y))
 
     def __call__(self, ages: Ages, moments: dict[str, Array]) -> Array | float:
         """How far a row with these moments will yet come down."""

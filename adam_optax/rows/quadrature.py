@@ -57,26 +57,20 @@ def compress(y: Array, a: Array, plan: Plan) -> tuple[Array, Array]:
     """
     panels, size = plan
     width = (y[0] - y[-1]) / panels
-    panel = jnp.clip(jnp.floor((y[0] - y) / width).astype(jnp.int32), 0, panels - 1)
-    middle = y[0] - width * (jnp.arange(panels, dtype=y.dtype) + 0.5)
-    x = jnp.clip(2 * (y - middle[panel]) / width, -1, 1)
+    along = (y[0] - y) / width
+    panel = jnp.clip(jnp.floor(along).astype(jnp.int32), 0, panels - 1)
+    # From the panel's upper end, where the largest terms are and `arccos` would round most.
+    depth = jnp.clip(along - panel.astype(y.dtype), 0, 1)
+    angle = 2 * jnp.arcsin(jnp.sqrt(depth))
     own = jnp.where(panel[None] == jnp.arange(panels)[:, None], a[None], 0)  # (panels, K)
 
     angles = np.pi * (np.arange(size) + 0.5) / size
     basis = np.cos(np.arange(size)[:, None] * angles) * 2 / size  # (degree, node)
     basis[0] /= 2
-    moments = jnp.stack(
-        [jnp.sum(own * t[None], 1) for t in _chebyshev(x, size)]
-    )  # (degree, panels)
+    # The Chebyshev moments of the terms, (degree, panels).
+    moments = jnp.stack([jnp.sum(own * jnp.cos(n * angle)[None], 1) for n in range(size)])
     # Not a product of matrices: accelerators would round its factors to eleven bits or fewer.
     weights = jnp.sum(moments[:, :, None] * basis.astype(y.dtype)[:, None, :], 0)
-    nodes = middle[:, None] + width / 2 * np.cos(angles).astype(y.dtype)[None]
+    below = np.arange(panels)[:, None] + np.sin(angles / 2) ** 2
+    nodes = y[0] - width * below.astype(y.dtype)
     return nodes.ravel(), weights.ravel()
-
-
-def _chebyshev(x: Array, size: int) -> list[Array]:
-    """The polynomials `T_0 ... T_{size-1}`, by their recurrence."""
-    found = [jnp.ones_like(x), x]
-    for _ in range(size - 2):
-        found.append(2 * x * found[-1] - found[-2])
-    return found[:size]
