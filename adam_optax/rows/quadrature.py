@@ -62,7 +62,7 @@ def compress(y: Array, a: Array, plan: Plan) -> tuple[Array, Array]:
     # From the panel's upper end, where the largest terms are and `arccos` would round most.
     depth = jnp.clip(along - panel.astype(y.dtype), 0, 1)
     angle = 2 * jnp.arcsin(jnp.sqrt(depth))
-    own = jnp.where(panel[None] == jnp.arange(panels)[:, None], a[None], 0)  # (panels, K)
+    own = jnp.where(panel[None] == np.arange(panels, dtype=np.int32)[:, None], a[None], 0)
 
     angles = np.pi * (np.arange(size) + 0.5) / size
     basis = np.cos(np.arange(size)[:, None] * angles) * 2 / size  # (degree, node)

@@ -148,7 +148,7 @@ def refuse_ids(ids: Array, state: Any) -> None:
         raise TypeError(f"ids must be integers, not {ids.dtype}")
 
 
-def refuse_rows(state: RowsState, rows: Rows, grads: Array) -> None:
+def refuse_rows(rows: Rows, grads: Array) -> None:
     """Refuse gradients of other rows, and rows that could not be written."""
     if grads.shape != rows.params.shape or grads.dtype != rows.params.dtype:
         raise ValueError(

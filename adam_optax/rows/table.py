@@ -1,6 +1,7 @@
 """An optimiser of a table of which a step touches a few rows."""
 
 import dataclasses
+import functools as ft
 from collections.abc import Callable
 from typing import Any, NoReturn
 
@@ -19,6 +20,9 @@ from adam_optax.transform import Engine, pack, unpack
 
 LEAST = 2.0
 """How far `-log P` may go before the resting points take it over: a pass over the table."""
+
+# The checks of what is known run before it, and un-jitted use is fast.
+compiled = ft.partial(jax.jit, static_argnums=0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,13 +84,17 @@ class RowOptimizer:
         """
         ids = jnp.asarray(ids)
         refuse_ids(ids, state)
+        return self._looked_up(state, ids)
+
+    @compiled
+    def _looked_up(self, state: RowsState, ids: Array) -> Rows:
         take = lambda x: x.at[ids].get(mode="fill", fill_value=0)  # noqa: E731
         rest, last = take(state.rest), None if state.last is None else take(state.last)
         moments, drift = self._now(
             state.count, {n: take(m) for n, m in state.moments.items()}, last
         )
         params = state_.shrunk(state.shrink) * rest + drift
-        wrong = id_.wrong(ids, state.rest.shape[0]).reshape(ids.shape + (1,) * (rest.ndim - 1))
+        wrong = id_.wrong(ids, state.rest.shape[0]).reshape(ids.shape + (1,) * (rest.ndim - ids.ndim))
         return Rows(ids, jnp.where(wrong, jnp.nan, params), rest, drift, moments)
 
     def apply(self, state: RowsState, rows: Rows, grads: Array) -> RowsState:
@@ -102,7 +110,11 @@ class RowOptimizer:
                 Inside `jit`, where the ids are not known, rows of such ids become NaN.
             TypeError: if real and complex, or other dtypes, meet.
         """
-        refuse_rows(state, rows, grads)
+        refuse_rows(rows, grads)
+        return self._applied(state, rows, grads)
+
+    @compiled
+    def _applied(self, state: RowsState, rows: Rows, grads: Array) -> RowsState:
         count, dtype = increment(state.count), grads.dtype
         rate, fade = self._rate(state.count, dtype), self._fade(state.count, dtype)
         step, dense = self._engine.update(grads, pack(state.count, rows.moments), None, None, rate)
@@ -127,6 +139,10 @@ class RowOptimizer:
         Returns:
             The table, and the first link of the state of `adam_optax.adam` or `optax.adam`.
         """
+        return self._materialized(state)
+
+    @compiled
+    def _materialized(self, state: RowsState) -> tuple[Array, Any]:
         moments, drift = self._now(state.count, state.moments, state.last)
         return state_.shrunk(state.shrink) * state.rest + drift, pack(state.count, moments)
 
@@ -142,7 +158,10 @@ class RowOptimizer:
         """
         refuse_table(table)
         found = refuse_dense(dense, self._engine.rule, table)
-        moments, count = unpack(found), jnp.asarray(found.count, jnp.int32)
+        return self._adopted(table, unpack(found), jnp.asarray(found.count, jnp.int32))
+
+    @compiled
+    def _adopted(self, table: Array, moments: dict[str, Array], count: Array) -> RowsState:
         return self._begin(table - self._drift(count, moments), moments, count)
 
     def rebase(self, state: RowsState, onto: "RowOptimizer") -> RowsState:
