@@ -1,10 +1,11 @@
 """The optimisers of rows, under the names and with the numbers of the dense ones."""
 
+import dataclasses
 from typing import Any
 
 from adam_optax import rules
 from adam_optax.rows.gap import Drift
-from adam_optax.rows.refuse import constant, explained, foreseeable, settling, shrinking
+from adam_optax.rows.refuse import constant, explained, foreseeable, left, settling
 from adam_optax.rows.table import RowOptimizer
 
 
@@ -219,7 +220,7 @@ def _optimizer(
     drift: Drift, rate: Any, decay: Any, exact: bool, b1: float = 0.0, b2: float = 1.0
 ) -> RowOptimizer:
     rate, decay = foreseeable("learning_rate", rate), foreseeable("weight_decay", decay)
-    shrinking(rate, decay)
+    drift = dataclasses.replace(drift, kept=left(rate, decay))
     if exact:
         settling(drift, b1, b2)
     return RowOptimizer(drift, rate, decay, exact)

@@ -7,8 +7,9 @@ no gradient ever came again, the row would yet come down by the *drift*, a sum o
 
 `d_j` the rule's direction after `j` steps without a gradient, `P_t` the product of `1 - rate *
 weight_decay` so far. Along a gap the sum loses exactly the terms that have been walked, so
-`rest = (p - drift) / P` stays what it is: the row's resting point, in units of P. A row is kept as
-its resting point, and read as `P rest + drift` from today's moments and tomorrow's learning rates.
+`(p - drift) / P` stays what it is. A row is kept as its resting point `rest = p - drift` as of its
+last step `s`, and read as `P_t / P_s rest + drift` from its faded moments and the learning rates
+to come, which are the same for all rows.
 """
 
 import dataclasses
@@ -74,20 +75,22 @@ class Drift:
         num: the moment in which its direction is linear; None if it has no step without a gradient.
         den: the moment under the root, None if that does not change without a gradient.
         rooted: whether something is added under the root.
+        kept: what weight decay leaves of a row in a step, 1 if that changes from step to step.
     """
 
     rule: Rule
     num: str | None
     den: str | None = None
     rooted: bool = False
+    kept: float = 1.0
 
     @property
     def ratio(self) -> float:
-        """By how much a step shrinks from one without a gradient to the next."""
+        """The part of a step that the next is, without a gradient and in units of P."""
         if self.num is None or self.rule.moments[self.num].decay == 0:
             return 0.0
         below = 1.0 if self.den is None else _decay(self.rule, self.den)
-        return _decay(self.rule, self.num) / math.sqrt(below)
+        return _decay(self.rule, self.num) / math.sqrt(below) / self.kept
 
     def terms(self, dtype: Any) -> int:
         """How many steps to come matter: the rest is less than a rounding of the first."""
@@ -111,8 +114,9 @@ class Drift:
         after = jnp.exp(jnp.cumsum(fade(counts, dtype)))  # P_t / P_{t+j}
         a = rate(counts, dtype) * after * self.read(self.num, count, dtype)
         if self.den is None:
-            return Ages(jnp.sum(a)[None], jnp.ones(1, dtype))
+            return Ages(_settled(a) * jnp.sum(a)[None], jnp.ones(1, dtype))
         shares = self.read(self.den, count, dtype)
+        a = a * _settled(a / jnp.sqrt(shares))
         few = _plan(self, dtype)
         if few.panels * few.nodes >= terms:
             return Ages(a, shares)
@@ -147,6 +151,11 @@ class Drift:
         t = (count + ages.astype(np.int32)).astype(dtype)
         still = Leaf(jnp.zeros_like(t), None, t, {})
         return moment.read(left, still, moment.warm(t))
+
+
+def _settled(steps: Array) -> Array:
+    """1, or NaN where the steps to come do not end: decay that outruns the fading of moments."""
+    return jnp.where(steps[-1] <= 1e-5 * jnp.sum(steps), 1.0, jnp.nan)
 
 
 @ft.lru_cache(maxsize=64)

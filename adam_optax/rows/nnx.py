@@ -37,6 +37,9 @@ from adam_optax.rows.ids import PADDING, unique
 from adam_optax.rows.state import Rows, RowsState
 from adam_optax.rows.table import RowOptimizer
 
+START = nnx.initializers.variance_scaling(1.0, "fan_in", "normal", out_axis=0)
+"""Where `flax.nnx.Embed` starts, too."""
+
 
 class Table(nnx.Variable[Any]):
     """A part of a `RowsState`, which is no parameter: no gradient is taken of it."""
@@ -72,9 +75,7 @@ class Embed(nnx.Module):
         features: int,
         tx: RowOptimizer,
         *,
-        embedding_init: Any = nnx.initializers.variance_scaling(
-            1.0, "fan_in", "normal", out_axis=0
-        ),  # noqa: E501, B008
+        embedding_init: Any = START,
         rngs: nnx.Rngs,
     ) -> None:
         table = embedding_init(rngs.params(), (num_embeddings, features), jnp.float32)

@@ -1,5 +1,6 @@
 """What a table of rows cannot do, said where it is asked for, and what to write instead."""
 
+import dataclasses
 import functools as ft
 import inspect
 from collections.abc import Callable
@@ -100,32 +101,43 @@ def foreseeable(name: str, value: Any) -> Any:
     return value
 
 
-def shrinking(rate: Any, decay: Any) -> None:
-    """Refuse a decay that leaves nothing of a row.
+def left(rate: Any, decay: Any) -> float:
+    """What weight decay leaves of a row in a step, 1 if schedules say that.
 
     Raises:
-        ValueError: if `learning_rate * weight_decay` is 1 or more.
+        ValueError: if that is nothing.
     """
-    if not callable(rate) and not callable(decay) and rate * decay >= 1:
+    if callable(rate) or callable(decay):
+        return 1.0
+    if rate * decay >= 1:
         raise ValueError(f"learning_rate * weight_decay must be below 1, not {rate * decay}")
+    return float(1 - rate * decay)
 
 
 def settling(drift: Drift, b1: float, b2: float) -> None:
     """Refuse decay rates under which a row does not come to rest.
 
     Raises:
-        ValueError: if b1 is not well below sqrt(b2).
+        ValueError: if b1 is not well below sqrt(b2), or decay outruns the fading of moments.
     """
-    if drift.ratio >= 1 - 1e-6 or drift.terms(jnp.float32) > MOST_TERMS or _vanishes(drift, b2):
+    if _rests(dataclasses.replace(drift, kept=1.0), b2):
+        if _rests(drift, b2):
+            return
         raise ValueError(
-            f"b1={b1} must be well below sqrt(b2)={b2**0.5:.6g}: Adam's steps would not shrink "
-            "while a row has no gradient, and it would not come to rest; lower b1 or raise b2"
+            f"learning_rate * weight_decay = {1 - drift.kept:.3g} must be well below 1 - b1 / "
+            "sqrt(b2): a row would shrink faster than its moments fade; lower weight_decay"
         )
+    raise ValueError(
+        f"b1={b1} must be well below sqrt(b2)={b2**0.5:.6g}: Adam's steps would not shrink "
+        "while a row has no gradient, and it would not come to rest; lower b1 or raise b2"
+    )
 
 
-def _vanishes(drift: Drift, b2: float) -> bool:
-    """Whether nu would be zero in float32 while its row still moves."""
-    return drift.den is not None and b2 ** drift.terms(jnp.float32) < 1e-37
+def _rests(drift: Drift, b2: float) -> bool:
+    """Whether the sum of the steps to come ends, while nu is still a number in float32."""
+    if drift.ratio >= 1 - 1e-6 or (terms := drift.terms(jnp.float32)) > MOST_TERMS:
+        return False
+    return drift.den is None or b2**terms > 1e-37
 
 
 def refuse_table(table: Any) -> None:

@@ -11,18 +11,20 @@ class RowsState(NamedTuple):
 
     Attributes:
         count: steps taken, an int32 scalar.
-        rest: the table: where each row would come to rest, over `P`, shape `(V, ...)`.
-        moments: the rule's moments by name, as of each row's last step with a gradient.
+        rest: the table: each row's resting point as of its last step, shape `(V, ...)`.
+        moments: the rule's moments by name, as of each row's last step.
         last: which step that was, shape `(V,)`, int32; None where rows stand still between.
-        shrink: `-log P`, `P` the product of `1 - rate * weight_decay` over the steps, as two
-            numbers: the sum, and what its rounding has lost.
+        decayed: `-log P`, `P` the product of `1 - rate * weight_decay` over the steps so far, as a
+            sum and what its rounding has lost; None where rows do not decay between.
+        marks: what these were at each row's last step, two arrays of shape `(V,)`.
     """
 
     count: Array  # type: ignore[assignment]  # tuple.count: the field's name is optax's
     rest: Array
     moments: dict[str, Array]
     last: Array | None
-    shrink: Array
+    decayed: tuple[Array, Array] | None
+    marks: tuple[Array, Array] | None
 
 
 class Rows(NamedTuple):
@@ -30,27 +32,34 @@ class Rows(NamedTuple):
 
     Attributes:
         ids: which rows.
-        params: the rows, `P rest + drift`.
+        params: the rows.
         rest: as in the state.
-        drift: how far they would yet come down without a gradient.
+        gap: for how many steps they have had no gradient.
+        fade: by how much weight decay has shrunk that since, as `-log`.
+        drift: how far the rows would yet come down without a gradient.
         moments: as they have faded by now.
     """
 
     ids: Array
     params: Array
     rest: Array
+    gap: Array
+    fade: Array
     drift: Array
     moments: dict[str, Array]
 
 
-def shrunk(shrink: Array) -> Array:
-    """`P`."""
-    return jnp.exp(-(shrink[0] + shrink[1]))
+def added(total: tuple[Array, Array], amount: Array) -> tuple[Array, Array]:
+    """A sum with what its rounding has lost, and a number more (Neumaier 1974)."""
+    new = total[0] + amount
+    moved = new - total[0]
+    lost = (total[0] - (new - moved)) + (amount - moved)
+    return new, total[1] + lost
 
 
-def shrink_by(shrink: Array, amount: Array) -> Array:
-    """`-log P` after another step: a compensated sum (Neumaier 1974), right over millions."""
-    total = shrink[0] + amount
-    moved = total - shrink[0]
-    lost = (shrink[0] - (total - moved)) + (amount - moved)
-    return jnp.stack([total, shrink[1] + lost])
+def shrunk(rest: Array, fade: Array, more: Array | float) -> Array:
+    """`rest e^-fade + more`; for a small fade with one rounding of what is large."""
+    fade = fade.reshape(fade.shape + (1,) * (rest.ndim - fade.ndim))
+    small = fade < 0.5
+    change = jnp.where(small, jnp.expm1(-fade), jnp.exp(-fade))
+    return jnp.where(small, rest, 0) + (change * rest + more)

@@ -7,7 +7,7 @@ from typing import Any, NoReturn
 
 import jax
 import jax.numpy as jnp
-from jax import Array, lax
+from jax import Array
 
 from adam_optax.numerics import increment
 from adam_optax.rows import ids as id_
@@ -17,9 +17,6 @@ from adam_optax.rows.refuse import refuse_dense, refuse_ids, refuse_rows, refuse
 from adam_optax.rows.state import Rows, RowsState
 from adam_optax.storage import resolve
 from adam_optax.transform import Engine, pack, unpack
-
-LEAST = 2.0
-"""How far `-log P` may go before the resting points take it over: a pass over the table."""
 
 # The checks of what is known run before it, and un-jitted use is fast.
 compiled = ft.partial(jax.jit, static_argnums=0)
@@ -89,13 +86,11 @@ class RowOptimizer:
     @compiled
     def _looked_up(self, state: RowsState, ids: Array) -> Rows:
         take = lambda x: x.at[ids].get(mode="fill", fill_value=0)  # noqa: E731
-        rest, last = take(state.rest), None if state.last is None else take(state.last)
-        moments, drift = self._now(
-            state.count, {n: take(m) for n, m in state.moments.items()}, last
-        )
-        params = state_.shrunk(state.shrink) * rest + drift
-        wrong = id_.wrong(ids, state.rest.shape[0]).reshape(ids.shape + (1,) * (rest.ndim - ids.ndim))
-        return Rows(ids, jnp.where(wrong, jnp.nan, params), rest, drift, moments)
+        mine = jax.tree.map(take, state._replace(count=None, decayed=None))
+        found = self._now(mine._replace(count=state.count, decayed=state.decayed), ids)
+        wrong = id_.wrong(ids, state.rest.shape[0])
+        wrong = wrong.reshape(ids.shape + (1,) * (found.rest.ndim - ids.ndim))
+        return found._replace(params=jnp.where(wrong, jnp.nan, found.params))
 
     def apply(self, state: RowsState, rows: Rows, grads: Array) -> RowsState:
         """The state after a step.
@@ -119,17 +114,23 @@ class RowOptimizer:
         rate, fade = self._rate(state.count, dtype), self._fade(state.count, dtype)
         step, dense = self._engine.update(grads, pack(state.count, rows.moments), None, None, rate)
         moments = unpack(dense)
-        shrink, rest, before = self._shrink(state, fade)
-        # Small things first: what is large, the resting point, is rounded once.
         moved = jnp.exp(-fade) * rows.drift + step - self._drift(count, moments)
-        new = before * rows.rest + moved / state_.shrunk(shrink)
-        new = jnp.where(id_.rising(rows.ids), new, jnp.nan)
-        put = lambda x, y: x.at[rows.ids].set(  # noqa: E731
-            y, mode="drop", indices_are_sorted=True, unique_indices=True
-        )
-        last = None if state.last is None else put(state.last, count)
-        kept = {n: put(state.moments[n], m) for n, m in moments.items()}
-        return RowsState(count, put(rest, new), kept, last, shrink)
+        rest = state_.shrunk(rows.rest, rows.fade + fade, moved)
+        rest = jnp.where(id_.rising(rows.ids), rest, jnp.nan)
+        decayed = None if state.decayed is None else state_.added(state.decayed, fade)
+        last, decayed, marks = self._stamps(rest, count, decayed)
+        # Always so, but XLA orders a write after the read in the same place only if it depends on
+        # what was read, and else copies the place.
+        read = (rows.gap >= 0) & jnp.isfinite(rows.fade)
+        last, marks = jax.tree.map(lambda x: jnp.where(read, x, jnp.zeros_like(x)), (last, marks))
+        new = RowsState(count, rest, moments, last, decayed, marks)
+
+        def put(x: Array, y: Array) -> Array:
+            how: dict[str, Any] = {"indices_are_sorted": True, "unique_indices": True}
+            return x.at[rows.ids].set(y, mode="drop", **how)
+
+        tables = (s._replace(count=None, decayed=None) for s in (state, new))
+        return jax.tree.map(put, *tables)._replace(count=count, decayed=decayed)
 
     def materialize(self, state: RowsState) -> tuple[Array, Any]:
         """The table and the state that the dense optimiser would hold now; a pass over the table.
@@ -143,8 +144,8 @@ class RowOptimizer:
 
     @compiled
     def _materialized(self, state: RowsState) -> tuple[Array, Any]:
-        moments, drift = self._now(state.count, state.moments, state.last)
-        return state_.shrunk(state.shrink) * state.rest + drift, pack(state.count, moments)
+        found = self._now(state, jnp.arange(len(state.rest)))
+        return found.params, pack(state.count, found.moments)
 
     def adopt(self, table: Array, dense: Any) -> RowsState:
         """The state that goes on where a dense optimiser is; a pass over the table.
@@ -207,33 +208,30 @@ class RowOptimizer:
         dtype = next(iter(moments.values())).dtype
         return self.drift(self.drift.ages(count, self._rate, self._fade, dtype), moments)
 
-    def _now(
-        self, count: Array, moments: dict[str, Array], last: Array | None
-    ) -> tuple[dict[str, Array], Array | float]:
-        """Moments of a last step as they have faded since, and the drift that they leave."""
-        if last is not None:
+    def _now(self, state: RowsState, ids: Array) -> Rows:
+        """The rows of a state as they are now."""
+        moments, gap = state.moments, jnp.zeros(ids.shape, jnp.int32)
+        fade = jnp.zeros(ids.shape, state.rest.dtype)
+        if state.last is not None:
             decays = {n: m.decay for n, m in self.drift.rule.moments.items()}
-            moments = {n: faded(m, decays[n], count - last) for n, m in moments.items()}
-        return moments, self._drift(count, moments)
+            gap = state.count - state.last
+            moments = {n: faded(m, decays[n], gap) for n, m in moments.items()}
+        if state.decayed is not None and state.marks is not None:
+            fade = sum((d - m for d, m in zip(state.decayed, state.marks, strict=True)), fade)
+        drift = self._drift(state.count, moments) + jnp.zeros_like(state.rest)
+        params = state_.shrunk(state.rest, fade, drift)
+        return Rows(ids, params, state.rest, gap, fade, drift, moments)
+
+    def _stamps(self, rest: Array, count: Array, decayed: Any) -> tuple[Any, Any, Any]:
+        """What says of rows that their last step is this one: `last`, `decayed`, `marks`."""
+        last = jnp.full(rest.shape[:1], count, jnp.int32) if self.exact else None
+        return last, decayed, jax.tree.map(lambda d: jnp.full(rest.shape[:1], d), decayed)
 
     def _begin(self, rest: Array, moments: dict[str, Array], count: Array) -> RowsState:
-        last = jnp.full(rest.shape[:1], count, jnp.int32) if self.exact else None
-        return RowsState(count, rest, moments, last, jnp.zeros(2, rest.dtype))
-
-    def _shrink(self, state: RowsState, fade: Array) -> tuple[Array, Array, Array | float]:
-        """P after a step, the resting points in units of it, and by what those of now change.
-
-        Before P vanishes the resting points take it over, once in thousands of steps.
-        """
-        if not self.exact:  # rows decay where they are touched
-            return state.shrink, state.rest, jnp.exp(-fade)
-        if not callable(self.weight_decay) and self.weight_decay == 0:
-            return state.shrink, state.rest, 1.0
-        shrink = state_.shrink_by(state.shrink, fade)
-        full = shrink[0] > LEAST
-        before = jnp.where(full, state_.shrunk(shrink), 1.0)
-        rest = lax.cond(full, lambda: state.rest * before, lambda: state.rest)
-        return jnp.where(full, jnp.zeros_like(shrink), shrink), rest, before
+        decays = self.exact and (callable(self.weight_decay) or self.weight_decay > 0)
+        zero = lambda: jnp.zeros((), rest.dtype)  # noqa: E731  (two buffers, to be donated)
+        decayed = (zero(), zero()) if decays else None
+        return RowsState(count, rest, moments, *self._stamps(rest, count, decayed))
 
 
 def _at(value: Any, counts: Array, dtype: Any) -> Array:

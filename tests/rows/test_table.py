@@ -121,17 +121,16 @@ def test_rebase_is_a_change_of_the_rate_by_hand(name: str) -> None:
     assert np.abs(after.materialize(wrong)[0] - right).max() > 1e-3  # without rebase
 
 
-def test_resting_points_take_over_the_decay_before_it_vanishes() -> None:
-    """Twenty times e^-2 in 100 steps, in ages and sums of which no trace is lost."""
+def test_rows_that_are_never_touched_decay() -> None:
+    """In 100 steps rows that are never touched shrink by a factor of e^-5."""
     given = world(100)
-    tx = rows.adamw(0.1, weight_decay=3.0)
+    tx = rows.adamw(0.01, weight_decay=5.0)
     state = by_rows(tx, given)
-    assert 0 <= state.shrink[0] <= rows.table.LEAST + 0.4
-    right = by_oracle(oracle.Adam(), given, 0.1, 3.0)
+    right = by_oracle(oracle.Adam(), given, 0.01, 5.0)
     found, _ = tx.materialize(state)
-    np.testing.assert_allclose(found, right, atol=2e-6, rtol=1e-4)
-    assert np.abs(right[-1]).max() < 1e-15  # a row that is never touched
-    np.testing.assert_allclose(found[-1], right[-1], rtol=3e-5)  # 100 roundings of P
+    np.testing.assert_allclose(found, right, atol=2e-7)  # a few roundings
+    assert np.abs(right[-1]).max() < 1e-2 * np.abs(given.table[-1]).max()
+    np.testing.assert_allclose(found[-1], right[-1], rtol=1e-6)  # of P and of -log P
 
 
 @pytest.mark.quick
@@ -173,7 +172,7 @@ def test_scratch_does_not_grow_with_the_table() -> None:
         assert done.output_size_in_bytes - done.alias_size_in_bytes < 1024
         return int(done.temp_size_in_bytes)
 
-    assert scratch(1_000_000) <= scratch(10_000) < 4_000_000
+    assert scratch(1_000_000) <= scratch(10_000) + 4096 < 6_000_000
 
 
 def test_a_checkpoint_goes_on(tmp_path: Path) -> None:
