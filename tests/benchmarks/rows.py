@@ -22,6 +22,7 @@ from adam_optax import rows
 
 SIZES = (30_000, 100_000, 300_000, 1_000_000, 3_000_000)
 WIDTH, TOUCHED = 64, 4096
+STYLES = (("o-", "#000000"), ("s--", "#0072b2"), ("^:", "#009e73"), ("D-", "#d55e00"))
 Step = Callable[[Any, Any], Any]
 
 
@@ -130,12 +131,11 @@ def plot(found: list[Row], path: Path) -> None:
     figure = Figure(figsize=(7, 4.2), dpi=150, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
-    styles = zip(found[0].seconds, ("o-", "s--", "^:", "D-"), strict=True)
-    for (name, style), color in zip(styles, ("#000000", "#0072b2", "#009e73", "#d55e00")):
-        each = [[1e3 * s for s in row.seconds[name]] for row in found]
-        counts = [row.num_rows for row in found]
-        axes.plot(counts, [statistics.median(e) for e in each], style, color=color, label=name)
-        axes.fill_between(counts, *zip(*((min(e), max(e)) for e in each)), color=color, alpha=0.15)
+    counts = [row.num_rows for row in found]
+    for name, (mark, color) in zip(found[0].seconds, STYLES, strict=True):
+        each = np.array([row.seconds[name] for row in found]) * 1e3
+        axes.plot(counts, np.median(each, 1), mark, color=color, label=name)
+        axes.fill_between(counts, each.min(1), each.max(1), color=color, alpha=0.15)
     axes.set(xscale="log", yscale="log", xlabel="rows of the table", ylabel="ms a step")
     axes.set_title(f"{TOUCHED:,} rows of {WIDTH} touched in a step; median, least to most")
     axes.grid(alpha=0.3)
