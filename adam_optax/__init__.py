@@ -6,8 +6,8 @@
 The parts, from the outside in: `alias` (optimisers under optax's names), `optimizer`
 and `scale_by` (a rule as a transformation), `rules` (the variants), `moments` and `directions`
 (what they are made of), `storage` (how moments are kept), `precision` (how sixteen-bit parameters
-are updated), `convert` (states from and to optax, PyTorch and Keras), `conventions` (how other
-frameworks write Adam).
+are updated), `rows` (embedding tables of which a batch touches few rows), `convert` (states from
+and to optax, PyTorch and Keras), `conventions` (how other frameworks write Adam).
 """
 
 from adam_optax import conventions as conventions

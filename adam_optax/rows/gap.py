@@ -89,8 +89,8 @@ class Drift:
         """The part of a step that the next is, without a gradient and in units of P."""
         if self.num is None or self.rule.moments[self.num].decay == 0:
             return 0.0
-        below = 1.0 if self.den is None else _decay(self.rule, self.den)
-        return _decay(self.rule, self.num) / math.sqrt(below) / self.kept
+        below = 1.0 if self.den is None else decay_of(self.rule, self.den)
+        return decay_of(self.rule, self.num) / math.sqrt(below) / self.kept
 
     def terms(self, dtype: Any) -> int:
         """How many steps to come matter: the rest is less than a rounding of the first."""
@@ -133,21 +133,23 @@ class Drift:
         m = moments[self.num]
         still = Leaf(jnp.zeros_like(m), None, jnp.ones((), m.dtype), {}, hat=moments)
 
-        def step(i: Any, total: Any) -> Any:
+        def step(i: Any, total: Array) -> Array:
             hat = moments
             if self.den is not None:
                 hat = moments | {self.den: ages.shares[i] * moments[self.den]}
             return total + ages.weights[i] * self.rule.direction(still._replace(hat=hat))
 
-        size = ages.weights.size
+        size, total = ages.weights.size, jnp.zeros_like(m)
         if size > UNROLLED:
-            return lax.fori_loop(0, size, step, jnp.zeros_like(m))
-        return ft.reduce(lambda total, i: step(i, total), range(size), jnp.zeros_like(m))
+            return lax.fori_loop(0, size, step, total)
+        for i in range(size):
+            total = step(i, total)
+        return total
 
     def read(self, name: str, count: Array, dtype: Any) -> Array:
         """What a moment of 1 would be read as, after 1, 2, ... steps without a gradient."""
         moment, ages = self.rule.moments[name], np.arange(1, self.terms(dtype) + 1)
-        left = jnp.asarray(_decay(self.rule, name) ** ages, dtype)
+        left = jnp.asarray(decay_of(self.rule, name) ** ages, dtype)
         t = (count + ages.astype(np.int32)).astype(dtype)
         still = Leaf(jnp.zeros_like(t), None, t, {})
         return moment.read(left, still, moment.warm(t))
@@ -168,7 +170,8 @@ def _plan(drift: Drift, dtype: Any) -> Plan:
     return plan(length, reach, _tolerance(dtype))
 
 
-def _decay(rule: Rule, name: str) -> float:
+def decay_of(rule: Rule, name: str) -> float:
+    """The factor by which a moment fades in a step without a gradient."""
     decay = rule.moments[name].decay
     assert isinstance(decay, int | float)  # schedules and arrays are refused at construction
     return float(decay)

@@ -6,7 +6,6 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 from jax.core import Tracer
-from jax.typing import ArrayLike
 
 PADDING, LOST = 1 << 30, 3 << 29
 """From where on ids stand for no row, and for a batch that could not be looked up."""
@@ -25,7 +24,7 @@ class Unique(NamedTuple):
     local: Array
 
 
-def unique(ids: ArrayLike, num_rows: int, size: int | None = None) -> Unique:
+def unique(ids: Any, num_rows: int, size: int | None = None) -> Unique:
     """The distinct ids of a batch, and where in them each id is.
 
     Args:
@@ -134,7 +133,7 @@ def _say(ids: Any, inside: Array, distinct: Array, num_rows: int, size: int) -> 
         )
 
 
-def _integers(ids: ArrayLike) -> Array:
+def _integers(ids: Any) -> Array:
     given = jnp.asarray(ids)
     if not jnp.issubdtype(given.dtype, jnp.integer):
         raise TypeError(f"ids must be integers, not {given.dtype}")

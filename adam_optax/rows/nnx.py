@@ -26,7 +26,7 @@ In linen, build the module for as many rows as a batch has and hand them in:
 found.params}}}, batch.local)`.
 """
 
-from typing import Any, NoReturn
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -105,7 +105,8 @@ class Embed(nnx.Module):
         known = self._rows.ids
         place = jnp.searchsorted(known, ids)
         there = known.at[place].get(mode="fill", fill_value=PADDING) == ids
-        return self.rows[...].at[jnp.where(there, place, known.size)].get(mode="fill")
+        params: Array = self.rows[...]
+        return params.at[jnp.where(there, place, known.size)].get(mode="fill")
 
     def commit(self, grads: Any) -> None:
         """Take the step of the fetched rows.
@@ -125,7 +126,7 @@ class Embed(nnx.Module):
         self.table = nnx.data(jax.tree.map(Table, new))
         self.rows = self.found = nnx.data(None)
 
-    def attend(self, query: Array) -> NoReturn:
+    def attend(self, query: Array) -> Array:
         """Refuse to be an output layer.
 
         Raises:

@@ -1,9 +1,8 @@
 """An optimiser of a table of which a step touches a few rows."""
 
 import dataclasses
-import functools as ft
 from collections.abc import Callable
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar, cast
 
 import jax
 import jax.numpy as jnp
@@ -12,14 +11,19 @@ from jax import Array
 from adam_optax.numerics import increment
 from adam_optax.rows import ids as id_
 from adam_optax.rows import state as state_
-from adam_optax.rows.gap import Drift, faded
+from adam_optax.rows.gap import Drift, decay_of, faded
 from adam_optax.rows.refuse import refuse_dense, refuse_ids, refuse_rows, refuse_table, refuse_use
 from adam_optax.rows.state import Rows, RowsState
 from adam_optax.storage import resolve
 from adam_optax.transform import Engine, pack, unpack
 
-# The checks of what is known run before it, and un-jitted use is fast.
-compiled = ft.partial(jax.jit, static_argnums=0)
+Method = TypeVar("Method", bound=Callable[..., Any])
+NOTHING: Any = None
+
+
+def compiled(method: Method) -> Method:
+    """A method that is compiled; the checks of what is known run before, and use is always fast."""
+    return cast(Method, jax.jit(method, static_argnums=0))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,7 +90,7 @@ class RowOptimizer:
     @compiled
     def _looked_up(self, state: RowsState, ids: Array) -> Rows:
         take = lambda x: x.at[ids].get(mode="fill", fill_value=0)  # noqa: E731
-        mine = jax.tree.map(take, state._replace(count=None, decayed=None))
+        mine: RowsState = jax.tree.map(take, state._replace(count=NOTHING, decayed=None))
         found = self._now(mine._replace(count=state.count, decayed=state.decayed), ids)
         wrong = id_.wrong(ids, state.rest.shape[0])
         wrong = wrong.reshape(ids.shape + (1,) * (found.rest.ndim - ids.ndim))
@@ -129,8 +133,9 @@ class RowOptimizer:
             how: dict[str, Any] = {"indices_are_sorted": True, "unique_indices": True}
             return x.at[rows.ids].set(y, mode="drop", **how)
 
-        tables = (s._replace(count=None, decayed=None) for s in (state, new))
-        return jax.tree.map(put, *tables)._replace(count=count, decayed=decayed)
+        tables = (s._replace(count=NOTHING, decayed=None) for s in (state, new))
+        written: RowsState = jax.tree.map(put, *tables)
+        return written._replace(count=count, decayed=decayed)
 
     def materialize(self, state: RowsState) -> tuple[Array, Any]:
         """The table and the state that the dense optimiser would hold now; a pass over the table.
@@ -213,9 +218,9 @@ class RowOptimizer:
         moments, gap = state.moments, jnp.zeros(ids.shape, jnp.int32)
         fade = jnp.zeros(ids.shape, state.rest.dtype)
         if state.last is not None:
-            decays = {n: m.decay for n, m in self.drift.rule.moments.items()}
             gap = state.count - state.last
-            moments = {n: faded(m, decays[n], gap) for n, m in moments.items()}
+            rule = self.drift.rule
+            moments = {n: faded(m, decay_of(rule, n), gap) for n, m in moments.items()}
         if state.decayed is not None and state.marks is not None:
             fade = sum((d - m for d, m in zip(state.decayed, state.marks, strict=True)), fade)
         drift = self._drift(state.count, moments) + jnp.zeros_like(state.rest)

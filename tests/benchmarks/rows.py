@@ -94,7 +94,8 @@ def measure(num_rows: int, rounds: int, repeats: int) -> Row:
     for name, (init, step) in ways(num_rows).items():
         state = jax.block_until_ready(init(jnp.zeros((num_rows, WIDTH))))
         compiled = jax.jit(step, donate_argnums=0).lower(state, ids[0]).compile()
-        scratch[name] = compiled.memory_analysis().temp_size_in_bytes
+        memory: Any = compiled.memory_analysis()
+        scratch[name] = memory.temp_size_in_bytes
         runs[name] = compiled, jax.block_until_ready(compiled(state, ids[0]))
     for _ in range(rounds):
         for name, (compiled, state) in runs.items():

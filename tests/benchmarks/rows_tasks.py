@@ -121,7 +121,7 @@ def corpus(words: int = 20_000, documents: int = 10_000, width: int = 16) -> Tas
 
 
 def _bag(
-    name: str, everything: Batch, held: int, words: int, width: int, how: Any, rng: Any
+    name: str, everything: Batch, held: int, words: int, width: int, how: tuple[int, int], rng: Any
 ) -> Task:
     """The mean embedding of the words of a text, and a linear layer."""
     test, train = (_take(everything, part) for part in (slice(held), slice(held, None)))

@@ -69,7 +69,7 @@ BETAS = [
 ]
 
 
-SOME = ("adam", "nadamw-weight_decay=0.01", "adam-b1=0.3-b2=0.4")
+SOME = ("adam",)
 """The others take a second or two each to compile."""
 
 
@@ -109,7 +109,8 @@ def test_a_row_after_a_gap_is_where_its_steps_would_have_led(settled: Any, gap: 
     table, dense = tx.materialize(state)
     later, faded = tx.materialize(state._replace(count=state.count + gap))
     age = np.arange(1.0, min(gap, 2000) + 1)[:, None, None]  # then .9^age is 1e-92
-    rate = np.float64(jax.vmap(kinked)(jnp.arange(100, 100 + len(age))))[:, None, None]
+    rate = np.asarray(jax.vmap(kinked)(jnp.arange(100, 100 + len(age))), np.float64)
+    rate = rate[:, None, None]
     mu = 0.9**age * np.float64(dense.mu) / (1 - 0.9 ** (100 + age))
     nu = 0.999**age * np.float64(dense.nu) / (1 - 0.999 ** (100 + age))
     right = table - np.sum(rate * mu / (np.sqrt(nu) + 1e-8), 0)
@@ -126,12 +127,14 @@ def test_in_float64_the_closed_form_is_exact() -> None:
     np.testing.assert_allclose(found, by_oracle(oracle.Adam(), given, 1e-2, 0.1), atol=1e-13)
 
 
+@pytest.mark.heavy
 def test_never_nan_where_the_dense_optimiser_is_finite() -> None:
     given = world(100)
     wild = given.grads.copy()
     wild[3, :, 0], wild[40, :, 1], wild[50] = 1e25, 1e-30, 0.0  # overflowing, vanishing, none
     given = given._replace(grads=wild)
-    for options in ({}, {"eps": 0.0}, {"eps": 1e-16, "b2": 0.95}):
+    choices: list[dict[str, Any]] = [{}, {"eps": 0.0}, {"eps": 1e-16, "b2": 0.95}]
+    for options in choices:
         tx = rows.adam(1e-2, **options)
         found, _ = tx.materialize(by_rows(tx, given))
         dense, _ = by_optax(ao.adam(1e-2, **options), given)

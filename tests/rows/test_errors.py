@@ -116,8 +116,7 @@ def test_ids_that_do_not_fit() -> None:
 
 
 @pytest.mark.quick
-@pytest.mark.parametrize("ids", [[4, 5, 6, 4], [4, 4, 20, 5], [4, -1, 5, 5]])
-def test_inside_jit_ids_that_do_not_fit_make_the_loss_nan_and_write_nothing(ids: Any) -> None:
+def test_inside_jit_ids_that_do_not_fit_make_the_loss_nan_and_write_nothing() -> None:
     tx = rows.adam(1e-3)
 
     @jax.jit
@@ -127,14 +126,16 @@ def test_inside_jit_ids_that_do_not_fit_make_the_loss_nan_and_write_nothing(ids:
         loss, grads = jax.value_and_grad(lambda p: p[batch.local].sum())(found.params)
         return loss, tx.apply(state, found, grads)
 
-    loss, state = step(tx.init(TABLE), jnp.asarray(ids))
-    assert np.isnan(loss)
-    assert state.count == 1
-    np.testing.assert_array_equal(tx.materialize(state)[0], TABLE)
+    for ids in ([4, 5, 6, 4], [4, 4, 20, 5], [4, -1, 5, 5]):
+        loss, state = step(tx.init(TABLE), jnp.array(ids))
+        assert np.isnan(loss)
+        assert state.count == 1
+        np.testing.assert_array_equal(state.rest, TABLE)
     loss, _ = step(state, jnp.array([4, 5, 5, 4]))
     assert loss == 12
 
 
+@pytest.mark.heavy
 def test_decay_by_schedule_that_outruns_the_moments_makes_nan() -> None:
     tx = rows.adamw(lambda count: 0.1, weight_decay=5.0)
     state = tx.init(TABLE)

@@ -68,7 +68,7 @@ def trained(layer: Any, embedded: bool) -> tuple[Any, Any]:
 
 @pytest.mark.quick
 def test_nnx_trains_with_three_changed_lines() -> None:
-    layer = lambda *size, rngs: Embed(*size, rows.adamw(rate), rngs=rngs)  # noqa: E731
+    layer = lambda n, width, rngs: Embed(n, width, rows.adamw(rate), rngs=rngs)  # noqa: E731
     (ours, table), (theirs, dense) = trained(layer, True), trained(nnx.Embed, False)
     np.testing.assert_allclose(ours, theirs, rtol=1e-5)  # roundings, fed back for 40 steps
     np.testing.assert_allclose(table, dense, atol=2e-5)
@@ -87,6 +87,7 @@ class Perceptron(linen.Module):
         return linen.Dense(1)(jnp.tanh(embedded).mean(1))
 
 
+@pytest.mark.heavy
 def test_linen_takes_the_rows_of_a_batch_as_its_table() -> None:
     ids, _ = next(iter(batches()))
     params = Perceptron(ROWS).init(jax.random.key(0), ids)["params"]
@@ -127,6 +128,7 @@ def test_linen_takes_the_rows_of_a_batch_as_its_table() -> None:
     np.testing.assert_allclose(tx.materialize(table)[0], whole["embed"]["embedding"], atol=5e-5)
 
 
+@pytest.mark.heavy
 def test_micro_batches_of_one_step_share_their_rows() -> None:
     """Accumulation where all ids of a step are known: one lookup, gradients summed, one step."""
     tx = rows.adam(0.1)

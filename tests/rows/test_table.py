@@ -1,5 +1,6 @@
 """The life of a table: other rules, materialise, adopt, rebase, and JAX's transformations."""
 
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ def go_on(tx: rows.RowOptimizer, state: Any, given: World) -> Any:
     return state
 
 
+@functools.partial(jax.jit, static_argnums=0)
 def step(tx: rows.RowOptimizer, state: Any, ids: Any, grads: Any) -> Any:
     distinct = rows.unique(ids, len(SMALL.table))
     found = tx.lookup(state, distinct.ids)
@@ -47,7 +49,12 @@ OTHERS = {
 }
 
 
-@pytest.mark.parametrize("name", OTHERS)
+SOME = ("momentum",)
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=() if n in SOME else pytest.mark.heavy) for n in OTHERS]
+)
 def test_other_rules_are_exact(name: str) -> None:
     tx, rule = OTHERS[name]
     found, _ = tx.materialize(by_rows(tx, SMALL))
@@ -81,6 +88,7 @@ def test_lazy_rows_stand_still_as_in_sparse_adam() -> None:
     assert np.abs(exact - table).max() > 0.01  # another algorithm
 
 
+@pytest.mark.heavy
 def test_lazy_decay_acts_where_it_is_touched() -> None:
     tx = rows.adamw(0.1, weight_decay=0.5, exact=False)
     state = step(tx, tx.init(jnp.ones((60, 2))), jnp.array([3]), jnp.zeros((1, 2)))
@@ -88,7 +96,6 @@ def test_lazy_decay_acts_where_it_is_touched() -> None:
     np.testing.assert_allclose(found[2:5, 0], [1, 0.95, 1], rtol=1e-6)
 
 
-@pytest.mark.quick
 def test_a_run_is_carried_to_optax_and_back() -> None:
     """Thirty steps here, thirty there, and the other way round, end where sixty dense ones do."""
     tx, dense = rows.adam(kinked), optax.adam(kinked)
@@ -100,14 +107,15 @@ def test_a_run_is_carried_to_optax_and_back() -> None:
     table, link = tx.materialize(by_rows(tx, half(SMALL, first=True)))
     assert isinstance(link, optax.ScaleByAdamState)
     assert link.count == 30
-    adam = ao.adam(kinked)
+    update = jax.jit(ao.adam(kinked).update)
     state = (link, optax.ScaleByScheduleState(link.count))
     for g in half(SMALL, first=False).dense:
-        updates, state = adam.update(jnp.float32(g), state, table)
+        updates, state = update(jnp.float32(g), state, table)
         table = optax.apply_updates(table, updates)
     np.testing.assert_allclose(table, right, atol=1e-6)  # roundings of 30 dense steps
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("name", ["adamw", "amsgrad"])
 def test_rebase_is_a_change_of_the_rate_by_hand(name: str) -> None:
     rule: Any = {"adamw": oracle.Adam, "amsgrad": oracle.AmsGrad}[name]()
@@ -121,6 +129,7 @@ def test_rebase_is_a_change_of_the_rate_by_hand(name: str) -> None:
     assert np.abs(after.materialize(wrong)[0] - right).max() > 1e-3  # without rebase
 
 
+@pytest.mark.quick
 def test_rows_that_are_never_touched_decay() -> None:
     """In 100 steps rows that are never touched shrink by a factor of e^-5."""
     given = world(100)
@@ -144,18 +153,20 @@ def test_transformations_change_nothing_and_donation_is_in_place() -> None:
     def maybe(state: Any, i: Any, g: Any) -> Any:
         return jax.lax.cond(jnp.all(jnp.isfinite(g)), lambda: step(tx, state, i, g), lambda: state)
 
-    once = jax.jit(maybe, donate_argnums=0)
+    once: Any = jax.jit(maybe, donate_argnums=0)
     state = start()
     for i, g in zip(ids, grads, strict=True):
         given = jax.tree.leaves(state)
         state = once(state, i, g)
         assert all(x.is_deleted() for x in given)
     assert once._cache_size() == 1  # a second step compiles nothing
-    assert jax.tree.structure(state) == jax.tree.structure(start())
+    structure: Any = jax.tree.structure
+    assert structure(state) == structure(start())
     for one, other in zip(jax.tree.leaves(scanned), jax.tree.leaves(state), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-6, atol=1e-9)  # XLA fuses in other places
 
 
+@pytest.mark.heavy
 def test_scratch_does_not_grow_with_the_table() -> None:
     tx = rows.adamw(1e-3)
 
@@ -168,13 +179,15 @@ def test_scratch_does_not_grow_with_the_table() -> None:
             return tx.apply(state, found, found.params[batch.local])
 
         ids = jax.ShapeDtypeStruct((512,), jnp.int32)
-        done = jax.jit(run, donate_argnums=0).lower(state, ids).compile().memory_analysis()
+        made = jax.jit(run, donate_argnums=0).lower(state, ids).compile()
+        done: Any = made.memory_analysis()
         assert done.output_size_in_bytes - done.alias_size_in_bytes < 1024
         return int(done.temp_size_in_bytes)
 
     assert scratch(1_000_000) <= scratch(10_000) + 4096 < 6_000_000
 
 
+@pytest.mark.heavy
 def test_a_checkpoint_goes_on(tmp_path: Path) -> None:
     for tx in (rows.adamw(kinked), rows.adam(kinked, exact=False)):
         state = by_rows(tx, half(SMALL, first=True))
@@ -186,7 +199,7 @@ def test_a_checkpoint_goes_on(tmp_path: Path) -> None:
         jax.tree.map(np.testing.assert_array_equal, restored, state)
 
 
-@pytest.mark.quick
+@pytest.mark.heavy
 def test_batches_that_come_apart_are_added_up() -> None:
     """Gradient accumulation: what two batches give is what their union gives."""
     tx = rows.adam(0.1)
@@ -203,6 +216,7 @@ def test_batches_that_come_apart_are_added_up() -> None:
         np.testing.assert_allclose(one, other, rtol=2e-6, atol=1e-7)  # sums in another order
 
 
+@pytest.mark.heavy
 def test_biases_and_matrices_can_be_rows() -> None:
     for shape in ((60,), (60, 2, 3)):
         tx = rows.adam(0.1)

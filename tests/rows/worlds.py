@@ -1,7 +1,6 @@
 """Sequences of sparse gradients, run by exact rows, by dense optax and by the float64 oracle."""
 
 import functools
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -77,7 +76,7 @@ def by_optax(tx: Any, given: World) -> Any:
 def by_oracle(rule: Any, given: World, rate: Any, decay: float = 0.0) -> Any:
     """The table after all steps in float64."""
     if callable(rate):
-        rates = np.float64(jax.vmap(rate)(jnp.arange(len(given.ids))))
+        rates = np.asarray(jax.vmap(rate)(jnp.arange(len(given.ids))), np.float64)
         rate = rates.__getitem__
     return oracle.optimise(rule, given.dense, given.table, rate, decay)["params"][-1]
 
@@ -92,6 +91,3 @@ def kinked(count: Any) -> Any:
 def rms(found: Any, right: Any) -> float:
     """The root mean square of an error."""
     return float(np.sqrt(np.mean((np.float64(found) - right) ** 2)))
-
-
-Schedule = Callable[[Any], Any]
