@@ -141,7 +141,8 @@ class Drift:
 
         size, total = ages.weights.size, jnp.zeros_like(m)
         if size > UNROLLED:
-            return lax.fori_loop(0, size, step, total)
+            found: Array = lax.fori_loop(0, size, step, total)
+            return found
         for i in range(size):
             total = step(i, total)
         return total
