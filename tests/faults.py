@@ -166,7 +166,7 @@ FAULTS = [
         "by_entry.get(name, 0) + _bytes(leaf)",
         "_bytes(leaf)",
     ),
-    Fault("rows drift a step late", "rows/gap.py", "t = (count + ages", "t = (count - 1 + ages"),
+    Fault("rows drift a step late", "rows/gap.py", "t = (count + ages", "t = (count + 1 + ages"),
     Fault(
         "rows stand still between gradients",
         "rows/table.py",

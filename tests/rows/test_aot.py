@@ -51,7 +51,8 @@ def compiled(target: str, num_rows: int) -> Step:
     return Step(memory.temp_size_in_bytes, copied, done.as_text())
 
 
-# Nine tables' worth of gathering, stepping and scattering rows: 3 read, 3 written, some twice.
+# 24 are the least: three arrays of rows read and written. XLA passes some of them twice; on a TPU
+# it takes the whole of `last` too, 4 bytes a row of the table, into the chip's memory and back.
 MOST = {"h100": 100.0, "v5e": 50.0}
 
 
