@@ -67,11 +67,8 @@ def test_other_rules_are_exact(name: str) -> None:
 @pytest.mark.quick
 def test_lazy_rows_stand_still_as_in_sparse_adam() -> None:
     """`torch.optim.SparseAdam`: only touched rows step, by the bias correction of the step."""
-    table, mu, nu = (
-        np.float64(SMALL.table),
-        np.zeros(SMALL.table.shape),
-        np.zeros(SMALL.table.shape),
-    )
+    table = np.asarray(SMALL.table, np.float64)
+    mu, nu = np.zeros(table.shape), np.zeros(table.shape)
     for t, g in enumerate(SMALL.dense, 1):
         at = np.unique(SMALL.ids[t - 1])
         mu[at] = 0.9 * mu[at] + 0.1 * g[at]
