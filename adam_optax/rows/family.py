@@ -22,6 +22,10 @@ def adam(
 ) -> RowOptimizer:
     """Adam (Kingma & Ba 2015, Algorithm 1) of a table, at the cost of the rows touched.
 
+    Step: `μ̂ / (√(ν̂ + eps_root) + eps)` for every row, as in `adam_optax.adam`; what it comes to
+    over steps without a gradient is in `adam_optax.rows.gap`. Tables have shape `(V, ...)` and
+    dtype float32 or float64, in which the moments are kept.
+
     With `exact`, rows are at every step what `adam_optax.adam` would make of them with zero
     gradients for all rows that a batch does not touch: they drift on by their momentum, and their
     moments fade. Without, they stand still until they are touched, as in `torch.optim.SparseAdam`
@@ -105,6 +109,10 @@ def nadam(
 ) -> RowOptimizer:
     """`adam` with Nesterov's look-ahead (Dozat 2016).
 
+    Step: that of `adam` with `μ̂ = b1 μ / (1 - b1^{t+1}) + (1-b1) g / (1 - b1^t)`.
+
+    Args and errors are those of `adam`.
+
     >>> from adam_optax import rows
     >>> tx = rows.nadam(1e-3)
     """
@@ -123,6 +131,8 @@ def nadamw(
     exact: bool = True,
 ) -> RowOptimizer:
     """`adamw` with Nesterov's look-ahead (Dozat 2016).
+
+    Step: that of `nadam`, with `weight_decay p` added. Args and errors are those of `adamw`.
 
     >>> from adam_optax import rows
     >>> tx = rows.nadamw(1e-3, weight_decay=1e-2)
@@ -150,7 +160,10 @@ def amsgrad(
     *,
     exact: bool = True,
 ) -> RowOptimizer:
-    """AMSGrad (Reddi et al. 2018, Algorithm 2), in optax's form; the maximum stands over a gap.
+    """AMSGrad (Reddi et al. 2018, Algorithm 2), in optax's form.
+
+    Step: `μ̂ / (√(max ν̂ + eps_root) + eps)`. The maximum stands over a gap, so that rows come
+    to rest under any `b1` up to .999. Args and errors are otherwise those of `adam`.
 
     >>> from adam_optax import rows
     >>> tx = rows.amsgrad(1e-3)
@@ -170,6 +183,18 @@ def sgd(
     exact: bool = True,
 ) -> RowOptimizer:
     """Gradient descent, with momentum (Polyak 1964) or Nesterov's, and decoupled weight decay.
+
+    Step: `trace = momentum trace + g`, and `weight_decay p`.
+
+    Args:
+        learning_rate: as in `adam`.
+        momentum: the share of the trace that is kept; None: no trace.
+        nesterov: whether the step is `g + momentum trace`.
+        weight_decay: as in `adamw`.
+        exact: as in `adam`.
+
+    Raises:
+        ValueError, TypeError: as `adamw` does.
 
     >>> from adam_optax import rows
     >>> tx = rows.sgd(0.1, momentum=0.9)
@@ -191,6 +216,19 @@ def rmsprop(
 ) -> RowOptimizer:
     """RMSProp (Tieleman & Hinton 2012): nu fades over a gap, rows stand still.
 
+    Step: `g / √(ν + eps), ν = decay ν + (1-decay) g²`.
+
+    Args:
+        learning_rate: as in `adam`.
+        decay: decay rate of the mean of squares.
+        eps: added under the root.
+        initial_scale: where nu starts.
+        eps_in_sqrt: whether `eps` is under the root, or beside it.
+        exact: as in `adam`; without, nu does not fade over a gap.
+
+    Raises:
+        ValueError, TypeError: as `adam` does.
+
     >>> from adam_optax import rows
     >>> tx = rows.rmsprop(1e-3)
     """
@@ -203,7 +241,17 @@ def rmsprop(
 def adagrad(
     learning_rate: Any, initial_accumulator_value: float = 0.1, eps: float = 1e-7
 ) -> RowOptimizer:
-    """AdaGrad (Duchi et al. 2011): nothing happens over a gap; the dense result with no `exact`.
+    """AdaGrad (Duchi et al. 2011): nothing happens over a gap.
+
+    Step: `g / √(Σ_t g² + eps)`. The lazy rule is the dense one, so there is no `exact`.
+
+    Args:
+        learning_rate: as in `adam`.
+        initial_accumulator_value: where the sum starts.
+        eps: added under the root.
+
+    Raises:
+        ValueError, TypeError: as `adam` does.
 
     >>> from adam_optax import rows
     >>> tx = rows.adagrad(0.1)
