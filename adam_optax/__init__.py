@@ -6,9 +6,9 @@
 The parts, from the outside in: `alias` (optimisers under optax's names), `optimizer`
 and `scale_by` (a rule as a transformation), `rules` (the variants), `moments` and `directions`
 (what they are made of), `storage` (how moments are kept), `precision` (how sixteen-bit parameters
-are updated), `watch` (what an optimiser does to each layer), `convert` (states from and to optax,
-PyTorch and Keras), `conventions` (how other
-frameworks write Adam).
+are updated), `rows` (embedding tables of which a batch touches few rows), `watch` (what an
+optimiser does to each layer), `convert` (states from and to optax, PyTorch and Keras),
+`conventions` (how other frameworks write Adam).
 """
 
 from adam_optax import conventions as conventions
@@ -17,6 +17,7 @@ from adam_optax import couplings as couplings
 from adam_optax import directions as directions
 from adam_optax import moments as moments
 from adam_optax import precision as precision
+from adam_optax import rows as rows
 from adam_optax import rules as rules
 from adam_optax import storage as storage
 from adam_optax.alias.family import adabelief as adabelief

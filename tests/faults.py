@@ -240,6 +240,31 @@ FAULTS = [
         "in _arrays(kind)",
     ),
     Fault("undonated parameters", "aot/compiled.py", "donated = (0, 1) if", "donated = (1,) if"),
+    Fault("rows drift a step late", "rows/gap.py", "t = (count + ages", "t = (count + 1 + ages"),
+    Fault(
+        "rows stand still between gradients",
+        "rows/table.py",
+        "if not self.exact or not moments:",
+        "if True:",
+    ),
+    Fault(
+        "rows' moments do not fade",
+        "rows/gap.py",
+        "x = x * factor.reshape",
+        "x = x * jnp.ones_like(factor).reshape",
+    ),
+    Fault(
+        "rows' decay between gradients forgotten",
+        "rows/state.py",
+        "jnp.expm1(-fade), jnp.exp(-fade))",
+        "0 * fade, jnp.exp(-fade))",
+    ),
+    Fault(
+        "too many ids read as others",
+        "rows/ids.py",
+        "return jnp.where(sound, found,",
+        "return jnp.where(sound | True, found,",
+    ),
 ]
 
 

@@ -1,0 +1,149 @@
+"""An embedding layer for Flax nnx whose table is trained as rows.
+
+    class Model(nnx.Module):
+        def __init__(self, rngs):
+            self.embed = Embed(10**6, 64, rows.adam(1e-3), rngs=rngs)  # instead of nnx.Embed
+            self.head = nnx.Linear(64, 2, rngs=rngs)
+
+        def __call__(self, ids):
+            return self.head(self.embed(ids).mean(1))
+
+    optimizer = nnx.Optimizer(model, optax.adam(1e-3), wrt=nnx.Param)
+
+    @nnx.jit(donate_argnums=(0, 1))
+    def step(model, optimizer, ids, labels):
+        model.embed.fetch(ids)                                  # before the gradient
+        value, grads = nnx.value_and_grad(loss)(model, ids, labels)
+        model.embed.commit(grads.pop("embed"))                  # before the optimizer
+        optimizer.update(model, grads)
+        return value
+
+Between `fetch` and `commit` the rows of the batch are a parameter of the model, and so have a
+gradient; else there is none, and the optimizer for the rest of the model never sees the table.
+
+In linen, build the module for as many rows as a batch has and hand them in:
+`Model(num_embeddings=len(batch.ids)).apply({"params": {**params, "embed": {"embedding":
+found.params}}}, batch.local)`.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jax import Array
+
+from adam_optax.rows.ids import PADDING, unique
+from adam_optax.rows.state import Rows, RowsState
+from adam_optax.rows.table import RowOptimizer
+
+START = nnx.initializers.variance_scaling(1.0, "fan_in", "normal", out_axis=0)
+"""Where `flax.nnx.Embed` starts, too."""
+
+
+class Table(nnx.Variable[Any]):
+    """A part of a `RowsState`, which is no parameter: no gradient is taken of it."""
+
+
+class Embed(nnx.Module):
+    """`flax.nnx.Embed` whose table is optimised by rows.
+
+    Args:
+        num_embeddings: rows of the table.
+        features: numbers in a row.
+        tx: an optimiser of `adam_optax.rows`.
+        embedding_init: where the table starts.
+        rngs: for that.
+
+    >>> import jax.numpy as jnp
+    >>> from flax import nnx
+    >>> from adam_optax import rows
+    >>> from adam_optax.rows.nnx import Embed
+    >>> embed = Embed(1000, 8, rows.adam(0.1), rngs=nnx.Rngs(0))
+    >>> ids = jnp.array([[1, 2], [2, 3]])
+    >>> before = embed(ids)
+    >>> embed.fetch(ids)
+    >>> embed.commit(nnx.grad(lambda embed: embed(ids).sum())(embed))
+    >>> print((embed(ids) - before)[..., 0].round(6))
+    [[-0.1 -0.1]
+     [-0.1 -0.1]]
+    """
+
+    def __init__(
+        self,
+        num_embeddings: int,
+        features: int,
+        tx: RowOptimizer,
+        *,
+        embedding_init: Any = START,
+        rngs: nnx.Rngs,
+    ) -> None:
+        table = embedding_init(rngs.params(), (num_embeddings, features), jnp.float32)
+        self.num_embeddings, self.features, self.tx = num_embeddings, features, tx
+        self.table = nnx.data(jax.tree.map(Table, tx.init(table)))
+        self.rows: Any = nnx.data(None)
+        self.found: Any = nnx.data(None)
+
+    def fetch(self, ids: Array, size: int | None = None) -> None:
+        """Make the rows of these ids a parameter, as they are now.
+
+        Args:
+            ids: all that the model will ask for in this step.
+            size: as in `rows.unique`, whose errors are raised.
+        """
+        found = self.tx.lookup(self.state, unique(ids, self.num_embeddings, size).ids)
+        self.rows = nnx.data(nnx.Param(found.params))
+        self.found = nnx.data(jax.tree.map(Table, found))
+
+    def __call__(self, ids: Array) -> Array:
+        """The rows of ids: the fetched ones, which have a gradient, or else those of the table.
+
+        Ids that were not fetched are read as NaN.
+        """
+        if self.rows is None:
+            return self.tx.lookup(self.state, ids).params
+        known = self._rows.ids
+        place = jnp.searchsorted(known, ids)
+        there = known.at[place].get(mode="fill", fill_value=PADDING) == ids
+        params: Array = self.rows[...]
+        return params.at[jnp.where(there, place, known.size)].get(mode="fill")
+
+    def commit(self, grads: Any) -> None:
+        """Take the step of the fetched rows.
+
+        Every training step does this, also one whose ids touch few rows.
+
+        Args:
+            grads: this layer's part of what `nnx.grad` gave for the model.
+
+        Raises:
+            ValueError: if nothing was fetched.
+        """
+        if self.rows is None:
+            raise ValueError("commit without rows: call fetch(ids) before the gradient is taken")
+        (g,) = jax.tree.leaves(nnx.as_pure(grads))
+        new = self.tx.apply(self.state, self._rows, g)
+        self.table = nnx.data(jax.tree.map(Table, new))
+        self.rows = self.found = nnx.data(None)
+
+    def attend(self, query: Array) -> Array:
+        """Refuse to be an output layer.
+
+        Raises:
+            TypeError: always.
+        """
+        raise TypeError(
+            "an output layer tied to the table gives every row a gradient at every step, so that "
+            "nothing is saved; use nnx.Embed and a dense optimiser such as adam_optax.adam"
+        )
+
+    @property
+    def state(self) -> RowsState:
+        """The table's state, for `tx.materialize` or a checkpoint."""
+        state: RowsState = nnx.as_pure(self.table)
+        return state
+
+    @property
+    def _rows(self) -> Rows:
+        found: Rows = nnx.as_pure(self.found)
+        return found
