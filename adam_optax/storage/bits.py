@@ -18,7 +18,8 @@ def divided(code: Array, by: int | Array) -> tuple[Array, Array]:
     """
     bits = code.astype(jnp.uint32)
     high, low = (jnp.astype(x, jnp.int32).astype(jnp.float32) for x in (bits >> 8, bits & 0xFF))
-    quotient = jnp.floor((high * 256 + low) / jnp.asarray(by, jnp.float32)).astype(jnp.int32)
+    share = 1 / jnp.asarray(by, jnp.float32)
+    quotient = jnp.floor((high * 256 + low) * share).astype(jnp.int32)
     rest = lax.bitcast_convert_type(bits, jnp.int32) - quotient * by
     off = (rest >= by).astype(jnp.int32) - (rest < 0).astype(jnp.int32)
     return quotient + off, rest - off * by

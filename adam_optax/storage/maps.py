@@ -5,12 +5,10 @@ the step, and kernels cannot do it.
 """
 
 import dataclasses
-from collections.abc import Sequence
-
 import jax.numpy as jnp
 from jax import Array
 
-from adam_optax.storage.bits import bits_of, unit
+from adam_optax.storage.bits import unit
 
 
 class Book:
@@ -94,34 +92,28 @@ class Dynamic(Book):
         return -(1 - 0.45 / (self.first * 2 ** (self.decades - 1))) if self.signed else 0.0
 
     def _size(self, step: Array) -> Array:
-        place = (step + (self.first - 1)).astype(jnp.float32)  # 2^i to 2^(i+1) in decade i
-        decade = (bits_of(jnp.maximum(place, self.first)) >> 23).astype(jnp.int32) - 127
-        decade = decade - (self.first.bit_length() - 1)
-        lowest, width = (self._by_decade(decade, w) for w in (0.1, 0.9))
-        parts = jnp.left_shift(jnp.int32(self.first), decade).astype(jnp.float32)
-        size = lowest + width * (place - parts + 0.5) / parts
+        place = jnp.maximum(step + (self.first - 1), self.first).astype(jnp.float32)
+        lowest, parts = self._decade(place, [self.first * 2.0**i for i in range(self.decades)])
+        size = lowest * (9 * (place + 0.5) / parts - 8)  # place: parts to 2 parts in a decade
         return jnp.where(step >= self.top, 1.0, jnp.where(step > 0, size, 0.0))
 
     def _below(self, size: Array) -> Array:
-        decade = jnp.zeros_like(size, jnp.int32)
-        for edge in self._powers()[1:]:
-            decade = decade + (size >= edge).astype(jnp.int32)
-        lowest, width = (self._by_decade(decade, w) for w in (0.1, 0.9))
-        parts = jnp.left_shift(jnp.int32(self.first), decade).astype(jnp.float32)
-        part = jnp.floor((size - lowest) / width * parts - 0.5)
-        part = jnp.clip(part, -1.0, parts - 1)
+        lowest, parts = self._decade(size, self._edges())
+        part = jnp.clip(jnp.floor((size / lowest - 1) * parts / 9 - 0.5), -1.0, parts - 1)
         return jnp.clip((part + parts).astype(jnp.int32) - (self.first - 1), 0, self.top - 1)
 
-    def _powers(self) -> Sequence[float]:
+    def _edges(self) -> list[float]:
+        """The lower end of each decade."""
         return [10.0 ** (i - self.decades) for i in range(self.decades)]
 
-    def _by_decade(self, decade: Array, share: float) -> Array:
-        """So much of each decade's upper end."""
-        ends = [10 * share * edge for edge in self._powers()]
-        found = jnp.full(decade.shape, ends[0], jnp.float32)
-        for i, end in enumerate(ends[1:], start=1):
-            found = jnp.where(decade == i, end, found)
-        return found
+    def _decade(self, x: Array, starts: list[float]) -> tuple[Array, Array]:
+        """The lower end of a number's decade and its parts, from where decades start for it."""
+        lowest, parts = (jnp.full_like(x, first) for first in (self._edges()[0], self.first))
+        for i, (start, edge) in enumerate(zip(starts, self._edges(), strict=True)):
+            above = x >= start
+            lowest = jnp.where(above, edge, lowest)
+            parts = jnp.where(above, self.first * 2.0**i, parts)
+        return lowest, parts
 
 
 @dataclasses.dataclass(frozen=True)

@@ -32,9 +32,9 @@ def state_dict(kept: dict[str, Any], **more: Any) -> Any:
 @pytest.mark.quick
 def test_our_code_books_are_its_code_books(kept: dict[str, Any]) -> None:
     for i, book in (("1", Dynamic()), ("2", Dynamic(signed=False, first=2))):
-        # Ours are computed, theirs the table: two roundings apart.
-        np.testing.assert_allclose(book.values, kept["qmap" + i], rtol=2e-7)
-        np.testing.assert_allclose(book.low, np.min(kept["qmap" + i]), rtol=2e-7)
+        # Ours are computed, theirs the table: three roundings apart.
+        np.testing.assert_allclose(book.values, kept["qmap" + i], rtol=3e-7)
+        np.testing.assert_allclose(book.low, np.min(kept["qmap" + i]), rtol=3e-7)
 
 
 @pytest.mark.quick
@@ -66,7 +66,7 @@ def test_int8_keeps_its_moments_in_its_own_codes(kept: dict[str, Any]) -> None:
         off = np.abs(np.int32(ours[name]) - np.int32(kept["state" + i]))
         assert off.max() <= 1
         assert np.mean(off > 0) < 0.01
-        np.testing.assert_allclose(ours[f"{name}_absmax"], kept["absmax" + i], rtol=2e-7)
+        np.testing.assert_allclose(ours[f"{name}_absmax"], kept["absmax" + i], rtol=3e-7)
 
 
 def test_a_nu_of_zero_beside_a_mu_is_raised(kept: dict[str, Any]) -> None:
