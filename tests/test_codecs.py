@@ -22,17 +22,18 @@ from tests.formats import FORMATS, ROUNDED
 
 S = ao.storage
 HEAVY = pytest.mark.heavy
-SEEN = ("int4()", "pair(1, block=64)")
-"""The quick ones; with the elementwise pair they make the default suite, but for short tests."""
+QUICK = "int4()"
+LIGHT = ("pair()", "pair(1, block=64)", "float8()", "int8()")
+"""Beside the quick one, those of the default suite."""
 
 
 def each(names: Iterable[str]) -> pytest.MarkDecorator:
     """A few formats at once, the others in the heavy matrix."""
 
     def marks(name: str) -> Any:
-        if name in SEEN:
+        if name == QUICK:
             return pytest.mark.quick
-        return () if name in ("pair()", "pair(block=128)", "float8()", "int8()") else HEAVY
+        return () if name in LIGHT else HEAVY
 
     return pytest.mark.parametrize("name", [pytest.param(n, marks=marks(n)) for n in names])
 
