@@ -281,18 +281,41 @@ def plant(fault: Fault, into: pathlib.Path) -> None:
     path.write_text(text.replace(fault.right, fault.wrong))
 
 
+NEAR = {
+    "aot": "tests/aot",
+    "convert": "tests/convert",
+    "dither.py": "tests/test_precision_landing.py tests/kernels",
+    "footprint.py": "tests/test_memory.py",
+    "kernels": "tests/kernels",
+    "placement.py": "tests/sharding",
+    "precision": "tests/test_precision_landing.py tests/test_precision_training.py",
+    "rows": "tests/rows",
+    "rules": "tests/test_variants.py tests/test_family.py tests/test_temporal_average.py",
+    "step.py": "tests/test_step.py",
+    "storage": "tests/storage tests/test_codecs.py tests/test_factored.py",
+    "watch": "tests/test_watch.py",
+}
+"""The tests of a file or folder, which are tried first; of others, those that are in no folder."""
+
+
 def caught(fault: Fault) -> str:
     """The first failing test, or an empty string if the quick tests pass."""
+    core = sorted(f"tests/{path.name}" for path in (ROOT / "tests").glob("test_*.py"))
+    near = NEAR.get(fault.file.split("/")[0], "").split() or core
     with tempfile.TemporaryDirectory() as folder:
         plant(fault, pathlib.Path(folder))
-        arguments = ["-m", "quick", "-x", "-q", "-p", "no:cacheprovider", "--ignore=tests/lab"]
-        run = subprocess.run(
-            [sys.executable, "-m", "pytest", *arguments],
-            cwd=folder,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        return _failed(fault, folder, near) or _failed(fault, folder, ["tests"])
+
+
+def _failed(fault: Fault, folder: str, paths: list[str]) -> str:
+    arguments = ["-m", "quick", "-x", "-q", "-p", "no:cacheprovider", "--ignore=tests/lab"]
+    run = subprocess.run(
+        [sys.executable, "-m", "pytest", *arguments, *paths],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     failed = [line for line in run.stdout.splitlines() if line.startswith(("FAILED", "ERROR"))]
     if run.returncode == 1 and failed:
         return failed[0]

@@ -5,6 +5,7 @@ the step, and kernels cannot do it.
 """
 
 import dataclasses
+
 import jax.numpy as jnp
 from jax import Array
 
