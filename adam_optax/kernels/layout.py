@@ -53,6 +53,10 @@ class Layout:
         """The shape of what has this role, as it came."""
         return (*self.shape[:-1], self.flat(role)[1])
 
+    def divides(self, shares: int) -> bool:
+        """Whether the last axis can be cut into so many parts without cutting a block."""
+        return self.flat(SHARED)[1] % shares == 0
+
     def cut(self, shape: tuple[int, ...]) -> "Layout":
         """That of a part of the leaf."""
         return dataclasses.replace(self, shape=shape)

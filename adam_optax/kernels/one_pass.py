@@ -15,6 +15,7 @@ from adam_optax.kernels.kernel import Kernel
 from adam_optax.kernels.layout import Layout
 from adam_optax.kernels.partition import partitioned
 from adam_optax.kernels.primitive import bound
+from adam_optax.placement import parts
 
 
 def one_pass(
@@ -43,7 +44,7 @@ def one_pass(
     ) -> Any:
         arguments = g, p, kept, count, {"float32": clocks["float32"]}
         how = _layout(step, alone, arguments, block) if platforms else None
-        if how is None:
+        if how is None or (where is not None and not how.divides(parts(where, g.ndim - 1))):
             return step(g, p, kept, count, clocks)
         flat, tree = jax.tree.flatten(arguments)
         out_tree = jax.tree.structure((g, kept))

@@ -15,9 +15,7 @@ from jax.interpreters import ad, batching, mlir
 from jax.sharding import NamedSharding
 
 from adam_optax.kernels.kernel import FLAVOURS, Kernel
-from adam_optax.kernels.layout import SHARED
 from adam_optax.kernels.partition import Run, partitioned
-from adam_optax.placement import parts
 
 one_pass_p = core.Primitive("adam_optax_one_pass")
 one_pass_p.multiple_results = True
@@ -77,9 +75,8 @@ def _chosen(
     if platform in kernel.platforms and devices == 1:
         return ft.partial(kernel.on, platform)
     if platform in kernel.platforms and devices and spread is not None:
-        shares = devices if where is None else parts(where, len(kernel.layout.shape) - 1)
-        asks = where is None and platform == "tpu"  # which XLA for TPUs cannot
-        if kernel.layout.flat(SHARED)[1] % shares == 0 and not asks:
+        asked = platform != "tpu" and kernel.layout.divides(devices)  # XLA for TPUs cannot ask
+        if where is not None or asked:
             return _function(spread)
     return _function(plain)
 
