@@ -1,15 +1,14 @@
 """The notebooks run as they are, each in a kernel of its own; they are committed with outputs."""
 
 import importlib.util
-import os
 import pathlib
 from typing import Any
 
 import nbformat
 import pytest
-from nbclient import NotebookClient
 
-FOLDER = pathlib.Path(__file__).parents[1] / "notebooks"
+from tests.notebooks import FOLDER, executed
+
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
 NEEDS = {"port-from-pytorch-and-keras": ("torch", "keras")}
 EACH = pytest.mark.parametrize("path", NOTEBOOKS, ids=[path.stem for path in NOTEBOOKS])
@@ -47,14 +46,8 @@ def test_it_can_be_read_without_running(path: pathlib.Path) -> None:
 @pytest.mark.heavy
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # the kernel's own
 @EACH
-def test_it_runs(path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_runs(path: pathlib.Path) -> None:
     for package in NEEDS.get(path.stem, ()):
         if importlib.util.find_spec(package) is None:
             pytest.skip(f"{path.stem} needs {package}: pip install 'adam-optax[witness]'")
-    root = str(FOLDER.parent)
-    paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(paths))
-    notebook = _read(path)
-    resources = {"metadata": {"path": str(FOLDER)}}
-    NotebookClient(notebook, timeout=300, resources=resources).execute()
-    assert not _errors(notebook)
+    assert not _errors(executed(path))
