@@ -1,15 +1,20 @@
 """The notebooks run as they are, each in a kernel of its own; they are committed with outputs."""
 
+import base64
 import importlib.util
-import os
+import io
 import pathlib
 from typing import Any
 
 import nbformat
+import numpy as np
 import pytest
-from nbclient import NotebookClient
+from matplotlib.figure import Figure
+from nbclient.exceptions import CellExecutionError
+from PIL import Image
 
-FOLDER = pathlib.Path(__file__).parents[1] / "notebooks"
+from tests.notebooks import FOLDER, executed, small
+
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
 NEEDS = {"port-from-pytorch-and-keras": ("torch", "keras")}
 EACH = pytest.mark.parametrize("path", NOTEBOOKS, ids=[path.stem for path in NOTEBOOKS])
@@ -47,14 +52,37 @@ def test_it_can_be_read_without_running(path: pathlib.Path) -> None:
 @pytest.mark.heavy
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # the kernel's own
 @EACH
-def test_it_runs(path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_runs(path: pathlib.Path) -> None:
     for package in NEEDS.get(path.stem, ()):
         if importlib.util.find_spec(package) is None:
             pytest.skip(f"{path.stem} needs {package}: pip install 'adam-optax[witness]'")
-    root = str(FOLDER.parent)
-    paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(paths))
-    notebook = _read(path)
-    resources = {"metadata": {"path": str(FOLDER)}}
-    NotebookClient(notebook, timeout=300, resources=resources).execute()
-    assert not _errors(notebook)
+    assert not _errors(executed(path))
+
+
+@pytest.mark.heavy
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_claim_that_is_not_true_fails(tmp_path: pathlib.Path) -> None:
+    cell = nbformat.v4.new_code_cell("import adam_optax as ao\nassert ao.__version__ == 'wrong'")
+    nbformat.write(nbformat.v4.new_notebook(cells=[cell]), tmp_path / "wrong.ipynb")
+    with pytest.raises(CellExecutionError, match="AssertionError"):
+        executed(tmp_path / "wrong.ipynb")
+
+
+@pytest.mark.quick
+def test_a_figure_gets_smaller_and_looks_the_same() -> None:
+    figure = Figure(dpi=80)
+    axes = figure.add_subplot()
+    for phase in range(5):
+        axes.plot(np.sin(np.arange(500) / 40 + phase), label=f"{phase}")
+    axes.legend()
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png")
+    png = base64.b64encode(buffer.getvalue()).decode()
+    assert len(small(png)) < 0.6 * len(png)
+    one, other = (np.asarray(_picture(text), "int64") for text in (png, small(png)))
+    # Edges of lines, of which there are more shades than colours, are off by some of 255.
+    assert np.abs(one - other).max() < 40
+
+
+def _picture(png: str) -> Image.Image:
+    return Image.open(io.BytesIO(base64.b64decode(png))).convert("RGB")

@@ -21,6 +21,7 @@ from adam_optax.lab.models import CNN as CNN
 from adam_optax.lab.models import MLP as MLP
 from adam_optax.lab.models import Logistic as Logistic
 from adam_optax.lab.models import Transformer as Transformer
+from adam_optax.lab.observe import observe as observe
 from adam_optax.lab.optimizers import Optimizer as Optimizer
 from adam_optax.lab.points import Point as Point
 from adam_optax.lab.points import Setting as Setting
@@ -30,5 +31,6 @@ from adam_optax.lab.problem import Problem as Problem
 from adam_optax.lab.problems import problems as problems
 from adam_optax.lab.record import Epoch as Epoch
 from adam_optax.lab.record import Run as Run
+from adam_optax.lab.suggest import suggest as suggest
 from adam_optax.lab.sweep import sweep as sweep
 from adam_optax.lab.train import train as train
