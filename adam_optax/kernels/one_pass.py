@@ -73,7 +73,8 @@ def _layout(
     if width is None or any(x.dtype.itemsize > 4 for x in jax.tree.leaves(kept)):
         return None
     results = jax.tree.leaves(jax.eval_shape(step, *arguments))
-    if not elementwise(jax.make_jaxpr(alone)(g, p, count, clocks).jaxpr):
+    rule = jax.make_jaxpr(alone)(g, p, count, clocks)
+    if rule.consts or not elementwise(rule.jaxpr):  # a kernel has no arrays but its arguments
         return None
     return layout.of(g, jax.tree.leaves(arguments), results, width)
 

@@ -66,8 +66,7 @@ def traced(step: FlatStep, layout: Layout, rows: int) -> Tile:
     arguments = [jax.ShapeDtypeStruct(shapes[role], dtype) for role, dtype in pairs]
     place = [jax.ShapeDtypeStruct((), jnp.int32)] * 2
     closed = jax.make_jaxpr(step)(*arguments, *place)
-    if closed.consts:
-        raise NotImplementedError("arrays that a step closes over cannot be read in a kernel")
+    assert not closed.consts, "a format's arrays cannot be read in a kernel: compute them"
     return Tile(rows, closed.jaxpr, *_split(closed.jaxpr))
 
 

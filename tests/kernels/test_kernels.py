@@ -132,8 +132,11 @@ def test_a_rule_of_ones_own_that_mixes_elements_has_no_kernel() -> None:
     own = variant(lambda x: x.new["mu"] / (jnp.abs(x.g) + 1))
     mean = variant(lambda x: x.new["mu"] - jnp.mean(x.new["mu"], -1, keepdims=True))
     place = variant(lambda x: x.new["mu"] * jax.lax.iota(jnp.int32, 256)[None].astype("float32"))
-    found = [kernels_in(update(ao.storage.int8(), make=m), large) for m in (own, mean, place)]
-    assert found == [1, 0, 0]
+    table = jnp.linspace(1.0, 2.0, 256)[None]
+    scaled = variant(lambda x: x.new["mu"] * jnp.broadcast_to(table, x.g.shape))
+    kinds = (own, mean, place, scaled)
+    found = [kernels_in(update(ao.storage.int8(), make=m), large) for m in kinds]
+    assert found == [1, 0, 0, 0]
 
 
 def test_the_primitive_is_mapped_differentiated_and_run_as_the_plain_step() -> None:
