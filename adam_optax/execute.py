@@ -150,7 +150,7 @@ def _step(
 
 
 def _added(p: Array | None, update: Array) -> Array:
-    """The new parameter, to the bit as `optax.apply_updates` has it."""
+    """The new parameter, as `optax.apply_updates` adds; XLA may round once less in between."""
     assert p is not None
     with jax.numpy_dtype_promotion("standard"):
         return (p + update).astype(p.dtype)
