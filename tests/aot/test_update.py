@@ -49,8 +49,9 @@ def adam(target: str, name: str, where: str = ONE) -> Compiled:
 def one_pass(found: Compiled, bar: Bar, least: float) -> None:
     """All bytes moved as often as allowed, by few kernels, in place."""
     assert least <= found.moved <= bar.bytes * 1.001  # scalars, and the rounding of the bar
-    # Under XLA for GPUs the scalars of a step are kernels of their own, of a few bytes each.
-    assert found.kernels <= bar.kernels * len(SMALL) + 4
+    # Under XLA for GPUs the scalars of a step are kernels of their own, of a few bytes each: three
+    # to six of them, by generation. One more kernel a leaf would be six more in any case.
+    assert found.kernels <= bar.kernels * len(SMALL) + 8
     assert found.copied < 1024  # the tuple of outputs, and a TPU's tile for the count
     assert found.scratch < 4096  # scalars of the step
 
