@@ -10,6 +10,7 @@ from adam_optax.convert import command as convert
 from adam_optax.lab import argument_types as types
 from adam_optax.lab.errors import LabError
 from adam_optax.lab.optimizers import DEFAULT_OPTIMIZERS, PRESETS
+from adam_optax.lab.paper import command as paper
 from adam_optax.lab.problems import problems
 from adam_optax.lab.storages import KNOWN
 
@@ -47,7 +48,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         prog="adam-optax",
         description="Compare optimisers of the Adam family on real data, and convert their states.",
         epilog=f"examples:\n{_COMPARE_EXAMPLES}{_TRAIN_EXAMPLES}{_SWEEP_EXAMPLES}"
-        f"{_SUGGEST_EXAMPLES}{_WATCH_EXAMPLES}{convert.EXAMPLES}{aot.EXAMPLES}\n{_problems()}",
+        f"{_SUGGEST_EXAMPLES}{_WATCH_EXAMPLES}{paper.EXAMPLES}{convert.EXAMPLES}{aot.EXAMPLES}\n{_problems()}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
@@ -57,6 +58,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     _add_sweep(commands)
     _add_suggest(commands)
     _add_watch(commands)
+    paper.add_arguments(commands)
     convert.add_arguments(commands)
     aot.add_arguments(commands)
     args = parser.parse_args(argv)

@@ -1,4 +1,4 @@
-"""The command `adam-optax`: compare optimisers, train, sweep, watch, or convert a state."""
+"""The command `adam-optax`: compare optimisers, train, sweep, watch, reproduce, convert."""
 
 import argparse
 import io
@@ -13,14 +13,16 @@ from adam_optax.convert.errors import ConversionError
 from adam_optax.lab import report, studies
 from adam_optax.lab.arguments import parse
 from adam_optax.lab.compare import Comparison, compare
+from adam_optax.lab.console import INTERRUPTED, interrupted, show
 from adam_optax.lab.errors import LabError, needs_lab_extra
 from adam_optax.lab.files import check_writable
 from adam_optax.lab.optimizers import resolve_all
+from adam_optax.lab.paper import command as paper
 from adam_optax.lab.problems import get
 from adam_optax.lab.record import Epoch
 from adam_optax.lab.storages import file_name, stored
 
-_BAD_INPUT, _INTERRUPTED, _BROKEN_PIPE = 2, 130, 1
+_BAD_INPUT, _BROKEN_PIPE = 2, 1
 _OnProgress = Callable[[float, Epoch], object]
 
 
@@ -41,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (LabError, ConversionError) as error:
         return _fail(f"error: {error}", _BAD_INPUT)
     except KeyboardInterrupt:
-        return _fail("interrupted", _INTERRUPTED)
+        return _fail("interrupted", INTERRUPTED)
     except BrokenPipeError:
         return _BROKEN_PIPE
 
@@ -58,6 +60,8 @@ def _run(args: argparse.Namespace) -> int:
         import rich.console  # noqa: F401
     if args.command in studies.COMMANDS:
         return studies.run(args)
+    if args.command == paper.NAME:
+        return paper.run(args)
     # All that can be refused is refused here, before anything is trained.
     problem = get(args.problem)
     optimizers = resolve_all([stored(name, args.storage) for name in args.optimizers])
@@ -84,32 +88,21 @@ def _run(args: argparse.Namespace) -> int:
 def _finish(comparison: Comparison, out: Path, stem: str) -> int:
     done, planned = len(comparison.runs), comparison.planned
     if not done:
-        return _fail("interrupted before a run was finished: nothing written", _INTERRUPTED)
+        return _fail("interrupted before a run was finished: nothing written", INTERRUPTED)
     try:
         written = report.write(comparison, out, stem)
     finally:
         # A disk that filled up meanwhile must not cost the numbers as well.
-        _print_table(comparison)
+        show(report.table(comparison))
     print("Wrote", ", ".join(map(str, written)), flush=True)
     if comparison.interrupted:
-        return _fail(f"interrupted: results are of {done} of {planned} runs", _INTERRUPTED)
+        return interrupted(f"results are of {done} of {planned} runs")
     return 0
 
 
 def _fail(message: str, code: int) -> int:
     print("adam-optax:", " ".join(message.split()), file=sys.stderr)
     return code
-
-
-def _print_table(comparison: Comparison) -> None:
-    from rich.console import Console
-
-    table = report.table(comparison)
-    console = Console()
-    if not console.is_terminal:
-        # A file has no width; rich would assume 80 columns and cut the numbers.
-        console.width = console.measure(table, options=console.options.update(width=1000)).maximum
-    console.print(table)
 
 
 def _said(quiet: bool) -> Callable[[str, int, int], object]:

@@ -3,19 +3,29 @@
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import optax
+
+from adam_optax.lab.convolve import convolved, max_pooled
 
 
 class MLP(nn.Module):
-    """A multilayer perceptron with ReLU between the layers; returns logits."""
+    """A multilayer perceptron with ReLU between the layers; returns logits.
+
+    Attributes:
+      hidden: Widths of the hidden layers.
+      classes: How many.
+      dropout: The share of the hidden units that is dropped in training.
+    """
 
     hidden: tuple[int, ...]
     classes: int
+    dropout: float = 0.0
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         """Maps features, shape (..., features), to logits, shape (..., classes)."""
         for width in self.hidden:
-            x = nn.relu(nn.Dense(width)(x))
+            x = _dropped(self, self.dropout, nn.relu(nn.Dense(width)(x)))
         return nn.Dense(self.classes)(x)
 
 
@@ -61,8 +71,8 @@ class CNN(nn.Module):
         x = (x.astype(jnp.float32) - 120.0) / 64.0  # about mean 0 and deviation 1
         x = _dropped(self, 0.4 * self.dropout, x)
         for channels in self.channels:
-            x = nn.relu(nn.Conv(channels, (5, 5))(x))
-            x = nn.max_pool(x, (3, 3), (2, 2), "SAME")
+            x = nn.relu(nn.Conv(channels, (5, 5), conv_general_dilated=convolved)(x))
+            x = max_pooled(x, 3, 2)
         x = nn.relu(nn.Dense(self.width)(x.reshape(*x.shape[:-3], -1)))
         return nn.Dense(self.classes)(_dropped(self, self.dropout, x))
 
@@ -95,6 +105,38 @@ class Transformer(nn.Module):
             h = h + nn.MultiHeadDotProductAttention(self.heads)(nn.LayerNorm()(h), mask=mask)
             h = h + nn.Dense(self.width)(nn.gelu(nn.Dense(4 * self.width)(nn.LayerNorm()(h))))
         return nn.Dense(self.tokens)(nn.LayerNorm()(h))
+
+
+class VAE(nn.Module):
+    """A variational auto-encoder (Kingma & Welling 2013) of numbers from 0 to 1; returns its bound.
+
+    As in the Adam paper (section 6.4): one hidden layer of softplus units on either side of a
+    spherical Gaussian.
+
+    Attributes:
+      hidden: Units of a hidden layer.
+      latent: Dimensions of the Gaussian.
+    """
+
+    hidden: int = 500
+    latent: int = 50
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Maps features, shape (..., features), to the negative bounds in nats, shape (...).
+
+        The noise is that of the key `dropout`; without one, in evaluation, the same every time.
+        """
+        coded = nn.softplus(nn.Dense(self.hidden, name="encoder")(x))
+        mean = nn.Dense(self.latent, name="mean")(coded)
+        log_var = nn.Dense(self.latent, name="log_var")(coded)
+        key = self.make_rng("dropout") if self.has_rng("dropout") else jax.random.key(0)
+        z = mean + jnp.exp(0.5 * log_var) * jax.random.normal(key, mean.shape)
+        decoded = nn.softplus(nn.Dense(self.hidden, name="decoder")(z))
+        logits = nn.Dense(x.shape[-1], name="logits")(decoded)
+        unlike = optax.losses.sigmoid_binary_cross_entropy(logits, x).sum(-1)
+        divergence = 0.5 * (jnp.exp(log_var) + mean**2 - 1.0 - log_var).sum(-1)
+        return jnp.asarray(unlike + divergence)
 
 
 def _dropped(module: nn.Module, share: float, x: jax.Array) -> jax.Array:

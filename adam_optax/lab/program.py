@@ -13,7 +13,7 @@ from adam_optax.lab.settings import RATE
 from adam_optax.lab.task import Task
 
 Outcome = tuple[jax.Array, jax.Array, jax.Array]
-"""Batch losses, training loss after each epoch, test accuracy after the last."""
+"""Batch losses, training loss after each epoch or the last, test accuracy after the last."""
 
 
 class Program:
@@ -25,8 +25,14 @@ class Program:
         numbers, parameters and batches have a leading axis. All of them have one optimiser.
     """
 
-    def __init__(self, task: Task, optimizers: Sequence[Optimizer], width: int) -> None:
-        self._task, self._optimizers = task, optimizers
+    def __init__(
+        self,
+        task: Task,
+        optimizers: Sequence[Optimizer],
+        width: int,
+        every_epoch: bool = True,
+    ) -> None:
+        self._task, self._optimizers, self._every_epoch = task, optimizers, every_epoch
         # One run need not be vmapped: products of matrices are faster without an axis of one.
         self.run = jax.jit(self._many if width > 1 else self._single)
 
@@ -71,13 +77,17 @@ class Program:
             updates, state = self._switch(place, "update", numbers, grads, state, params)
             return (optax.apply_updates(params, updates), state), loss
 
+        def measured(carry: Any) -> jax.Array:
+            return self._task.loss_and_accuracy(carry[0], x, y)[0]
+
         def epoch(carry: Any, order: jax.Array) -> tuple[Any, Any]:
             carry, losses = jax.lax.scan(step, carry, order)
-            return carry, (losses, self._task.loss_and_accuracy(carry[0], x, y)[0])
+            return carry, (losses, measured(carry) if self._every_epoch else None)
 
         start = params, self._switch(place, "init", numbers, params)
-        (params, _), (losses, after) = jax.lax.scan(epoch, start, orders)
-        return losses.reshape(-1), after, self._task.loss_and_accuracy(params, *test)[1]
+        end, (losses, after) = jax.lax.scan(epoch, start, orders)
+        after = measured(end)[None] if after is None else after
+        return losses.reshape(-1), after, self._task.loss_and_accuracy(end[0], *test)[1]
 
     def _switch(self, place: Any, method: str, numbers: Any, *arguments: Any) -> Any:
         """What the optimiser at a place does; of several, only that one is run."""

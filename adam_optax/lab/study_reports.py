@@ -63,7 +63,7 @@ def sweep_report(sweep: Sweep) -> Report:
     runs = sweep.rows()
     table = to_csv(list(runs[0]), [list(row.values()) for row in runs])
     text = "final training loss over what was varied"
-    return _report((title, header, rows), [], drawn, table, text)
+    return report_of((title, header, rows), [], drawn, table, text)
 
 
 def suggestion_report(suggestion: Suggestion) -> Report:
@@ -87,7 +87,7 @@ def suggestion_report(suggestion: Suggestion) -> Report:
     more += html.image(rendered(seen, "png"), "what the optimiser does to each layer")
     notes = suggestion.evidence()
     text = "final training loss over what was tried"
-    return _report((title, ["number", "value"], rows), notes, drawn, table, text, more)
+    return report_of((title, ["number", "value"], rows), notes, drawn, table, text, more)
 
 
 def watch_report(observation: Observation) -> Report:
@@ -105,7 +105,7 @@ def watch_report(observation: Observation) -> Report:
     table = to_csv(("step", "layer", "quantity", "value"), observation.rows)
     notes = [f"training loss {run.train_loss[-1]:.4g}, test accuracy {run.test_accuracy:.2%}"]
     text = "what the optimiser does to each layer, over steps"
-    return _report((title, header, rows), notes, drawn, table, text)
+    return report_of((title, header, rows), notes, drawn, table, text)
 
 
 _SHOWN = (
@@ -132,7 +132,7 @@ def _found(setting: Setting) -> list[str]:
     return [f"{setting.loss:#.3g} ± {setting.spread:#.2g}", f"{accuracy:.2f}"]
 
 
-def _report(
+def report_of(
     table: Table,
     notes: list[str],
     drawn: "Figure",
@@ -140,6 +140,16 @@ def _report(
     text: str,
     more: str = "",
 ) -> Report:
+    """A report with the files of `ENDS`.
+
+    Args:
+      table: What is printed.
+      notes: Sentences below it.
+      drawn: The figure.
+      rows: The CSV file.
+      text: What the figure shows.
+      more: HTML below the figure.
+    """
     picture = rendered(drawn, "png")
     title, header, cells = table
     parts = [

@@ -68,11 +68,17 @@ def sweep(
     todo = jobs(task.problem, found, settings, seeds)
     width = _width(task, parallel, len(todo) // len(found))
     sweeper = Sweeper(task, found, width, check_epochs(task.problem, epochs), parts)
-    return sweeper.run(todo, on_progress)
+    swept = sweeper.run(todo, on_progress)
+    if not swept.interrupted:
+        sweeper.clear(todo)
+    return swept
 
 
 class Sweeper:
-    """Runs jobs of some optimisers on a task, `width` at a time, by one compiled program."""
+    """Runs jobs of some optimisers on a task, `width` at a time, by one compiled program.
+
+    Without `every_epoch` the loss of the whole training set is measured at the end only.
+    """
 
     def __init__(
         self,
@@ -81,15 +87,18 @@ class Sweeper:
         width: int,
         epochs: int,
         parts: Path | str | None = None,
+        every_epoch: bool = True,
     ) -> None:
         self.task, self._optimizers = task, list(optimizers)
         self._width, self._epochs = width, epochs
-        self._program = Program(task, optimizers, width)
+        self._program = Program(task, optimizers, width, every_epoch)
         names = [optimizer.name for optimizer in optimizers]
         self._parts = Parts(None if parts is None else Path(parts), task, names, epochs)
 
     def run(self, todo: Sequence[Job], on_progress: OnProgress | None = None) -> Sweep:
         """Trains all jobs, all with the same names of numbers; with Ctrl-C, some.
+
+        Finished parts stay until `clear`.
 
         Raises:
           LabError: If an optimiser does not take the numbers, or a part cannot be kept.
@@ -108,8 +117,11 @@ class Sweeper:
                     on_progress(len(points), len(todo))
         except KeyboardInterrupt:
             return Sweep(self.task.problem, tuple(points), len(todo))
-        self._parts.clear(chunks)
         return Sweep(self.task.problem, tuple(points), len(todo))
+
+    def clear(self, todo: Sequence[Job]) -> None:
+        """Removes the finished parts of these jobs, once their results are elsewhere."""
+        self._parts.clear(list(_chunks(todo, self._width)))
 
     def _trained(self, part: Sequence[Job]) -> Arrays:
         """What comes of a part; what it lacks of the width is the last run again."""

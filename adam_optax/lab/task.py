@@ -9,7 +9,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
-from optax.losses import softmax_cross_entropy_with_integer_labels
 
 from adam_optax.lab.errors import LabError
 from adam_optax.lab.problem import Problem
@@ -74,10 +73,9 @@ class Task:
             yield order.astype(np.int32).reshape(shape)
 
     def loss(self, params: Any, x: jax.Array, y: jax.Array, key: Any = None) -> jax.Array:
-        """Computes the mean cross-entropy in nats, with the model's noise if given a key."""
-        logits = self._apply(params, x, **({} if key is None else {"rngs": {"dropout": key}}))
-        losses: jax.Array = softmax_cross_entropy_with_integer_labels(logits, y)
-        return losses.mean()
+        """Computes the mean loss in nats, with the model's noise if given a key."""
+        outputs = self._apply(params, x, **({} if key is None else {"rngs": {"dropout": key}}))
+        return self.problem.losses(outputs, y).mean()
 
     def batch_loss(self, params: Any, batch: jax.Array, x: jax.Array, y: jax.Array) -> jax.Array:
         """Computes the loss in training, of the examples of a batch.
@@ -102,10 +100,9 @@ class Task:
         """
 
         def sums(part: tuple[jax.Array, jax.Array]) -> jax.Array:
-            logits = self._apply(params, part[0])
-            losses = softmax_cross_entropy_with_integer_labels(logits, part[1])
+            outputs, problem = self._apply(params, part[0]), self.problem
             return jnp.stack(
-                [losses.sum(), (logits.argmax(-1) == part[1]).sum().astype(losses.dtype)]
+                [problem.losses(outputs, part[1]).sum(), problem.right(outputs, part[1]).sum()]
             )
 
         whole = len(x) // _PART * _PART

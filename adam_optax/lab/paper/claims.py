@@ -1,0 +1,169 @@
+"""What the paper says of its figures, and whether the runs bear it out, in numbers."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from adam_optax.lab.paper.draw import early
+from adam_optax.lab.paper.run import Curve, best
+
+_ALIKE = 0.05
+"""Costs that differ by less than this are called similar: no seed-to-seed spread is larger."""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A sentence of the paper beside what was measured.
+
+    Attributes:
+      text: The paper's words, shortened.
+      measured: In numbers.
+      holds: Whether they bear it out.
+    """
+
+    text: str
+    measured: str
+    holds: bool
+
+
+def claims(figure: str, curves: Sequence[Curve]) -> list[Claim]:
+    """Every claim of a figure, held to its runs."""
+    return [claim(curves) for claim in _CLAIMS[figure]]
+
+
+def _costs(curves: Sequence[Curve], panel: str) -> dict[str, float]:
+    return {name: curve.cost for name, curve in best(curves, panel).items()}
+
+
+def _listed(costs: dict[str, float]) -> str:
+    ranked = sorted(costs.items(), key=lambda item: item[1])
+    return ", ".join(f"{name} {cost:.4g}" for name, cost in ranked)
+
+
+def _similar(a: float, b: float) -> bool:
+    return abs(a - b) <= _ALIKE * min(a, b)
+
+
+def _adam_as_nesterov(curves: Sequence[Curve]) -> Claim:
+    costs = _costs(curves, "mnist")
+    text = "MNIST: Adam yields similar convergence as SGD with momentum"
+    return Claim(text, _listed(costs), _similar(costs["Adam"], costs["SGD Nesterov"]))
+
+
+def _both_faster_than_adagrad(curves: Sequence[Curve]) -> Claim:
+    costs = _costs(curves, "mnist")
+    holds = costs["AdaGrad"] > max(costs["Adam"], costs["SGD Nesterov"])
+    return Claim("MNIST: both converge faster than AdaGrad", _listed(costs), holds)
+
+
+def _adagrad_on_words(curves: Sequence[Curve]) -> Claim:
+    costs = _costs(curves, "imdb")
+    holds = costs["AdaGrad"] < costs["SGD Nesterov"] * (1 - _ALIKE)
+    text = "IMDB: AdaGrad outperforms SGD with Nesterov momentum by a large margin"
+    return Claim(text, _listed(costs), holds)
+
+
+def _adam_on_words(curves: Sequence[Curve]) -> Claim:
+    costs = _costs(curves, "imdb")
+    holds = costs["Adam"] < costs["AdaGrad"] * (1 + _ALIKE)
+    return Claim("IMDB: Adam converges as fast as AdaGrad", _listed(costs), holds)
+
+
+def _adam_on_mlp(curves: Sequence[Curve]) -> Claim:
+    costs = _costs(curves, "mlp")
+    text = "MLP with dropout: Adam shows better convergence than the other methods"
+    return Claim(text, _listed(costs), costs["Adam"] == min(costs.values()))
+
+
+def _first_epochs(panel: str) -> Callable[[Sequence[Curve]], Claim]:
+    def claim(curves: Sequence[Curve]) -> Claim:
+        costs = {name: c.costs[min(2, len(c.costs) - 1)] for name, c in best(curves, panel).items()}
+        holds = max(costs["Adam"], costs["AdaGrad"]) < costs["SGD Nesterov"]
+        text = f"CNN, {panel}: Adam and AdaGrad make rapid progress in the first three epochs"
+        return Claim(text, _listed(costs), holds)
+
+    return claim
+
+
+def _in_the_end(panel: str) -> Callable[[Sequence[Curve]], Claim]:
+    def claim(curves: Sequence[Curve]) -> Claim:
+        costs = _costs(curves, panel)
+        holds = max(costs["Adam"], costs["SGD Nesterov"]) < costs["AdaGrad"] * (1 - _ALIKE)
+        text = f"CNN, {panel}: Adam and SGD eventually converge considerably faster than AdaGrad"
+        return Claim(text, _listed(costs), holds)
+
+    return claim
+
+
+def _margin(panel: str) -> Callable[[Sequence[Curve]], Claim]:
+    def claim(curves: Sequence[Curve]) -> Claim:
+        costs = _costs(curves, panel)
+        text = f"CNN, {panel}: Adam shows a marginal improvement over SGD with momentum"
+        return Claim(text, _listed(costs), costs["Adam"] < costs["SGD Nesterov"])
+
+    return claim
+
+
+def _lowest(curves: Sequence[Curve], name: str, **numbers: float) -> float:
+    """At the best rate, of an optimiser with these numbers."""
+    return min(
+        c.cost for c in curves if c.optimizer == name and numbers.items() <= c.numbers.items()
+    )
+
+
+def _as_good_as_uncorrected(curves: Sequence[Curve]) -> Claim:
+    pairs = sorted({(c.numbers["b1"], c.numbers["b2"]) for c in curves})
+    ratios = {
+        (b1, b2): _lowest(curves, "Adam", b1=b1, b2=b2)
+        / _lowest(curves, "Adam, uncorrected", b1=b1, b2=b2)
+        for b1, b2 in pairs
+    }
+    worst = max(ratios.values())
+    said = ", ".join(f"{b1:g}/{b2:g} {ratio:.4f}" for (b1, b2), ratio in ratios.items())
+    text = "Adam performs equal to or better than RMSProp, at the best rate of each"
+    return Claim(text, f"corrected over uncorrected, by b1/b2: {said}", worst <= 1.01)
+
+
+def _slow_decay_needs_it(curves: Sequence[Curve]) -> Claim:
+    """Without correction, fewer learning rates train the model when b2 is near one."""
+    good = 1.1 * min(c.cost for c in curves)
+    counts = {
+        (name, b2): sum(
+            c.cost <= good for c in curves if c.optimizer == name and c.numbers["b2"] == b2
+        )
+        for name in ("Adam", "Adam, uncorrected")
+        for b2 in (0.99, 0.9999)
+    }
+    said = "; ".join(f"{name}, b2 {b2:g}: {count}" for (name, b2), count in counts.items())
+    lost = counts["Adam, uncorrected", 0.99] - counts["Adam, uncorrected", 0.9999]
+    holds = lost > counts["Adam", 0.99] - counts["Adam", 0.9999]
+    text = "b2 near 1 without bias correction leads to instabilities"
+    return Claim(text, f"settings within 10 % of the best: {said}", holds)
+
+
+def _best_of_all(curves: Sequence[Curve]) -> Claim:
+    sound = [c for c in curves if math.isfinite(c.cost)]
+    first = min(sound, key=lambda c: c.cost)
+    early_best = min(sound, key=lambda c: c.costs[early(sound) - 1])
+    said = "; ".join(
+        f"{when}: {_setting(c)}" for when, c in (("early", early_best), ("end", first))
+    )
+    text = "The best results come with small 1 - b2 and bias correction, most of all at the end"
+    return Claim(text, said, first.optimizer == "Adam" and first.numbers["b2"] >= 0.999)
+
+
+def _setting(curve: Curve) -> str:
+    numbers = ", ".join(f"{name} {value:g}" for name, value in curve.numbers.items())
+    return f"{curve.optimizer} ({numbers})"
+
+
+_CLAIMS: dict[str, tuple[Callable[[Sequence[Curve]], Claim], ...]] = {
+    "figure1": (_adam_as_nesterov, _both_faster_than_adagrad, _adagrad_on_words, _adam_on_words),
+    "figure2": (_adam_on_mlp,),
+    "figure3": tuple(
+        make(panel)
+        for panel in ("plain", "dropout")
+        for make in (_first_epochs, _in_the_end, _margin)
+    ),
+    "figure4": (_as_good_as_uncorrected, _slow_decay_needs_it, _best_of_all),
+}

@@ -1,0 +1,96 @@
+"""The figures drawn anew from the results."""
+
+import itertools
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from adam_optax.lab.errors import needs_lab_extra
+from adam_optax.lab.paper.figures import FIGURES, Panel
+from adam_optax.lab.paper.run import Curve, best
+from adam_optax.lab.plot import COLORS, DASHES, DPI
+from adam_optax.lab.settings import RATE
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+
+def figure(name: str, curves: Sequence[Curve], size: str) -> "Figure":
+    """Draws a figure of the paper from these runs.
+
+    Args:
+      name: `figure1` to `figure4`.
+      curves: All its runs.
+      size: What was trained, for the line below it.
+
+    Raises:
+      LabError: If matplotlib is not installed, or every run of an optimiser diverged.
+    """
+    with needs_lab_extra("the figure"):
+        from matplotlib.figure import Figure
+    panels = FIGURES[name]
+    gridded = bool(panels[0].grid)
+    rows, columns = (2, 3) if gridded else (1, len(panels))
+    drawn = Figure(figsize=(5.4 * columns if columns < 3 else 12.0, 4.2 * rows), dpi=DPI)
+    drawn.set_layout_engine("constrained")
+    axes = list(drawn.subplots(rows, columns, squeeze=False, sharey=gridded).flat)
+    if gridded:
+        _over_rates(axes, panels[0], curves)
+    else:
+        for one, panel in zip(axes, panels, strict=True):
+            _over_epochs(one, panel, curves)
+    drawn.supxlabel(size, fontsize="small", color="#555555")
+    return drawn
+
+
+def _over_epochs(axes: "Axes", panel: Panel, curves: Sequence[Curve]) -> None:
+    """The cost of each optimiser at its best rate, epoch by epoch."""
+    for place, (name, curve) in enumerate(best(curves, panel.name).items()):
+        epochs = range(1, len(curve.costs) + 1)
+        label = f"{name}, rate {curve.rate:.3g}"
+        axes.plot(epochs, curve.costs, label=label, **_style(place))
+    axes.set_yscale("log")
+    axes.yaxis.set_major_formatter("{x:.3g}")
+    axes.yaxis.set_minor_formatter("{x:.2g}")
+    axes.tick_params(which="both", labelsize="small")
+    axes.set(title=panel.title, xlabel="epoch", ylabel="training cost (nats, mean of an epoch)")
+    axes.grid(True, which="both", alpha=0.25)
+    axes.legend(handlelength=4, fontsize="small")
+
+
+def _over_rates(grid: Sequence["Axes"], panel: Panel, curves: Sequence[Curve]) -> None:
+    """The cost over the learning rate, for each pair of betas, early and at the end."""
+    pairs = list(itertools.product(*panel.grid.values()))
+    for axes, pair in zip(grid, pairs, strict=True):
+        chosen = dict(zip(panel.grid, pair, strict=True))
+        for place, contender in enumerate(panel.contenders):
+            name = contender.optimizer.name
+            runs = [
+                c for c in curves if c.optimizer == name and chosen.items() <= c.numbers.items()
+            ]
+            for epoch, width in ((early(runs), 1.0), (len(runs[0].costs), 2.2)):
+                _line(axes, runs, epoch, {**_style(place), "lw": width}, f"{name}, epoch {epoch}")
+        axes.set_title(", ".join(f"{key} = {value:g}" for key, value in chosen.items()))
+        axes.set(xscale="log", xlabel="learning rate")
+        axes.grid(True, alpha=0.25)
+    ceiling = 2.2 * min(curve.cost for curve in curves)
+    grid[0].set_ylim(0.9 * min(curve.cost for curve in curves), ceiling)
+    for axes in grid[:: len(grid) // 2]:
+        axes.set_ylabel("negative bound (nats, mean of an epoch)")
+    grid[0].legend(handlelength=3, fontsize="small", loc="upper right")
+
+
+def _line(axes: "Axes", runs: Sequence[Curve], epoch: int, style: Any, label: str) -> None:
+    found = sorted((c.numbers[RATE], c.costs[epoch - 1]) for c in runs)
+    sound = [(rate, cost) for rate, cost in found if math.isfinite(cost)]
+    axes.plot(*zip(*sound, strict=True), marker="o", ms=3, label=label, **style)
+
+
+def early(runs: Sequence[Curve]) -> int:
+    """The epoch after a tenth of them, as the paper shows 10 of 100."""
+    return max(1, len(runs[0].costs) // 10)
+
+
+def _style(place: int) -> dict[str, Any]:
+    return {"color": COLORS[place % len(COLORS)], "ls": DASHES[place % len(DASHES)]}

@@ -1,0 +1,96 @@
+"""What is shown and kept of a reproduced figure, and how its results are read again."""
+
+import csv
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from adam_optax.lab import html
+from adam_optax.lab.errors import DataError
+from adam_optax.lab.files import to_csv
+from adam_optax.lab.paper.claims import Claim, claims
+from adam_optax.lab.paper.draw import figure
+from adam_optax.lab.paper.figures import FIGURES
+from adam_optax.lab.paper.run import Curve, at_the_edge, leaders
+from adam_optax.lab.settings import RATE
+from adam_optax.lab.study_reports import Report, report_of
+
+_FIRST = ("panel", "optimizer")
+_LAST = ("epoch", "cost")
+
+
+def paper_report(name: str, curves: Sequence[Curve], full: bool) -> Report:
+    """Each optimiser at its best rate, the claims, and every run in the CSV file."""
+    size = sizes(name, full)
+    others = _names(curves)
+    header = ["panel", "optimiser", *(n.replace("_", " ") for n in others), "cost, last epoch"]
+    rows = [
+        [c.panel, c.optimizer, *(f"{c.numbers[n]:.4g}" for n in others), f"{c.cost:.4g}"]
+        for c in leaders(curves)
+    ]
+    title = f"The Adam paper's {name}, each optimiser at its best learning rate ({size})"
+    judged = claims(name, curves)
+    more = html.heading("What the paper says of it") + html.table(
+        ("claim", "borne out", "measured"), [[c.text, _verdict(c), c.measured] for c in judged]
+    )
+    notes = [*(f"{_verdict(c)}: {c.text} ({c.measured})" for c in judged), *_edges(curves)]
+    drawn = figure(name, curves, size)
+    text = "training cost, by epoch or by learning rate"
+    return report_of((title, header, rows), notes, drawn, _table(curves, others), text, more)
+
+
+def sizes(name: str, full: bool) -> str:
+    """What is trained, panel by panel."""
+    if full:
+        return "; ".join(f"{p.name}: {p.paper}" for p in FIGURES[name]) + ", as in the paper"
+    found = [(p.name, p.small, p.paper) for p in FIGURES[name]]
+    return "; ".join(
+        f"{name}: {small}" + ("" if small == paper else f"; the paper's {paper}")
+        for name, small, paper in found
+    )
+
+
+def read(path: Path) -> list[Curve]:
+    """The runs in a CSV file that `paper_report` made.
+
+    Raises:
+      DataError: If it is not one.
+    """
+    try:
+        return _curves(path.read_text(encoding="utf-8").splitlines())
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{path}: no results of reproduce ({error})") from error
+
+
+def _curves(lines: Sequence[str]) -> list[Curve]:
+    found: dict[object, list[float]] = {}
+    for row in csv.DictReader(lines, strict=True):
+        numbers = {k: float(v) for k, v in row.items() if k not in _FIRST + _LAST}
+        key = row["panel"], row["optimizer"], tuple(numbers.items())
+        found.setdefault(key, []).append(float(row["cost"]))
+    if not found:
+        raise ValueError("no rows")
+    return [Curve(p, o, dict(numbers), tuple(costs)) for (p, o, numbers), costs in found.items()]  # type: ignore[misc,has-type]
+
+
+def _table(curves: Sequence[Curve], others: Sequence[str]) -> bytes:
+    return to_csv((*_FIRST, *others, *_LAST), _lines(curves, others))
+
+
+def _lines(curves: Sequence[Curve], others: Sequence[str]) -> Iterator[list[object]]:
+    for c in curves:
+        for epoch, cost in enumerate(c.costs, start=1):
+            numbers = [f"{c.numbers[n]:g}" for n in others]
+            yield [c.panel, c.optimizer, *numbers, epoch, f"{cost:.5g}"]
+
+
+def _names(curves: Sequence[Curve]) -> list[str]:
+    return [RATE, *(name for name in curves[0].numbers if name != RATE)]
+
+
+def _verdict(claim: Claim) -> str:
+    return "yes" if claim.holds else "no"
+
+
+def _edges(curves: Sequence[Curve]) -> list[str]:
+    found = [f"{c.optimizer} on {c.panel} ({c.rate:g})" for c in at_the_edge(curves)]
+    return [f"at the edge of the rates tried: {', '.join(found)}"] if found else []

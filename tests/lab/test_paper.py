@@ -1,0 +1,316 @@
+"""The paper's experiments: the command on a tiny problem, its models, optimisers and claims."""
+
+import csv
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from adam_optax.lab import MLP, DataError, LabError, Problem, cli, problems
+from adam_optax.lab.convolve import convolved, max_pooled
+from adam_optax.lab.models import VAE
+from adam_optax.lab.paper import contenders as c
+from adam_optax.lab.paper.claims import claims
+from adam_optax.lab.paper.draw import figure
+from adam_optax.lab.paper.figures import FIGURES, Panel, Size, _smaller
+from adam_optax.lab.paper.report import paper_report, read
+from adam_optax.lab.paper.run import Curve, Reproduction, at_the_edge, best
+from adam_optax.lab.sweep import Sweeper
+from tests.lab.test_cli import refused
+
+FOLDER = Path("adam-optax-results")
+
+
+@pytest.fixture(autouse=True)
+def in_an_empty_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def tiny_figure(tiny: Problem, monkeypatch: pytest.MonkeyPatch) -> Panel:
+    """A figure2 of a second or two."""
+    monkeypatch.setitem(problems, "tiny", replace(tiny, name="tiny"))
+    small = replace(
+        FIGURES["figure2"][0],
+        data="tiny",
+        model=lambda share: MLP((4,), 2, 0.5),
+        contenders=(c.ADAM.over(-2, -1), c.NESTEROV.over(-2, -1)),
+        small=Size(2, 60, per_decade=3),
+        paper=Size(3, per_decade=3),
+    )
+    monkeypatch.setitem(FIGURES, "figure2", (small,))
+    monkeypatch.setattr("adam_optax.lab.paper.figures._BATCH", 16)
+    return small
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_reproduce_writes_the_figure_and_every_run(
+    capsys: pytest.CaptureFixture[str], tiny_figure: Panel
+) -> None:
+    assert cli.main(["reproduce", "figure2", "--data-dir", "."]) == 0
+    output = capsys.readouterr()
+    assert output.err == ""
+    assert "2 epochs, 60 examples, 3 rates a decade; the paper's 3 epochs" in output.out
+    assert "Adam shows better convergence than the other methods (" in output.out
+    stem = FOLDER / "reproduce-figure2"
+    assert sorted(FOLDER.iterdir()) == [
+        stem.with_suffix(e) for e in (".csv", ".html", ".png", ".svg")
+    ]
+    found = rows(stem.with_suffix(".csv"))
+    assert len(found) == 2 * 4 * 2  # optimisers, rates, epochs
+    assert {row["optimizer"] for row in found} == {x.optimizer.name for x in tiny_figure.contenders}
+    assert all(np.isfinite(float(row["cost"])) for row in found)
+
+
+@pytest.mark.heavy
+def test_the_full_size_is_the_papers(tiny_figure: Panel, capsys: Any) -> None:
+    assert cli.main(["reproduce", "figure2", "--data-dir", ".", "--full"]) == 0
+    assert "as in the paper" in capsys.readouterr().out
+    assert len(rows(FOLDER / "reproduce-figure2-full.csv")) == 2 * 4 * 3
+
+
+@pytest.mark.heavy
+def test_what_was_stopped_goes_on(tiny_figure: Panel, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And is what it would have been; only what was not finished is trained."""
+    whole = Reproduction("figure2", False, None, None).run()
+    trained = []
+    once = Sweeper._trained
+
+    def counted(self: Any, part: Any) -> Any:
+        trained.append(part)
+        if len(trained) == 7:
+            raise KeyboardInterrupt
+        return once(self, part)
+
+    monkeypatch.setattr(Sweeper, "_trained", counted)
+    command = ["reproduce", "figure2", "--data-dir", ".", "--quiet"]
+    assert cli.main(command) == 130
+    assert [path.name for path in FOLDER.iterdir()] == ["reproduce-figure2-parts"]
+    assert cli.main(command) == 0
+    assert len(trained) == 7 + 8 - 6
+    assert not (FOLDER / "reproduce-figure2-parts").exists()
+    again = read(FOLDER / "reproduce-figure2.csv")
+    assert [curve.numbers for curve in again] == [curve.numbers for curve in whole]
+    np.testing.assert_allclose(
+        [curve.costs for curve in again], [curve.costs for curve in whole], rtol=1e-4
+    )  # five digits are written
+
+
+@pytest.mark.heavy
+def test_another_seed_is_another_run(tiny_figure: Panel) -> None:
+    one, other = (Reproduction("figure2", False, None, None).run(seed)[0] for seed in (0, 1))
+    assert one.costs != other.costs
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ("figure9 --data-dir .", "figure9"),
+        ("figure2", "--data-dir"),
+        ("figure2 --data-dir nowhere", "nowhere"),
+        ("figure2 --data-dir . --seed -1", "-1"),
+    ],
+)
+def test_bad_input_is_one_line(arguments: str, said: str, capsys: Any) -> None:
+    assert said in refused(capsys, ["reproduce", *arguments.split()])
+
+
+def test_a_file_of_something_else_is_refused(tmp_path: Path) -> None:
+    for content in ("", "a,b\n1,2\n", "panel,optimizer,learning_rate,epoch,cost\nx,y,1,1,no\n"):
+        (tmp_path / "other.csv").write_text(content)
+        with pytest.raises(DataError, match=r"other\.csv"):
+            read(tmp_path / "other.csv")
+
+
+def test_rates_fall_with_the_root_of_the_step() -> None:
+    tx = c.decayed(c.NESTEROV, -1, 2).optimizer.build(0.5)
+    plain = c.NESTEROV.optimizer.build(1.0)
+    params = jnp.ones(3)
+    state, other = tx.init(params), plain.init(params)
+    for step in range(1, 6):
+        updates, state = tx.update(params, state, params)
+        direction, other = plain.update(params, other, params)
+        np.testing.assert_allclose(updates, direction * 0.5 / np.sqrt(step), rtol=1e-6)
+
+
+def test_adam_without_correction_is_the_formula() -> None:
+    """Against float64, where the correction is nearly a factor of 300."""
+    tx = c.UNCORRECTED.optimizer.build(1e-2, b1=0.0, b2=0.9999)
+    grads = np.random.default_rng(0).normal(size=(5, 4)).astype(np.float32)
+    state, nu = tx.init(jnp.ones(4)), np.zeros(4)
+    for g in grads:
+        updates, state = tx.update(jnp.asarray(g), state, jnp.ones(4))
+        nu += (1 - 0.9999) * (g.astype(np.float64) ** 2 - nu)
+        # 1-b2 is rounded in float32: half of 2^-24 / 1e-4, and half of that under the root.
+        np.testing.assert_allclose(updates, -1e-2 * g / (np.sqrt(nu) + 1e-8), rtol=3e-4)
+
+
+@pytest.mark.quick
+def test_the_bound_is_the_papers() -> None:
+    """Of one example, by the formulas in float64."""
+    model = VAE(hidden=6, latent=3)
+    x = np.random.default_rng(0).random((1, 5)).astype(np.float32)
+    params = model.init(jax.random.key(0), x)
+    p = jax.tree.map(lambda a: np.asarray(a, np.float64), params["params"])
+
+    def dense(name: str, value: Any) -> Any:
+        return value @ p[name]["kernel"] + p[name]["bias"]
+
+    hidden = np.logaddexp(0, dense("encoder", x))
+    mean, log_var = dense("mean", hidden), dense("log_var", hidden)
+    z = mean + np.exp(log_var / 2) * np.asarray(jax.random.normal(jax.random.key(0), (1, 3)))
+    logits = dense("logits", np.logaddexp(0, dense("decoder", z)))
+    likelihood = (x * logits - np.logaddexp(0, logits)).sum()
+    divergence = -0.5 * (1 + log_var - mean**2 - np.exp(log_var)).sum()
+    found = np.asarray(model.apply(params, x))
+    np.testing.assert_allclose(found, [divergence - likelihood], rtol=1e-5)
+
+
+def test_noise_is_of_the_key() -> None:
+    model, x = VAE(6, 3), jnp.ones((2, 5)) / 2
+    params = model.init(jax.random.key(0), x)
+    keys = [jax.random.key(k) for k in (0, 1, 0)]
+    bounds = [np.asarray(model.apply(params, x, rngs={"dropout": key})) for key in keys]
+    assert not np.allclose(bounds[0], bounds[1])
+    np.testing.assert_array_equal(bounds[0], bounds[2])
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_every_panel_is_what_it_says(name: str) -> None:
+    """Its model takes its data, and at the small size has no more parameters than at the full."""
+    for panel in FIGURES[name]:
+        assert panel.paper.share == 1
+        assert panel.paper.examples is None
+        assert panel.paper.pixels == 1
+        x = {
+            "mnist": jnp.zeros((1, 784)),
+            "imdb": jnp.zeros((1, 10_000), jnp.uint8),
+            "cifar10": jnp.zeros((1, 32, 32, 3), jnp.uint8),
+        }[panel.data]
+        full, small = (_size(panel.model(size.share), x) for size in (panel.paper, panel.small))
+        assert small <= full
+
+
+@pytest.mark.parametrize("side", [1, pytest.param(4, marks=pytest.mark.heavy), 7])
+def test_images_are_convolved_and_pooled_as_by_xla(side: int) -> None:
+    """And their gradients; on random numbers, of which no two are equal."""
+    x = jax.random.normal(jax.random.key(0), (2, side, side + 1, 3))
+    kernel = jax.random.normal(jax.random.key(1), (5, 5, 3, 4))
+    order = ("NHWC", "HWIO", "NHWC")
+
+    def ours(x: jax.Array, kernel: jax.Array) -> jax.Array:
+        return max_pooled(convolved(x, kernel), 3, 2)
+
+    def theirs(x: jax.Array, kernel: jax.Array) -> jax.Array:
+        y = jax.lax.conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=order)
+        return jnp.asarray(nn.max_pool(y, (3, 3), (2, 2), "SAME"))
+
+    for one, other in zip(
+        _with_slopes(ours, x, kernel), _with_slopes(theirs, x, kernel), strict=True
+    ):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-4)  # sums of 75 in float32
+
+
+def _with_slopes(f: Callable[..., jax.Array], *arguments: jax.Array) -> list[jax.Array]:
+    def weighed(*arguments: jax.Array) -> jax.Array:
+        y = f(*arguments)
+        return (y * jnp.arange(1.0, y.size + 1).reshape(y.shape)).sum() / y.size
+
+    return [f(*arguments), *jax.grad(weighed, (0, 1))(*arguments)]
+
+
+def test_smaller_images_are_means() -> None:
+    images = np.arange(2 * 4 * 4 * 3, dtype=np.uint8).reshape(2, 4, 4, 3)
+    small = _smaller(images, 2)
+    assert small.shape == (2, 2, 2, 3)
+    assert small.dtype == np.uint8
+    assert small[0, 0, 0, 0] == (0 + 3 + 12 + 15) // 4
+
+
+def _size(model: nn.Module, x: Any) -> int:
+    shapes = jax.eval_shape(model.init, jax.random.key(0), x)
+    return sum(leaf.size for leaf in jax.tree.leaves(shapes))
+
+
+def curves(panel: str, **costs: Sequence[float]) -> list[Curve]:
+    """Made up: each optimiser at one rate."""
+    names = {"adam": "Adam", "sgd": "SGD Nesterov", "adagrad": "AdaGrad", "rms": "RMSProp"}
+    return [Curve(panel, names[n], {"learning_rate": 1.0}, tuple(c)) for n, c in costs.items()]
+
+
+@pytest.mark.quick
+def test_claims_are_held_to_the_numbers() -> None:
+    paper = curves("mnist", adam=[1, 0.20], sgd=[1, 0.205], adagrad=[1, 0.3])
+    paper += curves("imdb", adam=[1, 0.2], sgd=[1, 0.4], adagrad=[1, 0.2], rms=[1, 0.3])
+    assert [claim.holds for claim in claims("figure1", paper)] == [True] * 4
+    other = curves("mnist", adam=[1, 0.20], sgd=[1, 0.3], adagrad=[1, 0.25])
+    other += curves("imdb", adam=[1, 0.3], sgd=[1, 0.2], adagrad=[1, 0.2], rms=[1, 0.3])
+    assert [claim.holds for claim in claims("figure1", other)] == [False] * 4
+    assert "Adam 0.2, AdaGrad 0.25, SGD Nesterov 0.3" in claims("figure1", other)[0].measured
+
+
+def test_claims_of_the_cnn() -> None:
+    paper = [
+        curve
+        for panel in ("plain", "dropout")
+        for curve in curves(
+            panel, adam=[1.8, 1.5, 1.2, 0.4], sgd=[2, 1.9, 1.6, 0.5], adagrad=[1.8, 1.5, 1.3, 0.9]
+        )
+    ]
+    assert [claim.holds for claim in claims("figure3", paper)] == [True] * 6
+    other = [
+        curve
+        for panel in ("plain", "dropout")
+        for curve in curves(
+            panel, adam=[2, 1.9, 1.6, 0.9], sgd=[1.8, 1.5, 1.2, 0.5], adagrad=[1.8, 1.5, 1.3, 0.4]
+        )
+    ]
+    assert [claim.holds for claim in claims("figure3", other)] == [False] * 6
+
+
+def grid(cost: Callable[[str, float, float], float]) -> list[Curve]:
+    """Made up: a figure4 of three rates."""
+    return [
+        Curve("vae", name, {"learning_rate": rate, "b1": b1, "b2": b2}, (200.0, found))
+        for name in ("Adam", "Adam, uncorrected")
+        for rate in (1e-4, 1e-3, 1e-2)
+        for b1 in (0.0, 0.9)
+        for b2 in (0.99, 0.999, 0.9999)
+        if (found := cost(name, rate, b2))
+    ]
+
+
+def test_claims_of_the_correction() -> None:
+    def paper(name: str, rate: float, b2: float) -> float:
+        lost = name != "Adam" and rate == 1e-2 and b2 == 0.9999
+        return float("inf") if lost else 100 + 100 * (1 - b2) + (name != "Adam")
+
+    def other(name: str, rate: float, b2: float) -> float:
+        return 100 + (name == "Adam") * 5
+
+    assert [claim.holds for claim in claims("figure4", grid(paper))] == [True] * 3
+    assert [claim.holds for claim in claims("figure4", grid(other))] == [False] * 3
+    drawn = figure("figure4", grid(paper), "made up")
+    assert [axes.get_title() for axes in drawn.axes][:2] == [
+        "b1 = 0, b2 = 0.99",
+        "b1 = 0, b2 = 0.999",
+    ]
+
+
+def test_an_edge_is_said_and_divergence_refused() -> None:
+    runs = [Curve("mlp", "Adam", {"learning_rate": r}, (r,)) for r in (0.1, 0.2, 0.3)]
+    assert at_the_edge(runs) == [runs[0]]
+    assert best(runs, "mlp") == {"Adam": runs[0]}
+    assert "at the edge" in paper_report("figure2", runs, False).notes[-1]
+    with pytest.raises(LabError, match="every run of Adam diverged"):
+        best([replace(runs[0], costs=(1.0, float("nan")))], "mlp")
