@@ -28,11 +28,11 @@ LIGHT = ("pair()", "pair(1, block=64)", "float8()", "int8()")
 """Beside the quick one, those of the default suite."""
 
 
-def each(names: Iterable[str]) -> pytest.MarkDecorator:
+def each(names: Iterable[str], quick: str = QUICK) -> pytest.MarkDecorator:
     """A few formats at once, the others in the heavy matrix."""
 
     def marks(name: str) -> Any:
-        if name == QUICK:
+        if name == quick:
             return pytest.mark.quick
         return () if name in LIGHT else HEAVY
 
@@ -100,7 +100,7 @@ def test_every_variant_in_every_format(member: Member, name: str) -> None:
         holds(made(member, name), ["ragged", "scalar"])
 
 
-@EACH
+@each(FORMATS, quick="stochastic()")
 def test_adamw_in_every_format(name: str) -> None:
     holds(ao.adamw(RATE, storage=FORMATS[name]))
 
@@ -114,7 +114,7 @@ def test_which_rules_have_no_pair() -> None:
         assert all(fits(member, name) for member in ONE_EACH)
 
 
-@EACH
+@each(FORMATS, quick="stochastic()")
 def test_scan_and_vmap_make_the_same_steps(name: str) -> None:
     tx = ao.adam(RATE, storage=FORMATS[name])
     updates, _, state = run(tx, GRADS, PARAMS)

@@ -64,7 +64,6 @@ def test_type_checkers_read_the_signatures(module: Any) -> None:
     assert stubs.path(module).read_text() == stubs.stub(module)  # python -m tests.stubs
 
 
-@pytest.mark.quick
 def test_readme_code_runs() -> None:
     scope: dict[str, Any] = {}
     blocks = readme.blocks("python")

@@ -56,7 +56,6 @@ def test_compare_with_the_defaults(capsys: pytest.CaptureFixture[str], tmp_path:
     assert [row["optimizer"] for row in rows] == list(DEFAULT_OPTIMIZERS)
 
 
-@pytest.mark.quick
 def test_options_reach_the_training(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     options = "--optimizers optax.sgd --seeds 2 --epochs 2 --batch-size 500 --learning-rate 0.05"
     assert cli.main(["compare", "digits", *options.split(), "--out", "here", "--quiet"]) == 0

@@ -12,7 +12,6 @@ from adam_optax.lab import Comparison, Epoch, LabError, Optimizer, Problem, Run,
 TWO = [Optimizer("sgd", optax.sgd), Optimizer("fast", optax.sgd, rate=10)]
 
 
-@pytest.mark.quick
 def test_every_optimizer_runs_with_every_seed(tiny: Problem) -> None:
     result = compare(tiny, TWO, [4, 7], epochs=2)
     assert [(run.optimizer, run.seed) for run in result.runs] == [

@@ -54,7 +54,6 @@ def is_one_page(path: Path, pictures: int) -> bool:
     return len(found) == pictures
 
 
-@pytest.mark.quick
 def test_sweep_writes_a_table_figures_and_a_page(
     capsys: pytest.CaptureFixture[str], tiny_digits: None
 ) -> None:

@@ -19,7 +19,6 @@ def fading(rate: Any, fade: Any = 1.0) -> Any:
     return ao.adam(lambda count: rate * fade ** count.astype("float32"))
 
 
-@pytest.mark.quick
 def test_every_run_is_what_it_is_alone_and_all_are_compiled_once(
     tiny: Problem, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -27,7 +27,6 @@ def task(tiny: Problem) -> Task:
     return Task(tiny)
 
 
-@pytest.mark.quick
 def test_the_same_seed_gives_the_same_numbers(tiny: Problem) -> None:
     first, second, other = (train(tiny, SGD, seed) for seed in (1, 1, 2))
     np.testing.assert_array_equal(first.losses, second.losses)

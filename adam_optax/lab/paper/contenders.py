@@ -83,5 +83,9 @@ UNCORRECTED = _contender("Adam, uncorrected", _uncorrected, -4, -2)
 NESTEROV = _contender("SGD Nesterov", ao.sgd, -3, 0, momentum=0.9, nesterov=True)
 # Duchi's, without a start: optax's of .1 would rule where gradients are rare.
 ADAGRAD = _contender("AdaGrad", ao.adagrad, -3, -1, initial_accumulator_value=0.0, eps=1e-8)
+# The decay of section 6.1 comes on top of AdaGrad's own; without it, the rate is constant.
+ADAGRAD_CONSTANT = replace(
+    ADAGRAD, optimizer=replace(ADAGRAD.optimizer, name="AdaGrad, constant rate")
+)
 RMSPROP = _contender("RMSProp", ao.rmsprop, -4, -2)
 ADADELTA = _contender("AdaDelta", ao.adadelta, -1, 1, rho=0.95)

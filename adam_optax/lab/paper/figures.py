@@ -42,7 +42,6 @@ class Size:
         parts += [] if self.examples is None else [f"{self.examples:,} examples"]
         parts += [] if self.share == 1 else [f"layers of 1/{self.share} the width"]
         parts += [] if self.pixels == 1 else [f"images of 1/{self.pixels} the size"]
-        parts += [f"{self.per_decade} rates a decade"]
         return ", ".join(parts)
 
 
@@ -143,6 +142,7 @@ FIGURES: dict[str, tuple[Panel, ...]] = {
                 c.decayed(c.ADAM, -3, 0),
                 c.decayed(c.NESTEROV, -1, 2),
                 c.decayed(c.ADAGRAD, -2, 1),
+                c.ADAGRAD_CONSTANT.over(-3, 0),
             ),
             Size(45),
             Size(45),
@@ -157,6 +157,7 @@ FIGURES: dict[str, tuple[Panel, ...]] = {
                 c.decayed(c.NESTEROV, -1, 2),
                 c.decayed(c.ADAGRAD, -2, 1),
                 c.decayed(c.RMSPROP, -3, 0),
+                c.ADAGRAD_CONSTANT.over(-3, 0),
             ),
             Size(160),
             Size(6, per_decade=2),

@@ -9,7 +9,7 @@ from adam_optax.lab.errors import DataError
 from adam_optax.lab.files import to_csv
 from adam_optax.lab.paper.claims import Claim, claims
 from adam_optax.lab.paper.draw import figure
-from adam_optax.lab.paper.figures import FIGURES
+from adam_optax.lab.paper.figures import FIGURES, Panel
 from adam_optax.lab.paper.run import Curve, at_the_edge, leaders
 from adam_optax.lab.settings import RATE
 from adam_optax.lab.study_reports import Report, report_of
@@ -40,13 +40,14 @@ def paper_report(name: str, curves: Sequence[Curve], full: bool) -> Report:
 
 def sizes(name: str, full: bool) -> str:
     """What is trained, panel by panel."""
-    if full:
-        return "; ".join(f"{p.name}: {p.paper}" for p in FIGURES[name]) + ", as in the paper"
-    found = [(p.name, p.small, p.paper) for p in FIGURES[name]]
-    return "; ".join(
-        f"{name}: {small}" + ("" if small == paper else f"; the paper's {paper}")
-        for name, small, paper in found
-    )
+    return "; ".join(_size(panel, full) for panel in FIGURES[name])
+
+
+def _size(panel: Panel, full: bool) -> str:
+    size = panel.paper if full else panel.small
+    same = str(size) == str(panel.paper)
+    beside = "as in the paper" if same else f"the paper: {panel.paper}"
+    return f"{panel.name}: {size} ({beside}), {size.per_decade} rates a decade"
 
 
 def read(path: Path) -> list[Curve]:
