@@ -37,6 +37,7 @@ def figure(name: str, curves: Sequence[Curve], size: str) -> "Figure":
     axes = list(drawn.subplots(rows, columns, squeeze=False, sharey=gridded).flat)
     if gridded:
         _over_rates(axes, panels[0], curves)
+        drawn.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=4)
     else:
         for one, panel in zip(axes, panels, strict=True):
             _over_epochs(one, panel, curves)
@@ -60,7 +61,7 @@ def _over_epochs(axes: "Axes", panel: Panel, curves: Sequence[Curve]) -> None:
 
 
 def _over_rates(grid: Sequence["Axes"], panel: Panel, curves: Sequence[Curve]) -> None:
-    """The cost over the learning rate, for each pair of betas, early and at the end."""
+    """The cost over the rate, for each pair of betas, early and at the end; × where it diverged."""
     pairs = list(itertools.product(*panel.grid.values()))
     for axes, pair in zip(grid, pairs, strict=True):
         chosen = dict(zip(panel.grid, pair, strict=True))
@@ -74,17 +75,20 @@ def _over_rates(grid: Sequence["Axes"], panel: Panel, curves: Sequence[Curve]) -
         axes.set_title(", ".join(f"{key} = {value:g}" for key, value in chosen.items()))
         axes.set(xscale="log", xlabel="learning rate")
         axes.grid(True, alpha=0.25)
-    ceiling = 2.2 * min(curve.cost for curve in curves)
-    grid[0].set_ylim(0.9 * min(curve.cost for curve in curves), ceiling)
+    lowest = min(curve.cost for curve in curves)
+    grid[0].set_ylim(0.9 * lowest, 2.7 * lowest)
     for axes in grid[:: len(grid) // 2]:
         axes.set_ylabel("negative bound (nats, mean of an epoch)")
-    grid[0].legend(handlelength=3, fontsize="small", loc="upper right")
 
 
 def _line(axes: "Axes", runs: Sequence[Curve], epoch: int, style: Any, label: str) -> None:
     found = sorted((c.numbers[RATE], c.costs[epoch - 1]) for c in runs)
     sound = [(rate, cost) for rate, cost in found if math.isfinite(cost)]
     axes.plot(*zip(*sound, strict=True), marker="o", ms=3, label=label, **style)
+    lost = [rate for rate, cost in found if not math.isfinite(cost)]  # marked at the top
+    height = 0.98 if style["ls"] == "-" else 0.94
+    heights = [height] * len(lost)
+    axes.plot(lost, heights, "x", color=style["color"], transform=axes.get_xaxis_transform())
 
 
 def early(runs: Sequence[Curve]) -> int:
