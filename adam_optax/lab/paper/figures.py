@@ -171,7 +171,7 @@ FIGURES: dict[str, tuple[Panel, ...]] = {
             lambda share: MLP((1000 // share, 1000 // share), 10, 0.5),
             (c.ADAM, c.NESTEROV, c.ADAGRAD, c.RMSPROP, c.ADADELTA),
             Size(200),
-            Size(4, 20_000, per_decade=2),
+            Size(10, 20_000, per_decade=2),
         ),
     ),
     "figure3": (
