@@ -42,13 +42,15 @@ def png(comparison: Comparison) -> bytes:
     return rendered(figure(comparison), "png")
 
 
-def rendered(drawn: "Figure", kind: str) -> bytes:
+def rendered(drawn: "Figure", kind: str, dpi: float = DPI) -> bytes:
     """The bytes of a figure as PNG or SVG, the same for the same figure."""
     from matplotlib import rc_context
 
     buffer = io.BytesIO()
     with rc_context({"svg.hashsalt": "adam-optax", "svg.fonttype": "none"}):
-        drawn.savefig(buffer, format=kind, metadata={"Date": None} if kind == "svg" else None)
+        drawn.savefig(
+            buffer, format=kind, dpi=dpi, metadata={"Date": None} if kind == "svg" else None
+        )
     return buffer.getvalue()
 
 

@@ -22,6 +22,8 @@ from adam_optax.lab.paper.figures import FIGURES, Panel, Size, _smaller
 from adam_optax.lab.paper.report import paper_report, read
 from adam_optax.lab.paper.run import Curve, Reproduction, at_the_edge, best
 from adam_optax.lab.sweep import Sweeper
+from tests.benchmarks.paper import RESULTS
+from tests.benchmarks.paper import rows as rows_of_claims
 from tests.lab.test_cli import refused
 
 FOLDER = Path("adam-optax-results")
@@ -321,3 +323,9 @@ def test_an_edge_is_said_and_divergence_refused() -> None:
     assert "at the edge" in paper_report("figure2", runs, False).notes[-1]
     with pytest.raises(LabError, match="every run of Adam diverged"):
         best([replace(runs[0], costs=(1.0, float("nan")))], "mlp")
+
+
+def test_the_readme_says_what_the_runs_say() -> None:
+    text = (RESULTS.parents[1] / "README.md").read_text()
+    table = text.split("<!-- claims -->\n")[1].split("<!-- /claims -->")[0]
+    assert table.splitlines()[2:] == rows_of_claims()

@@ -22,7 +22,7 @@ def figure(name: str, curves: Sequence[Curve], size: str) -> "Figure":
     Args:
       name: `figure1` to `figure4`.
       curves: All its runs.
-      size: What was trained, for the line below it.
+      size: What was trained, panel by panel, for the lines below it.
 
     Raises:
       LabError: If matplotlib is not installed, or every run of an optimiser diverged.
@@ -41,7 +41,7 @@ def figure(name: str, curves: Sequence[Curve], size: str) -> "Figure":
     else:
         for one, panel in zip(axes, panels, strict=True):
             _over_epochs(one, panel, curves)
-    drawn.supxlabel(size, fontsize="small", color="#555555")
+    drawn.supxlabel(size.replace("; ", "\n"), fontsize="small", color="#555555")
     return drawn
 
 
@@ -51,6 +51,7 @@ def _over_epochs(axes: "Axes", panel: Panel, curves: Sequence[Curve]) -> None:
         epochs = range(1, len(curve.costs) + 1)
         label = f"{name}, rate {curve.rate:.3g}"
         axes.plot(epochs, curve.costs, label=label, **_style(place))
+    axes.locator_params(axis="x", integer=True)
     axes.set_yscale("log")
     axes.yaxis.set_major_formatter("{x:.3g}")
     axes.yaxis.set_minor_formatter("{x:.2g}")

@@ -123,7 +123,7 @@ def _cnn(dropout: float, share: int) -> nn.Module:
 
 _CNN = Panel(
     "plain",
-    "CIFAR-10, CNN c64-c64-c128-1000",
+    "CIFAR-10, convolutional network",
     "cifar10",
     partial(_cnn, 0.0),
     (c.ADAM, c.ADAGRAD, c.NESTEROV),
@@ -166,7 +166,7 @@ FIGURES: dict[str, tuple[Panel, ...]] = {
     "figure2": (
         Panel(
             "mlp",
-            "MNIST, MLP 784-1000-1000-10 with dropout",
+            "MNIST, multi-layer network with dropout",
             "mnist",
             lambda share: MLP((1000 // share, 1000 // share), 10, 0.5),
             (c.ADAM, c.NESTEROV, c.ADAGRAD, c.RMSPROP, c.ADADELTA),
@@ -176,12 +176,12 @@ FIGURES: dict[str, tuple[Panel, ...]] = {
     ),
     "figure3": (
         _CNN,
-        replace(_CNN, name="dropout", title=f"{_CNN.title}, dropout", model=partial(_cnn, 0.5)),
+        replace(_CNN, name="dropout", title=f"{_CNN.title} with dropout", model=partial(_cnn, 0.5)),
     ),
     "figure4": (
         Panel(
             "vae",
-            "MNIST, variational auto-encoder 784-500-50",
+            "MNIST, variational auto-encoder",
             "mnist",
             lambda share: VAE(500 // share, 50),
             (c.ADAM.over(-5, -1), c.UNCORRECTED.over(-5, -1)),
