@@ -10,7 +10,7 @@ from adam_optax.lab.paper.run import Curve, best, leaders
 
 _CONSTANT, _UNCORRECTED = ADAGRAD_CONSTANT.optimizer.name, UNCORRECTED.optimizer.name
 _ALIKE = 0.05
-"""Costs that differ by less than this are called similar: no seed-to-seed spread is larger."""
+"""Costs that differ by less than this are called similar; a convention, for one seed is run."""
 
 
 @dataclass(frozen=True)
