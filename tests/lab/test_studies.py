@@ -110,7 +110,7 @@ def test_an_interrupted_sweep_goes_on(
         yield stop
 
     with monkeypatch.context() as patch:
-        patch.setattr(studies, "_bar", stopping)
+        patch.setattr(studies, "bar", stopping)
         assert cli.main(command) == 130
     output = capsys.readouterr()
     assert "1 of 2 runs, interrupted" in output.out
