@@ -5,7 +5,7 @@ more evenly than random ones, so that the errors of rounding by them cancel soon
 the element's place in the whole array: one device and eight give the same bits.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -41,7 +41,7 @@ def dithers(
 ) -> tuple[Array, Array]:
     """Two of them that have nothing to do with one another."""
     place, t = _place(shape, corner), count.astype(jnp.uint32)
-    h = _mixed(place ^ _mixed(_key(key)))
+    h = _mixed(place ^ _mixed_key(key))
     return h + t * GOLDEN, h * np.uint32(0x9E3779B1) + t * SILVER
 
 
@@ -62,11 +62,14 @@ def _place(shape: tuple[int, ...], corner: Corner | None) -> Array:
     return place
 
 
-def _key(key: Key) -> Array:
-    return jnp.uint32(key % 2**32) if isinstance(key, int) else jnp.asarray(key, jnp.uint32)
+def _mixed_key(key: Key) -> Any:
+    """Of a number that is known beforehand a constant, which no leaf need compute."""
+    if isinstance(key, int):
+        return _mixed(np.full(1, key % 2**32, np.uint32))[0]  # no scalar: they warn of overflow
+    return _mixed(jnp.asarray(key, jnp.uint32))
 
 
-def _mixed(x: Array) -> Array:
+def _mixed(x: Any) -> Any:
     """MurmurHash3's finaliser: a permutation of uint32 in which every bit depends on every bit."""
     x = (x ^ (x >> np.uint32(16))) * np.uint32(0x85EBCA6B)
     x = (x ^ (x >> np.uint32(13))) * np.uint32(0xC2B2AE35)

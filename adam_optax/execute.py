@@ -42,6 +42,7 @@ class Clock(NamedTuple):
         pace: what the rule's direction needs to know.
         decay: what multiplies a parameter beside its step, or None.
         rate: the learning rate, or None.
+        ticks: what the codec of a leaf needs to know of the step before, and of this one.
     """
 
     t: Array
@@ -50,13 +51,14 @@ class Clock(NamedTuple):
     pace: Any
     decay: Number | None
     rate: Array | None
+    ticks: Any = (None, None)
 
 
 @ft.lru_cache(maxsize=64)  # an entry used outside jit holds megabytes of compiled code
 def ticker(
-    make: Maker, constants: Constants, coupling: Coupling = RATE
-) -> Callable[..., tuple[Array, dict[str, Clock]]]:
-    """The compiled function from a count to the next count and its clocks.
+    make: Maker, constants: Constants, coupling: Coupling = RATE, codecs: tuple[Codec, ...] = ()
+) -> Callable[..., tuple[Array, list[dict[str, Clock]]]]:
+    """The compiled function from a count to the next count and each codec's clocks.
 
     It takes the count, the rule's numbers of this step, and the weight decay and the learning
     rate, each a scalar or None. There is a clock for each precision that a leaf may have, by name.
@@ -64,12 +66,14 @@ def ticker(
 
     def tick(
         count: Array, numbers: Mapping[str, Array], decay: Array | None, rate: Array | None
-    ) -> tuple[Array, dict[str, Clock]]:
+    ) -> tuple[Array, list[dict[str, Clock]]]:
         check.count(count)
-        count = increment(count)
+        before, count = count, increment(count)
         dtypes = [jnp.float32, jnp.float64] if jax.config.read("jax_enable_x64") else [jnp.float32]
         clocks = {jnp.dtype(d).name: clock(count, numbers, decay, rate, d) for d in dtypes}
-        return count, clocks
+        moments = make(**values(constants), **clocks["float32"].numbers).moments
+        told = [tuple(codec.ticks(moments, t) for t in (before, count)) for codec in codecs]
+        return count, [{n: c._replace(ticks=ticks) for n, c in clocks.items()} for ticks in told]
 
     def clock(
         count: Array, numbers: Mapping[str, Array], decay: Any, rate: Any, dtype: Any
@@ -81,6 +85,22 @@ def ticker(
         return Clock(t, numbers, rule.warm(t), rule.pace(t), fade, rate)
 
     return jax.jit(tick)
+
+
+@ft.lru_cache(maxsize=64)
+def leaf_start(make: Maker, constants: Constants, codec: Codec) -> Callable[..., dict[str, Any]]:
+    """The compiled function from the moments before the first step to what is kept of them.
+
+    It takes them, the rule's numbers of that step and, known beforehand, the parameter's shape.
+    """
+
+    def start(
+        moments: dict[str, Array], numbers: Mapping[str, Array], shape: tuple[int, ...]
+    ) -> dict[str, Any]:
+        rule = make(**values(constants), **in_compute_precision(numbers, jnp.float32))
+        return codec.encode(moments, rule.moments, Place(shape, jnp.zeros((), jnp.int32)))
+
+    return jax.jit(start, static_argnames="shape")
 
 
 @ft.lru_cache(maxsize=64)  # an entry used outside jit holds megabytes of compiled code
@@ -102,6 +122,7 @@ def leaf_step(
     step, platforms = _step(make, constants, codec, coupling, applies), codec.kernels(applies)
 
     def alone(g: Array, p: Array | None, count: Array, clocks: Mapping[str, Clock]) -> Any:
+        clocks = {name: clock._replace(ticks=(None, None)) for name, clock in clocks.items()}
         moments = make(**values(constants), **clocks["float32"].numbers).moments
         (dense,) = resolve(None, moments).codecs(g)
         bare = _step(make, constants, dense, coupling, applies)
@@ -126,8 +147,10 @@ def _step(
     ) -> tuple[Array, dict[str, Any]]:
         check.present(kept)
         moments = make(**values(constants), **clocks["float32"].numbers).moments
-        place = Place(jnp.shape(g), count, corner)
-        old = codec.decode(kept, moments, dataclasses.replace(place, count=count - 1))
+        before, now = clocks["float32"].ticks
+        place = Place(jnp.shape(g), count, now, corner)
+        past = dataclasses.replace(place, count=count - 1, ticks=before)
+        old = codec.decode(kept, moments, past)
         check.leaf(g, p, {n: m for n, m in old.items() if not moments[n].scalar})
         check.kind(g, p, {n: m for n, m in old.items() if moments[n].signed})
         dtype = compute_dtype(g, *([] if p is None else [p]), *old.values())

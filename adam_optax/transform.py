@@ -4,6 +4,7 @@
 learning rate in the same pass over memory, with the state that optax's chain would have.
 """
 
+import functools as ft
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple, TypeAlias
 
@@ -14,7 +15,7 @@ from jax import Array
 
 from adam_optax import check, placement
 from adam_optax.couplings import RATE, Coupling
-from adam_optax.execute import leaf_step, ticker
+from adam_optax.execute import leaf_start, leaf_step, ticker
 from adam_optax.inside import marked
 from adam_optax.moments import Moment
 from adam_optax.numerics import compute_dtype, real_dtype
@@ -99,7 +100,8 @@ class Engine(NamedTuple):
         check.parameters(params)
         codecs = self.plan.codecs(params)
         pairs = zip(jax.tree.leaves(params), codecs, strict=True)
-        rows = iter([self._blank(p, codec) for p, codec in pairs])
+        numbers = self.rule.numbers(jnp.zeros((), jnp.int32))
+        rows = iter([self._blank(p, codec, numbers) for p, codec in pairs])
         table = jax.tree.map(lambda _: next(rows), params)
         # By entry and by `tree.map` alone: optax may hand in a placeholder for the whole tree.
         pick = lambda n: jax.tree.map(lambda _, row: row.get(n, MASKED), params, table)  # noqa: E731
@@ -108,12 +110,12 @@ class Engine(NamedTuple):
             {n: pick(n) for n in self.plan.entries() or entries_of(codecs)},
         )
 
-    def _blank(self, p: Any, codec: Codec) -> dict[str, Any]:
-        def encode(start: dict[str, Array], count: Array) -> dict[str, Any]:
-            return codec.encode(start, self.rule.moments, Place(jnp.shape(p), count))
-
+    def _blank(self, p: Any, codec: Codec, numbers: dict[str, Array]) -> dict[str, Any]:
+        encode = leaf_start(self.rule.maker(), self.rule.constants(), codec)
         start = {n: _start(p, moment) for n, moment in self.rule.moments.items()}
-        kept: dict[str, Any] = placement.encoded(encode, p, start, jnp.zeros((), jnp.int32))
+        kept: dict[str, Any] = placement.encoded(
+            ft.partial(encode, shape=jnp.shape(p)), p, start, numbers
+        )
         return kept
 
     def update(
@@ -148,12 +150,13 @@ class Engine(NamedTuple):
     ) -> tuple[Array, Callable[..., Any]]:
         """The next count, and the step of one leaf from this one."""
         recipe = self.rule.maker(), self.rule.constants()
-        tick = ticker(*recipe, self.coupling)
-        count, clocks = tick(jnp.asarray(count), self.rule.numbers(count), decay, rate)
-        bare = {name: clock._replace(decay=None) for name, clock in clocks.items()}
-        distinct = {id(c): c for c in codecs}.values()  # to hash one for every leaf takes time
+        distinct = {id(c): c for c in codecs}  # to hash one for every leaf takes time
+        tick = ticker(*recipe, self.coupling, tuple(distinct.values()))
+        count, told = tick(jnp.asarray(count), self.rule.numbers(count), decay, rate)
+        clocks = dict(zip(distinct, told, strict=True))
         steps = {
-            id(c): leaf_step(*recipe, c, self.coupling, applies, self.interpret) for c in distinct
+            key: leaf_step(*recipe, c, self.coupling, applies, self.interpret)
+            for key, c in distinct.items()
         }
 
         def leaf(g: Any, p: Any, kept: dict[str, Any], fade: bool | None, codec: Codec) -> Any:
@@ -164,7 +167,10 @@ class Engine(NamedTuple):
             step = steps[id(codec)]
             if placement.is_explicit(g):
                 step = placement.left_to_xla(step, (g, own))
-            update, own = step(g, p, own, count, bare if fade is False else clocks)
+            time = clocks[id(codec)]
+            if fade is False:
+                time = {name: clock._replace(decay=None) for name, clock in time.items()}
+            update, own = step(g, p, own, count, time)
             return update, own | others
 
         return count, leaf

@@ -47,10 +47,19 @@ class Shelf:
         (name,) = self.names
         return {name: self.kind.decode(parts, moments[name], stamp)}
 
+    def tick(self, moments: Moments, count: Array) -> Any:
+        """What the format needs to know of the step."""
+        if isinstance(self.kind, Joint):
+            return self.kind.tick(moments, count)
+        (name,) = self.names
+        return self.kind.tick(moments[name], count)
+
     def _stamp(self, moments: Moments, place: "Place") -> Stamp:
         salt = zlib.crc32("_".join(self.names).encode())
         shape = () if moments[self.names[0]].scalar else place.shape
-        return Stamp(place.count, salt, shape, place.corner)
+        told = place.ticks
+        tick = self.tick(moments, place.count) if told is None else told[self.names[0]]
+        return Stamp(place.count, salt, shape, tick, place.corner)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,11 +69,13 @@ class Place:
     Attributes:
         shape: of the leaf.
         count: the steps taken.
+        ticks: what the codec's `ticks` gave at that count, where all leaves share it.
         corner: where it begins in the whole leaf, of which it is a part; None: it is the whole.
     """
 
     shape: tuple[int, ...]
     count: Array
+    ticks: Mapping[str, Any] | None = None
     corner: Corner | None = None
 
 
@@ -108,6 +119,10 @@ class Codec:
     def entries(self) -> tuple[str, ...]:
         """The names of what is kept; they follow from the rule, never from a leaf."""
         return tuple(entry for shelf in self.shelves for entry in shelf.entries().values())
+
+    def ticks(self, moments: Moments, count: Array) -> dict[str, Any]:
+        """What the formats need to know of the step, by the first moment of each shelf."""
+        return {shelf.names[0]: shelf.tick(moments, count) for shelf in self.shelves}
 
     def encode(self, values: Values, moments: Moments, place: Place) -> dict[str, Any]:
         """What is kept of these values, by entry."""

@@ -35,11 +35,15 @@ class Float8(Format):
     helped: ClassVar[frozenset[str]] = ACCELERATORS
     clocked: ClassVar[bool] = True
 
+    def tick(self, moment: Moment, count: Array) -> Array:
+        """What takes the decay of a moment that only grows otherwise out of its code."""
+        return jnp.ones((), jnp.float32) if moment.signed else frame(count, moment.decay)
+
     def encode(self, m: Array, moment: Moment, stamp: Stamp) -> dict[str, Any]:
         """Eight-bit floats, and by block the exponent of the largest number."""
         refuse_complex(m, "float8()")
         blocks = Blocks(self.block)
-        x = jnp.clip(m.astype(jnp.float32), -MOST, MOST) * _frame(moment, stamp)
+        x = jnp.clip(m.astype(jnp.float32), -MOST, MOST) * stamp.tick
         scale = exponent_of(blocks.most(jnp.abs(x)))
         y = x * blocks.spread(power(-scale), x.shape)
         u, _ = stamp.dithers(self.seed)
@@ -48,10 +52,10 @@ class Float8(Format):
 
     def decode(self, kept: Mapping[str, Any], moment: Moment, stamp: Stamp) -> Array:
         """The moment in float32."""
-        codes = kept[""]
+        codes, faded = kept[""], jnp.asarray(stamp.tick)
         y = _of_signed(codes) if moment.signed else _of_unsigned(codes)
         scale = Blocks(self.block).spread(kept["scale"].astype(jnp.int32), codes.shape)
-        return y * power(scale) / _frame(moment, stamp)
+        return y * power(scale) / faded
 
 
 def _signed(y: Array, u: Array) -> Array:
@@ -88,13 +92,6 @@ def exponent_of(x: Array) -> Array:
 def power(exponent: Array) -> Array:
     """`2^exponent`, exactly, from `2^-126` to `2^127`."""
     return float_of((jnp.clip(exponent, -126, 127) + 127).astype(jnp.uint32) << 23)
-
-
-def _frame(moment: Moment, stamp: Stamp) -> Array:
-    """What takes the decay of a moment that only grows otherwise out of its code."""
-    if moment.signed:
-        return jnp.ones((), jnp.float32)
-    return frame(stamp.count, moment.decay)
 
 
 def float8(block: int = 128, *, seed: int = 0) -> Float8:

@@ -26,12 +26,14 @@ class Stamp(NamedTuple):
         count: the steps taken.
         salt: another number for every moment of a rule.
         shape: the moment's.
+        tick: what the format's `tick` gave.
         corner: where it begins in the whole moment, of which it is a part; None: it is the whole.
     """
 
     count: Array  # type: ignore[assignment]  # tuple.count: the field's name is optax's
     salt: int
     shape: tuple[int, ...]
+    tick: Any = ()
     corner: Corner | None = None
 
     def dithers(self, seed: int) -> tuple[Array, Array]:
@@ -68,6 +70,10 @@ class Format:
         Raises:
             ValueError: if it cannot; the message says why.
         """
+
+    def tick(self, moment: Moment, count: Array) -> Any:
+        """What it needs to know of the step: scalars that all leaves share, computed once."""
+        return ()
 
     def encode(self, m: Array, moment: Moment, stamp: Stamp) -> dict[str, Any]:
         """What is kept, by part, of a moment in compute precision."""
@@ -106,6 +112,10 @@ class Joint:
     def rest(self) -> Format:
         """How the other moments are kept."""
         raise NotImplementedError
+
+    def tick(self, moments: Moments, count: Array) -> Any:
+        """What it needs to know of the step: scalars that all leaves share, computed once."""
+        return ()
 
     def encode(self, values: Values, moments: Moments, stamp: Stamp) -> dict[str, Any]:
         """What is kept, by part, of the moments in compute precision."""

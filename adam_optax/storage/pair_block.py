@@ -56,7 +56,7 @@ class BlockPair(Pair):
         """0 for `nu = 0`, else 1 + nu's code times the number of ratios + the ratio's code."""
         mu, nu = self._values(values, moments)
         u, w = self._dithers(stamp)
-        f, some = self._frame(moments, stamp), nu > 0
+        f, some = stamp.tick.frame, nu > 0
         y = jnp.clip(nu * f, SMALLEST, LARGEST)
         shared = self._range(bits_of(y) >> 23, some)
         first, span = (self._each(x, stamp) for x in shared)
@@ -75,7 +75,7 @@ class BlockPair(Pair):
         code = self._unpacked(kept)
         some = code != 0
         c, z = divided(code - some.astype(jnp.uint32), self._shares.codes)
-        nu = jnp.where(some, self._value(c, first, span) / self._frame(moments, stamp), 0.0)
+        nu = jnp.where(some, self._value(c, first, span) / stamp.tick.frame, 0.0)
         _, w = self._dithers(stamp)
         mu = self._shares.value(z - self._shares.size, w) * TOP.value(top) * jnp.sqrt(nu)
         return dict(zip(self.names(moments), (mu, nu), strict=True))
@@ -94,9 +94,9 @@ class BlockPair(Pair):
         """How many of them an octave of nu has."""
         return divided(jnp.full_like(span, self._size - 1), span)[0]
 
-    def _frame(self, moments: Moments, stamp: Stamp) -> Array:
+    def _frame(self, count: Array, decay: object) -> Array:
         """Without the rise of an average: a block's codes are where its numbers are."""
-        return frame(stamp.count, moments[self.names(moments)[1]].decay)
+        return frame(count, decay)
 
     def _each(self, shared: Array, stamp: Stamp) -> Array:
         return Blocks(self.block).spread(shared, stamp.shape)

@@ -96,7 +96,7 @@ class BytePair(Pair):
         """0 for `nu = 0`, else 1 + nu's code times the number of ratios + the ratio's code."""
         mu, nu = self._values(values, moments)
         u, w = self._dithers(stamp)
-        f, some = self._frame(moments, stamp), nu > 0
+        f, some = stamp.tick.frame, nu > 0
         y = jnp.clip(nu * f, SMALLEST, LARGEST)
         shared = self._fitted(bits_of(y).astype(jnp.int32), some)
         grid = Grid(*(self._each(x, stamp) for x in shared))
@@ -117,7 +117,7 @@ class BytePair(Pair):
         code, (_, w) = kept[""].astype(jnp.int32), self._dithers(stamp)
         some = code != 0
         c, z = divided(jnp.maximum(code - 1, 0), ratio.codes)
-        nu = jnp.where(some, grid.value(c) / self._frame(moments, stamp), 0.0)
+        nu = jnp.where(some, grid.value(c) / stamp.tick.frame, 0.0)
         mu = ratio.value(z - ratio.size, w) * TOP.value(self._each(top, stamp)) * jnp.sqrt(nu)
         return dict(zip(self.names(moments), (jnp.where(some, mu, 0.0), nu), strict=True))
 
@@ -132,9 +132,9 @@ class BytePair(Pair):
         cells = jnp.minimum((high >> shift) - (low >> shift), MOST)
         return Grid(shift, (high >> shift) - cells, cells)
 
-    def _frame(self, moments: Moments, stamp: Stamp) -> Array:
+    def _frame(self, count: Array, decay: object) -> Array:
         """Modulo the step of the coarsest grid."""
-        return frame(stamp.count, moments[self.names(moments)[1]].decay, 2)
+        return frame(count, decay, 2)
 
     def _ratios(self, cells: Array, stamp: Stamp) -> Ratio:
         """As many codes as are left beside those of nu, one of which is above the highest step."""

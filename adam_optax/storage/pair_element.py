@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import jax.numpy as jnp
 from jax import Array, lax
@@ -12,7 +12,7 @@ from adam_optax.numerics import Number, is_exact
 from adam_optax.storage.bits import divided
 from adam_optax.storage.format import Format, Joint, Moments, Stamp, Values
 from adam_optax.storage.logarithm import Grid, frame, rise
-from adam_optax.storage.ratio import Ratio, bound, shuffled
+from adam_optax.storage.ratio import Ratio, bound, shuffle
 from adam_optax.storage.stochastic import Stochastic, refuse_complex
 
 GRIDS = {
@@ -26,6 +26,18 @@ GRIDS = {
 LARGEST = 3e38
 """What is larger is kept as this."""
 STOCHASTIC = Stochastic()
+
+
+class Beat(NamedTuple):
+    """What the codes of a step have in common.
+
+    Attributes:
+        frame: by what nu is scaled, so that its decay is exact.
+        shuffle: by what the dither of the ratio is multiplied.
+    """
+
+    frame: Array
+    shuffle: Array
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,11 +71,16 @@ class Pair(Joint):
         """The other moments, by themselves."""
         return self.fallback
 
+    def tick(self, moments: Moments, count: Array) -> Beat:
+        """What the codes of a step have in common."""
+        decay = moments[self.names(moments)[1]].decay
+        return Beat(self._frame(count, decay), shuffle(count))
+
     def encode(self, values: Values, moments: Moments, stamp: Stamp) -> dict[str, Any]:
         """0 for `nu = 0`, else 1 + nu's code times the number of ratios + the ratio's code."""
         mu, nu = self._values(values, moments)
         u, w = self._dithers(stamp)
-        f, ratio = self._frame(moments, stamp), self._ratio(moments)
+        f, ratio = stamp.tick.frame, self._ratio(moments)
         c = self._grid.code(jnp.minimum(nu * f, LARGEST), u)
         z = ratio.code(mu * self._over_root(self._grid.value(c), f), w)  # to nu as it is kept
         code = 1 + c.astype(jnp.uint32) * ratio.codes + (z + ratio.size).astype(jnp.uint32)
@@ -74,7 +91,7 @@ class Pair(Joint):
         code, ratio = self._unpacked(kept), self._ratio(moments)
         some = code != 0
         c, z = divided(code - some.astype(jnp.uint32), ratio.codes)
-        value = self._grid.value(c) / self._frame(moments, stamp)
+        value = self._grid.value(c) / stamp.tick.frame
         nu = jnp.where(some, value, 0.0)
         _, w = self._dithers(stamp)
         mu = ratio.value(z - ratio.size, w) * jnp.sqrt(nu)
@@ -89,14 +106,13 @@ class Pair(Joint):
         refuse_complex(mu, "pair()")
         return mu.astype(jnp.float32), nu.astype(jnp.float32)
 
-    def _frame(self, moments: Moments, stamp: Stamp) -> Array:
-        decay = moments[self.names(moments)[1]].decay
-        return frame(stamp.count, decay) * rise(stamp.count, decay)
+    def _frame(self, count: Array, decay: object) -> Array:
+        return frame(count, decay) * rise(count, decay)
 
     def _dithers(self, stamp: Stamp) -> tuple[Array, Array]:
         """Of nu and of the ratio."""
         u, w = stamp.dithers(self.seed)
-        return u, shuffled(w, stamp.count)
+        return u, w * stamp.tick.shuffle
 
     def _over_root(self, value: Array, f: Array) -> Array:
         """`1 / sqrt(value / f)`, also where that quotient is no normal float32."""

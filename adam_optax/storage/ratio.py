@@ -85,14 +85,13 @@ class Top:
         return (self.first + 127) << self.digits
 
 
-def shuffled(w: Array, count: Array) -> Array:
-    """A dither that is another at every step, as if it were drawn anew.
+def shuffle(count: Array) -> Array:
+    """By what a dither is multiplied to be another at every step, as if it were drawn anew.
 
     One that moves on by the same amount every step, as `dithers` does, would when it is taken off
     again push what stands still always to the same side.
     """
-    odd = dither((), jnp.zeros((), jnp.uint32), count.astype(jnp.uint32)) | np.uint32(1)
-    return w * odd
+    return dither((), jnp.zeros((), jnp.uint32), count.astype(jnp.uint32)) | np.uint32(1)
 
 
 def bound(b1: float, b2: float) -> float:

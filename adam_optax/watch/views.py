@@ -74,7 +74,7 @@ def read(
     make, constants = engine.rule.maker(), engine.rule.constants()
     last = count - 1
     numbers = engine.rule.numbers(last)
-    _, clocks = ticker(make, constants, engine.coupling)(last, numbers, None, None)
+    _, (clocks,) = ticker(make, constants, engine.coupling, (codec,))(last, numbers, None, None)
     moments = make(**values(constants), **clocks["float32"].numbers).moments
     some: Pick = lambda m: m if m.shape == () else pick(m)  # noqa: E731
     # Arrays that are kept as they are can be picked from before anything is computed.
