@@ -99,9 +99,9 @@ class Engine(NamedTuple):
         """The state before the first step."""
         check.parameters(params)
         codecs = self.plan.codecs(params)
+        blank = ft.partial(self._blank, self.rule.numbers(jnp.zeros((), jnp.int32)))
         pairs = zip(jax.tree.leaves(params), codecs, strict=True)
-        numbers = self.rule.numbers(jnp.zeros((), jnp.int32))
-        rows = iter([self._blank(p, codec, numbers) for p, codec in pairs])
+        rows = iter(_each("params", blank, params, pairs))
         table = jax.tree.map(lambda _: next(rows), params)
         # By entry and by `tree.map` alone: optax may hand in a placeholder for the whole tree.
         pick = lambda n: jax.tree.map(lambda _, row: row.get(n, MASKED), params, table)  # noqa: E731
@@ -110,7 +110,7 @@ class Engine(NamedTuple):
             {n: pick(n) for n in self.plan.entries() or entries_of(codecs)},
         )
 
-    def _blank(self, p: Any, codec: Codec, numbers: dict[str, Array]) -> dict[str, Any]:
+    def _blank(self, numbers: dict[str, Array], p: Any, codec: Codec) -> dict[str, Any]:
         encode = leaf_start(self.rule.maker(), self.rule.constants(), codec)
         start = {n: _start(p, moment) for n, moment in self.rule.moments.items()}
         kept: dict[str, Any] = placement.encoded(
@@ -141,7 +141,8 @@ class Engine(NamedTuple):
         fades = _column(treedef, updates, "mask", mask, len(gs))
 
         count, leaf = self._stepper(state.count, codecs, decay, rate, applies)
-        done = _each(leaf, updates, zip(gs, ps, kept, fades, codecs, strict=True))
+        rows = zip(gs, ps, kept, fades, codecs, strict=True)
+        done = _each("updates", leaf, updates, rows, _is_none)
         moments = {n: jax.tree.unflatten(treedef, [new[n] for _, new in done]) for n in trees}
         return jax.tree.unflatten(treedef, [u for u, _ in done]), pack(count, moments)
 
@@ -181,15 +182,21 @@ def entries_of(codecs: Iterable[Codec]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(n for codec in dict.fromkeys(codecs) for n in codec.entries()))
 
 
-def _each(leaf: Callable[..., Any], updates: Any, rows: Iterable[tuple[Any, ...]]) -> list[Any]:
+def _each(
+    what: str,
+    leaf: Callable[..., Any],
+    tree: Any,
+    rows: Iterable[tuple[Any, ...]],
+    is_leaf: Callable[[Any], bool] | None = None,
+) -> list[Any]:
     """The results over the leaves; an error says at which of them it happened."""
     done: list[Any] = []
     try:
         for row in rows:
             done.append(leaf(*row))
     except Exception as error:
-        path, _ = jax.tree.leaves_with_path(updates, is_leaf=_is_none)[len(done)]
-        place = f"updates{jax.tree_util.keystr(path)}"
+        path, _ = jax.tree.leaves_with_path(tree, is_leaf=is_leaf)[len(done)]
+        place = f"{what}{jax.tree_util.keystr(path)}"
         if type(error) in (TypeError, ValueError):
             raise type(error)(f"{place}: {error}") from error
         error.add_note(f"at {place}")  # others cannot be made from a text

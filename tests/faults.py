@@ -33,7 +33,7 @@ FAULTS = [
     Fault("eps inside the root", "directions.py", "return root(v if", "return root(eps + v if"),
     Fault("eps_root ignored", "directions.py", "else v + eps_root) + eps", "else v) + eps"),
     Fault("nesterov ignored", "moments.py", "/ now if nesterov else", "/ now if False else"),
-    Fault("mask ignored", "transform.py", "bare if fade is False else clocks", "clocks"),
+    Fault("mask ignored", "transform.py", "if fade is False:", "if False:"),
     Fault("count stuck", "numerics.py", "count + 1, count)", "count, count)"),
     Fault(
         "squares in the gradient's dtype",
@@ -65,6 +65,12 @@ FAULTS = [
         "transform.py",
         "rested(codec, kept, self.rule.moments, place)",
         "kept",
+    ),
+    Fault(
+        "every leaf by the first codec's clocks",
+        "transform.py",
+        "time = clocks[id(codec)]",
+        "time = clocks[next(iter(clocks))]",
     ),
     Fault(
         "moments in the parameter's dtype",
@@ -125,6 +131,12 @@ FAULTS = [
     ),
     Fault(
         "nu of float8 rounded to zero", "storage/float8.py", "- BASE, 1, 255)", "- BASE, 0, 255)"
+    ),
+    Fault(
+        "codes read as if they were of this step",
+        "execute.py",
+        "for t in (before, count)",
+        "for t in (count, count)",
     ),
     Fault("dither taken off twice", "storage/ratio.py", "(0.5 - unit(u))", "2 * (0.5 - unit(u))"),
     Fault(

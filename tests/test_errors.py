@@ -207,7 +207,7 @@ def test_storage() -> None:
     expect(TypeError, text, lambda: ao.adam(1e-3, storage={"mu": "x"}))
     expect(TypeError, text, lambda: ao.adam(1e-3, storage="x"))
     tx, p = ao.adam(1e-3, mu_dtype="float32"), jnp.ones(2, jnp.complex64)
-    text = "dense(float32) cannot hold a complex moment; use complex64, or None"
+    text = "params: dense(float32) cannot hold a complex moment; use complex64, or None"
     expect(TypeError, text, lambda: tx.init(p))
 
 
