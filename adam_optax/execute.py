@@ -87,22 +87,6 @@ def ticker(
     return jax.jit(tick)
 
 
-@ft.lru_cache(maxsize=64)
-def leaf_start(make: Maker, constants: Constants, codec: Codec) -> Callable[..., dict[str, Any]]:
-    """The compiled function from the moments before the first step to what is kept of them.
-
-    It takes them, the rule's numbers of that step and, known beforehand, the parameter's shape.
-    """
-
-    def start(
-        moments: dict[str, Array], numbers: Mapping[str, Array], shape: tuple[int, ...]
-    ) -> dict[str, Any]:
-        rule = make(**values(constants), **in_compute_precision(numbers, jnp.float32))
-        return codec.encode(moments, rule.moments, Place(shape, jnp.zeros((), jnp.int32)))
-
-    return jax.jit(start, static_argnames="shape")
-
-
 @ft.lru_cache(maxsize=64)  # an entry used outside jit holds megabytes of compiled code
 def leaf_step(
     make: Maker,

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 
 from adam_optax import check
 from adam_optax.inside import parts
+from adam_optax.kept import decoded
 from adam_optax.numerics import compute_dtype
-from adam_optax.storage import Place
 from adam_optax.transform import STATES, Engine, entries_of, unpack
 
 
@@ -56,14 +56,15 @@ def _decoded(state: Any, tx: Any, params: Any) -> dict[str, Any]:
     ps, treedef = jax.tree.flatten(params)
     columns = {n: treedef.flatten_up_to(tree) for n, tree in kept.items()}
     rows = [{n: column[i] for n, column in columns.items()} for i in range(len(ps))]
-    moments = engine.rule.moments
-    done = [
-        codec.decode(
-            check.split(row, codec.entries())[0], moments, Place(jnp.shape(p), state.count)
-        )
-        for p, row, codec in zip(ps, rows, engine.plan.codecs(params), strict=True)
-    ]
-    return {n: jax.tree.unflatten(treedef, [d[n] for d in done]) for n in moments}
+    recipe, numbers = (
+        (engine.rule.maker(), engine.rule.constants()),
+        engine.rule.numbers(state.count),
+    )
+    done = []
+    for p, row, codec in zip(ps, rows, engine.plan.codecs(params), strict=True):
+        own, _ = check.split(row, codec.entries())
+        done.append(decoded(*recipe, codec)(own, numbers, state.count, jnp.shape(p)))
+    return {n: jax.tree.unflatten(treedef, [d[n] for d in done]) for n in engine.rule.moments}
 
 
 def _engine(tx: Any, params: Any, entries: set[str]) -> Engine:

@@ -15,12 +15,13 @@ from jax import Array
 
 from adam_optax import check, placement
 from adam_optax.couplings import RATE, Coupling
-from adam_optax.execute import leaf_start, leaf_step, ticker
+from adam_optax.execute import leaf_step, ticker
 from adam_optax.inside import marked
+from adam_optax.kept import carried, started
 from adam_optax.moments import Moment
 from adam_optax.numerics import compute_dtype, real_dtype
 from adam_optax.rule import Rule
-from adam_optax.storage import MASKED, Codec, Place, Plan, resolve, rested
+from adam_optax.storage import MASKED, Codec, Plan, resolve
 
 Transformation: TypeAlias = optax.GradientTransformationExtraArgs
 
@@ -111,11 +112,10 @@ class Engine(NamedTuple):
         )
 
     def _blank(self, numbers: dict[str, Array], p: Any, codec: Codec) -> dict[str, Any]:
-        encode = leaf_start(self.rule.maker(), self.rule.constants(), codec)
-        start = {n: _start(p, moment) for n, moment in self.rule.moments.items()}
-        kept: dict[str, Any] = placement.encoded(
-            ft.partial(encode, shape=jnp.shape(p)), p, start, numbers
-        )
+        encode = started(self.rule.maker(), self.rule.constants(), codec)
+        first = {n: _start(p, moment) for n, moment in self.rule.moments.items()}
+        encode = ft.partial(encode, shape=jnp.shape(p))
+        kept: dict[str, Any] = placement.encoded(encode, p, first, numbers)
         return kept
 
     def update(
@@ -153,7 +153,8 @@ class Engine(NamedTuple):
         recipe = self.rule.maker(), self.rule.constants()
         distinct = {id(c): c for c in codecs}  # to hash one for every leaf takes time
         tick = ticker(*recipe, self.coupling, tuple(distinct.values()))
-        count, told = tick(jnp.asarray(count), self.rule.numbers(count), decay, rate)
+        numbers = self.rule.numbers(count)
+        count, told = tick(jnp.asarray(count), numbers, decay, rate)
         clocks = dict(zip(distinct, told, strict=True))
         steps = {
             key: leaf_step(*recipe, c, self.coupling, applies, self.interpret)
@@ -162,8 +163,8 @@ class Engine(NamedTuple):
 
         def leaf(g: Any, p: Any, kept: dict[str, Any], fade: bool | None, codec: Codec) -> Any:
             if g is None:
-                place = Place((), count)  # of its shape, `rested` asks the codes
-                return (p if applies else None), rested(codec, kept, self.rule.moments, place)
+                same = carried(*recipe, codec)(kept, numbers, count) if codec.clocked else kept
+                return (p if applies else None), same
             own, others = check.split(kept, codec.entries())
             step = steps[id(codec)]
             if placement.is_explicit(g):

@@ -63,8 +63,8 @@ FAULTS = [
     Fault(
         "codes of a leaf without gradient left behind",
         "transform.py",
-        "rested(codec, kept, self.rule.moments, place)",
-        "kept",
+        "if codec.clocked else kept",
+        "if False else kept",
     ),
     Fault(
         "every leaf by the first codec's clocks",

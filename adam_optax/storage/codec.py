@@ -101,6 +101,11 @@ class Codec:
         return any(shelf.kind.guarded for shelf in self.shelves)
 
     @property
+    def clocked(self) -> bool:
+        """Whether something is to be read at the step at which it was written."""
+        return any(shelf.kind.clocked for shelf in self.shelves)
+
+    @property
     def block(self) -> int | None:
         """How many neighbours share something, 1 for none; None if that differs among moments."""
         sizes = {shelf.kind.block for shelf in self.shelves} - {1}
