@@ -313,7 +313,8 @@ NEAR = {
     "step.py": "tests/test_step.py",
     "storage": "tests/storage tests/test_codecs.py tests/test_factored.py",
     "tail.py": "tests/test_couplings.py tests/test_family.py",
-    "transform.py": "tests/test_trees.py tests/test_couplings.py tests/test_codecs.py",
+    "transform.py": "tests/test_trees.py tests/test_couplings.py tests/test_variants.py "
+    "tests/convert/test_files.py tests/test_codecs.py",
     "watch": "tests/test_watch.py",
 }
 """The tests of a file or folder, which are tried first, and then all; of others all at once."""
