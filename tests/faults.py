@@ -298,7 +298,7 @@ NEAR = {
     "convert": "tests/convert",
     "couplings.py": "tests/test_couplings.py",
     "directions.py": "tests/test_variants.py tests/test_robust.py",
-    "dither.py": "tests/test_precision_landing.py tests/kernels",
+    "dither.py": "tests/test_precision_training.py tests/kernels",
     "execute.py": "tests/test_dtypes.py tests/test_codecs.py tests/test_streams.py",
     "footprint.py": "tests/test_memory.py",
     "kernels": "tests/kernels",
@@ -308,13 +308,13 @@ NEAR = {
     "placement.py": "tests/sharding",
     "precision": "tests/test_precision_landing.py tests/test_precision_training.py",
     "rows": "tests/rows",
-    "rule.py": "tests/test_own_rule.py",
+    "rule.py": "tests/test_wrappers.py",
     "rules": "tests/test_variants.py tests/test_family.py tests/test_temporal_average.py",
     "step.py": "tests/test_step.py",
     "storage": "tests/storage tests/test_codecs.py tests/test_factored.py",
     "tail.py": "tests/test_couplings.py tests/test_family.py",
     "transform.py": "tests/test_trees.py tests/test_couplings.py tests/test_variants.py "
-    "tests/convert/test_files.py tests/test_codecs.py",
+    "tests/convert/test_files.py tests/sharding tests/test_codecs.py",
     "watch": "tests/test_watch.py",
 }
 """The tests of a file or folder, which are tried first, and then all; of others all at once."""
