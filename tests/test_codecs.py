@@ -24,7 +24,7 @@ from tests.formats import FORMATS, ROUNDED
 S = ao.storage
 HEAVY = pytest.mark.heavy
 QUICK = "int4()"
-LIGHT = ("pair()", "pair(1, block=64)", "float8()", "int8()")
+LIGHT = ("pair()", "float8()", "int8()")
 """Beside the quick one, those of the default suite."""
 
 
