@@ -311,7 +311,7 @@ NEAR = {
     "rule.py": "tests/test_wrappers.py",
     "rules": "tests/test_variants.py tests/test_family.py tests/test_temporal_average.py",
     "step.py": "tests/test_step.py",
-    "storage": "tests/storage tests/test_codecs.py tests/test_factored.py",
+    "storage": "tests/storage tests/test_factored.py tests/test_streams.py tests/test_codecs.py",
     "tail.py": "tests/test_couplings.py tests/test_family.py",
     "transform.py": "tests/test_trees.py tests/test_couplings.py tests/test_variants.py "
     "tests/convert/test_files.py tests/sharding tests/test_codecs.py",
