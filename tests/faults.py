@@ -146,6 +146,12 @@ FAULTS = [
         "jnp.roll(shared, 1, -1)[..., None]",
     ),
     Fault("not guarded", "execute.py", "if codec.guarded else None", "if False else None"),
+    Fault(
+        "a clock for every leaf",
+        "storage/resolve.py",
+        "[same[codec] for codec in chosen]",
+        "chosen",
+    ),
     Fault("storage ignored", "storage/resolve.py", "| short | given", "| short"),
     Fault(
         "rounded to nearest, not at random",

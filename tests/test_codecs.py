@@ -253,6 +253,19 @@ def test_a_leaf_in_its_own_format_steps_as_if_it_were_alone() -> None:
         np.testing.assert_allclose(updates[name], alone, atol=0.01 * RATE, rtol=2e-6)
 
 
+@pytest.mark.quick
+def test_what_a_format_needs_of_the_step_is_computed_once_for_all_leaves() -> None:
+    tx = ao.adam(RATE, storage=lambda path, leaf: S.pair())  # made anew for every leaf
+
+    def equations(leaves: int) -> int:
+        params = {str(i): jnp.zeros(3) for i in range(leaves)}
+        jaxpr = jax.make_jaxpr(tx.update)(params, jax.eval_shape(tx.init, params))
+        (tick,) = (e for e in jaxpr.eqns if e.params.get("name") == "tick")
+        return len(tick.params["jaxpr"].eqns)
+
+    assert equations(20) == equations(1)
+
+
 @EACH
 def test_orbax_writes_it(name: str, tmp_path: Any) -> None:
     tx = ao.adam(RATE, storage=FORMATS[name])

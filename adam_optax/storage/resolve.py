@@ -24,15 +24,17 @@ class Plan:
     choose: Callable[[str, Any], Codec] | None = None
 
     def codecs(self, tree: Any, is_leaf: Callable[[Any], bool] | None = None) -> list[Codec]:
-        """The codec of each leaf."""
+        """The codec of each leaf; equal ones are one object, by which they are told apart."""
         if self.one is not None:
             return [self.one] * len(jax.tree.leaves(tree, is_leaf=is_leaf))
         assert self.choose is not None
         paths = jax.tree.leaves_with_path(tree, is_leaf=is_leaf)
-        return [
+        chosen = [
             Codec(()) if leaf is None else self.choose(path_name(path), leaf)
             for path, leaf in paths
         ]
+        same = {codec: codec for codec in chosen}
+        return [same[codec] for codec in chosen]
 
     def entries(self) -> tuple[str, ...] | None:
         """The entries of a state, where no leaf need be asked."""
