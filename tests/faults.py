@@ -147,6 +147,12 @@ FAULTS = [
     ),
     Fault("not guarded", "execute.py", "if codec.guarded else None", "if False else None"),
     Fault(
+        "a state made op by op",
+        "kept.py",
+        'numbers), place)\n\n    return jax.jit(run, static_argnames="shape")',
+        "numbers), place)\n\n    return run",
+    ),
+    Fault(
         "a clock for every leaf",
         "storage/resolve.py",
         "[same[codec] for codec in chosen]",
@@ -308,6 +314,7 @@ NEAR = {
     "execute.py": "tests/test_dtypes.py tests/test_codecs.py tests/test_streams.py",
     "footprint.py": "tests/test_memory.py",
     "kernels": "tests/kernels",
+    "kept.py": "tests/test_codecs.py",
     "moments.py": "tests/test_variants.py",
     "numerics.py": "tests/test_numerics.py tests/test_dtypes.py tests/test_jax_transforms.py "
     "tests/rows/test_table.py",

@@ -266,6 +266,31 @@ def test_what_a_format_needs_of_the_step_is_computed_once_for_all_leaves() -> No
     assert equations(20) == equations(1)
 
 
+@pytest.mark.quick
+def test_outside_jit_a_state_is_made_and_read_in_one_program_a_shape() -> None:
+    tx, programs = ao.adam(RATE, storage=S.pair()), []
+
+    def heard(event: str, duration_secs: float, **_: str | int) -> None:
+        programs.extend([event] if "backend_compile" in event else [])
+
+    def compiled(size: int) -> tuple[int, int]:
+        params = jnp.zeros(size)
+        programs.clear()
+        state = tx.init(params)
+        made = len(programs)
+        ao.read_moments(state, tx, params)
+        return made, len(programs) - made
+
+    compiled(3)  # what has no shape of the parameter's is compiled here
+    jax.monitoring.register_event_duration_secs_listener(heard)
+    try:
+        # Beside the program, `jnp.full_like` is one at a shape that is new to it.
+        assert max(compiled(1001)) <= 2
+        assert compiled(1001) == (0, 0)
+    finally:
+        jax.monitoring.unregister_event_duration_listener(heard)
+
+
 @EACH
 def test_orbax_writes_it(name: str, tmp_path: Any) -> None:
     tx = ao.adam(RATE, storage=FORMATS[name])
