@@ -4,6 +4,7 @@ Each fault is put into a copy of the package, and the quick tests are run on the
 """
 
 import dataclasses
+import os
 import pathlib
 import shutil
 import subprocess
@@ -333,19 +334,27 @@ NEAR = {
 """The tests of a file or folder, which are tried first, and then all; of others all at once."""
 
 
-def caught(fault: Fault) -> str:
-    """The first failing test, or an empty string if the quick tests pass."""
+def caught(fault: Fault, cache: pathlib.Path) -> str:
+    """The first failing test, or an empty string if the quick tests pass.
+
+    Args:
+        fault: what to plant.
+        cache: a folder for compiled programs, which the faults share.
+    """
     near = NEAR.get(fault.file.split("/")[0], "").split()
     with tempfile.TemporaryDirectory() as folder:
         plant(fault, pathlib.Path(folder))
-        return (near and _failed(fault, folder, near)) or _failed(fault, folder, ["tests"])
+        return (near and _failed(fault, folder, cache, near)) or _failed(
+            fault, folder, cache, ["tests"]
+        )
 
 
-def _failed(fault: Fault, folder: str, paths: list[str]) -> str:
+def _failed(fault: Fault, folder: str, cache: pathlib.Path, paths: list[str]) -> str:
     arguments = ["-m", "quick", "-x", "-q", "-p", "no:cacheprovider", "--ignore=tests/lab"]
     run = subprocess.run(
         [sys.executable, "-m", "pytest", *arguments, *paths],
         cwd=folder,
+        env=os.environ | {"JAX_PLATFORMS": "cpu"} | _cached(cache),
         capture_output=True,
         text=True,
         check=False,
@@ -358,6 +367,14 @@ def _failed(fault: Fault, folder: str, paths: list[str]) -> str:
     raise RuntimeError(f"{fault.name}: the tests did not run:\n{run.stdout}{run.stderr}")
 
 
+def _cached(cache: pathlib.Path) -> dict[str, str]:
+    """What a fault leaves as it was is compiled for the first one alone: a program is its key."""
+    every = {"MIN_COMPILE_TIME_SECS": "0", "MIN_ENTRY_SIZE_BYTES": "-1"}
+    keeps = {f"JAX_PERSISTENT_CACHE_{name}": value for name, value in every.items()}
+    return {"JAX_COMPILATION_CACHE_DIR": str(cache)} | keeps
+
+
 if __name__ == "__main__":
-    for one in (NONE, *FAULTS):
-        print(f"{one.name}: {caught(one) or 'not caught'}", flush=True)
+    with tempfile.TemporaryDirectory() as cache:
+        for one in (NONE, *FAULTS):
+            print(f"{one.name}: {caught(one, pathlib.Path(cache)) or 'not caught'}", flush=True)

@@ -24,7 +24,7 @@ from tests.formats import FORMATS, ROUNDED
 S = ao.storage
 HEAVY = pytest.mark.heavy
 QUICK = "int4()"
-LIGHT = ("pair()", "float8()", "int8()")
+LIGHT = ("pair()",)
 """Beside the quick one, those of the default suite."""
 
 
@@ -209,7 +209,7 @@ def test_a_zero_gradient_after_2000_constant_ones(name: str, small: float) -> No
 
 
 @EACH
-@pytest.mark.parametrize("how", ["schedule", "array"])
+@pytest.mark.parametrize("how", ["schedule", pytest.param("array", marks=HEAVY)])
 def test_a_decay_that_is_not_known_beforehand(name: str, how: str) -> None:
     b2: Any = (lambda n: 0.9 + 0.0 * jnp.asarray(n, float)) if how == "schedule" else jnp.array(0.9)
     tx, fixed = (ao.adam(RATE, b2=b, storage=FORMATS[name]) for b in (b2, 0.9))

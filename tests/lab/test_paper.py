@@ -202,7 +202,7 @@ def test_every_panel_is_what_it_says(name: str) -> None:
         assert small <= full
 
 
-@pytest.mark.parametrize("side", [1, pytest.param(4, marks=pytest.mark.heavy), 7])
+@pytest.mark.parametrize("side", [*(pytest.param(n, marks=pytest.mark.heavy) for n in (1, 4)), 7])
 def test_images_are_convolved_and_pooled_as_by_xla(side: int) -> None:
     """And their gradients; on random numbers, of which no two are equal."""
     x = jax.random.normal(jax.random.key(0), (2, side, side + 1, 3))
