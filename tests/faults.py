@@ -62,6 +62,12 @@ FAULTS = [
         "self.rule.numbers(count + 1)",
     ),
     Fault(
+        "codes divided at their lower end",
+        "storage/bits.py",
+        "jnp.float32) + 0.5) * share",
+        "jnp.float32)) * share",
+    ),
+    Fault(
         "codes of a leaf without gradient left behind",
         "transform.py",
         "if codec.clocked else kept",

@@ -22,14 +22,20 @@ class Blocks:
 
     def most(self, x: Array) -> Array:
         """The largest of each block of numbers that are not negative."""
-        if x.ndim == 0:
-            return x
+        return jnp.max(self._rows(x, 0), axis=-1, initial=0) if x.ndim else x
+
+    def least(self, x: Array) -> Array:
+        """The smallest of each block of numbers."""
+        return jnp.min(self._rows(x, jnp.inf), axis=-1, initial=jnp.inf) if x.ndim else x
+
+    def _rows(self, x: Array, beyond: float) -> Array:
+        """A block a row, the last one of an axis filled up."""
         count = -(-x.shape[-1] // self.size)
         ragged = count * self.size - x.shape[-1]
         if ragged:  # XLA fuses this into the reduction: nothing is copied
             padding = [(0, 0, 0)] * (x.ndim - 1) + [(0, ragged, 0)]
-            x = lax.pad(x, jnp.zeros((), x.dtype), padding)
-        return jnp.max(x.reshape(*x.shape[:-1], count, self.size), axis=-1, initial=0)
+            x = lax.pad(x, jnp.full((), beyond, x.dtype), padding)
+        return x.reshape(*x.shape[:-1], count, self.size)
 
     def spread(self, shared: Array, shape: tuple[int, ...]) -> Array:
         """What each element's block shares."""

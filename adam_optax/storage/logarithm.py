@@ -5,10 +5,10 @@ import math
 from typing import TypeGuard
 
 import jax.numpy as jnp
-from jax import Array
+from jax import Array, lax
 
+from adam_optax.dither import unit
 from adam_optax.numerics import is_exact
-from adam_optax.storage.bits import bits_of, float_of, unit
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,23 +42,27 @@ class Grid:
 
     def code(self, y: Array, u: Array) -> Array:
         """The code of a positive number, rounded by the dither `u`."""
-        bits = bits_of(y)
-        e = (bits >> 23).astype(jnp.int32) - 127
-        fine = (e >= self.low) & (e < self.high)
-        codes = jnp.where(fine, jnp.float32(1 << self.k_bits), jnp.float32(1.0))
-        mantissa = (bits & jnp.uint32(0x7FFFFF)).astype(jnp.float32) * jnp.float32(2.0**-23)
-        base = e + ((1 << self.k_bits) - 1) * jnp.clip(e, self.low, self.high)
-        c = base + jnp.floor(mantissa * codes + unit(u)).astype(jnp.int32)
-        return jnp.clip(c - self._base(self.first), 0, self.size - 1)
+        bits, digits = lax.bitcast_convert_type(y, jnp.int32), 23 - self.k_bits
+        inner = jnp.clip(bits, self._bits(self.low), self._bits(self.high))
+        fine, coarse = ((u >> (32 - n)).astype(jnp.int32) for n in (digits, 23))
+        c = ((inner + fine) >> digits) + ((bits - inner + coarse) >> 23)  # one of them is whole
+        return jnp.clip(c - self._start, 0, self.size - 1)
 
     def value(self, c: Array) -> Array:
         """The number of a code."""
-        c = c + self._base(self.first)
-        k = 1 << self.k_bits
-        inner = jnp.clip(c, k * self.low, k * self.high)  # as if the grid were fine all over
-        e = (inner >> self.k_bits) + (c - inner)
-        mantissa = (inner & (k - 1)).astype(jnp.uint32) << (23 - self.k_bits)
-        return float_of((e + 127).astype(jnp.uint32) << 23 | mantissa)
+        digits = 23 - self.k_bits
+        ends = ((self._bits(e) >> digits) - self._start for e in (self.low, self.high))
+        inner = jnp.clip(c, *ends)
+        bits = ((inner + self._start) << digits) + ((c - inner) << 23)
+        return lax.bitcast_convert_type(bits, jnp.float32)
+
+    @property
+    def _start(self) -> int:
+        """The first code's distance from where codes would begin if the grid were fine all over."""
+        return (127 << self.k_bits) + self._base(self.first)
+
+    def _bits(self, exponent: int) -> int:
+        return (exponent + 127) << 23
 
 
 def frame(count: Array, b: object, octaves: int = 1) -> Array:

@@ -39,6 +39,20 @@ class Header(NamedTuple):
     top: Array
 
 
+class Octaves(NamedTuple):
+    """A grid for nu.
+
+    Attributes:
+        first: exponent of its beginning, biased as in float32.
+        codes: how many there are an octave.
+        share: `1 / codes`.
+    """
+
+    first: Array
+    codes: Array
+    share: Array
+
+
 @dataclasses.dataclass(frozen=True)
 class BlockPair(Pair):
     """See `pair`, with `block`."""
@@ -58,26 +72,25 @@ class BlockPair(Pair):
         u, w = self._dithers(stamp)
         f, some = stamp.tick.frame, nu > 0
         y = jnp.clip(nu * f, SMALLEST, LARGEST)
-        shared = self._range(bits_of(y) >> 23, some)
-        first, span = (self._each(x, stamp) for x in shared)
-        c = self._code(y, first, span, u)
-        r = jnp.where(some, mu * self._over_root(self._value(c, first, span), f), 0.0)
+        shared = self._range(y, some)
+        grid = self._grid_of(*shared, stamp)
+        c = self._code(y, grid, u)
+        r = jnp.where(some, mu * self._over_root(self._value(c, grid), f), 0.0)
         top = TOP.code(Blocks(self.block).most(jnp.abs(r)))
-        z = self._shares.code(r / TOP.value(self._each(top, stamp)), w)
+        z = self._shares.code(r / self._each(TOP.value(top), stamp), w)
         code = 1 + c * self._shares.codes + (z + self._shares.size)
         kept = self._packed(jnp.where(some, code, 0).astype(jnp.uint32))
         return kept | {n: x.astype(jnp.uint8) for n, x in Header(*shared, top)._asdict().items()}
 
     def decode(self, kept: Mapping[str, Any], moments: Moments, stamp: Stamp) -> dict[str, Array]:
         """Both moments of a code."""
-        shared = (kept[n].astype(jnp.int32) for n in Header._fields)
-        first, span, top = (self._each(x, stamp) for x in shared)
-        code = self._unpacked(kept)
-        some = code != 0
-        c, z = divided(code - some.astype(jnp.uint32), self._shares.codes)
-        nu = jnp.where(some, self._value(c, first, span) / stamp.tick.frame, 0.0)
+        first, span, top = (kept[n].astype(jnp.int32) for n in Header._fields)
+        code, grid = self._unpacked(kept), self._grid_of(first, span, stamp)
+        c, z = divided(jnp.maximum(code, 1) - 1, self._shares.codes, 8 * self.bytes)
+        nu = jnp.where(code != 0, self._value(c, grid) * (1 / stamp.tick.frame), 0.0)
         _, w = self._dithers(stamp)
-        mu = self._shares.value(z - self._shares.size, w) * TOP.value(top) * jnp.sqrt(nu)
+        top = self._each(TOP.value(top), stamp)
+        mu = self._shares.value(z - self._shares.size, w) * top * jnp.sqrt(nu)
         return dict(zip(self.names(moments), (mu, nu), strict=True))
 
     @property
@@ -90,9 +103,11 @@ class BlockPair(Pair):
         """How many codes nu has."""
         return ((1 << 8 * self.bytes) - 1) // (2 * SIDES[self.bytes] + 1)
 
-    def _an_octave(self, span: Array) -> Array:
-        """How many of them an octave of nu has."""
-        return divided(jnp.full_like(span, self._size - 1), span)[0]
+    def _grid_of(self, first: Array, span: Array, stamp: Stamp) -> Octaves:
+        """Of each element: as many codes an octave as its block's span leaves."""
+        codes, _ = divided(jnp.full_like(span, self._size - 1), span)
+        grid = Octaves(first, codes, 1 / codes.astype(jnp.float32))
+        return Octaves(*(self._each(x, stamp) for x in grid))
 
     def _frame(self, count: Array, decay: object) -> Array:
         """Without the rise of an average: a block's codes are where its numbers are."""
@@ -101,27 +116,24 @@ class BlockPair(Pair):
     def _each(self, shared: Array, stamp: Stamp) -> Array:
         return Blocks(self.block).spread(shared, stamp.shape)
 
-    def _range(self, exponents: Array, some: Array) -> tuple[Array, Array]:
+    def _range(self, y: Array, some: Array) -> tuple[Array, Array]:
         """The lowest exponent of a block's nu, and how many octaves it spans."""
-        e, blocks = exponents.astype(jnp.int32), Blocks(self.block)
-        top = blocks.most(jnp.where(some, e, 1))
-        low = 255 - blocks.most(jnp.where(some, 255 - e, 0))
+        blocks = Blocks(self.block)
+        ends = blocks.most(jnp.where(some, y, 0.0)), blocks.least(jnp.where(some, y, LARGEST))
+        top, low = ((bits_of(end) >> 23).astype(jnp.int32) for end in ends)
+        top = jnp.maximum(top, 1)
         low = jnp.clip(low, jnp.maximum(top - SPAN + 1, 1), top)
         return low, top - low + 1
 
-    def _code(self, y: Array, first: Array, span: Array, u: Array) -> Array:
-        """The code of nu among those of its block, as many an octave as its span leaves."""
-        codes, bits = self._an_octave(span), bits_of(y)
-        above = (bits >> 23).astype(jnp.int32) - first
+    def _code(self, y: Array, grid: Octaves, u: Array) -> Array:
+        """The code of nu among those of its block."""
+        bits = bits_of(y).astype(jnp.int32)
         mantissa = (bits & 0x7FFFFF).astype(jnp.float32) * jnp.float32(2.0**-23)
-        c = above * codes + jnp.floor(mantissa * codes.astype(jnp.float32) + unit(u)).astype(
-            jnp.int32
-        )
+        step = (mantissa * grid.codes.astype(jnp.float32) + unit(u)).astype(jnp.int32)
+        c = ((bits >> 23) - grid.first) * grid.codes + step
         return jnp.clip(c, 0, self._size - 1)
 
-    def _value(self, c: Array, first: Array, span: Array) -> Array:
+    def _value(self, c: Array, grid: Octaves) -> Array:
         """The nu of a code."""
-        codes = self._an_octave(span)
-        octave, rest = divided(c, codes)
-        share = rest.astype(jnp.float32) / codes.astype(jnp.float32)
-        return float_of((first + octave).astype(jnp.uint32) << 23) * (1 + share)
+        octave, rest = divided(c, grid.codes, self._size.bit_length(), grid.share)
+        return float_of((grid.first + octave) << 23) * (1 + rest.astype(jnp.float32) * grid.share)

@@ -98,12 +98,12 @@ class BytePair(Pair):
         u, w = self._dithers(stamp)
         f, some = stamp.tick.frame, nu > 0
         y = jnp.clip(nu * f, SMALLEST, LARGEST)
-        shared = self._fitted(bits_of(y).astype(jnp.int32), some)
+        shared = self._fitted(y, some)
         grid = Grid(*(self._each(x, stamp) for x in shared))
         c, ratio = grid.code(y, u), self._ratios(shared.cells, stamp)
         r = jnp.where(some, mu * self._over_root(grid.value(c), f), 0.0)
         top = TOP.code(Blocks(self.block).most(jnp.abs(r)))
-        z = ratio.code(r / TOP.value(self._each(top, stamp)), w)
+        z = ratio.code(r / self._each(TOP.value(top), stamp), w)
         code = jnp.where(some, 1 + c * ratio.codes + (z + ratio.size), 0)
         cells = shared.cells + 32 * (shared.shift - FINEST)
         header = Header(shared.first.astype(jnp.uint16), cells.astype("u1"), top.astype("u1"))
@@ -116,16 +116,18 @@ class BytePair(Pair):
         grid, ratio = Grid(*(self._each(x, stamp) for x in shared)), self._ratios(cells & 31, stamp)
         code, (_, w) = kept[""].astype(jnp.int32), self._dithers(stamp)
         some = code != 0
-        c, z = divided(jnp.maximum(code - 1, 0), ratio.codes)
-        nu = jnp.where(some, grid.value(c) / stamp.tick.frame, 0.0)
-        mu = ratio.value(z - ratio.size, w) * TOP.value(self._each(top, stamp)) * jnp.sqrt(nu)
+        c, z = divided(jnp.maximum(code - 1, 0), ratio.codes, 8)
+        nu = jnp.where(some, grid.value(c) * (1 / stamp.tick.frame), 0.0)
+        mu = ratio.value(z - ratio.size, w) * self._each(TOP.value(top), stamp) * jnp.sqrt(nu)
         return dict(zip(self.names(moments), (jnp.where(some, mu, 0.0), nu), strict=True))
 
-    def _fitted(self, bits: Array, some: Array) -> Grid:
+    def _fitted(self, y: Array, some: Array) -> Grid:
         """The finest grid on which a block's numbers are few steps."""
-        blocks, most = Blocks(self.block), jnp.int32(2**31 - 1)
-        high = jnp.maximum(blocks.most(jnp.where(some, bits, 0)), (127 - 124) << 23)
-        low = jnp.minimum(most - blocks.most(jnp.where(some, most - bits, 0)), high)
+        blocks = Blocks(self.block)
+        ends = blocks.most(jnp.where(some, y, 0.0)), blocks.least(jnp.where(some, y, LARGEST))
+        high, low = (bits_of(end).astype(jnp.int32) for end in ends)
+        high = jnp.maximum(high, (127 - 124) << 23)
+        low = jnp.minimum(low, high)
         shift = jnp.full_like(high, FINEST)
         for step in range(FINEST, FINEST + STEPS - 1):
             shift = shift + ((high >> step) - (low >> step) > CELLS).astype(jnp.int32)

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar, NamedTuple
 
 import jax.numpy as jnp
-from jax import Array, lax
+from jax import Array
 
 from adam_optax.moments import grad, square
 from adam_optax.numerics import Number, is_exact
@@ -83,16 +83,14 @@ class Pair(Joint):
         f, ratio = stamp.tick.frame, self._ratio(moments)
         c = self._grid.code(jnp.minimum(nu * f, LARGEST), u)
         z = ratio.code(mu * self._over_root(self._grid.value(c), f), w)  # to nu as it is kept
-        code = 1 + c.astype(jnp.uint32) * ratio.codes + (z + ratio.size).astype(jnp.uint32)
-        return self._packed(jnp.where(nu > 0, code, 0))
+        code = c * ratio.codes + z + (1 + ratio.size)  # of four bytes modulo 2^32
+        return self._packed(jnp.where(nu > 0, code, 0).astype(jnp.uint32))
 
     def decode(self, kept: Mapping[str, Any], moments: Moments, stamp: Stamp) -> dict[str, Array]:
         """Both moments of a code."""
         code, ratio = self._unpacked(kept), self._ratio(moments)
-        some = code != 0
-        c, z = divided(code - some.astype(jnp.uint32), ratio.codes)
-        value = self._grid.value(c) / stamp.tick.frame
-        nu = jnp.where(some, value, 0.0)
+        c, z = divided(jnp.maximum(code, 1) - 1, ratio.codes, 8 * self.bytes)
+        nu = jnp.where(code != 0, self._grid.value(c) * (1 / stamp.tick.frame), 0.0)
         _, w = self._dithers(stamp)
         mu = ratio.value(z - ratio.size, w) * jnp.sqrt(nu)
         return dict(zip(self.names(moments), (mu, nu), strict=True))
@@ -115,8 +113,12 @@ class Pair(Joint):
         return u, w * stamp.tick.shuffle
 
     def _over_root(self, value: Array, f: Array) -> Array:
-        """`1 / sqrt(value / f)`, also where that quotient is no normal float32."""
-        return lax.rsqrt(value) * jnp.sqrt(f)
+        """`1 / sqrt(value / f)`, also where that quotient is no normal float32.
+
+        The maximum changes nothing. It keeps XLA from `rsqrt`, which CPUs may compute a number at
+        a time.
+        """
+        return jnp.sqrt(f) / jnp.maximum(jnp.sqrt(value), 2.0**-63)
 
     def _ratio(self, moments: Moments) -> Ratio:
         """As many codes as are left; two bytes cut the rarest ratios off for finer steps."""

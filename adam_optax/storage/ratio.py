@@ -47,14 +47,14 @@ class Ratio:
         near = jnp.minimum(jnp.abs(x), self.top) + jnp.float32(self.knee)
         steps = (bits_of(near).astype(jnp.int32) - self._start).astype(jnp.float32)
         scale = jnp.asarray(self.size, jnp.float32) * jnp.float32(1 / self._span)
-        z = jnp.clip(jnp.floor(steps * scale + unit(u)).astype(jnp.int32), 0, self.size)
+        z = jnp.minimum((steps * scale + unit(u)).astype(jnp.int32), self.size)
         return jnp.where(x < 0, -z, z)
 
     def value(self, z: Array, u: Array) -> Array:
         """The number of a code that was rounded by the dither `u`."""
         steps = jnp.where(z == 0, 0.0, jnp.abs(z).astype(jnp.float32) + (0.5 - unit(u)))
-        bits = jnp.floor(steps * (self._span / jnp.asarray(self.size, jnp.float32)) + 0.5)
-        size = float_of(bits.astype(jnp.int32) + self._start) - jnp.float32(self.knee)
+        bits = (steps * (self._span / jnp.asarray(self.size, jnp.float32)) + 0.5).astype(jnp.int32)
+        size = float_of(bits + self._start) - jnp.float32(self.knee)
         return jnp.where(z < 0, -size, size)
 
 

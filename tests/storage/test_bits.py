@@ -1,0 +1,35 @@
+"""Division of codes by floats, exact where it says so."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from adam_optax.storage.bits import divided
+
+
+@pytest.mark.quick
+@pytest.mark.parametrize("bits", [8, 16, 21])
+def test_small_codes_are_divided_exactly(bits: int) -> None:
+    code = np.arange(2**bits)
+    for by in (1, 2, 3, 41, 47, 83, 85, 119, 577, 3669, 65535):  # 41 (1 / 41) < 1 in float32
+        quotient, rest = divided(jnp.asarray(code, jnp.int32), by, bits)
+        np.testing.assert_array_equal(quotient, code // by)
+        np.testing.assert_array_equal(rest, code % by)
+
+
+@pytest.mark.parametrize("by", [1025, 3669, 16385])
+def test_large_codes_are_divided_exactly(by: int) -> None:
+    near = np.arange(2**32 // by)[:, None] * by + np.array([-1, 0, 1])  # where it can go wrong
+    code = np.append(near[near >= 0], [2**32 - 1, 2**32 - by]).astype(np.uint32)
+    quotient, rest = divided(jnp.asarray(code), by)
+    np.testing.assert_array_equal(quotient, code // by)
+    np.testing.assert_array_equal(rest, code % by)
+
+
+def test_a_divisor_for_each_code() -> None:
+    rng = np.random.default_rng(0)
+    code, by = rng.integers(0, 2**16, 100_000), rng.integers(1, 2**12, 100_000)
+    share = 1 / jnp.asarray(by, jnp.float32)
+    quotient, rest = divided(jnp.asarray(code, jnp.int32), jnp.asarray(by, jnp.int32), 16, share)
+    np.testing.assert_array_equal(quotient, code // by)
+    np.testing.assert_array_equal(rest, code % by)
