@@ -35,3 +35,8 @@ def divided(
 def float_of(bits: Array) -> Array:
     """The float32 numbers with these bits."""
     return lax.bitcast_convert_type(bits.astype(jnp.uint32), jnp.float32)
+
+
+def near_root(y: Array) -> Array:
+    """The square root of positive numbers or up to 6.1 % more: half of the bits' logarithm."""
+    return float_of((bits_of(y) >> 1) + jnp.uint32(127 << 22))

@@ -12,13 +12,13 @@ from adam_optax.storage.bits import bits_of, divided, float_of
 from adam_optax.storage.blocks import Blocks
 from adam_optax.storage.format import ACCELERATORS, Moments, Stamp, Values
 from adam_optax.storage.logarithm import frame
-from adam_optax.storage.pair_element import LARGEST, Pair
+from adam_optax.storage.pair_element import Pair
 from adam_optax.storage.ratio import Ratio, Top
 
 SIDES = {2: 42, 3: 288, 4: 1834}
 """By bytes: the ratio's codes on each side of zero."""
-SMALLEST = 2.0**-126
-"""What is smaller and not zero is kept as this."""
+SMALLEST, LARGEST = 2.0**-126, 3e38
+"""What is smaller and not zero, or larger, is kept as these."""
 SPAN = 48
 """Octaves that a block's nu may span; what is lower is clamped up."""
 TOP = Top(-24, 3)
@@ -70,12 +70,11 @@ class BlockPair(Pair):
         """0 for `nu = 0`, else 1 + nu's code times the number of ratios + the ratio's code."""
         mu, nu = self._values(values, moments)
         u, w = self._dithers(stamp)
-        f, some = stamp.tick.frame, nu > 0
-        y = jnp.clip(nu * f, SMALLEST, LARGEST)
+        some, y = nu > 0, jnp.clip(nu * stamp.tick.frame, SMALLEST, LARGEST)
         shared = self._range(y, some)
         grid = self._grid_of(*shared, stamp)
         c = self._code(y, grid, u)
-        r = jnp.where(some, mu * self._over_root(self._value(c, grid), f), 0.0)
+        r = jnp.where(some, mu * (1 / self._scale(self._value(c, grid), stamp)), 0.0)
         top = TOP.code(Blocks(self.block).most(jnp.abs(r)))
         z = self._shares.code(r / self._each(TOP.value(top), stamp), w)
         code = 1 + c * self._shares.codes + (z + self._shares.size)
@@ -87,11 +86,9 @@ class BlockPair(Pair):
         first, span, top = (kept[n].astype(jnp.int32) for n in Header._fields)
         code, grid = self._unpacked(kept), self._grid_of(first, span, stamp)
         c, z = divided(jnp.maximum(code, 1) - 1, self._shares.codes, 8 * self.bytes)
-        nu = jnp.where(code != 0, self._value(c, grid) * (1 / stamp.tick.frame), 0.0)
         _, w = self._dithers(stamp)
-        top = self._each(TOP.value(top), stamp)
-        mu = self._shares.value(z - self._shares.size, w) * top * jnp.sqrt(nu)
-        return dict(zip(self.names(moments), (mu, nu), strict=True))
+        share = self._shares.value(z - self._shares.size, w) * self._each(TOP.value(top), stamp)
+        return self._moments(code != 0, share, self._value(c, grid), stamp, moments)
 
     @property
     def _shares(self) -> Ratio:

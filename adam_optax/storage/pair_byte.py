@@ -96,12 +96,11 @@ class BytePair(Pair):
         """0 for `nu = 0`, else 1 + nu's code times the number of ratios + the ratio's code."""
         mu, nu = self._values(values, moments)
         u, w = self._dithers(stamp)
-        f, some = stamp.tick.frame, nu > 0
-        y = jnp.clip(nu * f, SMALLEST, LARGEST)
+        some, y = nu > 0, jnp.clip(nu * stamp.tick.frame, SMALLEST, LARGEST)
         shared = self._fitted(y, some)
         grid = Grid(*(self._each(x, stamp) for x in shared))
         c, ratio = grid.code(y, u), self._ratios(shared.cells, stamp)
-        r = jnp.where(some, mu * self._over_root(grid.value(c), f), 0.0)
+        r = jnp.where(some, mu * (1 / self._scale(grid.value(c), stamp)), 0.0)
         top = TOP.code(Blocks(self.block).most(jnp.abs(r)))
         z = ratio.code(r / self._each(TOP.value(top), stamp), w)
         code = jnp.where(some, 1 + c * ratio.codes + (z + ratio.size), 0)
@@ -115,11 +114,9 @@ class BytePair(Pair):
         shared = Grid((cells >> 5) + FINEST, first, cells & 31)
         grid, ratio = Grid(*(self._each(x, stamp) for x in shared)), self._ratios(cells & 31, stamp)
         code, (_, w) = kept[""].astype(jnp.int32), self._dithers(stamp)
-        some = code != 0
         c, z = divided(jnp.maximum(code - 1, 0), ratio.codes, 8)
-        nu = jnp.where(some, grid.value(c) * (1 / stamp.tick.frame), 0.0)
-        mu = ratio.value(z - ratio.size, w) * self._each(TOP.value(top), stamp) * jnp.sqrt(nu)
-        return dict(zip(self.names(moments), (jnp.where(some, mu, 0.0), nu), strict=True))
+        share = ratio.value(z - ratio.size, w) * self._each(TOP.value(top), stamp)
+        return self._moments(code != 0, share, grid.value(c), stamp, moments)
 
     def _fitted(self, y: Array, some: Array) -> Grid:
         """The finest grid on which a block's numbers are few steps."""

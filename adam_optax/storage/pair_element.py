@@ -9,7 +9,7 @@ from jax import Array
 
 from adam_optax.moments import grad, square
 from adam_optax.numerics import Number, is_exact
-from adam_optax.storage.bits import divided
+from adam_optax.storage.bits import divided, near_root
 from adam_optax.storage.format import Format, Joint, Moments, Stamp, Values
 from adam_optax.storage.logarithm import Grid, frame, rise
 from adam_optax.storage.ratio import Ratio, bound, shuffle
@@ -21,10 +21,6 @@ GRIDS = {
     4: Grid(14, -60, 30, -126, 126),
 }
 """By bytes: nu's grid. Two bytes are fine for gradients of 1e-7 to 10, coarse from 1e-11 to 2e4."""
-
-
-LARGEST = 3e38
-"""What is larger is kept as this."""
 STOCHASTIC = Stochastic()
 
 
@@ -33,10 +29,14 @@ class Beat(NamedTuple):
 
     Attributes:
         frame: by what nu is scaled, so that its decay is exact.
+        back: `1 / frame`.
+        root: `sqrt(back)`.
         shuffle: by what the dither of the ratio is multiplied.
     """
 
     frame: Array
+    back: Array
+    root: Array
     shuffle: Array
 
 
@@ -74,15 +74,16 @@ class Pair(Joint):
     def tick(self, moments: Moments, count: Array) -> Beat:
         """What the codes of a step have in common."""
         decay = moments[self.names(moments)[1]].decay
-        return Beat(self._frame(count, decay), shuffle(count))
+        f = self._frame(count, decay)
+        return Beat(f, 1 / f, jnp.sqrt(1 / f), shuffle(count))
 
     def encode(self, values: Values, moments: Moments, stamp: Stamp) -> dict[str, Any]:
         """0 for `nu = 0`, else 1 + nu's code times the number of ratios + the ratio's code."""
         mu, nu = self._values(values, moments)
         u, w = self._dithers(stamp)
-        f, ratio = stamp.tick.frame, self._ratio(moments)
-        c = self._grid.code(jnp.minimum(nu * f, LARGEST), u)
-        z = ratio.code(mu * self._over_root(self._grid.value(c), f), w)  # to nu as it is kept
+        ratio = self._ratio(moments)
+        c = self._grid.code(nu * stamp.tick.frame, u)
+        z = ratio.code(mu * (1 / self._scale(self._grid.value(c), stamp)), w)
         code = c * ratio.codes + z + (1 + ratio.size)  # of four bytes modulo 2^32
         return self._packed(jnp.where(nu > 0, code, 0).astype(jnp.uint32))
 
@@ -90,10 +91,8 @@ class Pair(Joint):
         """Both moments of a code."""
         code, ratio = self._unpacked(kept), self._ratio(moments)
         c, z = divided(jnp.maximum(code, 1) - 1, ratio.codes, 8 * self.bytes)
-        nu = jnp.where(code != 0, self._grid.value(c) * (1 / stamp.tick.frame), 0.0)
-        _, w = self._dithers(stamp)
-        mu = ratio.value(z - ratio.size, w) * jnp.sqrt(nu)
-        return dict(zip(self.names(moments), (mu, nu), strict=True))
+        share = ratio.value(z - ratio.size, self._dithers(stamp)[1])
+        return self._moments(code != 0, share, self._grid.value(c), stamp, moments)
 
     @property
     def _grid(self) -> Grid:
@@ -112,13 +111,20 @@ class Pair(Joint):
         u, w = stamp.dithers(self.seed)
         return u, w * stamp.tick.shuffle
 
-    def _over_root(self, value: Array, f: Array) -> Array:
-        """`1 / sqrt(value / f)`, also where that quotient is no normal float32.
+    def _scale(self, value: Array, stamp: Stamp) -> Array:
+        """To what mu is kept: about the root of nu as it is kept; `value` is that of its code.
 
-        The maximum changes nothing. It keeps XLA from `rsqrt`, which CPUs may compute a number at
-        a time.
+        No root: XLA for CPUs makes a pass of its own of one that two outputs need.
         """
-        return jnp.sqrt(f) / jnp.maximum(jnp.sqrt(value), 2.0**-63)
+        scale: Array = near_root(value) * stamp.tick.root
+        return scale
+
+    def _moments(
+        self, some: Array, share: Array, value: Array, stamp: Stamp, moments: Moments
+    ) -> dict[str, Array]:
+        """Both, of what the code says."""
+        both = share * self._scale(value, stamp), value * stamp.tick.back
+        return {n: jnp.where(some, x, 0.0) for n, x in zip(self.names(moments), both, strict=True)}
 
     def _ratio(self, moments: Moments) -> Ratio:
         """As many codes as are left; two bytes cut the rarest ratios off for finer steps."""
