@@ -76,7 +76,7 @@ class BlockPair(Pair):
         c = self._code(y, grid, u)
         r = jnp.where(some, mu * (1 / self._scale(self._value(c, grid), stamp)), 0.0)
         top = TOP.code(Blocks(self.block).most(jnp.abs(r)))
-        z = self._shares.code(r / self._each(TOP.value(top), stamp), w)
+        z = self._shares.code(r * self._each(1 / TOP.value(top), stamp), w)
         code = 1 + c * self._shares.codes + (z + self._shares.size)
         kept = self._packed(jnp.where(some, code, 0).astype(jnp.uint32))
         return kept | {n: x.astype(jnp.uint8) for n, x in Header(*shared, top)._asdict().items()}

@@ -102,7 +102,7 @@ class BytePair(Pair):
         c, ratio = grid.code(y, u), self._ratios(shared.cells, stamp)
         r = jnp.where(some, mu * (1 / self._scale(grid.value(c), stamp)), 0.0)
         top = TOP.code(Blocks(self.block).most(jnp.abs(r)))
-        z = ratio.code(r / self._each(TOP.value(top), stamp), w)
+        z = ratio.code(r * self._each(1 / TOP.value(top), stamp), w)
         code = jnp.where(some, 1 + c * ratio.codes + (z + ratio.size), 0)
         cells = shared.cells + 32 * (shared.shift - FINEST)
         header = Header(shared.first.astype(jnp.uint16), cells.astype("u1"), top.astype("u1"))
