@@ -17,10 +17,11 @@ def pair(
 ) -> Pair:
     r"""Keep both moments of Adam in 2 bytes (or 1, 3 or 4) a parameter, on any shape and sharding.
 
-    One code holds :math:`\nu` on a logarithmic grid and :math:`\mu / \sqrt{\nu}`, which is bounded
-    (by a root up to 6 % too large, half of the float's bits: what is read is what was kept). So mu cannot survive a nu that rounds to zero, which makes the steps of other 8-bit formats
-    explode; and nu cannot freeze, since it is rounded by a dither that is right on average. What a
-    step takes off nu by its decay is kept out of the code and is exact.
+    One code holds :math:`\nu` on a logarithmic grid and :math:`\mu / \sqrt{\nu}`, which is bounded (by
+    a root up to 6 % too large, by which it is read, too). So mu cannot survive a nu that rounds to
+    zero, which makes the steps of other 8-bit formats explode; and nu cannot freeze, since it is
+    rounded by a dither that is right on average. What a step takes off nu by its decay is kept out
+    of the code and is exact.
 
     Elementwise, the default, nothing is reduced: one pass on every backend. In blocks along the
     last axis, a block's codes are spread over the range that it needs: a third of the error, for
