@@ -17,8 +17,8 @@ def pair(
 ) -> Pair:
     r"""Keep both moments of Adam in 2 bytes (or 1, 3 or 4) a parameter, on any shape and sharding.
 
-    One code holds :math:`\nu` on a logarithmic grid and :math:`\mu / \sqrt{\nu}`, which is bounded (by
-    a root up to 6 % too large, by which it is read, too). So mu cannot survive a nu that rounds to
+    One code holds :math:`\nu` on a logarithmic grid and :math:`\mu / \sqrt{\nu}`, which is bounded
+    (by a root up to 6 % too large, also for reading). So mu cannot survive a nu that rounds to
     zero, which makes the steps of other 8-bit formats explode; and nu cannot freeze, since it is
     rounded by a dither that is right on average. What a step takes off nu by its decay is kept out
     of the code and is exact.
