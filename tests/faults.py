@@ -145,6 +145,12 @@ FAULTS = [
         "for t in (before, count)",
         "for t in (count, count)",
     ),
+    Fault(
+        "mu read by another root than kept",
+        "storage/pair_element.py",
+        "share * self._scale(value, stamp)",
+        "share * jnp.sqrt(value) * stamp.tick.root",
+    ),
     Fault("dither taken off twice", "storage/ratio.py", "(0.5 - unit(u))", "2 * (0.5 - unit(u))"),
     Fault(
         "units of the block before",
