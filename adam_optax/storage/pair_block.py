@@ -74,7 +74,7 @@ class BlockPair(Pair):
         shared = self._range(y, some)
         grid = self._grid_of(*shared, stamp)
         c = self._code(y, grid, u)
-        r = jnp.where(some, mu * (1 / self._scale(self._value(c, grid), stamp)), 0.0)
+        r = jnp.where(some, self._share(mu, self._value(c, grid), stamp), 0.0)
         top = TOP.code(Blocks(self.block).most(jnp.abs(r)))
         z = self._shares.code(r * self._each(1 / TOP.value(top), stamp), w)
         code = 1 + c * self._shares.codes + (z + self._shares.size)

@@ -100,7 +100,7 @@ class BytePair(Pair):
         shared = self._fitted(y, some)
         grid = Grid(*(self._each(x, stamp) for x in shared))
         c, ratio = grid.code(y, u), self._ratios(shared.cells, stamp)
-        r = jnp.where(some, mu * (1 / self._scale(grid.value(c), stamp)), 0.0)
+        r = jnp.where(some, self._share(mu, grid.value(c), stamp), 0.0)
         top = TOP.code(Blocks(self.block).most(jnp.abs(r)))
         z = ratio.code(r * self._each(1 / TOP.value(top), stamp), w)
         code = jnp.where(some, 1 + c * ratio.codes + (z + ratio.size), 0)

@@ -75,7 +75,8 @@ class Pair(Joint):
         """What the codes of a step have in common."""
         decay = moments[self.names(moments)[1]].decay
         f = self._frame(count, decay)
-        return Beat(f, 1 / f, jnp.sqrt(1 / f), shuffle(count))
+        back = 1 / f
+        return Beat(f, back, jnp.sqrt(back), shuffle(count))
 
     def encode(self, values: Values, moments: Moments, stamp: Stamp) -> dict[str, Any]:
         """0 for `nu = 0`, else 1 + nu's code times the number of ratios + the ratio's code."""
@@ -83,7 +84,7 @@ class Pair(Joint):
         u, w = self._dithers(stamp)
         ratio = self._ratio(moments)
         c = self._grid.code(nu * stamp.tick.frame, u)
-        z = ratio.code(mu * (1 / self._scale(self._grid.value(c), stamp)), w)
+        z = ratio.code(self._share(mu, self._grid.value(c), stamp), w)
         code = c * ratio.codes + z + (1 + ratio.size)  # of four bytes modulo 2^32
         return self._packed(jnp.where(nu > 0, code, 0).astype(jnp.uint32))
 
@@ -118,6 +119,10 @@ class Pair(Joint):
         """
         scale: Array = near_root(value) * stamp.tick.root
         return scale
+
+    def _share(self, mu: Array, value: Array, stamp: Stamp) -> Array:
+        """What is kept of mu: by a factor, since a quotient would be a pass of its own, too."""
+        return mu * (1 / self._scale(value, stamp))
 
     def _moments(
         self, some: Array, share: Array, value: Array, stamp: Stamp, moments: Moments

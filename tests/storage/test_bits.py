@@ -1,10 +1,10 @@
-"""Division of codes by floats, exact where it says so."""
+"""Arithmetic on bits, as good as it says."""
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from adam_optax.storage.bits import divided
+from adam_optax.storage.bits import divided, near_root
 
 
 @pytest.mark.quick
@@ -33,3 +33,11 @@ def test_a_divisor_for_each_code() -> None:
     quotient, rest = divided(jnp.asarray(code, jnp.int32), jnp.asarray(by, jnp.int32), 16, share)
     np.testing.assert_array_equal(quotient, code // by)
     np.testing.assert_array_equal(rest, code % by)
+
+
+@pytest.mark.quick
+def test_half_of_the_bits_is_about_the_root() -> None:
+    y = np.geomspace(2.0**-126, 2.0**127, 100_001, dtype=np.float32)
+    over = np.asarray(near_root(jnp.asarray(y)), np.float64) / np.sqrt(y.astype(np.float64))
+    assert np.min(over) >= 1 - 1e-7  # one rounding, where it is exact
+    assert 1.06 < np.max(over) < 1.061
