@@ -9,7 +9,7 @@ import dataclasses
 import jax.numpy as jnp
 from jax import Array
 
-from adam_optax.numerics import Number, agreement
+from adam_optax._core.numerics import Number, agreement
 
 
 @dataclasses.dataclass(frozen=True)

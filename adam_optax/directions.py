@@ -5,8 +5,8 @@ from collections.abc import Callable
 import jax.numpy as jnp
 from jax import Array
 
+from adam_optax._core.numerics import Number, abs_sq, agreement, is_exact, quotient, root, warmth
 from adam_optax.moments import Leaf
-from adam_optax.numerics import Number, abs_sq, agreement, is_exact, quotient, root, warmth
 
 Direction = Callable[[Leaf], Array]
 Finish = Callable[[Array, Leaf], Array]

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 from jax import Array
 
-from adam_optax.numerics import Number, abs_sq, average, warmth
+from adam_optax._core.numerics import Number, abs_sq, average, warmth
 
 
 class Leaf(NamedTuple):

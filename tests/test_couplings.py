@@ -14,9 +14,9 @@ import pytest
 
 import adam_optax as ao
 from adam_optax import couplings
-from tests import oracle, oracle_decay, oracle_family, oracle_frameworks, oracle_other
-from tests.cases import gradients, run, witness
-from tests.oracle import relative_rms
+from tests.support import oracle, oracle_decay, oracle_family, oracle_frameworks, oracle_other
+from tests.support.cases import gradients, run, witness
+from tests.support.oracle import relative_rms
 
 STEPS, SHAPE, PEAK, DECAY = 200, (3, 5), 0.02, 0.3
 GRADS = gradients(STEPS, 15, seed=5).reshape(STEPS, *SHAPE)

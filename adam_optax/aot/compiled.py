@@ -12,8 +12,8 @@ import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec, SingleDeviceSharding
 
+from adam_optax._step import step as applied
 from adam_optax.aot import hlo, targets
-from adam_optax.step import step as applied
 
 AXIS = "x"
 """The name of the only axis of a mesh of all devices."""

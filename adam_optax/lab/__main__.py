@@ -2,7 +2,7 @@
 
 import sys
 
-from adam_optax.lab.cli import main
+from adam_optax.cli.main import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from adam_optax.files import temporary, write_atomically
+from adam_optax._core.files import temporary, write_atomically
 from adam_optax.lab.errors import LabError
 
 

@@ -8,12 +8,12 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from adam_optax._watch import watch
 from adam_optax.lab.optimizers import Optimizer, resolve
 from adam_optax.lab.problem import Problem
 from adam_optax.lab.record import Epoch, Run
 from adam_optax.lab.task import Task
 from adam_optax.lab.train import Trainer, check_epochs
-from adam_optax.watch import watch
 
 RECORDS = 128
 """How many records are made of a run, at most."""

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from adam_optax.lab import html, sweep_plot, watch_plot
+from adam_optax._watch import plot
+from adam_optax.lab import html, sweep_plot
 from adam_optax.lab.files import to_csv, write_all
 from adam_optax.lab.observe import Observation
 from adam_optax.lab.plot import rendered
@@ -82,7 +83,7 @@ def suggestion_report(suggestion: Suggestion) -> Report:
         for row in stage.sweep.rows()
     ]
     table = to_csv(list(tried[0]), [list(row.values()) for row in tried])
-    seen = watch_plot.figure(suggestion.observation.reading)
+    seen = plot.figure(suggestion.observation.reading)
     more = html.heading("The suggested setting, watched")
     more += html.image(rendered(seen, "png"), "what the optimiser does to each layer")
     notes = suggestion.evidence()
@@ -101,7 +102,7 @@ def watch_report(observation: Observation) -> Report:
     ]
     step = max(int(layer["step"][-1]) for layer in observation.reading.values())
     title = f"{observation.problem.name}, {run.optimizer} at {run.learning_rate:.3g}: step {step}"
-    drawn = watch_plot.figure(observation.reading)
+    drawn = plot.figure(observation.reading)
     table = to_csv(("step", "layer", "quantity", "value"), observation.rows)
     notes = [f"training loss {run.train_loss[-1]:.4g}, test accuracy {run.test_accuracy:.2%}"]
     text = "what the optimiser does to each layer, over steps"

@@ -19,11 +19,13 @@ JAX's strict promotion of dtypes refuses: apply under `jax.numpy_dtype_promotion
 default.
 """
 
-from adam_optax.precision.compensated import KahanState as KahanState
-from adam_optax.precision.compensated import kahan as kahan
-from adam_optax.precision.master import SplitMasterState as SplitMasterState
-from adam_optax.precision.master import split_master as split_master
-from adam_optax.precision.masters import read_master as read_master
-from adam_optax.precision.masters import write_master as write_master
-from adam_optax.precision.stochastic import StochasticRoundingState as StochasticRoundingState
-from adam_optax.precision.stochastic import stochastic_rounding as stochastic_rounding
+from adam_optax.precision._kahan import KahanState as KahanState
+from adam_optax.precision._kahan import kahan as kahan
+from adam_optax.precision._masters import read_master as read_master
+from adam_optax.precision._masters import write_master as write_master
+from adam_optax.precision._split_master import SplitMasterState as SplitMasterState
+from adam_optax.precision._split_master import split_master as split_master
+from adam_optax.precision._stochastic_rounding import (
+    StochasticRoundingState as StochasticRoundingState,
+)
+from adam_optax.precision._stochastic_rounding import stochastic_rounding as stochastic_rounding

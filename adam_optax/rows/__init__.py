@@ -20,17 +20,17 @@ output layers that share the table, whose gradient has no zero rows.
 `adam_optax.rows.nnx` has an embedding layer for Flax.
 """
 
-from adam_optax.rows.family import adagrad as adagrad
-from adam_optax.rows.family import adam as adam
-from adam_optax.rows.family import adamw as adamw
-from adam_optax.rows.family import amsgrad as amsgrad
-from adam_optax.rows.family import nadam as nadam
-from adam_optax.rows.family import nadamw as nadamw
-from adam_optax.rows.family import rmsprop as rmsprop
-from adam_optax.rows.family import sgd as sgd
-from adam_optax.rows.ids import Unique as Unique
-from adam_optax.rows.ids import add as add
-from adam_optax.rows.ids import unique as unique
-from adam_optax.rows.state import Rows as Rows
-from adam_optax.rows.state import RowsState as RowsState
-from adam_optax.rows.table import RowOptimizer as RowOptimizer
+from adam_optax.rows._ids import Unique as Unique
+from adam_optax.rows._ids import add as add
+from adam_optax.rows._ids import unique as unique
+from adam_optax.rows._optimizers import adagrad as adagrad
+from adam_optax.rows._optimizers import adam as adam
+from adam_optax.rows._optimizers import adamw as adamw
+from adam_optax.rows._optimizers import amsgrad as amsgrad
+from adam_optax.rows._optimizers import nadam as nadam
+from adam_optax.rows._optimizers import nadamw as nadamw
+from adam_optax.rows._optimizers import rmsprop as rmsprop
+from adam_optax.rows._optimizers import sgd as sgd
+from adam_optax.rows._state import Rows as Rows
+from adam_optax.rows._state import RowsState as RowsState
+from adam_optax.rows._table import RowOptimizer as RowOptimizer

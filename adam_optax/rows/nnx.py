@@ -33,9 +33,9 @@ import jax.numpy as jnp
 from flax import nnx
 from jax import Array
 
-from adam_optax.rows.ids import PADDING, unique
-from adam_optax.rows.state import Rows, RowsState
-from adam_optax.rows.table import RowOptimizer
+from adam_optax.rows._ids import PADDING, unique
+from adam_optax.rows._state import Rows, RowsState
+from adam_optax.rows._table import RowOptimizer
 
 START = nnx.initializers.variance_scaling(1.0, "fan_in", "normal", out_axis=0)
 """Where `flax.nnx.Embed` starts, too."""

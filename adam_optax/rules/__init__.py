@@ -1,7 +1,5 @@
-"""The variants. Each is a paper's algorithm box; `adam_optax.alias` gives them optax's names."""
+"""The variants. Each is a paper's algorithm box; `adam_optax._alias` gives them optax's names."""
 
-from adam_optax.rule import Rule as Rule
-from adam_optax.rule import variant as variant
 from adam_optax.rules.adafactor import adafactor as adafactor
 from adam_optax.rules.adam import adabelief as adabelief
 from adam_optax.rules.adam import adam as adam
@@ -12,6 +10,8 @@ from adam_optax.rules.adam import radam as radam
 from adam_optax.rules.adam import stable_adam as stable_adam
 from adam_optax.rules.adam import yogi as yogi
 from adam_optax.rules.average import temporal_average as temporal_average
+from adam_optax.rules.base import Rule as Rule
+from adam_optax.rules.base import variant as variant
 from adam_optax.rules.family import adan as adan
 from adam_optax.rules.family import ademamix as ademamix
 from adam_optax.rules.family import adopt as adopt

@@ -3,10 +3,10 @@
 import jax.numpy as jnp
 from jax import Array
 
+from adam_optax._core.numerics import Number, abs_sq, quotient, root
 from adam_optax.directions import clipped
 from adam_optax.moments import Leaf, Moment, ema
-from adam_optax.numerics import Number, abs_sq, quotient, root
-from adam_optax.rule import Rule, variant
+from adam_optax.rules.base import Rule, variant
 
 
 @variant

@@ -5,10 +5,10 @@ import dataclasses
 import jax.numpy as jnp
 from jax import Array
 
+from adam_optax._core.numerics import Number, abs_sq, quotient
 from adam_optax.directions import hat_pace, over, ratio, ratio_hat, stabilised, trust_ratio
 from adam_optax.moments import Leaf, ema, fading_peak, peak, square
-from adam_optax.numerics import Number, abs_sq, quotient
-from adam_optax.rule import Rule, variant
+from adam_optax.rules.base import Rule, variant
 from adam_optax.rules.rectified import rectification
 
 

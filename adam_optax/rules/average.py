@@ -3,9 +3,9 @@
 import jax.numpy as jnp
 from jax import Array
 
+from adam_optax._core.numerics import Number, warmth
 from adam_optax.moments import Leaf, Moment, grad
-from adam_optax.numerics import Number, warmth
-from adam_optax.rule import Rule, variant
+from adam_optax.rules.base import Rule, variant
 
 
 @variant

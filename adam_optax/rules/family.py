@@ -6,10 +6,10 @@ from collections.abc import Callable
 import jax.numpy as jnp
 from jax import Array
 
+from adam_optax._core.numerics import Number, abs_sq, average, quotient, root
 from adam_optax.directions import deviation, ratio
 from adam_optax.moments import Leaf, ema, last, square, total
-from adam_optax.numerics import Number, abs_sq, average, quotient, root
-from adam_optax.rule import Rule, variant
+from adam_optax.rules.base import Rule, variant
 
 
 @variant

@@ -5,9 +5,9 @@ from typing import Any
 import jax.numpy as jnp
 from jax import Array
 
+from adam_optax._core.numerics import Number, abs_sq, quotient, root, warmth
 from adam_optax.moments import Leaf, Read, ema, grad, peak, square, total
-from adam_optax.numerics import Number, abs_sq, quotient, root, warmth
-from adam_optax.rule import Rule, variant
+from adam_optax.rules.base import Rule, variant
 
 
 @variant

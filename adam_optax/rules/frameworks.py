@@ -5,10 +5,10 @@ import math
 import jax.numpy as jnp
 from jax import Array
 
+from adam_optax._core.numerics import Number, average, is_exact, quotient, warmth
 from adam_optax.directions import deviation, hat_pace, ratio, ratio_hat
 from adam_optax.moments import Leaf, Moment, ema, grad, square
-from adam_optax.numerics import Number, average, is_exact, quotient, warmth
-from adam_optax.rule import Rule, variant
+from adam_optax.rules.base import Rule, variant
 
 
 @variant

@@ -6,7 +6,7 @@ from typing import Any
 import jax.numpy as jnp
 from jax import Array
 
-from adam_optax.numerics import Number, is_exact
+from adam_optax._core.numerics import Number, is_exact
 
 
 def rectification(b: Number, t: Array, threshold: Number = 5.0) -> tuple[Array, Array]:

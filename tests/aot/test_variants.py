@@ -7,7 +7,7 @@ import pytest
 
 import adam_optax as ao
 from tests.aot.compiled import measured, shapes, size, spread
-from tests.family import ONE_EACH, by_id
+from tests.support.family import ONE_EACH, by_id
 
 pytestmark = pytest.mark.heavy
 LEAVES = {"w": (256, 384), "v": (256, 256), "b": (384,)}

@@ -9,7 +9,7 @@ import pytest
 
 import adam_optax as ao
 from adam_optax.storage import Place, resolve
-from adam_optax.storage.maps import Dynamic
+from adam_optax.storage._quant.codebooks import Dynamic
 
 FILE = pathlib.Path(__file__).with_name("bitsandbytes.npz")
 NAMES: ao.convert.Names = {"w": "w"}

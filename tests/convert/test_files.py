@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 import adam_optax as ao
-from adam_optax.convert.keras_files import read_keras, write_keras
+from adam_optax.convert._keras_files import read_keras, write_keras
 from tests.convert.layouts import BIAS, KERAS, MEAN, PARAMS, variables
 
 ADAM = ao.adam(1e-3)
@@ -53,7 +53,7 @@ def test_a_matrix_in_another_memory_order_is_stored_as_it_is(tmp_path: Path) -> 
     path = tmp_path / "state.safetensors"
     entries = {"count": np.array(1), "mu/w": MEAN.T, "nu/w": np.asfortranarray(MEAN.T**2)}
     state = ao.convert.from_named(entries, ADAM.init({"w": jnp.ones((3, 2))}))
-    from adam_optax.convert.files import read_named, write_named
+    from adam_optax.convert._files import read_named, write_named
 
     write_named(path, entries)
     chex.assert_trees_all_equal(read_named(path), entries)

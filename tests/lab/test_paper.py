@@ -12,7 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from adam_optax.lab import MLP, DataError, LabError, Problem, cli, problems
+from adam_optax.cli import main
+from adam_optax.lab import MLP, DataError, LabError, Problem, problems
 from adam_optax.lab.convolve import convolved, max_pooled
 from adam_optax.lab.models import VAE
 from adam_optax.lab.paper import contenders as c
@@ -22,9 +23,9 @@ from adam_optax.lab.paper.figures import FIGURES, Panel, Size, _smaller
 from adam_optax.lab.paper.report import paper_report, read
 from adam_optax.lab.paper.run import Curve, Reproduction, at_the_edge, best
 from adam_optax.lab.sweep import Sweeper
-from tests.benchmarks.paper import RESULTS
-from tests.benchmarks.paper import rows as rows_of_claims
-from tests.lab.test_cli import refused
+from benchmarks.paper import RESULTS
+from benchmarks.paper import rows as rows_of_claims
+from tests.cli.test_main import refused
 
 FOLDER = Path("adam-optax-results")
 
@@ -59,7 +60,7 @@ def rows(path: Path) -> list[dict[str, str]]:
 def test_reproduce_writes_the_figure_and_every_run(
     capsys: pytest.CaptureFixture[str], tiny_figure: Panel
 ) -> None:
-    assert cli.main(["reproduce", "figure2", "--data-dir", "."]) == 0
+    assert main.main(["reproduce", "figure2", "--data-dir", "."]) == 0
     output = capsys.readouterr()
     assert output.err == ""
     assert "2 epochs, 60 examples (the paper: 3 epochs), 3 rates a decade" in output.out
@@ -76,7 +77,7 @@ def test_reproduce_writes_the_figure_and_every_run(
 
 @pytest.mark.heavy
 def test_the_full_size_is_the_papers(tiny_figure: Panel, capsys: Any) -> None:
-    assert cli.main(["reproduce", "figure2", "--data-dir", ".", "--full"]) == 0
+    assert main.main(["reproduce", "figure2", "--data-dir", ".", "--full"]) == 0
     assert "as in the paper" in capsys.readouterr().out
     assert len(rows(FOLDER / "reproduce-figure2-full.csv")) == 2 * 4 * 3
 
@@ -96,9 +97,9 @@ def test_what_was_stopped_goes_on(tiny_figure: Panel, monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(Sweeper, "_trained", counted)
     command = ["reproduce", "figure2", "--data-dir", ".", "--quiet"]
-    assert cli.main(command) == 130
+    assert main.main(command) == 130
     assert [path.name for path in FOLDER.iterdir()] == ["reproduce-figure2-parts"]
-    assert cli.main(command) == 0
+    assert main.main(command) == 0
     assert len(trained) == 7 + 8 - 6
     assert not (FOLDER / "reproduce-figure2-parts").exists()
     again = read(FOLDER / "reproduce-figure2.csv")

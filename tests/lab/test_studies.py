@@ -12,23 +12,13 @@ import numpy as np
 import pytest
 
 import adam_optax as ao
-from adam_optax.lab import (
-    LabError,
-    Optimizer,
-    Problem,
-    cli,
-    compare,
-    html,
-    problems,
-    studies,
-    sweep,
-    tuning,
-)
-from adam_optax.lab.argument_types import setting
+from adam_optax.cli import main, studies
+from adam_optax.cli.argument_types import setting
+from adam_optax.lab import LabError, Optimizer, Problem, compare, html, problems, sweep, tuning
 from adam_optax.lab.storages import stored
 from adam_optax.lab.study_reports import suggestion_report
 from adam_optax.lab.suggest import suggest
-from tests.lab.test_cli import read_csv, refused
+from tests.cli.test_main import read_csv, refused
 
 
 @pytest.fixture(autouse=True)
@@ -58,7 +48,7 @@ def test_sweep_writes_a_table_figures_and_a_page(
     capsys: pytest.CaptureFixture[str], tiny_digits: None
 ) -> None:
     options = "--set learning_rate=1e-2,1e30 --seeds 2 --seed 4 --epochs 1 --optimizer optax.sgd"
-    assert cli.main(["sweep", "digits", *options.split()]) == 0
+    assert main.main(["sweep", "digits", *options.split()]) == 0
     output = capsys.readouterr()
     assert output.err == ""
     lines = output.out.splitlines()
@@ -91,7 +81,7 @@ def test_the_same_command_gives_the_same_files(tiny_digits: None) -> None:
         "--out",
     ]
     for out in ("one", "two"):
-        assert cli.main([*command, out]) == 0
+        assert main.main([*command, out]) == 0
     for path in Path("one").iterdir():
         assert path.read_bytes() == (Path("two") / path.name).read_bytes(), path.name
 
@@ -111,18 +101,18 @@ def test_an_interrupted_sweep_goes_on(
 
     with monkeypatch.context() as patch:
         patch.setattr(studies, "bar", stopping)
-        assert cli.main(command) == 130
+        assert main.main(command) == 130
     output = capsys.readouterr()
     assert "1 of 2 runs, interrupted" in output.out
     assert output.err.startswith("adam-optax: interrupted: the same command goes on from ")
-    assert cli.main(command) == 0
+    assert main.main(command) == 0
     assert [row["b1"] for row in read_csv(FOLDER / "sweep-digits-adam.csv")] == ["0.5", "0.9"]
 
 
 def test_watch_says_what_was_done_to_each_layer(
     capsys: pytest.CaptureFixture[str], tiny_digits: None
 ) -> None:
-    assert cli.main(["watch", "digits", "--storage", "stochastic", "--seed", "3"]) == 0
+    assert main.main(["watch", "digits", "--storage", "stochastic", "--seed", "3"]) == 0
     out = capsys.readouterr().out
     assert "digits, adam stochastic at 0.01: step 12" in out
     assert "params/Dense_0/kernel" in out
@@ -135,7 +125,7 @@ def test_watch_says_what_was_done_to_each_layer(
 
 @pytest.mark.heavy
 def test_suggest_shows_its_evidence(capsys: pytest.CaptureFixture[str], tiny_digits: None) -> None:
-    assert cli.main(["suggest", "digits", "--epochs", "1", "--seeds", "1"]) == 0
+    assert main.main(["suggest", "digits", "--epochs", "1", "--seeds", "1"]) == 0
     out = capsys.readouterr().out
     for said in ("suggested from 39 runs", "learning rate", "tried from", "the root of nu is"):
         assert said in out
@@ -175,7 +165,7 @@ def test_each_optimiser_is_compared_at_its_own_best_rate(tiny: Problem) -> None:
 @pytest.mark.heavy
 def test_compare_tunes_when_asked(capsys: pytest.CaptureFixture[str], tiny_digits: None) -> None:
     options = "--optimizers optax.sgd --tune --seeds 1 --epochs 1 --quiet"
-    assert cli.main(["compare", "digits", *options.split()]) == 0
+    assert main.main(["compare", "digits", *options.split()]) == 0
     assert "each at the best of 13 rates by mean final loss over seeds 1, 2" in (
         capsys.readouterr().out
     )
@@ -217,7 +207,7 @@ def test_bad_input_is_one_line_and_writes_nothing(
 @pytest.mark.parametrize("command", ["sweep", "suggest", "watch"])
 def test_help_shows_examples(capsys: pytest.CaptureFixture[str], command: str) -> None:
     with pytest.raises(SystemExit):
-        cli.main([command, "--help"])
+        main.main([command, "--help"])
     text = capsys.readouterr().out
     assert f"  adam-optax {command} digits" in text
     assert "shakespeare" in text

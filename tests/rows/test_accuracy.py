@@ -12,8 +12,8 @@ import pytest
 
 import adam_optax as ao
 from adam_optax import rows
-from tests import oracle
 from tests.rows.worlds import World, by_optax, by_oracle, by_rows, kinked, rms, world
+from tests.support import oracle
 
 
 class Config(NamedTuple):

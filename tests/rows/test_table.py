@@ -13,8 +13,8 @@ import pytest
 
 import adam_optax as ao
 from adam_optax import rows
-from tests import oracle, oracle_other
 from tests.rows.worlds import World, by_optax, by_oracle, by_rows, kinked, world
+from tests.support import oracle, oracle_other
 
 SMALL = world(60)
 

@@ -9,7 +9,7 @@ import numpy as np
 import optax
 
 from adam_optax import rows
-from tests import oracle
+from tests.support import oracle
 
 
 class World(NamedTuple):

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from adam_optax.storage.bits import divided, near_root
+from adam_optax.storage._quant.bits import divided, near_root
 
 
 @pytest.mark.quick

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from tests.formats import FORMATS, ROUNDED
 from tests.storage.formats import again, often
+from tests.support.formats import FORMATS, ROUNDED
 
 ELEMENTS = [name for name in FORMATS if name != "factored()"]  # of a matrix keeps two vectors
 EACH = pytest.mark.parametrize("name", ELEMENTS)

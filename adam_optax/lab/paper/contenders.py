@@ -9,8 +9,8 @@ import optax
 from jax import Array
 
 import adam_optax as ao
+from adam_optax._core.numerics import Number
 from adam_optax.lab.optimizers import Optimizer
-from adam_optax.numerics import Number
 
 
 @dataclass(frozen=True)

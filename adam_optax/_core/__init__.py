@@ -1,0 +1,1 @@
+"""Share arithmetic, dithering, argument checks and file writing among all packages above."""

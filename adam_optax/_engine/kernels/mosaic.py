@@ -1,0 +1,85 @@
+"""The kernel for TPUs: whole rows of a leaf in the chip's memory, worked off tile by tile."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax.numpy as jnp
+from jax import Array, lax
+from jax.experimental import pallas as pl
+from jax.experimental.pallas import tpu as pltpu
+
+from adam_optax._engine.kernels.layout import LANES, SHARED, Layout
+from adam_optax._engine.kernels.pallas_call import Flavour, unpacked
+from adam_optax._engine.kernels.tile import Tile
+
+ROWS = 32
+"""Of a tile: by so many eight-bit arrays are stored."""
+MEMORY = 2**25
+"""Bytes of the chip's memory for the arrays; each is there twice, one is worked on, one moved."""
+
+
+def block(layout: Layout) -> tuple[int, int] | None:
+    """32 rows of all columns, or of as many as 128 blocks have, if they fit and are stored so."""
+    crowded = len(layout.shape) > 2 and layout.shape[-2] % ROWS  # rows are padded: views copy
+    if layout.rows < ROWS or crowded:
+        return None
+    each = ROWS * sum(d.itemsize for d in (*layout.dtypes, *layout.out_dtypes))
+    for columns in (layout.columns, LANES * layout.width):
+        if layout.columns % columns == 0 and columns * each <= MEMORY:
+            return ROWS, columns
+    return None
+
+
+def body(tile: Tile, layout: Layout, columns: int) -> Callable[..., None]:
+    """Goes through the tiles of a block of rows, a column of what blocks share for each."""
+    roles = [layout.roles[i] for i in tile.read]
+    width, tiles = layout.width, columns // layout.width
+
+    def work(real: Any, whole: Any, *refs: Any) -> None:
+        inputs = list(zip(refs[: len(roles)], roles, strict=True))
+        outputs = list(zip(refs[len(roles) :], layout.out_roles, strict=True))
+        headers = [ref for ref, role in outputs if role == SHARED]
+        carried, (row, column) = unpacked(tile, real, whole)
+        row, column = row + pl.program_id(0) * ROWS, column + pl.program_id(1) * columns
+        lane = lax.broadcasted_iota(jnp.int32, (ROWS, tiles), 1)
+
+        def one(j: Array, found: list[Array]) -> list[Array]:
+            here = pl.ds(pl.multiple_of(j * width, width), width)
+            arrays = [
+                _picked(ref, lane == j) if role == SHARED else ref[:, here] for ref, role in inputs
+            ]
+            done = tile.step(arrays, carried, (row, column + j * width))
+            for x, (ref, role) in zip(done, outputs, strict=True):
+                if role != SHARED:
+                    ref[:, here] = x
+            new = [x for x, (_, role) in zip(done, outputs, strict=True) if role == SHARED]
+            return [jnp.where(lane == j, _wide(x), old) for x, old in zip(new, found, strict=True)]
+
+        start = [jnp.zeros((ROWS, tiles), _wide_dtype(ref.dtype)) for ref in headers]
+        for x, ref in zip(lax.fori_loop(0, tiles, one, start), headers, strict=True):
+            ref[...] = x.astype(ref.dtype)
+
+    return work
+
+
+def _picked(headers: Any, where: Array) -> Array:
+    """The column of one tile: there is no other way to a lane whose number is not known."""
+    column = jnp.sum(jnp.where(where, _wide(headers[...]), 0), axis=1, keepdims=True)
+    return column.astype(headers.dtype)
+
+
+def _wide(x: Array) -> Array:
+    return x.astype(_wide_dtype(x.dtype))
+
+
+def _wide_dtype(dtype: Any) -> Any:
+    """Of 32 bits: registers have no other lanes."""
+    return jnp.float32 if jnp.issubdtype(dtype, jnp.floating) else jnp.int32
+
+
+FLAVOUR = Flavour(
+    block,
+    body,
+    pl.BlockSpec(memory_space=pltpu.SMEM),
+    pltpu.CompilerParams(vmem_limit_bytes=3 * MEMORY),
+)

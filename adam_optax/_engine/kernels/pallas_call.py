@@ -1,0 +1,99 @@
+"""What both flavours share: a leaf's arrays as rows by columns, and its scalars as two vectors."""
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.experimental import pallas as pl
+
+from adam_optax._engine.kernels.layout import SHARED, Layout
+from adam_optax._engine.kernels.tile import FlatStep, Tile, traced
+
+
+@dataclasses.dataclass(frozen=True)
+class Flavour:
+    """How a kind of accelerator is programmed.
+
+    Attributes:
+        block: from a layout to the rows and columns that one call of the body works on, or None if
+            the leaf is not for a kernel; a tile has these rows.
+        body: from a tile, a layout and the columns to what works on the references: two of
+            scalars, those of the arrays, those of the results.
+        scalars: how the vectors of scalars are brought in.
+        parameters: of the compiler.
+    """
+
+    block: Callable[[Layout], tuple[int, int] | None]
+    body: Callable[[Tile, Layout, int], Callable[..., None]]
+    scalars: pl.BlockSpec
+    parameters: Any
+
+
+def call(
+    flavour: Flavour,
+    step: FlatStep,
+    layout: Layout,
+    arrays: Sequence[Array],
+    place: Sequence[Array],
+    aliases: Mapping[int, int],
+    interpret: bool = False,
+) -> list[Array]:
+    """The results of a step, computed in a kernel.
+
+    Args:
+        flavour: of the kernel.
+        step: of a tile: from flat arguments and their row and column in the leaf to flat results.
+        layout: of the leaf, or the part of it that is here.
+        arrays: the flat arguments.
+        place: the row and column at which they begin in the whole leaf.
+        aliases: from arguments to the results that take their places.
+        interpret: on a CPU.
+    """
+    rows, columns = flavour.block(layout) or (0, 0)
+    tile = traced(step, layout, rows)
+    carried = tile.scalars([x for x in arrays if x.ndim == 0])
+    views = [arrays[i].reshape(layout.flat(layout.roles[i])) for i in tile.read]
+
+    def spec(role: str) -> pl.BlockSpec:
+        shape = rows, columns // (layout.width if role == SHARED else 1)
+        return pl.BlockSpec(shape, lambda i, j: (i, j))
+
+    results = list(zip(layout.out_roles, layout.out_dtypes, strict=True))
+    done = pl.pallas_call(
+        flavour.body(tile, layout, columns),
+        grid=(pl.cdiv(layout.rows, rows), layout.columns // columns),
+        in_specs=[flavour.scalars] * 2 + [spec(layout.roles[i]) for i in tile.read],
+        out_specs=[spec(role) for role in layout.out_roles],
+        out_shape=[jax.ShapeDtypeStruct(layout.flat(role), dtype) for role, dtype in results],
+        input_output_aliases={2 + tile.read.index(i): o for i, o in aliases.items()},
+        compiler_params=flavour.parameters,
+        interpret=interpret,
+    )(*_packed([*carried, *place]), *views)
+    return [x.reshape(layout.whole(role)) for x, (role, _) in zip(done, results, strict=True)]
+
+
+def _packed(scalars: Sequence[Array]) -> tuple[Array, Array]:
+    """Those that are float32, and the others as int32; neither vector is empty."""
+    real = [x for x in scalars if x.dtype == jnp.float32]
+    whole = [x.astype(jnp.int32) for x in scalars if x.dtype != jnp.float32]
+    return jnp.stack([*real, jnp.zeros((), jnp.float32)]), jnp.stack(whole)
+
+
+def unpacked(tile: Tile, real: Any, whole: Any) -> tuple[list[Array], tuple[Array, Array]]:
+    """The scalars that a tile needs and its place, from references to the two vectors."""
+    found, r, w = [], 0, 0
+    for v in tile.carried:
+        if v.aval.dtype == jnp.float32:
+            found.append(real[r])
+            r += 1
+        else:
+            found.append(_back(whole[w], v.aval.dtype))
+            w += 1
+    return found, (whole[w], whole[w + 1])
+
+
+def _back(x: Array, dtype: Any) -> Array:
+    return x != 0 if dtype == jnp.bool_ else x.astype(dtype)

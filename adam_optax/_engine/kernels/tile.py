@@ -1,0 +1,98 @@
+"""The step of a leaf on a tile of it: equations on arrays, and the scalars that feed them."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.extend.core import Literal
+
+from adam_optax._engine.kernels.layout import LEAF, SCALAR, SHARED, Layout
+
+FlatStep = Callable[..., list[Array]]
+"""From flat arguments, and the row and column at which they begin in the leaf, to flat results."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Tile:
+    """A step traced on a tile: `(rows, width)` of the leaf, `(rows, 1)` of what blocks share.
+
+    Equations that only scalars go into are taken out, for they are the same for every tile.
+
+    Attributes:
+        rows: of the tile.
+        jaxpr: of the arguments and the place.
+        before: the equations among scalars.
+        within: the others.
+        carried: the scalars that pass from the first to the second.
+    """
+
+    rows: int
+    jaxpr: Any
+    before: tuple[Any, ...]
+    within: tuple[Any, ...]
+    carried: tuple[Any, ...]
+
+    @property
+    def read(self) -> list[int]:
+        """The places of those arguments that are arrays and go into something."""
+        used = {v for e in self.within for v in e.invars if not isinstance(v, Literal)}
+        pairs = enumerate(self.jaxpr.invars[:-2])
+        return [i for i, v in pairs if v.aval.shape != () and v in used]
+
+    def scalars(self, values: Sequence[Array]) -> list[Array]:
+        """What is carried, from the scalar arguments in their order."""
+        names = [v for v in self.jaxpr.invars[:-2] if v.aval.shape == ()]
+        known = _evaluate(self.before, dict(zip(names, values, strict=True)))
+        return [known[v] for v in self.carried]
+
+    def step(
+        self, arrays: Sequence[Array], carried: Sequence[Array], place: Sequence[Array]
+    ) -> list[Array]:
+        """The results, from the arrays that are read in their order."""
+        known = dict(zip([self.jaxpr.invars[i] for i in self.read], arrays, strict=True))
+        known |= dict(zip(self.carried, carried, strict=True))
+        known |= dict(zip(self.jaxpr.invars[-2:], place, strict=True))
+        done = _evaluate(self.within, known)
+        return [_read(done, v) for v in self.jaxpr.outvars]
+
+
+def traced(step: FlatStep, layout: Layout, rows: int) -> Tile:
+    """A step on tiles of so many rows."""
+    shapes = {LEAF: (rows, layout.width), SHARED: (rows, 1), SCALAR: ()}
+    pairs = zip(layout.roles, layout.dtypes, strict=True)
+    arguments = [jax.ShapeDtypeStruct(shapes[role], dtype) for role, dtype in pairs]
+    place = [jax.ShapeDtypeStruct((), jnp.int32)] * 2
+    closed = jax.make_jaxpr(step)(*arguments, *place)
+    assert not closed.consts, "a format's arrays cannot be read in a kernel: compute them"
+    return Tile(rows, closed.jaxpr, *_split(closed.jaxpr))
+
+
+def _split(jaxpr: Any) -> tuple[tuple[Any, ...], tuple[Any, ...], tuple[Any, ...]]:
+    known = {v for v in jaxpr.invars[:-2] if v.aval.shape == ()}
+    before, within = [], []
+    for equation in jaxpr.eqns:
+        needs = {v for v in equation.invars if not isinstance(v, Literal)}
+        if needs <= known and all(v.aval.shape == () for v in equation.outvars):
+            before.append(equation)
+            known |= set(equation.outvars)
+        else:
+            within.append(equation)
+    used = [*(v for equation in within for v in equation.invars), *jaxpr.outvars]
+    carried = dict.fromkeys(v for v in used if not isinstance(v, Literal) and v in known)
+    return tuple(before), tuple(within), tuple(carried)
+
+
+def _read(known: dict[Any, Any], v: Any) -> Any:
+    return v.val if isinstance(v, Literal) else known[v]
+
+
+def _evaluate(equations: Sequence[Any], known: dict[Any, Any]) -> dict[Any, Any]:
+    known = dict(known)
+    for e in equations:
+        values = [_read(known, v) for v in e.invars]
+        done = e.primitive.bind(*values, **e.primitive.get_bind_params(e.params))
+        known |= zip(e.outvars, done if e.primitive.multiple_results else [done], strict=True)
+    return known

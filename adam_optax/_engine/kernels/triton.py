@@ -1,0 +1,36 @@
+"""The kernel for GPUs: a tile of a few rows of one block for each program."""
+
+from collections.abc import Callable
+from typing import Any
+
+from jax.experimental import pallas as pl
+from jax.experimental.pallas import triton as plgpu
+
+from adam_optax._engine.kernels.layout import Layout
+from adam_optax._engine.kernels.pallas_call import Flavour, unpacked
+from adam_optax._engine.kernels.tile import Tile
+
+
+def block(layout: Layout) -> tuple[int, int] | None:
+    """As many rows as there may be, a power of two like the columns, which no bound cuts off."""
+    if layout.width & (layout.width - 1):
+        return None
+    rows = next(n for n in (8, 4, 2, 1) if layout.rows % n == 0)
+    return rows, layout.width
+
+
+def body(tile: Tile, layout: Layout, columns: int) -> Callable[..., None]:
+    """One tile."""
+    inputs = len(tile.read)
+
+    def work(real: Any, whole: Any, *refs: Any) -> None:
+        carried, (row, column) = unpacked(tile, real, whole)
+        place = row + pl.program_id(0) * tile.rows, column + pl.program_id(1) * columns
+        done = tile.step([ref[...] for ref in refs[:inputs]], carried, place)
+        for x, ref in zip(done, refs[inputs:], strict=True):
+            ref[...] = x
+
+    return work
+
+
+FLAVOUR = Flavour(block, body, pl.BlockSpec(), plgpu.CompilerParams(num_warps=4))

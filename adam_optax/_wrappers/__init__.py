@@ -1,0 +1,1 @@
+"""Wrap, inspect and convert optax transformations: clipping, offloading, memory, citations."""

@@ -1,0 +1,69 @@
+"""Clipping by the global norm with one multiplication per element."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax import Array
+
+from adam_optax._core import checks
+from adam_optax._core.numerics import abs_sq, compute_dtype, real_dtype, root
+from adam_optax._engine.tree import Transformation
+from adam_optax._optax_interop import marked
+
+
+def clip_by_global_norm(max_norm: Any) -> Transformation:
+    """Scale all gradients by `min(1, max_norm / norm)`, `norm = sqrt(sum |g|^2)` over all leaves.
+
+    What comes out has a norm of at most `max_norm`, up to rounding, whatever comes in: a gradient
+    whose norm is not finite, because it holds NaN or inf or its squares overflow, becomes zero
+    (optax's becomes NaN, or zero with NaN in it). A zero gradient stays zero. Squares are summed
+    in at least float32, the factor is one scalar, and each gradient keeps its dtype.
+
+    Args:
+        max_norm: a positive number or a scalar array.
+
+    Raises:
+        ValueError: if `max_norm` is not positive and finite.
+
+    >>> import jax.numpy as jnp, adam_optax as ao
+    >>> tx = ao.clip_by_global_norm(1.0)
+    >>> updates, _ = tx.update(jnp.array([3.0, 4.0]), tx.init(None))
+    >>> updates
+    Array([0.6, 0.8], dtype=float32)
+
+    Reference: Pascanu et al. 2013, "On the difficulty of training recurrent neural networks".
+    """
+    limit = checks.hyper("max_norm", max_norm)
+
+    def update(updates: Any, state: Any, params: Any = None, **extra_args: Any) -> tuple[Any, Any]:
+        del params, extra_args
+        factor = _factor([_power(g) for g in jax.tree.leaves(updates)], limit)
+        return jax.tree.map(lambda g: _scaled(g, factor), updates), state
+
+    return Transformation(lambda params: optax.EmptyState(), marked(update, "clip_by_global_norm"))
+
+
+@jax.jit
+def _power(g: Array) -> Array:
+    wide = g.astype(compute_dtype(g))
+    return jnp.sum(abs_sq(wide))
+
+
+@jax.jit
+def _factor(powers: list[Array], limit: Array | float) -> Array:
+    """`min(1, limit / norm)`, and 0 where the norm is not finite."""
+    if not powers:
+        return jnp.ones(())
+    dtype = compute_dtype(*powers)
+    norm = root(sum((p.astype(dtype) for p in powers), jnp.zeros((), dtype)))
+    limit = jnp.asarray(limit, dtype)
+    return jnp.where(jnp.isfinite(norm), limit / jnp.maximum(norm, limit), 0)
+
+
+@jax.jit
+def _scaled(g: Array, factor: Array) -> Array:
+    dtype = compute_dtype(g)
+    scaled = g.astype(dtype) * factor.astype(real_dtype(dtype)).astype(dtype)
+    return jnp.where(factor > 0, scaled, jnp.zeros_like(scaled)).astype(g.dtype)  # inf * 0 is NaN

@@ -1,0 +1,147 @@
+"""The command `adam-optax compile-report`: an optimiser's step on a user's model, compiled."""
+
+import argparse
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from adam_optax._wrappers.memory import human
+from adam_optax.aot import model, targets
+from adam_optax.aot.compiled import Compiled, compile_update
+from adam_optax.lab.errors import LabError
+from adam_optax.lab.optimizers import factory
+from adam_optax.lab.storages import KNOWN, parse_storage
+
+NAME = "compile-report"
+EXAMPLES = """\
+  adam-optax compile-report --target h100,v5e --params my_model:init_params
+  adam-optax compile-report --target v6e --checkpoint runs/10/default --key params \\
+    --optimizer lion --storage stochastic --dtype bfloat16
+"""
+_COLUMNS = """\
+columns: bytes moved a parameter, to and from memory (XLA's sizes of what each kernel reads and
+writes; 28 is the least for Adam in float32); kernels, of so many leaves; what is updated in place;
+scratch memory; time to compile. Nothing is run, and no accelerator need be there.
+"""
+
+
+def add_arguments(commands: Any) -> None:
+    """Adds the subcommand to those of a parser."""
+    summary = "compile an optimiser's step for accelerators that need not be there"
+    parser = commands.add_parser(
+        NAME,
+        help=summary,
+        description=f"{summary[0].upper()}{summary[1:]}, and print what it does to memory.",
+        epilog=f"examples:\n{EXAMPLES}\n{_COLUMNS}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    known = ", ".join(targets.TARGETS)
+    parser.add_argument("--target", metavar="A,B,...", required=True, help=f"of {known}")
+    whose = parser.add_mutually_exclusive_group(required=True)
+    whose.add_argument(
+        "--params", metavar="MODULE:FUNCTION", help="which returns a tree of arrays or shapes"
+    )
+    whose.add_argument(
+        "--checkpoint", type=Path, metavar="DIR", help="of orbax; only shapes are read"
+    )
+    parser.add_argument("--key", metavar="KEY", help="where in a checkpoint the parameters are")
+    parser.add_argument(
+        "--optimizer", metavar="NAME", default="adamw", help="adamw (default), optax.lion, ..."
+    )
+    parser.add_argument("--storage", metavar="FORMAT", help=f"of the moments: {KNOWN}")
+    parser.add_argument("--dtype", metavar="DTYPE", help="of the parameters (default: their own)")
+
+
+def run(args: argparse.Namespace) -> str:
+    """The table.
+
+    Raises:
+        LabError: if an argument does not fit, a model cannot be read, or a compiler is missing.
+    """
+    names = _targets(args.target)
+    tx = optimizer(args.optimizer, args.storage)
+    dtype = _dtype(args.dtype)
+    if "JAX_PLATFORMS" not in os.environ:  # accelerators are compiled for, not used
+        jax.config.update("jax_platforms", "cpu")
+    params = model.cast(_params(args), dtype)
+    return table(params, {name: _compiled(name, tx, params) for name in names})
+
+
+def table(params: Any, found: dict[str, Compiled]) -> str:
+    """A line for each target, under a line about the model."""
+    leaves = len(jax.tree.leaves(params))
+    rows = [("target", "B/parameter", "kernels", "in place", "scratch", "compiled in")]
+    for name, one in found.items():
+        # An output that is no parameter or moment, a tuple's pointers, takes a few bytes.
+        place = "all" if one.copied <= 1024 + 16 * leaves else f"all but {human(one.copied)}"
+        seconds = f"{one.seconds:.1f} s"
+        scratch = human(one.scratch)
+        rows.append((name, f"{one.moved:.2f}", str(one.kernels), place, scratch, seconds))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    head = f"{model.count(params):,} parameters in {leaves:,} leaves"
+    return "\n".join([head, *(_line(row, widths) for row in rows)])
+
+
+def optimizer(name: str, storage: str | None) -> Any:
+    """An optimiser by name, with its moments in a format.
+
+    Raises:
+        LabError: if there is none of that name, or it cannot be had in that format.
+    """
+    make, options = factory(name), {}
+    if storage is not None:
+        if name.startswith("optax."):
+            raise LabError(f"--storage is for our optimisers; {name} has none")
+        options["storage"] = parse_storage(storage)
+    try:
+        return make(learning_rate=1e-3, **options)
+    except (TypeError, ValueError) as error:
+        raise LabError(f"optimiser {name!r} cannot be used here: {error}") from error
+
+
+def _targets(text: str) -> Sequence[str]:
+    names = [name.strip().lower() for name in text.split(",")]
+    for name in names:
+        if name not in targets.TARGETS:
+            raise LabError(f"--target {name!r} is none of {', '.join(targets.TARGETS)}")
+    return list(dict.fromkeys(names))
+
+
+def _dtype(name: str | None) -> Any:
+    try:
+        dtype = None if name is None else jnp.dtype(name)
+    except TypeError as error:
+        raise LabError(f"--dtype {name!r} is no dtype, such as bfloat16") from error
+    if dtype is not None and not jnp.issubdtype(dtype, jnp.inexact):
+        raise LabError(f"--dtype {name}: parameters are floating, such as bfloat16")
+    return dtype
+
+
+def _params(args: argparse.Namespace) -> Any:
+    if args.params is None:
+        return model.from_checkpoint(args.checkpoint, args.key)
+    if args.key is not None:
+        raise LabError("--key goes with --checkpoint; leave it out")
+    return model.from_function(args.params)
+
+
+def _compiled(target: str, tx: Any, params: Any) -> Compiled:
+    try:
+        return compile_update(target, tx, params)
+    except ModuleNotFoundError as error:
+        raise LabError(str(error)) from error
+    except Exception as error:  # a compiler's, and what an optimiser says of these parameters
+        raise LabError(f"{target}: {str(error).splitlines()[0]}") from error
+
+
+def _line(row: Sequence[str], widths: Sequence[int]) -> str:
+    first, *rest = (
+        cell.ljust(w) if i == 0 else cell.rjust(w)
+        for i, (cell, w) in enumerate(zip(row, widths, strict=True))
+    )
+    return "  ".join([first, *rest])

@@ -1,0 +1,1 @@
+"""Keep both moments of Adam in one code."""

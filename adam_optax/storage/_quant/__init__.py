@@ -1,0 +1,1 @@
+"""Quantise arrays: bits of floats, blocks of neighbours, codebooks, logarithmic grids, ratios."""

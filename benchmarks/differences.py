@@ -1,0 +1,97 @@
+"""Where ours and optax's numbers differ. `python -m benchmarks.differences`.
+
+Each line is measured when this is run; the README quotes it, and a test holds the README to it.
+"""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+import adam_optax as ao
+from tests.support import oracle
+
+
+class Difference(NamedTuple):
+    """One claim, with optax's number, ours and the right one."""
+
+    what: str
+    optax: str
+    ours: str
+    right: str
+
+
+def first_update(module: Any, g: Any, **how: Any) -> float:
+    """The first update of Adam with learning rate 1e-3, on parameters of ones."""
+    grads, params = jnp.asarray(g), jnp.ones((), how.pop("params", jnp.float32))
+    tx = module.adam(1e-3, **how)
+    return float(tx.update(grads, tx.init(params), params)[0])
+
+
+def bias_correction() -> Iterator[Difference]:
+    """The factor 1 - b2, read from the first nu_hat: its error is that of the factor."""
+    for b2 in (0.999, 0.99999, 1 - 1e-7):
+
+        def off(module: Any, b2: float = b2) -> str:
+            update = first_update(module, 1.0, b1=0.0, b2=b2, eps=0.0)
+            error = abs((1e-3 / update) ** 2 - 1)
+            return "< 1e-6" if error < 1e-6 else f"{error:.0e}"
+
+        yield Difference(
+            f"error of the bias-corrected nu, step 1, b2 = {b2}", off(optax), off(ao), "0"
+        )
+
+
+def low_precision() -> Iterator[Difference]:
+    """Moments of bfloat16 parameters, gradients in float16."""
+    falling = np.repeat([1.0, 0.01], [1000, 4000])
+
+    def nu(module: Any) -> str:
+        tx, p = module.adam(1e-3), jnp.zeros((), jnp.bfloat16)
+        step = lambda s, g: (tx.update(g, s, p)[1], None)  # noqa: E731
+        state, _ = jax.lax.scan(step, tx.init(p), jnp.asarray(falling, jnp.bfloat16))
+        return f"{float(state[0].nu):.4f}"
+
+    rule = oracle.Adam()
+    oracle.optimise(rule, falling, np.zeros(()), 1e-3)
+    what = "nu of a bfloat16 parameter after the gradients fell from 1 to .01, 4,000 steps later"
+    yield Difference(what, nu(optax), nu(ao), f"{rule.moments['nu']:.4f}")
+    for g, right in ((1e-3, "-0.001"), (300.0, "-0.001")):
+        what = f"first update on a float16 gradient of {g:g}, learning rate .001"
+        theirs, mine = (first_update(m, jnp.float16(g)) for m in (optax, ao))
+        yield Difference(what, _text(theirs), _text(mine), right)
+    what = "first update on a float16 gradient of exactly 0"
+    theirs, mine = (first_update(m, jnp.float16(0), params=jnp.float16) for m in (optax, ao))
+    yield Difference(what, _text(theirs), _text(mine), "0")
+    what = "first update with `inject_hyperparams`, bfloat16 parameters, learning rate .001"
+    yield Difference(what, _text(injected(optax)), _text(injected(ao)), "-0.001")
+
+
+def injected(module: Any) -> float:
+    """The first update of an Adam whose numbers optax hands in as bfloat16 arrays."""
+    tx, p = optax.inject_hyperparams(module.adam)(1e-3), jnp.bfloat16(1)
+    return float(tx.update(jnp.bfloat16(1), tx.init(p), p)[0])
+
+
+def _text(number: float) -> str:
+    return f"{number + 0.0:.3g}"  # a zero without its sign
+
+
+def everything() -> list[Difference]:
+    """All differences, measured under the promotion that optax needs."""
+    with jax.numpy_dtype_promotion("standard"):
+        return [*bias_correction(), *low_precision()]
+
+
+def table() -> str:
+    """The differences as a Markdown table."""
+    lines = ["| | optax | adam_optax | exact |", "|---|---|---|---|"]
+    lines += ["| " + " | ".join(difference) + " |" for difference in everything()]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    print(table())

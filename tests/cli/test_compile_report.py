@@ -1,0 +1,139 @@
+"""`adam-optax compile-report` as a user meets it: a table, and one line for every mistake."""
+
+import shlex
+from pathlib import Path
+
+import jax.numpy as jnp
+import orbax.checkpoint as ocp
+import pytest
+
+from adam_optax.aot import hlo, targets
+from adam_optax.cli import main
+
+MODEL = """
+import jax, jax.numpy as jnp
+shapes = lambda: {"w": jax.ShapeDtypeStruct((64, 128), "float32"), "b": jnp.zeros(128)}
+whole = lambda: {"n": jnp.zeros(3, "int32")}
+empty = dict
+broken = lambda: 1 / 0
+text = lambda: "no tree"
+"""
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "aot_model.py").write_text(MODEL)
+    (tmp_path / "no_such").mkdir()
+    return tmp_path
+
+
+def run(arguments: str) -> int:
+    return main.main(["compile-report", *shlex.split(arguments)])
+
+
+@pytest.mark.quick
+def test_a_function_s_model(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("--target cpu --params aot_model:shapes --optimizer adam") == 0
+    head, titles, row = capsys.readouterr().out.splitlines()
+    assert head == "8,320 parameters in 2 leaves"
+    assert titles.split() == [
+        "target",
+        "B/parameter",
+        "kernels",
+        "in",
+        "place",
+        "scratch",
+        "compiled",
+        "in",
+    ]
+    # XLA for CPUs makes a loop of each output: 3 read 4 arrays, or 3, and write one.
+    assert row.split()[:2] == ["cpu", "40.00"]
+    assert "all" in row.split()
+
+
+def test_a_checkpoint_s_model(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tree = {"params": {"w": jnp.ones((64, 128)), "b": jnp.ones(128)}, "step": 3}
+    with ocp.StandardCheckpointer() as checkpointer:
+        checkpointer.save(folder / "run", tree)
+    options = "--dtype bfloat16 --storage 'pair(bytes=2)' --optimizer nadam"
+    assert run(f"--target cpu,cpu --checkpoint run --key params {options}") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "8,320 parameters in 2 leaves"
+    assert len(lines) == 3
+    assert run("--target cpu --checkpoint run") == 2
+    assert "has int64 at ['step'], which no optimiser trains; see --key" in capsys.readouterr().err
+    assert run("--target cpu --checkpoint run --key net") == 2
+    assert "run has no 'net' of --key net; there is params, step" in capsys.readouterr().err
+    assert run("--target cpu --checkpoint .") == 2
+    assert "is no orbax checkpoint of a tree; there is one in run" in capsys.readouterr().err
+
+
+MISTAKES = {
+    "": "required: --target",
+    "--target cpu": "one of the arguments --params --checkpoint is required",
+    "--target h1 --params a:b": "--target 'h1' is none of v5e, v6e, v5p, a100, h100, b200, cpu",
+    "--target cpu --params a": "--params 'a' must be module:function, such as my_model:init",
+    "--target cpu --params no_model:f": "--params no_model:f: No module named 'no_model'",
+    "--target cpu --params aot_model:f": "has no attribute 'f'",
+    "--target cpu --params aot_model:broken": "broken failed: ZeroDivisionError: division by zero",
+    "--target cpu --params aot_model:text": "text failed: TypeError",
+    "--target cpu --params aot_model:empty": "aot_model:empty has no parameters",
+    "--target cpu --params aot_model:whole": "has int32 at ['n'], which no optimiser trains",
+    "--target cpu --params aot_model:shapes --key a": "--key goes with --checkpoint; leave it out",
+    "--target cpu --params aot_model:shapes --dtype int8": "--dtype int8: parameters are floating",
+    "--target cpu --params aot_model:shapes --dtype brain": "'brain' is no dtype, such as bfloat16",
+    "--target cpu --params aot_model:shapes --optimizer adm": "did you mean adam",
+    "--target cpu --params a:b --optimizer optax.adam --storage int8": "optax.adam has none",
+    "--target cpu --params a:b --storage 'pair('": "--storage 'pair(' is no format",
+    "--target cpu --params a:b --storage 'open(1)'": "--storage 'open(1)' is none of dense, stoc",
+    "--target cpu --params a:b --storage 'pair(7)'": "--storage pair(7): ",
+    "--target cpu --params a:b --storage 'pair(*b)'": "is no format, such as pair(3)",
+    "--target cpu --params a:b --optimizer lion --storage pair": "optimiser 'lion' cannot be used",
+    "--target cpu --checkpoint none": "--checkpoint none is no directory",
+    "--target cpu --checkpoint no_such": "--checkpoint no_such is no orbax checkpoint of a tree",
+}
+
+
+@pytest.mark.parametrize(("arguments", "text"), MISTAKES.items(), ids=range(len(MISTAKES)))
+def test_a_mistake_is_one_line(
+    capsys: pytest.CaptureFixture[str], arguments: str, text: str
+) -> None:
+    assert run(arguments) == 2
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert output.err.startswith("adam-optax: error: ")
+    assert output.err.count("\n") == 1
+    assert text in output.err
+
+
+def test_a_missing_compiler_says_what_to_install(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(targets.NEEDS, "tpu", ("no_such_libtpu",))
+    assert run("--target v5e --params aot_model:shapes") == 2
+    error = capsys.readouterr().err
+    assert "v5e needs no_such_libtpu: pip install 'adam-optax[aot]'" in error
+
+
+HLO = """\
+HloModule m
+
+ENTRY %main (p: f32[8,128]) -> (f32[8,128], f32[]) {
+  %p = f32[8,128]{1,0} parameter(0)
+  %near = (f32[8,128]{1,0:S(1)}, f32[8,128]{1,0}, u32[]) copy-start(%p)
+  %q = f32[8,128]{1,0:S(1)} copy-done(%near)
+  %f = bf16[8,128]{1,0} fusion(%q, %p), kind=kLoop, calls=%g
+  %s = f32[] all-reduce(%x), to_apply=%add
+  %t = f32[] multiply(%s, %s)
+  ROOT %r = (bf16[8,128]{1,0}, f32[]) tuple(%f, %t)
+}
+"""
+
+
+@pytest.mark.quick
+def test_what_is_read_off_a_module() -> None:
+    """Bytes between chip and memory once; 4 for each scalar."""
+    assert hlo.moved(HLO) == 4096 + (4096 + 2048) + 4 + 3 * 4
+    assert hlo.kernels(HLO) == 1
+    assert hlo.collectives(HLO) == {"all-reduce": 1}

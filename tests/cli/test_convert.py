@@ -1,0 +1,125 @@
+"""`adam-optax convert` as a user meets it: files of Keras's, and one line for every mistake."""
+
+import json
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import adam_optax as ao
+from adam_optax.cli import main
+from adam_optax.convert._keras_files import read_keras
+from tests.convert.layouts import KERAS, MEAN, PARAMS, variables
+from tests.convert.test_files import keras_file
+
+ADAM = ao.adam(1e-3)
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "names.json").write_text(json.dumps(KERAS))
+    keras_file(tmp_path / "model.keras", [v.value for v in variables()])
+    ao.convert.save(tmp_path / "old.safetensors", ADAM.init(PARAMS))
+    return tmp_path
+
+
+def run(arguments: str) -> int:
+    return main.main(["convert", *shlex.split(arguments)])
+
+
+@pytest.mark.quick
+def test_from_keras_and_back(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("model.keras --names names.json --out state.safetensors") == 0
+    assert capsys.readouterr() == ("Wrote state.safetensors\n", "")
+    state = ao.convert.load(folder / "state.safetensors", ADAM.init(PARAMS))
+    np.testing.assert_array_equal(state[0].mu["dense"]["kernel"], MEAN)
+    blank = [np.zeros_like(v.value) for v in variables()]
+    keras_file(folder / "fresh.keras", blank)
+    options = "--to keras --like fresh.keras --names names.json --out new.keras"
+    assert run(f"state.safetensors {options}") == 0
+    found = read_keras(folder / "new.keras", list(KERAS))
+    np.testing.assert_array_equal(found[2].value, MEAN)
+    assert found[1].value == 0  # the learning rate is that of the fresh one
+
+
+MISTAKES = {
+    "": "the following arguments are required: SOURCE",
+    "model.keras --out a.safetensors": "required: --names",
+    "none.keras --names names.json --out a.safetensors": "cannot read none.keras: No such file",
+    "model.keras --names none.json --out a.safetensors": "cannot read none.json",
+    "model.keras --names model.keras --out a.safetensors": "model.keras is not JSON of names",
+    "model.keras --names list.json --out a.safetensors": "list.json must hold an object",
+    "model.keras --names twice.json --out a.safetensors": "'a' is there twice",
+    "model.npz --names names.json --out a.safetensors": "is none of .pt, .pth, .keras, .h5",
+    "model.keras --names names.json --out a.pt": "--out a.pt must end in .safetensors",
+    "model.keras --names names.json --out no/a.safetensors": "there is no directory no",
+    "model.keras --names names.json --out dir.safetensors": "it is a directory",
+    "model.keras --key a --names names.json --out a.safetensors": "--key goes with a file of",
+    "model.keras --to keras --names names.json --out a.keras": "--to takes a .safetensors file",
+    "model.keras --like model.keras --names names.json --out a.safetensors": "--like goes with",
+    "old.safetensors --names names.json --out a.pt": "say --to what",
+    "old.safetensors --to keras --names names.json --out a.keras": "--to keras needs --like",
+    "old.safetensors --to torch --like model.keras --names names.json --out a.pt": "file of keras",
+    "old.safetensors --to keras --like model.keras --names names.json --out model.keras": "input",
+    "old.safetensors --to keras --like model.keras --names names.json --out a.h5": "end in .keras",
+    "old.safetensors --to jax --names names.json --out a": "invalid choice: 'jax'",
+    "bad.safetensors --to keras --like model.keras --names names.json --out a.keras": "is damaged",
+}
+
+
+@pytest.mark.parametrize(("arguments", "text"), MISTAKES.items(), ids=range(len(MISTAKES)))
+def test_a_mistake_is_one_line_and_writes_nothing(
+    folder: Path, capsys: pytest.CaptureFixture[str], arguments: str, text: str
+) -> None:
+    (folder / "list.json").write_text("[]")
+    (folder / "twice.json").write_text('{"a": "b", "a": "c"}')
+    (folder / "dir.safetensors").mkdir()
+    (folder / "bad.safetensors").write_bytes(b"bad")
+    before = {path: path.is_file() and path.read_bytes() for path in folder.iterdir()}
+    assert run(arguments) == 2
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert output.err.startswith("adam-optax: error: ")
+    assert output.err.count("\n") == 1
+    assert text in output.err
+    assert before == {path: path.is_file() and path.read_bytes() for path in folder.iterdir()}
+
+
+def test_several_problems_are_one_line_too(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names: dict[str, Any] = {name: name.replace("net/", "wrong/") for name in KERAS}
+    (folder / "names.json").write_text(json.dumps(names))
+    options = "--to keras --like model.keras --names names.json --out a.keras"
+    assert run(f"old.safetensors {options}") == 2
+    error = capsys.readouterr().err
+    assert error.startswith("adam-optax: error: 8 things do not fit: 1. Keras's optimizer needs")
+    assert error.count("\n") == 1
+
+
+def test_help_shows_examples_and_the_form_of_names(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        run("--help")
+    assert stopped.value.code == 0
+    text = capsys.readouterr().out
+    for part in ("  adam-optax convert optimizer.pt --names", '["dense/kernel", [1, 0]]', "--like"):
+        assert part in text
+
+
+@pytest.mark.parametrize("package", ["safetensors", "h5py"])
+def test_a_missing_extra_says_what_to_install(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, package: str
+) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    assert run("model.keras --names names.json --out state.safetensors") == 2
+    assert "pip install 'adam-optax[convert]'" in capsys.readouterr().err
+
+
+def test_the_lab_extra_is_not_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    for package in ("matplotlib", "rich", "sklearn"):
+        monkeypatch.setitem(sys.modules, package, None)
+    assert run("model.keras --names names.json --out state.safetensors") == 0

@@ -1,0 +1,239 @@
+"""The command as a user meets it: results, one line for every mistake, Ctrl-C."""
+
+import argparse
+import csv
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from adam_optax.cli import main
+from adam_optax.lab import Epoch
+from adam_optax.lab.optimizers import DEFAULT_OPTIMIZERS
+from tests.lab.idx_files import write_mnist
+
+FILES = {
+    "compare-digits.png",
+    "compare-digits.svg",
+    "compare-digits-runs.csv",
+    "compare-digits-curves.csv",
+    "compare-digits.html",
+}
+
+
+@pytest.fixture(autouse=True)
+def in_an_empty_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def read_csv(path: Path) -> list[dict[str, str]]:
+    return list(csv.DictReader(path.read_text().splitlines()))
+
+
+def refused(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> str:
+    """Runs, asserts one line of error, and returns its text."""
+    assert main.main(arguments) == 2
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert output.err.count("\n") == 1
+    assert output.err.startswith("adam-optax: error: ")
+    return output.err
+
+
+def test_compare_with_the_defaults(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert main.main(["compare", "digits", "--epochs", "1", "--seeds", "1"]) == 0
+    output = capsys.readouterr()
+    assert output.err == ""  # not a terminal: no progress bar
+    for name in DEFAULT_OPTIMIZERS:
+        assert f"  {name} " in output.out
+    assert "Wrote adam-optax-results/compare-digits.png, " in output.out
+    folder = tmp_path / "adam-optax-results"
+    assert {path.name for path in folder.iterdir()} == FILES
+    rows = read_csv(folder / "compare-digits-runs.csv")
+    assert [row["optimizer"] for row in rows] == list(DEFAULT_OPTIMIZERS)
+
+
+def test_options_reach_the_training(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    options = "--optimizers optax.sgd --seeds 2 --epochs 2 --batch-size 500 --learning-rate 0.05"
+    assert main.main(["compare", "digits", *options.split(), "--out", "here", "--quiet"]) == 0
+    assert "Wrote here/compare-digits.png" in capsys.readouterr().out
+    rows = read_csv(tmp_path / "here" / "compare-digits-runs.csv")
+    chosen = [(row["seed"], row["learning_rate"], row["steps"]) for row in rows]
+    assert chosen == [("0", "0.05", "6"), ("1", "0.05", "6")]
+
+
+def test_train_on_mnist_files(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    write_mnist(tmp_path / "data")
+    options = "--optimizer optax.adam --seed 5 --epochs 3 --batch-size 16 --data-dir data"
+    assert main.main(["train", "mnist", *options.split()]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    for epoch, line in enumerate(lines[:3], start=1):
+        assert line.startswith(f"epoch {epoch}/3: train loss ")
+    assert lines[2].endswith("test accuracy 100.00%")
+    assert "mnist: 1 run" in lines[3]
+    runs = tmp_path / "adam-optax-results" / "train-mnist-optax.adam-runs.csv"
+    assert [row["seed"] for row in read_csv(runs)] == ["5"]
+
+
+def test_quiet_leaves_the_epochs_out(capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["--optimizer", "optax.sgd", "--epochs", "1", "--quiet"]
+    assert main.main(["train", "digits", *options]) == 0
+    output = capsys.readouterr()
+    assert output.out.startswith("digits: 1 run")
+    assert output.err == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("", "COMMAND"),
+        ("compare", "PROBLEM"),
+        ("race digits", "invalid choice: 'race'"),
+        ("compare cifar", "unknown problem 'cifar'; known: digits, mnist"),
+        ("compare digits --optimizers adam,adma", "unknown optimiser 'adma'"),
+        ("compare digits --optimizers adam,", "expected the name of an optimiser"),
+        ("compare digits --optimizers adam,adam", "'adam' is named twice"),
+        ("train digits --optimizer optax.lbfgs", "cannot be used here"),
+        ("train digits --optimizers adam", "unrecognized arguments: --optimizers"),
+        ("train digits --epochs", "--epochs: expected one argument"),
+        ("train digits --epochs -1", "--epochs: expected an integer from 1, got '-1'"),
+        ("train digits --epochs 1.5", "--epochs: expected an integer from 1, got '1.5'"),
+        ("train digits --batch-size 0", "--batch-size: expected an integer from 1"),
+        ("train digits --batch-size 1501", "batch size must be 1 to 1500, got 1501"),
+        ("train digits --learning-rate -0.1", "--learning-rate: expected a positive number"),
+        ("train digits --learning-rate inf", "--learning-rate: expected a positive number"),
+        ("train digits --seed -3", "--seed: expected an integer from 0"),
+        ("compare digits --seeds 0", "--seeds: expected an integer from 1"),
+        ("compare digits --seeds many", "--seeds: expected an integer from 1, got 'many'"),
+        ("compare digits --data-dir .", "leave the data directory out"),
+        ("train mnist", "mnist needs a data directory"),
+        ("train mnist --data-dir nowhere", "nowhere/train-images-idx3-ubyte: no such file"),
+    ],
+)
+def test_bad_input_is_one_line_and_writes_nothing(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, arguments: str, message: str
+) -> None:
+    assert message in refused(capsys, arguments.split())
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_truncated_file_is_named(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    path = write_mnist(tmp_path) / "t10k-images-idx3-ubyte"
+    path.write_bytes(path.read_bytes()[:-1])
+    before = sorted(tmp_path.iterdir())
+    message = refused(capsys, ["train", "mnist", "--data-dir", str(tmp_path)])
+    assert f"{path}: truncated, elements: 50175 of 50176 bytes" in message
+    assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize("out", ["file", "file/below", ""])
+def test_output_is_checked_before_training(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, out: str
+) -> None:
+    monkeypatch.setattr(main, "compare", lambda *_, **__: pytest.fail("training began"))
+    (tmp_path / "file").write_bytes(b"mine")
+    refused(capsys, ["compare", "digits", "--out", out])
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"mine"]
+
+
+@pytest.mark.parametrize("package", ["matplotlib", "rich", "sklearn"])
+def test_a_missing_extra_says_what_to_install(
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    package: str,
+) -> None:
+    for name in [name for name in sys.modules if name.split(".")[0] == package]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, package, None)
+    message = refused(capsys, ["compare", "digits"])
+    assert "needs the lab extra: pip install 'adam-optax[lab]'" in message
+    assert not list(tmp_path.iterdir())
+
+
+def interrupt_at(monkeypatch: pytest.MonkeyPatch, fraction: float) -> None:
+    def stop(done: float, _: Epoch) -> None:
+        if done >= fraction:
+            raise KeyboardInterrupt
+
+    @contextmanager
+    def watch(_: argparse.Namespace) -> Iterator[Callable[[float, Epoch], None]]:
+        yield stop
+
+    monkeypatch.setattr(main, "_watch", watch)
+
+
+def test_an_interrupt_reports_the_finished_runs(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    interrupt_at(monkeypatch, 1.0)
+    options = "--optimizers optax.sgd --seeds 3 --epochs 1"
+    assert main.main(["compare", "digits", *options.split()]) == 130
+    output = capsys.readouterr()
+    assert output.err == "adam-optax: interrupted: results are of 2 of 3 runs\n"
+    assert "2 of 3 runs, interrupted" in output.out
+    folder = tmp_path / "adam-optax-results"
+    assert {path.name for path in folder.iterdir()} == FILES
+    rows = read_csv(folder / "compare-digits-runs.csv")
+    assert [row["seed"] for row in rows] == ["0", "1"]
+
+
+def test_an_interrupt_before_the_first_result_writes_nothing(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    interrupt_at(monkeypatch, 0.0)
+    assert main.main(["train", "digits", "--optimizer", "optax.sgd", "--epochs", "1"]) == 130
+    output = capsys.readouterr()
+    assert output.err.startswith("adam-optax: interrupted before a run was finished")
+    assert (output.out, list(tmp_path.iterdir())) == ("", [])
+
+
+def test_numbers_are_shown_even_if_the_disk_is_full(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.fsync", lambda _: (_ for _ in ()).throw(OSError(28, "disk full")))
+    options = ["--optimizer", "optax.sgd", "--epochs", "1", "--quiet"]
+    assert main.main(["train", "digits", *options]) == 2
+    output = capsys.readouterr()
+    assert "optax.sgd" in output.out
+    assert output.err.count("\n") == 1
+    assert "disk full" in output.err
+
+
+@pytest.mark.parametrize("command", ["compare", "train"])
+def test_help_shows_examples_problems_and_rates(
+    capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main.main([command, "--help"])
+    assert stopped.value.code == 0
+    text = capsys.readouterr().out
+    for part in (
+        f"  adam-optax {command} digits",
+        "mnist: 70,000",
+        "sgd: 30 times",
+        "momentum 0.9",
+    ):
+        assert part in text
+
+
+def test_the_module_runs_and_a_closed_pipe_is_no_traceback(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "adam_optax.lab", "train", "digits"]
+    root = Path(__file__).parents[2]
+    with subprocess.Popen(
+        [*command, "--epochs", "1", "--out", str(tmp_path)],
+        cwd=root,
+        env=os.environ | {"JAX_PLATFORMS": "cpu"},  # plugins for others may have a word to say
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 1

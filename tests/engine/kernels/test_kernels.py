@@ -1,0 +1,158 @@
+"""The kernels for TPUs and GPUs, interpreted, beside the plain step, which is their oracle."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import adam_optax as ao
+from tests.engine.kernels.running import FORMATS, SHAPES, arrays, engine, kernels_in, run
+
+FLAVOURS = ("tpu", "cuda")
+EACH = pytest.mark.parametrize("flavour", FLAVOURS)
+RULES: dict[str, Any] = {
+    "adam": ao.rules.adam(),
+    "nadam": ao.rules.adam(b2=0.99, nesterov=True),
+    "scheduled": ao.rules.adam(b1=lambda t: 0.9 - 0.01 * jnp.asarray(t, jnp.float32)),
+    "amsgrad": ao.rules.amsgrad(),
+    "adabelief": ao.rules.adabelief(),
+    "lion": ao.rules.lion(),
+}
+
+
+def alike(one: Any, other: Any, codes: int) -> None:
+    """Results to a rounding, states to a few codes that the last bit of a moment has tipped."""
+    (x, state), (y, twin) = one, other
+    x, y = np.float32(x), np.float32(y)
+    assert np.sum(~np.isclose(x, y, rtol=1e-5, atol=2e-5)) <= codes
+    np.testing.assert_allclose(x, y, rtol=0.01, atol=2e-3)  # a code is a hundredth of a step of .1
+    for a, b in zip(jax.tree.leaves(state), jax.tree.leaves(twin), strict=True):
+        assert a.dtype == b.dtype
+        assert a.shape == b.shape
+        apart = np.abs(np.float64(np.asarray(a)) - np.float64(np.asarray(b)))
+        if jnp.issubdtype(a.dtype, jnp.integer):
+            assert np.sum(apart > 0) <= codes
+        else:  # of float8, a unit of a block in float32
+            assert np.sum(apart > 1e-6 * np.max(np.float64(np.asarray(a)))) <= codes
+
+
+def both(
+    rule: Any, storage: Any, flavour: str, shape: Any, dtype: Any = "float32", **how: Any
+) -> Any:
+    p, grads = arrays(shape, jnp.dtype(dtype))
+    return [run(engine(rule, storage, f), p, grads, **how) for f in (None, flavour)]
+
+
+def cases() -> list[Any]:
+    """Every format and shape, the dearer of them heavy."""
+    found = []
+    for name in FORMATS:
+        for shape in SHAPES:
+            quick = name == "pair(block=128)" and shape == SHAPES[0]
+            light = quick or (name in ("pair(2)", "int8") and shape == SHAPES[1])
+            marks = [pytest.mark.quick] if quick else ([] if light else [pytest.mark.heavy])
+            found.append(pytest.param(name, shape, marks=marks))
+    return found
+
+
+@EACH
+@pytest.mark.parametrize(("name", "shape"), cases())
+def test_a_kernel_is_the_plain_step(name: str, shape: tuple[int, ...], flavour: str) -> None:
+    # Of 70,000 elements a few have a code that the last bit tips: more of them with longer codes.
+    codes = 64 if "4" in name or "3" in name else 8
+    one, other = both(RULES["adam"], FORMATS[name], flavour, shape)
+    alike(one, other, codes)
+
+
+@pytest.mark.heavy
+@EACH
+@pytest.mark.parametrize("rule", [n for n in RULES if n != "adam"])
+def test_any_elementwise_rule_may_be_in_it(rule: str, flavour: str) -> None:
+    one, other = both(RULES[rule], ao.storage.int8(128), flavour, (64, 1024))
+    alike(one, other, 8)
+
+
+@pytest.mark.heavy
+@EACH
+@pytest.mark.parametrize("applies", [True, False])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_decay_updates_and_sixteen_bits(dtype: str, applies: bool, flavour: str) -> None:
+    how = {"decay": 0.1, "applies": applies}
+    storage = ao.storage.pair(block=128)
+    (x, state), (y, twin) = both(RULES["adam"], storage, flavour, (64, 1024), dtype, **how)
+    assert x.dtype == y.dtype == dtype
+    if dtype == "bfloat16":  # the last bit of a step tips a unit in the last place, of .5 and less
+        near = np.isclose(np.float32(x), np.float32(y), rtol=1e-6, atol=1e-7)
+        assert np.mean(near) > 0.99
+        np.testing.assert_allclose(np.float32(x), np.float32(y), rtol=2.0**-7, atol=2.0**-9)
+    alike((0, state), (0, twin), 8) if dtype == "bfloat16" else alike((x, state), (y, twin), 8)
+
+
+def update(storage: Any, dtype: Any = jnp.float32, make: Any = ao.adam) -> Any:
+    tx = make(0.1, storage=storage)
+    return lambda g: tx.update(g.astype(dtype), tx.init(g.astype(dtype)), g.astype(dtype))
+
+
+BLOCKS = ao.storage.pair(block=128)
+
+
+@pytest.mark.quick
+def test_where_there_is_a_kernel() -> None:
+    large, halves = jnp.zeros((256, 256)), {"mu": ao.storage.int8(128), "nu": ao.storage.int8()}
+    assert kernels_in(update(BLOCKS), large) == 1
+    assert kernels_in(update(BLOCKS, jnp.bfloat16), large) == 1
+    assert kernels_in(update(None), large) == 0, "XLA makes one pass of it"
+    assert kernels_in(update(ao.storage.pair()), large) == 0, "an update leaves the kernel"
+    tx = ao.adam(0.1, storage=ao.storage.pair())
+    assert kernels_in(lambda g: ao.step(tx, g, tx.init(g), g), large) == 1
+    assert kernels_in(update(BLOCKS), jnp.zeros((255, 256))) == 0, "small"
+    assert kernels_in(update(BLOCKS), jnp.zeros((256, 257))) == 0, "ragged"
+    assert kernels_in(update(BLOCKS), jnp.zeros(2**16)) == 0, "no rows"
+    assert kernels_in(update(ao.storage.pair(block=100)), jnp.zeros((1000, 200))) == 0
+    assert kernels_in(update(halves), large) == 0, "blocks of two sizes"
+    assert kernels_in(update(BLOCKS, make=ao.lamb), large) == 0, "a norm of the leaf"
+    assert kernels_in(update(ao.storage.int8(), make=ao.novograd), large) == 0
+    assert kernels_in(update(ao.storage.int8(), make=ao.stable_adamw), large) == 0
+
+
+@pytest.mark.usefixtures("x64")
+def test_double_precision_has_no_kernel() -> None:
+    assert kernels_in(update(BLOCKS, jnp.float64), jnp.zeros((256, 256))) == 0
+    assert kernels_in(update(BLOCKS, jnp.float32), jnp.zeros((256, 256), jnp.float32)) == 1
+
+
+def test_a_rule_of_ones_own_that_mixes_elements_has_no_kernel() -> None:
+    def variant(direction: Any) -> Any:
+        rule = ao.Rule({"mu": ao.moments.ema(0.9)}, direction)
+        return lambda rate, storage: ao.optimizer(rule, rate, storage=storage)
+
+    large = jnp.ones((256, 256))
+    own = variant(lambda x: x.new["mu"] / (jnp.abs(x.g) + 1))
+    mean = variant(lambda x: x.new["mu"] - jnp.mean(x.new["mu"], -1, keepdims=True))
+    place = variant(lambda x: x.new["mu"] * jax.lax.iota(jnp.int32, 256)[None].astype("float32"))
+    table = jnp.linspace(1.0, 2.0, 256)[None]
+    scaled = variant(lambda x: x.new["mu"] * jnp.broadcast_to(table, x.g.shape))
+    kinds = (own, mean, place, scaled)
+    found = [kernels_in(update(ao.storage.int8(), make=m), large) for m in kinds]
+    assert found == [1, 0, 0, 0]
+
+
+def test_the_primitive_is_mapped_differentiated_and_run_as_the_plain_step() -> None:
+    p, grads = arrays((64, 1024))
+    tx = ao.adam(0.1, storage=BLOCKS)
+    _, state = tx.update(grads[0], tx.init(p), p)
+
+    def new(g: Any) -> Any:
+        return tx.update(g, state, p)[0]
+
+    assert kernels_in(new, grads[1]) == 1
+    single = jax.jit(new)(grads[1])
+    # XLA divides in two ways, and adds products that are not rounded.
+    np.testing.assert_allclose(jax.vmap(new)(grads[1:])[0], single, rtol=2e-5, atol=1e-7)
+    np.testing.assert_allclose(new(grads[1]), single, rtol=2e-5, atol=1e-7)
+    slope = jax.grad(lambda k: jnp.sum(jnp.tanh(new(k * grads[1]))))(1.0)
+    h = 1e-3  # the slope of a smooth function by its differences
+    values = [jnp.sum(jnp.tanh(new(k * grads[1]))) for k in (1 - h, 1 + h)]
+    np.testing.assert_allclose(slope, (values[1] - values[0]) / (2 * h), rtol=0.05, atol=0.5)

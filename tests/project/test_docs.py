@@ -1,0 +1,86 @@
+"""The README and the docstrings run, and say what is measured."""
+
+import doctest
+import functools
+import importlib
+import pkgutil
+import re
+import types
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import pytest
+
+import adam_optax as ao
+from benchmarks import differences, variants
+from tests.support import readme, stubs
+
+NEEDS_EXTRAS = "adam_optax.lab"
+
+
+def _modules() -> Iterator[str]:
+    for module in pkgutil.walk_packages(ao.__path__, "adam_optax."):
+        if not module.name.startswith(NEEDS_EXTRAS):
+            yield module.name
+
+
+@pytest.mark.parametrize("name", ["adam_optax", *_modules()])
+def test_examples_in_docstrings_run(name: str) -> None:
+    module = importlib.import_module(name)
+    with jax.numpy_dtype_promotion("standard"):
+        failed, _ = doctest.testmod(module, optionflags=doctest.ELLIPSIS)
+    assert failed == 0
+
+
+def _public() -> list[tuple[str, Any]]:
+    kinds = (type, types.FunctionType, functools.partial)
+    return [(n, thing) for n, thing in vars(ao).items() if isinstance(thing, kinds)]
+
+
+def _made() -> list[tuple[str, Any]]:
+    things = [*_public(), *vars(ao.conventions).items()]
+    return [(n, thing) for n, thing in things if hasattr(thing, "__signature__")]
+
+
+@pytest.mark.parametrize(("name", "thing"), _public(), ids=[n for n, _ in _public()])
+def test_everything_public_is_documented(name: str, thing: Any) -> None:
+    text = thing.__doc__ or ""
+    assert len(text) > 40, name
+    assert not text.startswith("partial("), name
+
+
+@pytest.mark.parametrize(("name", "thing"), _made(), ids=[n for n, _ in _made()])
+def test_examples_of_what_is_made_run(name: str, thing: Any) -> None:
+    (example,) = doctest.DocTestFinder().find(thing, name, globs={})
+    assert example.examples
+    with jax.numpy_dtype_promotion("standard"):
+        assert doctest.DocTestRunner().run(example).failed == 0
+
+
+@pytest.mark.quick
+@pytest.mark.parametrize("module", stubs.MODULES, ids=["family", "conventions"])
+def test_type_checkers_read_the_signatures(module: Any) -> None:
+    assert stubs.path(module).read_text() == stubs.stub(module)  # python -m tests.support.stubs
+
+
+def test_readme_code_runs() -> None:
+    scope: dict[str, Any] = {}
+    blocks = readme.blocks("python")
+    assert len(blocks) >= 3
+    with jax.numpy_dtype_promotion("standard"):
+        for block in blocks:
+            exec(compile(block, "README.md", "exec"), scope)
+
+
+def test_readme_has_its_two_commands() -> None:
+    assert "compare digits" in readme.command("main-job")
+    assert "pytest" in readme.command("test-command")
+
+
+@pytest.mark.parametrize("made", [differences, variants], ids=["differences", "variants"])
+def test_readme_quotes_what_is_measured(made: types.ModuleType) -> None:
+    name = made.__name__.rpartition(".")[2]
+    pattern = rf"<!-- {name} -->\n(.*?)\n<!-- /{name} -->"
+    (quoted,) = re.findall(pattern, readme.README.read_text(), re.DOTALL)
+    assert quoted == made.table()

@@ -1,0 +1,1 @@
+"""Share oracles, tables and helpers among the tests."""

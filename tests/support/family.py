@@ -1,0 +1,149 @@
+"""The table of the rest of the family: ours, the oracle's and optax's."""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import optax
+
+import adam_optax as ao
+from tests.support import oracle, oracle_factored, oracle_family, oracle_other
+from tests.support.cases import LEARNING_RATE, gradients
+
+SHAPE = (3, 5)
+GRADS = gradients(500, 15).reshape(500, *SHAPE)
+START = (np.linspace(-1.0, 1.0, 15) + 0.03).astype(np.float32).astype(np.float64).reshape(SHAPE)
+
+
+@dataclasses.dataclass(frozen=True)
+class Member:
+    """A variant with one set of options.
+
+    Attributes:
+        name: of the optimiser.
+        rule: the oracle's.
+        options: ours.
+        theirs: the oracle's options where they differ.
+        witness: optax's optimiser, or None where it has none or is the inexact side in float64
+            too; `why` says which.
+        decay: the decoupled weight decay that the oracle adds, for those whose default it is.
+        static: numbers that are known when it is made: shapes of a state follow from them.
+    """
+
+    name: str
+    rule: Callable[..., oracle.Leaf]
+    options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    theirs: Mapping[str, Any] | None = None
+    witness: Callable[..., Any] | None = None
+    why: str = ""
+    decay: float = 0.0
+    static: tuple[str, ...] = ()
+
+    @property
+    def id(self) -> str:
+        """The name and options, for pytest."""
+        return "-".join([self.name, *(f"{n}={v}" for n, v in self.options.items())])
+
+    def ours(self, **more: Any) -> ao._engine.tree.Transformation:
+        """The optimiser of this library."""
+        return getattr(ao, self.name)(LEARNING_RATE, **{**self.options, **more})
+
+    def optax(self) -> Any:
+        """The optimiser of optax."""
+        assert self.witness is not None
+        return self.witness(LEARNING_RATE, **self.options)
+
+    def oracle(self, grads: Any, params: Any) -> dict[str, Any]:
+        """The float64 run over one leaf."""
+        options = self.options if self.theirs is None else self.theirs
+        return oracle.optimise(self.rule(**options), grads, params, LEARNING_RATE, self.decay)
+
+
+def _paper(name: str) -> str:
+    return f"optax has no {name}"
+
+
+BOUND = {"base_lr": LEARNING_RATE, "gamma": 0.1}
+CENTRED = {"centered": True, "momentum": 0.8, "eps": 1e-2, "bias_correction": True}
+contrib = optax.contrib
+MEMBERS = [
+    Member("adabelief", oracle_family.AdaBelief, witness=optax.adabelief),
+    Member(
+        "adabelief",
+        oracle_family.AdaBelief,
+        {"nesterov": True, "eps": 1e-6, "eps_root": 1e-8},
+        witness=optax.adabelief,
+    ),
+    Member("adam", oracle_family.AdamHat, {"eps_hat": True}, {}, why=_paper("epsilon-hat")),
+    Member(
+        "adam",
+        oracle_family.AdamHat,
+        {"eps_hat": True, "nesterov": True, "eps": 1e-2},
+        {"nesterov": True, "eps": 1e-2},
+        why=_paper("epsilon-hat"),
+    ),
+    Member("yogi", oracle_family.Yogi, witness=optax.yogi),
+    Member("yogi", oracle_family.Yogi, {"b1": 0.8, "eps": 1e-1}, witness=optax.yogi),
+    Member("radam", oracle_family.RAdam, why="optax's rho cancels, 1e-11 in float64"),
+    Member("radam", oracle_family.RAdam, {"b2": 0.9999, "nesterov": True}, why="the same"),
+    Member("radam", oracle_family.RAdam, {"b2": 0.9, "threshold": 4.5}, witness=optax.radam),
+    Member("adan", oracle_family.Adan, witness=optax.adan),
+    Member("adan", oracle_family.Adan, {"paper": True}, {"as_paper": True}, why=_paper("paper")),
+    Member("lamb", oracle_family.Lamb, witness=optax.lamb),
+    Member("lamb", oracle_family.Lamb, {"weight_decay": 0.1}, witness=optax.lamb),
+    Member("novograd", oracle_family.NovoGrad, witness=optax.novograd),
+    Member("novograd", oracle_family.NovoGrad, {"weight_decay": 0.1}, witness=optax.novograd),
+    Member("lion", oracle_family.Lion, decay=1e-3, witness=optax.lion),
+    Member("adopt", oracle_family.Adopt, witness=contrib.adopt),
+    Member(
+        "adopt",
+        oracle_family.Adopt,
+        {"nesterov": True, "use_clipping": False},
+        witness=contrib.adopt,
+    ),
+    Member("ademamix", oracle_family.AdEMAMix, witness=contrib.ademamix),
+    Member(
+        "simplified_ademamix",
+        oracle_family.SimplifiedAdEMAMix,
+        {"alpha": 2.0},
+        witness=contrib.simplified_ademamix,
+    ),
+    Member("laprop", oracle_family.LaProp, why=_paper("LaProp")),
+    Member(
+        "stable_adamw",
+        oracle_other.StableAdamW,
+        theirs={"weight_decay": 0.01},
+        why=_paper("StableAdamW"),
+    ),
+    Member("adabound", oracle_other.AdaBound, BOUND, why=_paper("AdaBound")),
+    Member("amsbound", oracle_other.AMSBound, BOUND, why=_paper("AMSBound")),
+    Member("sgd", oracle_other.Momentum, {"momentum": 0.9}, witness=optax.sgd),
+    Member("sgd", oracle_other.Momentum, {"momentum": 0.9, "nesterov": True}, witness=optax.sgd),
+    Member("adagrad", oracle_other.AdaGrad, witness=optax.adagrad),
+    Member("adadelta", oracle_other.AdaDelta, witness=optax.adadelta),
+    Member(
+        "adafactor",
+        oracle_factored.Adafactor,
+        {"min_dim_size_to_factor": 0, "eps": 1e-6},
+        {"eps": 1e-6},
+        why="optax's decay rate is float32 in float64 too; see test_adafactor",
+        static=("min_dim_size_to_factor", "decay_offset"),
+    ),
+    Member("rmsprop", oracle_other.RMSProp, witness=optax.rmsprop),
+    Member(
+        "rmsprop",
+        oracle_other.RMSProp,
+        {"momentum": 0.9, "nesterov": True, "eps_in_sqrt": False, "initial_scale": 0.3},
+        witness=optax.rmsprop,
+    ),
+    Member("rmsprop", oracle_other.RMSProp, CENTRED, why="a variance of 0 at the first step"),
+]
+
+
+def by_id(members: list[Member]) -> dict[str, Any]:
+    """Arguments of `pytest.mark.parametrize`."""
+    return {"argvalues": members, "ids": [member.id for member in members]}
+
+
+ONE_EACH = list({member.name: member for member in reversed(MEMBERS)}.values())

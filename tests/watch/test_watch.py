@@ -1,0 +1,261 @@
+"""`watch` changes nothing, records what float64 arithmetic says, and costs no copy."""
+
+import csv
+import io
+import os
+import pathlib
+import subprocess
+import sys
+from typing import Any
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import adam_optax as ao
+from adam_optax._watch.sampling import strides
+from adam_optax._watch.state import QUANTILES
+
+PARAMS: Any = {"layer": {"w": np.linspace(-1, 1, 60).reshape(12, 5)}, "b": np.full(5, 0.3)}
+STEPS = 25
+
+
+def params() -> Any:
+    return jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), PARAMS)
+
+
+def grads(step: int) -> Any:
+    """Gradients of a step, from 1; those of `b` all agree."""
+    rng = np.random.default_rng(step)
+    noisy = lambda x: rng.standard_normal(x.shape).astype(np.float32)  # noqa: E731
+    return {"layer": {"w": noisy(PARAMS["layer"]["w"])}, "b": np.full(5, 0.1, np.float32)}
+
+
+def run(tx: Any, steps: int = STEPS, given: Any = None) -> tuple[Any, Any]:
+    """The last updates and the state."""
+    state, p = tx.init(params()), params()
+    step = jax.jit(tx.update)
+    for t in range(1, steps + 1):
+        updates, state = step(given or grads(t), state, p)
+    return updates, state
+
+
+@pytest.mark.quick
+def test_the_updates_and_the_state_are_those_of_what_is_watched() -> None:
+    tx = optax.chain(ao.clip_by_global_norm(1.0), ao.adamw(1e-2, mu_dtype="bfloat16"))
+    watched = run(ao.watch(tx, every=2))
+    alone = run(tx)
+    chex.assert_trees_all_equal(alone, (watched[0], watched[1].inner_state))
+
+
+def oracle(b1: float, b2: float, eps: float, rate: float, steps: int) -> dict[str, Any]:
+    """What Adam (Kingma & Ba 2015, Algorithm 1) does to `w` at its last step, in float64."""
+    mu = nu = np.zeros((12, 5))
+    for t in range(1, steps + 1):
+        g = grads(t)["layer"]["w"].astype(np.float64)
+        mu, nu = b1 * mu + (1 - b1) * g, b2 * nu + (1 - b2) * g**2
+    mu, nu = mu / (1 - b1**steps), nu / (1 - b2**steps)
+    update = rate * mu / (np.sqrt(nu) + eps)
+    rms = lambda x: np.sqrt((x**2).mean())  # noqa: E731
+    return {
+        "grad_rms": rms(g),
+        "param_rms": rms(PARAMS["layer"]["w"]),
+        "update_rms": rms(update),
+        "update_ratio": rms(update) / rms(PARAMS["layer"]["w"]),
+        "signal_to_noise": (mu**2 / nu).mean(),
+        "step_size": np.quantile(rate / (np.sqrt(nu) + eps), QUANTILES),
+        "root_nu": np.quantile(np.sqrt(nu), QUANTILES),
+        "eps_share": (eps > np.sqrt(nu)).mean(),
+        "storage_error": 0.0,
+        "nonfinite": 0.0,
+    }
+
+
+@pytest.mark.quick
+@pytest.mark.parametrize("made", [ao.adam, optax.adam, "injected"], ids=["ours", "optax", "inject"])
+def test_a_record_is_what_float64_says(made: Any) -> None:
+    if made == "injected":
+        made = optax.inject_hyperparams(optax.adam)
+    # eps among the roots of nu, so that it rules some of the weights and not the others
+    tx = ao.watch(made(1e-2, b1=0.8, b2=0.99, eps=1.0), every=6)
+    with jax.numpy_dtype_promotion("standard"):  # optax mixes dtypes
+        found = ao.watch.read(run(tx)[1])["layer/w"]
+    assert found["step"].tolist() == [1, 7, 13, 19, 25]
+    expected = oracle(0.8, 0.99, 1.0, 1e-2, 25)
+    assert 0 < expected["eps_share"] < 1
+    for name, value in expected.items():
+        # float32 and twenty-five steps; arrays injected are rounded to float32 before
+        np.testing.assert_allclose(found[name][-1], value, rtol=3e-5, atol=1e-8, err_msg=name)
+
+
+def test_signal_to_noise_is_one_where_gradients_agree() -> None:
+    found = ao.watch.read(run(ao.watch(ao.adam(1e-2)))[1])
+    np.testing.assert_allclose(found["b"]["signal_to_noise"], 1, rtol=1e-5)  # float32
+    assert found["layer/w"]["signal_to_noise"][-1] < 0.3
+
+
+@pytest.mark.parametrize(
+    ("name", "least", "most"),
+    [
+        # README, "Moments in few bytes": over many steps 0.12, 0.014 and 0.1; of one, less
+        ("pair", 1e-2, 0.12),
+        pytest.param("stochastic", 1e-4, 0.014, marks=pytest.mark.heavy),
+        pytest.param("int8", 1e-3, 0.1, marks=pytest.mark.heavy),
+    ],
+)
+def test_the_storage_error_is_that_of_the_format(name: str, least: float, most: float) -> None:
+    tx = ao.watch(ao.adam(1e-2, storage=getattr(ao.storage, name)()))
+    assert least < ao.watch.read(run(tx)[1])["layer/w"]["storage_error"][-1] < most
+
+
+@pytest.mark.quick
+def test_gradients_that_are_not_finite_are_counted() -> None:
+    bad = grads(1) | {"b": np.array([np.nan, 1, np.inf, 1e30, 1], np.float32)}
+    found = ao.watch.read(run(ao.watch(ao.adam(1e-2)), 1, bad)[1])
+    assert found["b"]["nonfinite"] == pytest.approx(0.4)  # not 1e30, whose square is not finite
+    assert found["layer/w"]["nonfinite"] == 0
+
+
+@pytest.mark.quick
+def test_in_a_scan_the_newest_records_are_kept() -> None:
+    tx = ao.watch(ao.adam(1e-2), every=3, keep=4)
+
+    @jax.jit
+    @chex.assert_max_traces(n=1)  # type: ignore[untyped-decorator]
+    def train(state: Any) -> Any:
+        step = lambda state, _: (tx.update(params(), state, params())[1], None)  # noqa: E731
+        return jax.lax.scan(step, state, None, length=STEPS)[0]
+
+    state = train(train(tx.init(params())))
+    assert ao.watch.read(state)["b"]["step"].tolist() == [40, 43, 46, 49]
+
+
+def test_under_vmap_each_has_its_own_records() -> None:
+    tx = ao.watch(ao.adam(1e-2))
+    states = jax.vmap(lambda _: tx.init(params()))(jnp.arange(2))
+    many = jax.tree.map(lambda g: jnp.stack([g, 2 * g]), grads(1))
+    _, states = jax.jit(jax.vmap(lambda g, s: tx.update(g, s, params())))(many, states)
+    with pytest.raises(ValueError, match=r"state of jax.vmap; read one of them: .*x\[0\]"):
+        ao.watch.read(states)
+    one, two = (ao.watch.read(jax.tree.map(lambda x, i=i: x[i], states))["b"] for i in (0, 1))
+    np.testing.assert_allclose(2 * one["grad_rms"], two["grad_rms"], rtol=1e-6)  # float32
+
+
+def test_strangers_without_moments_and_leaves_without_gradients() -> None:
+    tx = ao.watch(optax.identity(), every=1)
+    state = tx.init(params())
+    _, state = jax.jit(tx.update)({"layer": params()["layer"], "b": None}, state, params())
+    found = ao.watch.read(state)
+    assert list(found) == ["layer/w"]
+    np.testing.assert_allclose(found["layer/w"]["step_size"], 1, rtol=1e-6)  # float32
+    assert np.isnan(found["layer/w"]["root_nu"]).all()
+    assert np.isnan(found["layer/w"]["eps_share"]).all()
+
+
+def test_groups_of_which_it_cannot_be_told_apart_are_read_as_they_are_kept() -> None:
+    groups = {"one": ao.adam(1e-2, eps=1e3), "two": ao.adam(1e-2, eps=1e-8)}
+    tx = optax.partition(groups, {"layer": {"w": "one"}, "b": "two"})
+    found = ao.watch.read(run(ao.watch(tx))[1])
+    assert np.isnan(found["b"]["eps_share"]).all()
+    np.testing.assert_allclose(found["layer/w"]["update_rms"][-1], 2e-6, rtol=0.9)  # eps of its own
+
+
+def test_optax_tools_map_over_the_state() -> None:
+    tx = ao.watch(ao.adam(1e-2))
+    _, state = run(tx)
+    mapped = optax.tree.map_params(tx, lambda m: 0 * m, state)
+    assert not optax.tree.get(mapped, "mu")["b"].any()
+    np.testing.assert_array_equal(mapped.table, state.table)
+
+
+def test_rows_go_into_a_file() -> None:
+    _, state = run(ao.watch(ao.adam(1e-2)))
+    file = io.StringIO()
+    csv.writer(file).writerows(ao.watch.rows(state, after=1))
+    rows = list(csv.reader(io.StringIO(file.getvalue())))
+    assert {row[0] for row in rows} == {"11", "21"}
+    assert ["b", "step_size_p50"] in [row[1:3] for row in rows]
+    found = ao.watch.read(state)["b"]["update_rms"]
+    assert [float(v) for _, layer, name, v in rows if (layer, name) == ("b", "update_rms")] == (
+        found[1:].tolist()
+    )
+
+
+def test_a_large_layer_is_sampled_evenly() -> None:
+    assert strides((12, 5), 1024) == (1, 1)
+    assert strides((4096, 8192), 1024) == (128, 256)
+    assert strides((7, 100_003), 1024) == (1, 1024)
+    tx = ao.watch(ao.adam(1e-2, eps=0.5), samples=256)
+    big = jnp.asarray(np.random.default_rng(0).standard_normal((300, 70)), jnp.float32)
+    _, state = jax.jit(tx.update)(big, tx.init(big), big)
+    found = ao.watch.read(state)["parameter"]
+    # 150 to 256 samples: five standard deviations of a share around erf(0.5 / sqrt 2)
+    assert found["eps_share"][0] == pytest.approx(0.383, abs=5 * np.sqrt(0.383 * 0.617 / 150))
+    np.testing.assert_allclose(found["grad_rms"], np.sqrt(np.mean(np.square(big))), rtol=1e-5)
+
+
+def test_donated_parameters_are_not_copied() -> None:
+    tx = ao.watch(ao.adam(1e-2))
+    p = {"a": jnp.ones((512, 512)), "b": jnp.ones((512, 512))}
+
+    def step(p: Any, state: Any, g: Any) -> Any:
+        updates, state = tx.update(g, state, p)
+        return optax.apply_updates(p, updates), state
+
+    compiled = jax.jit(step, donate_argnums=(0, 1)).lower(p, tx.init(p), p).compile()
+    analysis = compiled.memory_analysis()
+    assert analysis is not None
+    # The direction, of which the samples are taken, is stored; a copy would be as much again.
+    assert analysis.temp_size_in_bytes < 1.5 * 2 * 512 * 512 * 4
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"tx": 3}, TypeError, "tx must be an optax transformation, not int"),
+        ({"every": 0}, ValueError, "every must be an integer from 1, not 0"),
+        ({"samples": 1.5}, ValueError, "samples must be an integer from 1, not 1.5"),
+        ({"keep": True}, ValueError, "keep must be an integer from 1, not True"),
+    ],
+)
+def test_arguments_are_checked(arguments: Any, error: Any, message: str) -> None:
+    with pytest.raises(error, match=message):
+        ao.watch(**{"tx": ao.adam(1e-3), **arguments})
+
+
+def test_a_state_without_records_says_how_to_make_one() -> None:
+    with pytest.raises(ValueError, match=r"expected one state of adam_optax\.watch, found 0; make"):
+        ao.watch.read(ao.adam(1e-3).init(params()))
+    with pytest.raises(ValueError, match="no record to draw"):
+        ao.watch.plot(ao.watch(ao.adam(1e-3)).init(params()))
+
+
+SHARDED = """
+import jax, numpy as np, re
+import adam_optax as ao
+from jax.sharding import AxisType, NamedSharding, PartitionSpec as P
+jax.config.update("jax_debug_nans", True)
+mesh = jax.make_mesh((4,), ("x",), axis_types=(AxisType.Auto,))
+tx = ao.watch(ao.adamw(1e-3, storage=ao.storage.pair()))
+one = [jax.random.normal(jax.random.key(i), (256, 64)) for i in (0, 1)]
+four = jax.device_put(one, NamedSharding(mesh, P(None, "x")))
+step = lambda p, g: jax.jit(tx.update)(g, tx.init(p), p)[1]
+a, b = (ao.watch.read(step(*both))["parameter"] for both in (one, four))
+for name in a:  # sums in another order
+    np.testing.assert_allclose(a[name], b[name], rtol=1e-4, err_msg=name)
+text = jax.jit(tx.update).lower(four[1], tx.init(four[0]), four[0]).compile().as_text()
+gathered = re.findall(r"= \\w+\\[([\\d,]*)\\]\\S* all-gather\\(", text)
+assert gathered and set(gathered) == {"32,32"}, gathered  # the samples alone
+"""
+
+
+@pytest.mark.heavy
+def test_over_devices_the_records_are_the_same_and_samples_alone_are_gathered() -> None:
+    flags = {"XLA_FLAGS": "--xla_force_host_platform_device_count=4", "JAX_PLATFORMS": "cpu"}
+    root = pathlib.Path(__file__).parents[2]
+    subprocess.run(
+        [sys.executable, "-c", SHARDED], env={**os.environ, **flags}, cwd=root, check=True
+    )
