@@ -62,24 +62,24 @@ from adam_optax._alias.family import temporal_average as temporal_average
 from adam_optax._alias.family import yogi as yogi
 from adam_optax._alias.others import adadelta as adadelta
 from adam_optax._alias.others import adafactor as adafactor
-from adam_optax._engine.decay import Decay as Decay
 from adam_optax._engine.tree import ScaleByState as ScaleByState
-from adam_optax._engine.tree import scale_by as scale_by
-from adam_optax._step import step as step
+from adam_optax._transform import Decay as Decay
+from adam_optax._transform import Transformation as Transformation
 from adam_optax._transform import optimizer as optimizer
+from adam_optax._transform import scale_by as scale_by
+from adam_optax._transform import step as step
 from adam_optax._watch import watch as watch
 from adam_optax._wrappers.citation import citation as citation
 from adam_optax._wrappers.clip import clip_by_global_norm as clip_by_global_norm
 from adam_optax._wrappers.memory import Memory as Memory
 from adam_optax._wrappers.memory import memory as memory
 from adam_optax._wrappers.offload import offload as offload
-from adam_optax._wrappers.read_average import read_average as read_average
+from adam_optax._wrappers.read_state import read_average as read_average
 from adam_optax._wrappers.read_state import read_moments as read_moments
 from adam_optax.directions import Direction as Direction
 from adam_optax.moments import Leaf as Leaf
 from adam_optax.moments import Moment as Moment
 from adam_optax.rules.base import Rule as Rule
 from adam_optax.rules.base import variant as variant
-from adam_optax.storage import Codec as Codec
 
 __version__ = "0.1.0"

@@ -1,47 +1,78 @@
-"""What a transformation is made of, found through optax's wrappers."""
+"""Look into optax's closures: the one file that knows names inside optax.
+
+optax keeps of a transformation in a chain only its `update` function, and wrappers hold what they
+wrap in closures. What this library needs to know of a chain is found there, by the names of optax's
+local variables. If optax renames them, a `RuntimeWarning` says what no longer works.
+"""
 
 import functools
-from collections.abc import Iterator
+import inspect
+import warnings
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import optax
 
-PART = "adam_optax_part"
-"""The attribute by which an `update` function says what it computes."""
-APPLY = "adam_optax_apply"
-"""The attribute that holds its twin, which adds the updates to the parameters."""
+from adam_optax._engine.tree import TAG
+
+_LINKS = "update_fns"
+"""The variable in which `optax.chain` holds the `update` functions of its links."""
+_FACTORY, _CONSTANTS = "inner_factory", "other_hps"
+"""The variables in which `optax.inject_hyperparams` holds the function and its constants."""
 
 
-def marked(update: Any, part: Any, apply: Any = None) -> Any:
-    """The function, saying what it computes and which other adds the updates to the parameters."""
-    setattr(update, PART, part)
-    setattr(update, APPLY, apply)
-    return update
-
-
-def links(update: Any) -> list[Any] | None:
-    """The `update` functions of an `optax.chain`, from its own; None if it is another's."""
-    names = getattr(getattr(update, "__code__", None), "co_freevars", ())
-    if "update_fns" not in names or update.__module__ != optax.chain.__module__:
+def chain_links(update: Any) -> list[Any] | None:
+    """Return the `update` functions of an `optax.chain`, given its own; None if it is no chain."""
+    if getattr(update, "__module__", None) != optax.chain.__module__:
         return None
-    return list(update.__closure__[names.index("update_fns")].cell_contents)
+    if not getattr(update, "__qualname__", "").startswith("chain."):
+        return None
+    held = _variables(update)
+    if _LINKS not in held:
+        _warn("optax.chain", "ao.step goes through optax.apply_updates, which moves more bytes")
+        return None
+    return list(held[_LINKS])
 
 
-def parts(tx: Any) -> list[Any]:
-    """What the links of a transformation were marked with, through chains and other wrappers.
+def find_tags(tx: Any) -> list[Any]:
+    """Return what the links of a transformation were tagged with, through chains and wrappers.
 
-    Wrappers hold what they wrap in their closures. `optax.inject_hyperparams` does not: it makes
-    the optimiser anew at each step.
+    `optax.inject_hyperparams` hides its optimiser: it makes the optimiser anew at each step.
     """
     found: dict[int, Any] = {}
-    for thing in functions(tx):
-        if (part := getattr(thing, PART, None)) is not None:
-            found.setdefault(id(part), part)
+    for function in walk_closures(tx):
+        if (tag := getattr(function, TAG, None)) is not None:
+            found.setdefault(id(tag), tag)
     return list(found.values())
 
 
-def functions(tx: Any) -> Iterator[Any]:
-    """What a transformation's `update` can call: functions in closures, depth first, each once."""
+def find_optax_updates(tx: Any) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield the name of each transformation of optax inside another, and its closure's variables.
+
+    The name is that of the function that made it, such as `"scale_by_adam"`.
+    """
+    for function in walk_closures(tx):
+        module = getattr(function, "__module__", None) or ""
+        qualname = getattr(function, "__qualname__", "")
+        if module.startswith("optax.") and qualname.endswith("update_fn"):
+            yield qualname.partition(".")[0], _variables(function)
+
+
+def injected(held: Mapping[str, Any], hyperparams: Mapping[str, Any]) -> Any:
+    """Return the transformation that `optax.inject_hyperparams` makes of these hyper-parameters.
+
+    Args:
+        held: the variables of its closure, from `find_optax_updates`.
+        hyperparams: the hyper-parameters of this step, from its state.
+    """
+    if not {_FACTORY, _CONSTANTS} <= held.keys():
+        _warn("optax.inject_hyperparams", "ao.watch reads moments inside it as they are stored")
+        return optax.identity()
+    return held[_FACTORY](**held[_CONSTANTS], **hyperparams)
+
+
+def walk_closures(tx: Any) -> Iterator[Any]:
+    """Yield the functions that a transformation's `update` can call, depth first, each once."""
     stack, seen = [tx.update], set()
     while stack:
         thing = stack.pop()
@@ -50,10 +81,10 @@ def functions(tx: Any) -> Iterator[Any]:
         seen.add(id(thing))
         if callable(thing):
             yield thing
-        stack += reversed(_held(thing))
+        stack += reversed(_held_by(thing))
 
 
-def _held(thing: Any) -> list[Any]:
+def _held_by(thing: Any) -> list[Any]:
     if isinstance(thing, tuple | list):
         return list(thing)
     if isinstance(thing, dict):
@@ -72,3 +103,17 @@ def _is_filled(cell: Any) -> bool:
     except ValueError:
         return False
     return True
+
+
+def _variables(function: Any) -> dict[str, Any]:
+    if not getattr(getattr(function, "__code__", None), "co_freevars", ()):
+        return {}
+    return dict(inspect.getclosurevars(function).nonlocals)
+
+
+def _warn(what: str, consequence: str) -> None:
+    text = (
+        f"{what} of optax {optax.__version__} is not laid out as adam_optax knows it: "
+        f"{consequence}; please report the versions"
+    )
+    warnings.warn(text, RuntimeWarning, stacklevel=4)

@@ -1,31 +1,105 @@
-"""A rule with decoupled weight decay and a learning rate: what the aliases are made of.
+"""Turn a rule into an optax transformation.
 
-Computed in one pass over each leaf, with the state that optax's chain of the three would have, so
-that its checkpoints and the code that looks into them go on working.
+`scale_by` is the rule alone, like optax's `scale_by_adam`. `optimizer` adds weight decay and the
+learning rate in the same pass over memory, with the state that optax's chain of the three would
+have, so that its checkpoints and the code that looks into them go on working. `step` adds the
+updates to the parameters in that pass, too.
 """
 
 import functools as ft
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
+import numpy as np
 import optax
+from jax import Array
 
-from adam_optax._core import checks
-from adam_optax._core.numerics import increment
-from adam_optax._engine.decay import Decay, Hyper, check_coupling, spread
-from adam_optax._engine.tree import Engine, Transformation
-from adam_optax._optax_interop import marked
-from adam_optax.couplings import RATE
+from adam_optax import _optax_interop
+from adam_optax._core.checks import Kind, hyperparameter, scalar
+from adam_optax._core.numerics import safe_increment
+from adam_optax._core.types import Mask, ScalarOrSchedule
+from adam_optax._engine.tree import APPLY, Engine, tag_update
+from adam_optax.couplings import RATE, Coupling
 from adam_optax.rules.base import Rule
-from adam_optax.storage import resolve
+from adam_optax.storage._plan import StorageSpec, plan_storage
+
+
+class Transformation(optax.GradientTransformationExtraArgs):
+    """Hold pure functions `init` and `update`, as every optax transformation does.
+
+    `repr` shows the call that made the transformation.
+    """
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        """Show the call that made the transformation."""
+        return getattr(self.update, CALL, super().__repr__())
+
+
+CALL = "adam_optax_call"
+"""The attribute of an `update` function that holds the text of the call that made it."""
+
+
+def scale_by(
+    rule: Rule, *, storage: StorageSpec = None, mu_dtype: Any = None, nu_dtype: Any = None
+) -> Transformation:
+    """Rescale gradients by a rule, the way optax's `scale_by_adam` does by Adam's.
+
+    Args:
+        rule: one of `adam_optax.rules`, or your own.
+        storage: how the rule's moments are kept: a format of `adam_optax.storage` for all of them,
+            a mapping by moment name, or a function from a parameter's path (`"dense/kernel"`) and
+            the parameter or its gradient to one of these. None, and moments that a mapping leaves
+            out: float32.
+        mu_dtype: short for dense storage in this dtype of the moments that can be negative.
+        nu_dtype: short for dense storage in this dtype of the moments that cannot.
+
+    Returns:
+        A transformation whose updates point uphill, like the gradients. It needs `params` only if
+        the rule does.
+
+    Raises:
+        ValueError, TypeError: at construction for arguments out of range; at `init` and `update`,
+            naming the tree path, for parameters, gradients or states that do not fit.
+
+    >>> import jax.numpy as jnp, adam_optax as ao
+    >>> tx = ao.scale_by(ao.rules.adam(b2=0.99))
+    >>> state = tx.init({"w": jnp.ones(3)})
+    >>> updates, state = tx.update({"w": jnp.full(3, 2.0)}, state)
+    >>> updates["w"]
+    Array([1., 1., 1.], dtype=float32)
+    """
+    engine = Engine(rule, plan_storage(storage, rule.moments, mu_dtype, nu_dtype))
+
+    def update(updates: Any, state: Any, params: Any = None, **extra_args: Any) -> tuple[Any, Any]:
+        del extra_args
+        return engine.update(updates, state, params)
+
+    return named(Transformation(engine.init, tag_update(update, engine)), f"scale_by({rule!r})")
+
+
+class Decay(NamedTuple):
+    """Ask for decoupled weight decay.
+
+    Attributes:
+        weight_decay: how much: a number, a scalar array or a schedule.
+        mask: which parameters decay: a tree of bools, a prefix of one, or a function from the
+            parameters to one. None: all.
+        coupling: how the decay goes with the learning rate, one of `adam_optax.couplings`.
+    """
+
+    weight_decay: ScalarOrSchedule
+    mask: Mask = None
+    coupling: Coupling = RATE
 
 
 def optimizer(
     rule: Rule,
-    learning_rate: Hyper,
+    learning_rate: ScalarOrSchedule | None,
     *,
     decay: Decay | None = None,
-    storage: Any = None,
+    storage: StorageSpec = None,
     mu_dtype: Any = None,
     nu_dtype: Any = None,
 ) -> Transformation:
@@ -37,8 +111,8 @@ def optimizer(
             sign.
         decay: weight decay, the mask that restricts it, and its coupling to the learning rate.
         storage: see `scale_by`.
-        mu_dtype: the dtype in which `mu` is kept.
-        nu_dtype: the dtype in which `nu` is kept.
+        mu_dtype: see `scale_by`.
+        nu_dtype: see `scale_by`.
 
     >>> import jax.numpy as jnp, adam_optax as ao
     >>> tx = ao.optimizer(ao.rules.adam(b2=0.99), 0.1, decay=ao.Decay(0.01))
@@ -48,11 +122,13 @@ def optimizer(
     Array([-0.101, -0.101, -0.101], dtype=float32)
     """
     coupling = RATE if decay is None else decay.coupling
-    check_coupling(rule, learning_rate, coupling)
-    plan = resolve(storage, rule.moments, mu_dtype, nu_dtype)
+    _check_coupling(rule, learning_rate, coupling)
+    plan = plan_storage(storage, rule.moments, mu_dtype, nu_dtype)
     engine = Engine(rule, plan, coupling, decays=decay is not None)
-    rate = learning_rate if learning_rate is None else checks.hyper("learning_rate", learning_rate)
-    amount = None if decay is None else checks.hyper("weight_decay", decay.weight_decay)
+    rate = hyperparameter("learning_rate", learning_rate, Kind.NON_NEGATIVE, optional=True)
+    amount = None
+    if decay is not None:
+        amount = hyperparameter("weight_decay", decay.weight_decay, Kind.NON_NEGATIVE)
     length = 2 if decay is None else 3
 
     def init(params: Any) -> tuple[Any, ...]:
@@ -63,18 +139,154 @@ def optimizer(
         return run(updates, state, params)
 
     def run(updates: Any, state: Any, params: Any, applies: bool = False) -> tuple[Any, Any]:
-        first, *tail = _split(state, length)
-        fades = None if decay is None else _at("weight_decay", amount, tail[0])
-        mask = None if decay is None else spread(decay.mask, params)
-        speed = _at("learning_rate", rate, tail[-1])
-        done, first = engine.update(updates, first, params, fades, speed, mask, applies)
-        return done, (first, *jax.tree.map(increment, tail))
+        first, *tail = state if _is_chain(state, length) else _refuse(state, length)
+        weight_decay, mask = amount, None
+        if decay is not None:
+            if params is None:
+                raise ValueError(
+                    "weight decay needs the parameters: tx.update(grads, state, params)"
+                )
+            mask = None if decay.mask is None else broadcast_mask(decay.mask, params)
+            weight_decay = (
+                _at_count("weight_decay", amount, tail[0]) if callable(amount) else amount
+            )
+        learning_rate = _at_count("learning_rate", rate, tail[-1]) if callable(rate) else rate
+        result, first = engine.update(
+            updates, first, params, weight_decay, learning_rate, mask, applies
+        )
+        return result, (first, *jax.tree.map(safe_increment, tail))
 
-    return Transformation(init, marked(update, engine, ft.partial(run, applies=True)))
+    tx = Transformation(init, tag_update(update, engine, ft.partial(run, applies=True)))
+    given = f"{rule!r}, learning_rate={learning_rate!r}"
+    return named(tx, f"optimizer({given}{'' if decay is None else f', decay={decay!r}'})")
 
 
-def _tail_state(rate: Hyper, amount: Hyper, decay: Decay | None) -> tuple[Any, ...]:
-    """What optax's own transformations would keep: nothing, or a count for a schedule."""
+def named(tx: Transformation, call: str) -> Transformation:
+    """Give a transformation the text of the call that made it, for `repr`."""
+    setattr(tx.update, CALL, call)
+    return tx
+
+
+def step(tx: Any, grads: Any, state: Any, params: Any, **extra_args: Any) -> tuple[Any, Any]:
+    """Return the parameters after a step, and the state: `tx.update`, then `optax.apply_updates`.
+
+    The result is what the two compute. Where the last link of the chain is an optimiser of this
+    library, the new parameters leave the kernel or the loop in which the update is made, and no
+    update is written and read again: with storage in blocks, and with `pair()` on TPUs, a third
+    fewer bytes are moved (the README has a table); for other storage XLA finds that pass by itself.
+
+    Args:
+        tx: any optax transformation.
+        grads: the gradients.
+        state: the state of `tx`.
+        params: the parameters.
+        extra_args: further arguments of `tx.update`.
+
+    Raises:
+        TypeError: without parameters.
+
+    Returns:
+        The new parameters, in their own dtypes, and the new state.
+
+    >>> import jax.numpy as jnp, adam_optax as ao
+    >>> tx = ao.adam(0.1, storage=ao.storage.pair())
+    >>> params = jnp.ones(3)
+    >>> params, state = ao.step(tx, params, tx.init(params), params)
+    >>> params
+    Array([0.9, 0.9, 0.9], dtype=float32)
+    """
+    if params is None:
+        raise TypeError("ao.step needs the parameters: ao.step(tx, grads, state, params)")
+    return _step(tx.update, grads, state, params, extra_args)
+
+
+def _step(
+    update: Any, grads: Any, state: Any, params: Any, extra: dict[str, Any]
+) -> tuple[Any, Any]:
+    if (apply := getattr(update, APPLY, None)) is not None:
+        params, state = apply(grads, state, params)
+        return params, state
+    links = _optax_interop.chain_links(update)
+    if not links or len(links) != len(state):
+        updates, state = update(grads, state, params, **extra)
+        return optax.apply_updates(params, updates), state
+    done = []
+    for link, kept in zip(links[:-1], state[:-1], strict=True):
+        grads, new = link(grads, kept, params, **extra)
+        done.append(new)
+    params, last = _step(links[-1], grads, state[-1], params, extra)
+    return params, (*done, last)
+
+
+# --- Weight decay ------------------------------------------------------------------------------
+
+
+def decay_from_arguments(
+    weight_decay: ScalarOrSchedule | None, mask: Mask, coupling: Coupling | None = None
+) -> Decay | None:
+    """Return the decay that an optimiser's arguments ask for, if any.
+
+    Raises:
+        ValueError: if there is a mask or a coupling but no decay that it could restrict.
+    """
+    if weight_decay is not None:
+        return Decay(weight_decay, mask, coupling or RATE)
+    if mask is not None:
+        raise ValueError("mask restricts weight_decay, which is not given")
+    if coupling is not None:
+        raise ValueError("coupling belongs to weight_decay, which is not given")
+    return None
+
+
+def _check_coupling(rule: Rule, learning_rate: ScalarOrSchedule | None, coupling: Coupling) -> None:
+    """Refuse a coupling that the rule or the lack of a learning rate makes impossible.
+
+    Raises:
+        TypeError: if it is not a coupling.
+        ValueError: if the rule averages its decay with the gradient, or no rate is there.
+    """
+    if not isinstance(coupling, Coupling):
+        raise TypeError(f"coupling must be one of adam_optax.couplings, not {coupling!r}")
+    if "weight_decay" in rule.handles and (coupling.power == 0 or coupling.cautious):
+        raise ValueError(
+            f"{rule.name} averages its weight decay with the gradient, so that it can be neither "
+            "independent of the learning rate nor cautious; use another coupling"
+        )
+    if learning_rate is None and coupling.power == 2:
+        raise ValueError("this coupling multiplies by the learning rate, which is None")
+
+
+def broadcast_mask(mask: Any, params: Any) -> Any:
+    """Return a mask, given as a tree, a prefix or a function of the parameters, at every parameter.
+
+    Raises:
+        TypeError: if the mask is none of these.
+        ValueError: if the mask is no prefix of the parameters' tree.
+    """
+    if callable(mask) and not (jax.tree.leaves(mask) and _is_flags(mask)):
+        mask = mask(params)
+    if not _is_flags(mask):
+        raise TypeError("mask must be a tree of bools, or a function from params to one")
+    try:
+        return jax.tree.map(lambda m, p: jax.tree.map(lambda _: bool(m), p), mask, params)
+    except ValueError as error:
+        raise ValueError(f"mask is not a prefix of the tree of parameters: {error}") from error
+
+
+def _is_flags(mask: Any) -> bool:
+    """Tell whether a mask is a tree of bools, be it a module that can also be called."""
+    return all(isinstance(m, bool | np.bool_) or _is_flag(m) for m in jax.tree.leaves(mask))
+
+
+def _is_flag(m: Any) -> bool:
+    return isinstance(m, Array) and m.shape == () and m.dtype == bool
+
+
+# --- The state of optax's chain ----------------------------------------------------------------
+
+
+def _tail_state(rate: Any, amount: Any, decay: Decay | None) -> tuple[Any, ...]:
+    """Return what optax's own transformations would keep: nothing, or a count for a schedule."""
     scaling = optax.scale_by_learning_rate(rate).init({})
     if decay is None:
         return (scaling,)
@@ -82,23 +294,20 @@ def _tail_state(rate: Hyper, amount: Hyper, decay: Decay | None) -> tuple[Any, .
     return (decaying if decay.mask is None else optax.MaskedState(decaying), scaling)
 
 
-def _at(name: str, value: Hyper, state: Any) -> Any:
-    """A number of this step; a schedule is read at the count that its own state holds."""
-    if callable(value):
-        (count,) = jax.tree.leaves(state)
-        return checks.scalar(name, value(count))
-    return value
+def _at_count(name: str, schedule: Any, state: Any) -> Array:
+    """Read a schedule at the count that the schedule's own state holds."""
+    (count,) = jax.tree.leaves(state)
+    return scalar(name, schedule(count))
 
 
-def _called(state: Any) -> str:
+def _is_chain(state: Any, length: int) -> bool:
+    return isinstance(state, tuple) and len(state) == length and not hasattr(state, "_fields")
+
+
+def _refuse(state: Any, length: int) -> tuple[Any, ...]:
     plain = isinstance(state, tuple) and not hasattr(state, "_fields")
-    return f"of {len(state)}" if plain else type(state).__name__
-
-
-def _split(state: Any, length: int) -> tuple[Any, ...]:
-    if not isinstance(state, tuple) or len(state) != length or hasattr(state, "_fields"):
-        raise TypeError(
-            f"the state is a tuple of {length} as tx.init makes it, not {_called(state)}; "
-            "a schedule, weight decay or a mask each change its structure"
-        )
-    return state
+    called = f"of {len(state)}" if plain else type(state).__name__
+    raise TypeError(
+        f"the state is a tuple of {length} as tx.init makes it, not {called}; "
+        "a schedule, weight decay or a mask each change its structure"
+    )

@@ -1,25 +1,21 @@
-r"""How decoupled weight decay goes with the learning rate.
+r"""Choose how decoupled weight decay goes with the learning rate.
 
-The decay term of a step is :math:`\lambda \alpha^k / \alpha_{max} \cdot p`; a `Coupling` says what
+The decay term of a step is :math:`\lambda \alpha^k / \alpha_{max} \cdot p`. A `Coupling` says what
 `k` and the peak are, and whether the term acts only where the step already shrinks the parameter.
+The engine applies it (`adam_optax/_engine/leaf.py`).
 """
 
 import dataclasses
 
-import jax.numpy as jnp
-from jax import Array
-
-from adam_optax._core.numerics import Number, agreement
-
 
 @dataclasses.dataclass(frozen=True)
 class Coupling:
-    r"""The decay term :math:`\lambda \alpha^{power} / peak \cdot p`.
+    r"""Describe the decay term :math:`\lambda \alpha^{power} / peak \cdot p`.
 
     Attributes:
         power: how often the learning rate is a factor: 0, 1 or 2.
         peak: the largest learning rate of the schedule, which divides, or 1.
-        cautious: only where `step * p >= 0`.
+        cautious: whether the term acts only where `step * p >= 0`.
     """
 
     power: int = 1
@@ -34,27 +30,16 @@ class Coupling:
         if not 0 < self.peak < float("inf"):
             raise ValueError(f"peak must be positive and finite, not {self.peak}")
 
-    def amount(self, decay: Number, rate: Number) -> Number:
-        """What multiplies the parameter beside the step, so before the last factor `rate`."""
-        most = decay * rate if self.power == 2 else decay
-        return most if self.peak == 1 else most / self.peak
-
-    def term(self, amount: Number, step: Array, p: Array) -> Array:
-        """The decay term beside the step."""
-        if not self.cautious:
-            return amount * p
-        return jnp.where(agreement(step, p) >= 0, amount * p, jnp.zeros_like(p))
-
 
 RATE = Coupling()
-"""Times the learning rate (Loshchilov & Hutter 2019, Algorithm 2): optax's and PyTorch's."""
+"""Decay times the learning rate (Loshchilov & Hutter 2019, Algorithm 2): optax's and PyTorch's."""
 
 INDEPENDENT = Coupling(power=0)
-"""Not times the learning rate: Chainer's and MXNet's. No schedule then slows the decay down."""
+"""Weight decay as it is: Chainer's and MXNet's. No schedule slows the decay down."""
 
 
 def relative(peak: float) -> Coupling:
-    r"""Times :math:`\alpha / \alpha_{max}`: follows the schedule, not the choice of its peak.
+    r"""Multiply by :math:`\alpha / \alpha_{max}`: follow the schedule, not the choice of its peak.
 
     Args:
         peak: the largest learning rate of the schedule.
@@ -70,7 +55,7 @@ def relative(peak: float) -> Coupling:
 
 
 def corrected(peak: float) -> Coupling:
-    r"""Times :math:`\alpha^2 / \alpha_{max}`: AdamC (Defazio 2025, Algorithm 1).
+    r"""Multiply by :math:`\alpha^2 / \alpha_{max}`: AdamC (Defazio 2025, Algorithm 1).
 
     For the weights of normalised layers, whose norm then settles at the same value all along the
     schedule; let `mask` say which they are.
@@ -89,7 +74,7 @@ def corrected(peak: float) -> Coupling:
 
 
 def cautious(coupling: Coupling = RATE) -> Coupling:
-    """Only where the step already shrinks the parameter, `step * p >= 0` (Chen et al. 2025).
+    """Decay only where the step already shrinks the parameter, `step * p >= 0` (Chen et al. 2025).
 
     The step is the rule's, before its finish. Nothing of the loss's descent is undone by decay.
 

@@ -1,7 +1,8 @@
-"""What an optimiser remembers, and how it reads that memory.
+"""Define what an optimiser remembers, and how it reads that memory.
 
-A `Moment` says what is accumulated (`of`), how (`fold`) and how the result is read (`read`): Adam's
-first moment is `ema(b1)`, its second `ema(b2, square, signed=False)`.
+A `Moment` says what is observed of a leaf (`observe`), how the observation joins what is remembered
+(`update`) and how the result is read (`read`). Adam's first moment is `ema(b1)`, its second
+`ema(b2, square, signed=False)`.
 """
 
 import dataclasses
@@ -11,37 +12,38 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 from jax import Array
 
-from adam_optax._core.numerics import Number, abs_sq, average, warmth
+from adam_optax._core.deprecation import renamed
+from adam_optax._core.numerics import Number, abs_sq, one_minus_power, update_ema
 
 
 class Leaf(NamedTuple):
-    """All that a rule may look at for one parameter, in compute precision (float32 or wider).
+    """Hold all that a rule may look at for one parameter, in float32 or wider.
 
     Attributes:
         g: the gradient.
         params: the parameter, or None where the caller did not pass any; rules read it as `p`.
         t: the step as a real scalar, 1 at the first.
-        old: the moments before this step, by name.
-        new: the moments after it, filled in the order in which the rule declares them.
-        hat: the new moments as they are read, e.g. corrected for their bias.
-        pace: what the rule's `pace` gave for this step.
-        decay: the leaf's weight decay, 0 if none, for rules that apply it themselves.
-        rate: the learning rate, 1 if none, for rules that apply it themselves.
+        previous: the moments before this step, by name.
+        current: the moments after this step, filled in the order in which the rule declares them.
+        hat: the current moments as they are read; most are corrected for their bias.
+        scalars: what the rule's `precompute` returned for this step.
+        weight_decay: the leaf's weight decay, 0 without; for rules that apply it themselves.
+        learning_rate: the learning rate, 1 without; for rules that apply it themselves.
     """
 
     g: Array
     params: Array | None
     t: Array
-    old: dict[str, Array]
-    new: dict[str, Array] = {}  # noqa: RUF012  (never mutated)
+    previous: dict[str, Array]
+    current: dict[str, Array] = {}  # noqa: RUF012  (never mutated)
     hat: dict[str, Array] = {}  # noqa: RUF012
-    pace: Any = ()
-    decay: Number = 0.0
-    rate: Number = 1.0
+    scalars: Any = ()
+    weight_decay: Number = 0.0
+    learning_rate: Number = 1.0
 
     @property
     def p(self) -> Array:
-        """The parameter.
+        """Return the parameter.
 
         Raises:
             ValueError: if the caller did not pass it.
@@ -55,52 +57,63 @@ Read = Callable[[Leaf], Array]
 
 
 def grad(x: Leaf) -> Array:
-    """The gradient."""
+    """Observe the gradient."""
     return x.g
 
 
 def square(x: Leaf) -> Array:
-    """`|g|^2`, real for a complex gradient."""
+    """Observe `|g|^2`, which is real also for a complex gradient."""
     return abs_sq(x.g)
 
 
-def raw(m: Array, x: Leaf, warm: Any) -> Array:
-    """The moment as it is."""
-    del x, warm
+def raw(m: Array, x: Leaf, scalars: Any) -> Array:
+    """Read a moment as it is."""
+    del x, scalars
     return m
 
 
-def nothing(t: Array) -> tuple[()]:
-    """What a reading needs to know of the step if it needs nothing."""
+def no_scalars(t: Array) -> tuple[()]:
+    """Compute nothing at a step: for readings that need no scalars."""
     del t
     return ()
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Moment:
-    """One thing remembered per parameter: `m_t = fold(m_{t-1}, of(x), t)`, and its reading.
+    """Describe one quantity that is remembered per parameter: `m_t = update(m_{t-1}, x, t)`.
 
     Attributes:
-        of: what is accumulated, of a `Leaf`; it may use the moments declared before this one.
-        fold: how it joins what is there.
-        read: how the moment is read, given the leaf with `new` up to and including this moment,
-            and `warm(t)`.
-        warm: what the reading needs to know of the step: scalars that are the same for every leaf,
-            and are computed once.
-        init: where the moment starts.
-        decay: the factor by which it fades while nothing comes in, for storage formats.
-        signed: whether it can be negative. One that cannot is real also for a complex parameter.
-        scalar: whether there is one for the whole leaf.
+        observe: returns `x`, what is observed of a `Leaf`; it may use moments declared earlier.
+        update: returns the new moment, given the previous one, the observation and the step.
+        read: returns the moment as directions use it, given the moment, the leaf with `current` up
+            to and including this moment, and what `precompute` returned.
+        precompute: returns the scalars that `read` needs of a step; computed once for all leaves.
+        init: the value before the first step.
+        decay: the factor by which the moment shrinks at a step without an observation; storage
+            formats keep that factor out of their codes.
+        signed: whether the moment can be negative. One that cannot is real also for a complex
+            parameter.
+        scalar: whether the whole leaf has one number.
+        label: the function that made this moment and its arguments, for `repr`.
     """
 
-    of: Read
-    fold: Callable[[Array, Array, Array], Array]
+    observe: Read
+    update: Callable[[Array, Array, Array], Array]
     read: Callable[[Array, Leaf, Any], Array] = raw
-    warm: Callable[[Array], Any] = nothing
+    precompute: Callable[[Array], Any] = no_scalars
     init: float = 0.0
     decay: Number | None = None
     signed: bool = True
     scalar: bool = False
+    label: tuple[Any, ...] = ("moment",)
+
+    def __repr__(self) -> str:
+        """Show how the moment was made: `ema(0.9) of g`."""
+        name, *given = self.label
+        known = {grad: "g", square: "|g|^2"}
+        numbers = ", ".join(f"{v:g}" if isinstance(v, float) else str(v) for v in given)
+        observed = known.get(self.observe, getattr(self.observe, "__name__", "x").strip("<>"))
+        return f"{name}({numbers}) of {observed}"
 
 
 def ema(
@@ -112,62 +125,82 @@ def ema(
     nesterov: bool = False,
     init: float = 0.0,
 ) -> Moment:
-    """The exponential average `m = b m + (1-b) x`, read as `m / (1 - b^t)` (Adam, Algorithm 1).
+    """Average exponentially: `m = b m + (1-b) x`, read as `m / (1 - b^t)` (Adam, Algorithm 1).
 
     Args:
         b: decay rate in [0, 1).
-        of: what is averaged.
-        signed: whether it can be negative.
+        of: the observation that is averaged.
+        signed: whether the average can be negative.
         corrected: whether the reading is corrected for the start at zero.
         nesterov: read one step ahead, `b m / (1 - b^{t+1}) + (1-b) x / (1 - b^t)` (Dozat 2016,
             Algorithm 2, without its factor `b2` on the second moment).
-        init: where it starts.
+        init: the value before the first step.
     """
 
-    def fold(m: Array, x: Array, t: Array) -> Array:
+    def update(m: Array, x: Array, t: Array) -> Array:
         del t
-        return average(b, m, x, signed=signed)
+        return update_ema(b, m, x, signed=signed)
 
-    def warm(t: Array) -> list[Array]:
-        times = [t, t + 1] if nesterov else [t]
-        return [warmth(b, t) if corrected else jnp.ones_like(t) for t in times]
+    def precompute(t: Array) -> list[Array]:
+        steps = [t, t + 1] if nesterov else [t]
+        return [one_minus_power(b, step) if corrected else jnp.ones_like(t) for step in steps]
 
-    def read(m: Array, x: Leaf, warm: list[Array]) -> Array:
-        now, ahead = warm[0], warm[-1]
+    def read(m: Array, x: Leaf, corrections: list[Array]) -> Array:
+        now, ahead = corrections[0], corrections[-1]
         return b * m / ahead + (1 - b) * of(x) / now if nesterov else m / now
 
-    return Moment(of, fold, read, warm, init=init, decay=b, signed=signed)
+    label = ("ema", b)
+    return Moment(of, update, read, precompute, init, b, signed, label=label)
 
 
-def total(of: Read = grad, b: Number = 1.0, *, nesterov: bool = False, **how: Any) -> Moment:
-    """The fading sum `m = b m + x`, read as it is, or as `x + b m` with Nesterov's look-ahead."""
+def trace(of: Read = grad, b: Number = 1.0, *, nesterov: bool = False, **how: Any) -> Moment:
+    """Sum with decay: `m = b m + x`, read as it is, or as `x + b m` with Nesterov's look-ahead.
 
-    def fold(m: Array, x: Array, t: Array) -> Array:
+    Args:
+        of: the observation that is summed.
+        b: decay rate; 1 sums for ever.
+        nesterov: whether to read one step ahead.
+        **how: other attributes of `Moment`.
+    """
+
+    def update(m: Array, x: Array, t: Array) -> Array:
         del t
         return b * m + x
 
-    def ahead(m: Array, x: Leaf, warm: Any) -> Array:
-        del warm
+    def ahead(m: Array, x: Leaf, scalars: Any) -> Array:
+        del scalars
         return of(x) + b * m
 
-    return Moment(of, fold, ahead if nesterov else raw, decay=b, **how)
+    return Moment(of, update, ahead if nesterov else raw, decay=b, label=("trace", b), **how)
 
 
-def last(of: Read = grad) -> Moment:
-    """The value at the last step."""
-    return Moment(of, lambda m, x, t: x, decay=0.0)
+def previous(of: Read = grad) -> Moment:
+    """Remember the observation of the last step."""
+    return Moment(of, lambda m, x, t: x, decay=0.0, label=("previous",))
 
 
-def peak(of: Read) -> Moment:
-    """The largest value so far, `m = max(m, x)`, of a quantity that is not negative."""
-    return Moment(of, lambda m, x, t: jnp.maximum(m, x), decay=1.0, signed=False)
+def running_max(of: Read) -> Moment:
+    """Remember the largest observation so far, `m = max(m, x)`; it must not be negative."""
+    largest = lambda m, x, t: jnp.maximum(m, x)  # noqa: E731
+    return Moment(of, largest, decay=1.0, signed=False, label=("running_max",))
 
 
-def fading_peak(b: Number, of: Read) -> Moment:
-    """The exponentially weighted infinity norm, `m = max(b m, x)` (Adam, Algorithm 2)."""
+def decayed_max(b: Number, of: Read) -> Moment:
+    """Remember the exponentially weighted infinity norm, `m = max(b m, x)` (Adam, Algorithm 2).
 
-    def fold(m: Array, x: Array, t: Array) -> Array:
+    Args:
+        b: decay rate in [0, 1).
+        of: the observation; it must not be negative.
+    """
+
+    def update(m: Array, x: Array, t: Array) -> Array:
         del t
-        return jnp.maximum(average(b, m, jnp.zeros_like(m)), x)
+        return jnp.maximum(update_ema(b, m, jnp.zeros_like(m)), x)
 
-    return Moment(of, fold, decay=b, signed=False)
+    return Moment(of, update, decay=b, signed=False, label=("decayed_max", b))
+
+
+__getattr__ = renamed(
+    __name__, {"total": "trace", "last": "previous", "peak": "running_max"}
+    | {"fading_peak": "decayed_max"},
+)  # fmt: skip

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import optax
 
 import adam_optax as ao
+from adam_optax._engine.tree import unpack
 
 PARAMS = jax.ShapeDtypeStruct((1024, 1024), jnp.dtype("float32"))
 
@@ -32,7 +33,7 @@ def _parameters(thing: Any) -> Any:
 def row(name: str) -> list[str]:
     """Name, moments, bytes per float32 parameter, paper, step, and optax's name for it."""
     state = jax.eval_shape(optimisers()[name](1e-3).init, PARAMS)
-    moments = ao._engine.tree.unpack(state[0])
+    moments = unpack(state[0])
     size = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(moments))
     text = (optimisers()[name].__doc__ or "").strip()
     paper = text.splitlines()[0].rstrip(".")

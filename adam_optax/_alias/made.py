@@ -7,9 +7,8 @@ from inspect import Parameter
 from typing import Any, TypeVar, cast
 
 from adam_optax._alias.arguments import ARGUMENTS, lacks
-from adam_optax._engine.decay import decoupled
-from adam_optax._engine.tree import Transformation, scale_by
-from adam_optax._transform import optimizer
+from adam_optax._transform import Transformation, optimizer, scale_by
+from adam_optax._transform import decay_from_arguments as decoupled
 from adam_optax.rules.base import Rule
 
 Make = TypeVar("Make", bound=Callable[..., Transformation])

@@ -8,9 +8,9 @@ import optax
 
 from adam_optax import rules
 from adam_optax._alias.made import explained
-from adam_optax._engine.decay import Hyper, decoupled
-from adam_optax._engine.tree import Transformation
-from adam_optax._transform import optimizer
+from adam_optax._core.types import ScalarOrSchedule as Hyper
+from adam_optax._transform import Transformation, optimizer
+from adam_optax._transform import decay_from_arguments as decoupled
 from adam_optax.couplings import INDEPENDENT, Coupling
 from adam_optax.storage import factored as by_factors
 

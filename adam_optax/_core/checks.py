@@ -1,9 +1,10 @@
-"""What users can get wrong, said in terms of what they wrote and what to write instead.
+"""Check arguments, trees and arrays; say what is wrong and what to write instead.
 
 Arguments are checked where a transformation is made; trees, shapes and dtypes while it is traced,
 once per distinct leaf, so that the compiled step contains no check.
 """
 
+import enum
 from collections.abc import Hashable, Mapping
 from typing import Any
 
@@ -12,18 +13,29 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-
-RATES = frozenset({"b1", "b2", "b3", "decay", "rho", "momentum"})
-SIZES = frozenset(
-    {"eps", "eps_root", "learning_rate", "weight_decay", "max_norm", "clipping_threshold"}
-)
-OPTIONAL = frozenset({"momentum", "clipping_threshold"})
-STARTS = frozenset({"initial_accumulator_value", "initial_scale"})
-SCHEDULES = (RATES | SIZES) - {"max_norm"}
+from jax.sharding import AxisType
 
 
-def hyper(name: str, value: Any) -> Any:
-    """A hyper-parameter as it will be used: NumPy's scalars as Python numbers, in range.
+class Kind(enum.Enum):
+    """Tell what values a hyper-parameter may have."""
+
+    ANY = "any"
+    DECAY_RATE = "decay rate"
+    NON_NEGATIVE = "non-negative"
+    POSITIVE = "positive"
+
+
+def hyperparameter(
+    name: str, value: Any, kind: Kind, *, optional: bool = False, schedule: bool = True
+) -> Any:
+    """Return a hyper-parameter as it will be used: in range, NumPy's scalars as Python numbers.
+
+    Args:
+        name: the argument's name, for messages.
+        value: what the user gave.
+        kind: the values that are allowed; `Kind.ANY` checks only that compiled steps can be shared.
+        optional: whether None is allowed.
+        schedule: whether a function of the count is allowed.
 
     Raises:
         ValueError: if a known number is out of range, or an array is not a scalar.
@@ -32,35 +44,33 @@ def hyper(name: str, value: Any) -> Any:
     """
     if isinstance(value, np.generic | np.ndarray) and np.ndim(value) == 0:
         value = value.item()
-    if name in STARTS and callable(value):
+    if kind is Kind.ANY and callable(value) and not schedule:
         raise TypeError(f"{name} must be a number, not a schedule: it is where the moments start")
-    if name in OPTIONAL and value is None:
+    if optional and value is None:
         return value
-    if name not in RATES | SIZES or (callable(value) and name in SCHEDULES):
+    if kind is Kind.ANY or (callable(value) and schedule):
         if isinstance(value, Hashable | Array):
             return value
         raise TypeError(f"{name} must be hashable, not {type(value).__name__}: use a tuple, say")
     if isinstance(value, Array):
         return scalar(name, value)
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise TypeError(
-            f"{name} must be a number, a schedule (count -> value) or a scalar array, "
-            f"not {type(value).__name__}"
-        )
-    if name in RATES and not 0 <= value < 1:
+        wanted = "a number, a schedule (count -> value)" if schedule else "a number"
+        raise TypeError(f"{name} must be {wanted} or a scalar array, not {type(value).__name__}")
+    if kind is Kind.DECAY_RATE and not 0 <= value < 1:
         raise ValueError(f"{name} must be in [0, 1), not {value}: it is the share of the past kept")
-    if name in SIZES and not 0 <= value < float("inf"):
+    if kind is not Kind.DECAY_RATE and not 0 <= value < float("inf"):
         raise ValueError(f"{name} must be finite and not negative, not {value}")
-    if name == "max_norm" and value == 0:
-        raise ValueError("max_norm must be positive: 0 would stop the training")
+    if kind is Kind.POSITIVE and value == 0:
+        raise ValueError(f"{name} must be positive: 0 would stop the training")
     return value
 
 
 def scalar(name: str, value: Any) -> Array:
-    """A number of the current step as a scalar array.
+    """Return a number of the current step as a scalar array.
 
     Raises:
-        ValueError: if it has a shape.
+        ValueError: if the number has a shape.
     """
     number = jnp.asarray(value)
     if number.shape != ():
@@ -71,27 +81,11 @@ def scalar(name: str, value: Any) -> Array:
     return number
 
 
-def underflow(constants: Mapping[str, Any], dtype: Any) -> None:
-    """Refuse an eps that vanishes in the precision in which it would be added.
-
-    Raises:
-        ValueError: if `eps` or `eps_root` is positive but not a normal number of that dtype.
-    """
-    tiny = float(jnp.finfo(dtype).tiny)
-    for name in ("eps", "eps_root"):
-        value = constants.get(name, 0)
-        if 0 < value < tiny:
-            raise ValueError(
-                f"{name}={value} is 0 in {dtype}, in which it would be added; "
-                f"use at least {tiny:.3g}, or {name}=0 if none is wanted"
-            )
-
-
-def count(value: Array) -> None:
+def check_count(value: Array) -> None:
     """Hold the count of steps to an integer scalar.
 
     Raises:
-        TypeError: if it is another array.
+        TypeError: if the count is another array.
     """
     try:
         chex.assert_rank(value, 0)
@@ -103,13 +97,13 @@ def count(value: Array) -> None:
         ) from error
 
 
-def split(
+def split_entries(
     entries: Mapping[str, Any], own: tuple[str, ...]
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """A leaf's own entries, and the others', in whose place there is nothing.
+    """Return a leaf's own entries, and those of other leaves, which must be empty here.
 
     Raises:
-        ValueError: if something is kept for the leaf under an entry that is not its own.
+        ValueError: if the leaf has arrays under an entry that is not its own, or lacks its own.
     """
     others = {n: entry for n, entry in entries.items() if n not in own}
     for name, entry in others.items():
@@ -126,23 +120,23 @@ def split(
     return {n: entries[n] for n in own}, others
 
 
-def present(entries: Mapping[str, Any]) -> None:
+def check_present(entries: Mapping[str, Any]) -> None:
     """Refuse a gradient whose parameter is None.
 
     Raises:
-        ValueError: if nothing is kept for it.
+        ValueError: if nothing is kept for the gradient.
     """
     if any(entry is None for entry in entries.values()):
         raise ValueError("the parameter was None at tx.init, but this gradient is not")
 
 
-def leaf(g: Array, p: Array | None, moments: Mapping[str, Array]) -> None:
-    """Hold a gradient, its parameter and its moments to one shape.
+def check_shapes(g: Array, p: Array | None, others: Mapping[str, Array]) -> None:
+    """Hold a gradient, its parameter and other arrays to one shape.
 
     Raises:
-        ValueError: if they differ.
+        ValueError: if shapes differ.
     """
-    named = {"the gradient": g, **({} if p is None else {"the parameter": p}), **moments}
+    named = {"the gradient": g, **({} if p is None else {"the parameter": p}), **others}
     try:
         chex.assert_equal_shape(list(named.values()))
     except AssertionError as error:
@@ -152,53 +146,88 @@ def leaf(g: Array, p: Array | None, moments: Mapping[str, Array]) -> None:
         ) from error
 
 
-def kind(g: Array, p: Array | None, signed: Mapping[str, Array]) -> None:
-    """Hold a gradient, its parameter and its signed moments to be all real or all complex.
+def check_kinds(g: Array, p: Array | None, others: Mapping[str, Array]) -> None:
+    """Hold a gradient, its parameter and other arrays to be all real or all complex.
 
     Raises:
-        TypeError: if they are not, for an imaginary part would be lost.
+        TypeError: if real and complex meet, for an imaginary part would be lost.
     """
-    named = {"the gradient": g, **({} if p is None else {"the parameter": p}), **signed}
+    named = {"the gradient": g, **({} if p is None else {"the parameter": p}), **others}
     if len({jnp.iscomplexobj(a) for a in named.values()}) > 1:
         dtypes = ", ".join(f"{n} {a.dtype}" for n, a in named.items())
         raise TypeError(f"real and complex meet: {dtypes}; make them all real or all complex")
 
 
-def step(update: Array, g: Array) -> None:
-    """Hold a rule's step to its gradient's shape.
+def check_leaf(
+    g: Array,
+    p: Array | None,
+    decoded: Mapping[str, Array],
+    moments: Mapping[str, Any],
+    floors: Mapping[str, Any],
+    dtype: Any,
+) -> None:
+    """Hold a gradient, its parameter, its moments and the rule's constants to one another.
+
+    Args:
+        g: the gradient.
+        p: the parameter, or None.
+        decoded: the moments before the step.
+        moments: the rule's `Moment`s.
+        floors: the rule's constants that keep a quotient finite, such as `eps`, by name.
+        dtype: the real dtype in which the rule computes.
 
     Raises:
-        ValueError: if it has another.
+        ValueError: if shapes differ, or a constant such as `eps` is positive but vanishes.
+        TypeError: if real and complex meet, for an imaginary part would be lost.
     """
+    check_shapes(g, p, {n: m for n, m in decoded.items() if not moments[n].scalar})
+    check_kinds(g, p, {n: m for n, m in decoded.items() if moments[n].signed})
+    tiny = float(jnp.finfo(dtype).tiny)
+    for name, value in floors.items():
+        if value is not None and 0 < value < tiny:
+            raise ValueError(
+                f"{name}={value} is 0 in {dtype}, in which it would be added; "
+                f"use at least {tiny:.3g}, or {name}=0 if none is wanted"
+            )
+
+
+def check_step(
+    update: Array, g: Array, kept: Mapping[str, Any], encoded: Mapping[str, Any]
+) -> None:
+    """Hold a step to its gradient's shape, and what will be stored to what was stored.
+
+    Raises:
+        ValueError: if the rule's step has another shape, or a state from elsewhere has other
+            entries, shapes or dtypes than the storage writes.
+    """
+    try:
+        chex.assert_trees_all_equal_shapes_and_dtypes(kept, encoded)
+    except AssertionError as error:
+        say = lambda tree: ", ".join(f"{n} {_describe(a)}" for n, a in tree.items())  # noqa: E731
+        raise ValueError(
+            f"the state holds {say(encoded)}, but this optimiser stores {say(kept)}; convert an "
+            "optax state with adam_optax.convert.from_optax(state), or set mu_dtype, nu_dtype or "
+            "storage"
+        ) from error
     if update.shape != g.shape:
         raise ValueError(f"the rule's step has shape {update.shape}, its gradient {g.shape}")
 
 
-def kept(new: Any, old: Any) -> None:
-    """Hold what will be stored to the structure, shapes and dtypes of what was stored.
-
-    Raises:
-        ValueError: if a state from elsewhere does not fit the storage.
-    """
-    try:
-        chex.assert_trees_all_equal_shapes_and_dtypes(new, old)
-    except AssertionError as error:
-        say = lambda tree: ", ".join(f"{n} {_describe(a)}" for n, a in tree.items())  # noqa: E731
-        raise ValueError(
-            f"the state holds {say(old)}, but this optimiser stores {say(new)}; convert an optax "
-            "state with adam_optax.convert.from_optax(state), or set mu_dtype, nu_dtype or storage"
-        ) from error
+def has_explicit_sharding(x: Any) -> bool:
+    """Tell whether the type of an array says where the array is."""
+    place = getattr(jax.typeof(x), "sharding", None)
+    return place is not None and AxisType.Explicit in place.mesh.axis_types
 
 
 def _describe(entry: Any) -> str:
     return "+".join(f"{a.dtype}{list(a.shape)}" for a in jax.tree.leaves(entry))
 
 
-def parameters(params: Any) -> None:
+def check_parameters(params: Any) -> None:
     """Hold every parameter to a dtype that can be optimised.
 
     Raises:
-        TypeError: if one is neither floating nor complex.
+        TypeError: if a parameter is neither floating nor complex.
     """
     for p in jax.tree.leaves(params):  # no paths yet: they are slow to make and seldom needed
         if not jnp.issubdtype(jnp.result_type(p), jnp.inexact):
@@ -213,11 +242,11 @@ def parameters(params: Any) -> None:
             )
 
 
-def columns(treedef: Any, updates: Any, trees: Mapping[str, Any]) -> dict[str, list[Any]]:
-    """Each tree's entries at the leaves of `updates`, a None among which is a leaf.
+def flatten_like(treedef: Any, updates: Any, trees: Mapping[str, Any]) -> dict[str, list[Any]]:
+    """Return each tree's entries at the leaves of `updates`, where None counts as a leaf.
 
     Raises:
-        ValueError: if a tree has another structure; it names the first path that differs.
+        ValueError: if a tree has another structure; the message names the first path that differs.
     """
     try:
         return {name: treedef.flatten_up_to(tree) for name, tree in trees.items()}
@@ -251,3 +280,24 @@ def _below_none(path: str, updates: Any) -> bool:
     is_none = lambda x: x is None  # noqa: E731
     nones = [p for p, x in jax.tree.leaves_with_path(updates, is_leaf=is_none) if x is None]
     return any(path.startswith(jax.tree_util.keystr(p)) for p in nones)
+
+
+def refuse_complex(m: Array, what: str) -> None:
+    """Refuse complex moments.
+
+    Raises:
+        TypeError: if the moment is complex.
+    """
+    if jnp.iscomplexobj(m):
+        raise TypeError(f"{what} cannot hold a complex moment; use adam_optax.storage.dense()")
+
+
+def check_seed(seed: int) -> int:
+    """Return a seed, or refuse it.
+
+    Raises:
+        TypeError: if the seed is no int.
+    """
+    if isinstance(seed, bool) or not isinstance(seed, int):
+        raise TypeError(f"seed must be an int, not {seed!r}")
+    return seed

@@ -1,4 +1,4 @@
-"""The dither by which formats and parameters of few bits are rounded: right on average, and evenly.
+"""Make the dither by which formats and parameters of few bits are rounded without bias.
 
 `hash(place, key) + count golden`, modulo `2^32`. Over the steps an element's numbers are spread
 more evenly than random ones, so that the errors of rounding by them cancel sooner. They depend on
@@ -19,58 +19,65 @@ SILVER = np.uint32(2447445413)
 Key = int | Array | np.uint32
 
 
-class Corner(NamedTuple):
-    """Where in a whole array a part of it begins.
+class TileOffset(NamedTuple):
+    """Say where in a whole array a tile or shard of the array begins.
 
     Attributes:
-        shape: of the whole.
-        start: the index of the part's first element, by axis.
+        shape: the shape of the whole array.
+        start: the index of the tile's first element, by axis.
     """
 
     shape: tuple[int, ...]
     start: tuple[Array, ...]
 
 
-def dither(shape: tuple[int, ...], count: Array, key: Key, corner: Corner | None = None) -> Array:
-    """A number in `[0, 2^32)` for each element at a step, of this shape."""
-    return dithers(shape, count, key, corner)[0]
+def dither(
+    shape: tuple[int, ...], count: Array, key: Key, offset: TileOffset | None = None
+) -> Array:
+    """Return a number in `[0, 2^32)` for each element at a step."""
+    return two_dithers(shape, count, key, offset)[0]
 
 
-def dithers(
-    shape: tuple[int, ...], count: Array, key: Key, corner: Corner | None = None
+def two_dithers(
+    shape: tuple[int, ...], count: Array, key: Key, offset: TileOffset | None = None
 ) -> tuple[Array, Array]:
-    """Two of them that have nothing to do with one another."""
-    place, t = _place(shape, corner), count.astype(jnp.uint32)
-    h = _mixed(place ^ _mixed_key(key))
+    """Return two unrelated numbers in `[0, 2^32)` for each element at a step."""
+    place, t = _place(shape, offset), count.astype(jnp.uint32)
+    h = _murmur3_finalizer(place ^ _hash_key(key))
     return h + t * GOLDEN, h * np.uint32(0x9E3779B1) + t * SILVER
 
 
-def unit(u: Array) -> Array:
-    """Such numbers as float32 in [0, 1)."""
+def to_unit_interval(u: Array) -> Array:
+    """Map numbers in `[0, 2^32)` to float32 in [0, 1)."""
     high = jnp.astype(u >> np.uint32(8), jnp.int32)  # accelerators convert no unsigned integers
     return high.astype(jnp.float32) * np.float32(2.0**-24)
 
 
-def _place(shape: tuple[int, ...], corner: Corner | None) -> Array:
-    """Row-major, modulo 2^32; without a reshape, which would gather what is sharded."""
+def _place(shape: tuple[int, ...], offset: TileOffset | None) -> Array:
+    """Return each element's row-major index modulo 2^32.
+
+    A reshape would gather a sharded array; this does not.
+    """
     place = jnp.zeros(shape, jnp.uint32)
-    for axis, length in enumerate(shape if corner is None else corner.shape):
+    for axis, length in enumerate(shape if offset is None else offset.shape):
         index = lax.broadcasted_iota(jnp.uint32, shape, axis)
-        if corner is not None:
-            index = index + corner.start[axis].astype(jnp.uint32)
+        if offset is not None:
+            index = index + offset.start[axis].astype(jnp.uint32)
         place = place * np.uint32(length % 2**32) + index
     return place
 
 
-def _mixed_key(key: Key) -> Any:
-    """Of a number that is known beforehand a constant, which no leaf need compute."""
+def _hash_key(key: Key) -> Any:
+    """Hash the key; a Python int is hashed in NumPy at trace time, so that it is a constant."""
     if isinstance(key, int):
-        return _mixed(np.full(1, key % 2**32, np.uint32))[0]  # no scalar: they warn of overflow
-    return _mixed(jnp.asarray(key, jnp.uint32))
+        return _murmur3_finalizer(np.full(1, key % 2**32, np.uint32))[
+            0
+        ]  # no scalar: they warn of overflow
+    return _murmur3_finalizer(jnp.asarray(key, jnp.uint32))
 
 
-def _mixed(x: Any) -> Any:
-    """MurmurHash3's finaliser: a permutation of uint32 in which every bit depends on every bit."""
+def _murmur3_finalizer(x: Any) -> Any:
+    """Permute uint32 so that every bit depends on every bit (MurmurHash3's finaliser)."""
     x = (x ^ (x >> np.uint32(16))) * np.uint32(0x85EBCA6B)
     x = (x ^ (x >> np.uint32(13))) * np.uint32(0xC2B2AE35)
     return x ^ (x >> np.uint32(16))

@@ -1,4 +1,4 @@
-"""Where a state is: beside its parameters, under each of JAX's ways of saying where that is.
+"""Keep a state beside its parameters, under each of JAX's ways of saying where an array is.
 
 Under automatic sharding a tracer does not know its place, and moments that begin as constants
 would be on every device in full; XLA is told that they are laid out as the parameter. Under
@@ -14,11 +14,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax import Array
-from jax.sharding import AxisType, NamedSharding, PartitionSpec
+from jax.sharding import NamedSharding, PartitionSpec
+
+from adam_optax._core.checks import has_explicit_sharding
 
 
-def beside(x: Array, like: Any) -> Array:
-    """An array of the same shape, laid out over devices as another is."""
+def with_sharding_like(x: Array, like: Any) -> Array:
+    """Return an array of the same shape, laid out over devices as another array is."""
     if not isinstance(like, jax.core.Tracer):
         return x
     # Of no effect but that XLA lays the two out alike. (`shard_alike` takes leaves of one shape
@@ -26,45 +28,42 @@ def beside(x: Array, like: Any) -> Array:
     return jnp.where(like == like, x, x)
 
 
-def is_explicit(x: Any) -> bool:
-    """Whether the type of an array says where it is."""
-    place = getattr(jax.typeof(x), "sharding", None)
-    return place is not None and AxisType.Explicit in place.mesh.axis_types
+def under_auto_axes(step: Callable[..., Any], outputs: Any, tell: bool) -> Callable[..., Any]:
+    """Return the same function, whose results are laid out as given arrays are.
 
-
-def left_to_xla(step: Callable[..., Any], outputs: Any) -> Callable[..., Any]:
-    """The same function, whose results are laid out as these arrays are.
-
-    It is told as `where` how the first of them is.
+    Args:
+        step: the function.
+        outputs: arrays of the results' structure, whose types say where they are.
+        tell: whether to call the function with the place of the first array as `where`.
     """
     places = jax.tree.map(lambda x: jax.typeof(x).sharding, outputs)
-    told = ft.partial(step, where=jax.tree.leaves(places)[0])
+    told = ft.partial(step, where=jax.tree.leaves(places)[0]) if tell else step
     run: Callable[..., Any] = jax.sharding.auto_axes(told, out_sharding=places)
     return run
 
 
-def parts(place: NamedSharding, axis: int) -> int:
-    """Into how many parts an axis of an array is divided."""
+def shards(place: NamedSharding, axis: int) -> int:
+    """Return into how many shards an axis of an array is divided."""
     names = (*place.spec, *[None] * (axis + 1))[axis]
     return math.prod(
         place.mesh.shape[n] for n in ([names] if isinstance(names, str) else names or ())
     )
 
 
-def encoded(encode: Callable[..., Any], p: Any, *arguments: Any) -> Any:
-    """What a function keeps of a parameter's moments, beside it."""
-    if not is_explicit(p):
+def encode_sharded(encode: Callable[..., Any], p: Any, *arguments: Any) -> Any:
+    """Return what a function keeps of a parameter's moments, laid out beside the parameter."""
+    if not has_explicit_sharding(p):
         return encode(*arguments)
     shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), arguments)
     kept = jax.eval_shape(encode, *shapes)
-    places = jax.tree.map(lambda x: _beside(x.shape, p), kept)
+    places = jax.tree.map(lambda x: _place_beside(x.shape, p), kept)
     return jax.sharding.auto_axes(encode, out_sharding=places)(*arguments)
 
 
-def _beside(shape: tuple[int, ...], p: Any) -> NamedSharding:
-    """The place of what is kept of a parameter: its axes' own, where they are divisible.
+def _place_beside(shape: tuple[int, ...], p: Any) -> NamedSharding:
+    """Return the place of what is kept of a parameter: the parameter's axes', where divisible.
 
-    Blocks divide the last axis, factors drop some axes and keep the order of the others.
+    Blocks divide the last axis; factors drop some axes and keep the order of the others.
     """
     place = jax.typeof(p).sharding
     same = len(shape) == p.ndim
@@ -72,7 +71,7 @@ def _beside(shape: tuple[int, ...], p: Any) -> NamedSharding:
     spec = [next(name for n, name in axes if same or n == length) for length in shape]
     kept = NamedSharding(place.mesh, PartitionSpec(*spec))
     fits = [
-        s if n % parts(kept, i) == 0 else None
+        s if n % shards(kept, i) == 0 else None
         for i, (n, s) in enumerate(zip(shape, spec, strict=True))
     ]
     return NamedSharding(place.mesh, PartitionSpec(*fits))

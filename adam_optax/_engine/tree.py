@@ -1,12 +1,12 @@
-"""From a rule to an optax transformation: the only module that knows optax's states and trees.
+"""Run a rule over trees of parameters, with states that optax's tools know.
 
-`scale_by` is the rule alone, like optax's `scale_by_adam`. `optimizer` adds weight decay and the
-learning rate in the same pass over memory, with the state that optax's chain would have.
+`Engine` is what `scale_by` and `optimizer` share: it takes trees apart into leaves, runs
+`leaf.py` on each of them, and says at which path something did not fit.
 """
 
-import functools as ft
+import dataclasses
 from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, NoReturn
 
 import jax
 import jax.numpy as jnp
@@ -16,19 +16,23 @@ from jax import Array
 from adam_optax._core import checks
 from adam_optax._core.numerics import compute_dtype, real_dtype
 from adam_optax._engine import sharding
-from adam_optax._engine.execute import leaf_step, ticker
-from adam_optax._engine.kept import carried, started
-from adam_optax._optax_interop import marked
+from adam_optax._engine.leaf import (
+    compile_init,
+    compile_leaf_step,
+    compile_skip,
+    compile_step_scalars,
+)
 from adam_optax.couplings import RATE, Coupling
 from adam_optax.moments import Moment
-from adam_optax.rules.base import Rule
-from adam_optax.storage import MASKED, Codec, Plan, resolve
+from adam_optax.rules.base import Recipe, Rule, dynamic_hyperparams
+from adam_optax.storage._base import MASKED
+from adam_optax.storage._plan import LeafStorage, StoragePlan
 
-Transformation: TypeAlias = optax.GradientTransformationExtraArgs
+# --- States ------------------------------------------------------------------------------------
 
 
 class ScaleByState(NamedTuple):
-    """The state of a rule for whose entries optax has no class of its own.
+    """Hold the moments of a rule for whose entries optax has no class of its own.
 
     Attributes:
         count: steps taken, an int32 scalar.
@@ -39,37 +43,48 @@ class ScaleByState(NamedTuple):
     moments: dict[str, Any]
 
     def __getattr__(self, name: str) -> Any:
-        """An entry by its name, as in optax's states: `state.mu`."""
+        """Return an entry by its name, as in optax's states: `state.mu`."""
         moments = self.moments
         if isinstance(moments, dict) and name in moments:
             return moments[name]
         raise AttributeError(f"the state has no {name!r}")
+
+    def __repr__(self) -> str:
+        """Show the entries with the dtypes and shapes of their arrays."""
+        kept = ", ".join(f"{n}={_shapes(tree)}" for n, tree in self.moments.items())
+        return f"ScaleByState(count={self.count}, {kept})"
+
+
+def _shapes(tree: Any) -> Any:
+    show = lambda x: f"{x.dtype}{list(x.shape)}" if hasattr(x, "dtype") else repr(x)  # noqa: E731
+    return jax.tree.map(show, tree)
 
 
 OPTAX_STATES = {
     frozenset(kind._fields) - {"count"}: kind
     for kind in (optax.ScaleByAdamState, optax.ScaleByAmsgradState)
 }
-"""Optax's own states by their entries, so that its tools and checkpoints know ours."""
+"""Optax's own states by their entries, so that optax's tools and checkpoints know ours."""
 
 STATES = (ScaleByState, *OPTAX_STATES.values())
 
 
 def pack(count: Array, moments: dict[str, Any]) -> Any:
-    """The state that holds these entries: optax's own where it has one."""
+    """Return the state that holds these entries: optax's own class where optax has one."""
     if kind := OPTAX_STATES.get(frozenset(moments)):
         return kind(count=count, **moments)
     return ScaleByState(count, moments)
 
 
 def unpack(state: Any) -> dict[str, Any]:
-    """The entries of a state."""
+    """Return the entries of a state by name."""
     if isinstance(state, ScaleByState):
         return state.moments
     return {n: getattr(state, n) for n in state._fields if n != "count"}
 
 
-def _trees(state: Any, entries: tuple[str, ...] | None) -> dict[str, Any]:
+def _unpack_checked(state: Any, entries: tuple[str, ...] | None) -> dict[str, Any]:
+    """Return the entries of a state, or refuse it; `entries` None allows any."""
     moments = unpack(state) if isinstance(state, STATES) else {}
     if not isinstance(state, STATES) or (entries is not None and moments.keys() != set(entries)):
         holds = f" with {', '.join(moments)}" if moments else ""
@@ -80,183 +95,187 @@ def _trees(state: Any, entries: tuple[str, ...] | None) -> dict[str, Any]:
     return {n: moments[n] for n in (moments if entries is None else entries)}
 
 
-class Engine(NamedTuple):
-    """A rule and its storage over trees: what `scale_by` and `optimizer` share.
+# --- The engine --------------------------------------------------------------------------------
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Engine:
+    """Run a rule over trees.
 
     Attributes:
         rule: the variant.
-        plan: which codec a leaf has.
+        plan: which storage a leaf has.
         coupling: how weight decay goes with the learning rate.
-        decays: whether there is any.
-        interpret: the platform whose kernels are interpreted on another, for tests.
+        decays: whether there is weight decay.
+        recipe: how to build the rule inside a compiled step.
     """
 
     rule: Rule
-    plan: Plan
+    plan: StoragePlan
     coupling: Coupling = RATE
     decays: bool = False
-    interpret: str | None = None
+    recipe: Recipe = dataclasses.field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "recipe", self.rule.recipe())
 
     def init(self, params: Any) -> Any:
-        """The state before the first step."""
-        checks.parameters(params)
-        codecs = self.plan.codecs(params)
-        blank = ft.partial(self._blank, self.rule.numbers(jnp.zeros((), jnp.int32)))
-        pairs = zip(jax.tree.leaves(params), codecs, strict=True)
-        rows = iter(_each("params", blank, params, pairs))
-        table = jax.tree.map(lambda _: next(rows), params)
+        """Return the state before the first step."""
+        checks.check_parameters(params)
+        storages = self.plan.of_leaves(params)
+        hyperparams = dynamic_hyperparams(self.rule, jnp.zeros((), jnp.int32))
+        encoded: list[dict[str, Any]] = []
+        try:
+            for p, storage in zip(jax.tree.leaves(params), storages, strict=True):
+                first = {n: _first(p, moment) for n, moment in self.rule.moments.items()}
+                run = compile_init(self.recipe, storage)
+                shape = jnp.shape(p)
+                encoded.append(
+                    sharding.encode_sharded(
+                        lambda *args, run=run, shape=shape: run(*args, shape=shape),
+                        p,
+                        first,
+                        hyperparams,
+                    )
+                )
+        except Exception as error:
+            _raise_at_path(error, "params", params, len(encoded))
+        leaves = iter(encoded)
+        table = jax.tree.map(lambda _: next(leaves), params)
         # By entry and by `tree.map` alone: optax may hand in a placeholder for the whole tree.
-        pick = lambda n: jax.tree.map(lambda _, row: row.get(n, MASKED), params, table)  # noqa: E731
-        return pack(
-            jnp.zeros((), jnp.int32),
-            {n: pick(n) for n in self.plan.entries() or entries_of(codecs)},
-        )
+        pick = lambda n: jax.tree.map(lambda _, own: own.get(n, MASKED), params, table)  # noqa: E731
+        return pack(jnp.zeros((), jnp.int32), {n: pick(n) for n in self._entries(storages)})
 
-    def _blank(self, numbers: dict[str, Array], p: Any, codec: Codec) -> dict[str, Any]:
-        encode = started(self.rule.maker(), self.rule.constants(), codec)
-        first = {n: _start(p, moment) for n, moment in self.rule.moments.items()}
-        encode = ft.partial(encode, shape=jnp.shape(p))
-        kept: dict[str, Any] = sharding.encoded(encode, p, first, numbers)
-        return kept
+    def _entries(self, storages: Iterable[LeafStorage]) -> tuple[str, ...]:
+        return self.plan.uniform.entries if self.plan.uniform else entries_of(storages)
 
     def update(
         self,
         updates: Any,
         state: Any,
         params: Any = None,
-        decay: Array | float | None = None,
-        rate: Array | float | None = None,
+        weight_decay: Array | float | None = None,
+        learning_rate: Array | float | None = None,
         mask: Any = None,
         applies: bool = False,
     ) -> tuple[Any, Any]:
-        """The step of every leaf; a gradient that is None leaves its moments as they are.
+        """Return the updates of all leaves and the new state.
 
-        With `applies` the updates are added to the parameters, which are returned.
+        A gradient that is None leaves its moments as they are.
+
+        Args:
+            updates: the gradients.
+            state: as `init` makes it.
+            params: the parameters, if the rule, weight decay or `applies` needs them.
+            weight_decay: a scalar, or None for none.
+            learning_rate: a scalar, or None for no factor and no sign.
+            mask: a tree of bools like `updates` that says which parameters decay; None: all.
+            applies: whether to return the new parameters instead of the updates.
         """
-        trees = _trees(state, self.plan.entries())
-        gs, treedef = jax.tree.flatten(updates, is_leaf=_is_none)
-        codecs = self.plan.codecs(updates, _is_none)
-        columns = checks.columns(treedef, updates, trees)
-        kept = [{n: column[i] for n, column in columns.items()} for i in range(len(gs))]
-        ps = _column(treedef, updates, "params", params, len(gs))
-        fades = _column(treedef, updates, "mask", mask, len(gs))
+        uniform = self.plan.uniform
+        trees = _unpack_checked(state, uniform.entries if uniform else None)
+        grads, treedef = jax.tree.flatten(updates, is_leaf=_is_none)
+        n = len(grads)
+        storages = [uniform] * n if uniform else self.plan.of_leaves(updates, _is_none)
+        columns = checks.flatten_like(treedef, updates, trees)
+        given = {name: t for name, t in (("params", params), ("mask", mask)) if t is not None}
+        others = checks.flatten_like(treedef, updates, given) if given else {}
+        ps, masks = (others.get(name, [None] * n) for name in ("params", "mask"))
 
-        count, leaf = self._stepper(state.count, codecs, decay, rate, applies)
-        rows = zip(gs, ps, kept, fades, codecs, strict=True)
-        done = _each("updates", leaf, updates, rows, _is_none)
-        moments = {n: jax.tree.unflatten(treedef, [new[n] for _, new in done]) for n in trees}
-        return jax.tree.unflatten(treedef, [u for u, _ in done]), pack(count, moments)
-
-    def _stepper(
-        self, count: Any, codecs: list[Codec], decay: Any, rate: Any, applies: bool
-    ) -> tuple[Array, Callable[..., Any]]:
-        """The next count, and the step of one leaf from this one."""
-        recipe = self.rule.maker(), self.rule.constants()
-        distinct = {id(c): c for c in codecs}  # to hash one for every leaf takes time
-        tick = ticker(*recipe, self.coupling, tuple(distinct.values()))
-        numbers = self.rule.numbers(count)
-        count, told = tick(jnp.asarray(count), numbers, decay, rate)
-        clocks = dict(zip(distinct, told, strict=True))
+        # What depends on the step alone is computed once, for each storage that leaves have.
+        dynamic = self.rule.origin.dynamic if self.rule.origin else {}
+        hyperparams = dynamic_hyperparams(self.rule, state.count) if dynamic else {}
+        distinct = {id(s): s for s in storages}  # to hash a storage for every leaf takes time
+        compute = compile_step_scalars(self.recipe, self.coupling, tuple(distinct.values()))
+        count, computed = compute(
+            jnp.asarray(state.count), hyperparams, weight_decay, learning_rate
+        )
+        scalars = dict(zip(distinct, computed, strict=True))
         steps = {
-            key: leaf_step(*recipe, c, self.coupling, applies, self.interpret)
-            for key, c in distinct.items()
+            key: compile_leaf_step(self.recipe, storage, self.coupling, applies)
+            for key, storage in distinct.items()
         }
 
-        def leaf(g: Any, p: Any, kept: dict[str, Any], fade: bool | None, codec: Codec) -> Any:
-            if g is None:
-                same = carried(*recipe, codec)(kept, numbers, count) if codec.clocked else kept
-                return (p if applies else None), same
-            own, others = checks.split(kept, codec.entries())
-            step = steps[id(codec)]
-            if sharding.is_explicit(g):
-                step = sharding.left_to_xla(step, (g, own))
-            time = clocks[id(codec)]
-            if fade is False:
-                time = {name: clock._replace(decay=None) for name, clock in time.items()}
-            update, own = step(g, p, own, count, time)
-            return update, own | others
-
-        return count, leaf
-
-
-def entries_of(codecs: Iterable[Codec]) -> tuple[str, ...]:
-    """The state's entries: those of every leaf."""
-    return tuple(dict.fromkeys(n for codec in dict.fromkeys(codecs) for n in codec.entries()))
-
-
-def _each(
-    what: str,
-    leaf: Callable[..., Any],
-    tree: Any,
-    rows: Iterable[tuple[Any, ...]],
-    is_leaf: Callable[[Any], bool] | None = None,
-) -> list[Any]:
-    """The results over the leaves; an error says at which of them it happened."""
-    done: list[Any] = []
-    try:
-        for row in rows:
-            done.append(leaf(*row))
-    except Exception as error:
-        path, _ = jax.tree.leaves_with_path(tree, is_leaf=is_leaf)[len(done)]
-        place = f"{what}{jax.tree_util.keystr(path)}"
-        if type(error) in (TypeError, ValueError):
-            raise type(error)(f"{place}: {error}") from error
-        error.add_note(f"at {place}")  # others cannot be made from a text
-        raise
-    return done
+        new_updates: list[Any] = []
+        new_trees: dict[str, list[Any]] = {name: [] for name in trees}
+        try:
+            for i, (g, p, storage) in enumerate(zip(grads, ps, storages, strict=True)):
+                own = {name: column[i] for name, column in columns.items()}
+                rest: dict[str, Any] = {}
+                if uniform is None:
+                    own, rest = checks.split_entries(own, storage.entries)
+                if g is None:
+                    result = p if applies else None
+                    if storage.step_dependent:
+                        own = compile_skip(self.recipe, storage)(own, hyperparams, count)
+                else:
+                    step, now = steps[id(storage)], scalars[id(storage)]
+                    if checks.has_explicit_sharding(g):
+                        kernels = bool(storage.kernel_platforms[applies])
+                        step = sharding.under_auto_axes(step, (g, own), kernels)
+                    if masks[i] is False:
+                        now = {k: one._replace(weight_decay=None) for k, one in now.items()}
+                    result, own = step(g, p, own, count, now)
+                new_updates.append(result)
+                for name, column in new_trees.items():
+                    column.append(own[name] if name in own else rest[name])
+        except Exception as error:
+            _raise_at_path(error, "updates", updates, len(new_updates), _is_none)
+        moments = {name: jax.tree.unflatten(treedef, col) for name, col in new_trees.items()}
+        return jax.tree.unflatten(treedef, new_updates), pack(count, moments)
 
 
-def _start(p: Any, moment: Moment) -> Array:
+def entries_of(storages: Iterable[LeafStorage]) -> tuple[str, ...]:
+    """Return the entries of a state: those of every leaf, each once."""
+    return tuple(dict.fromkeys(n for s in dict.fromkeys(storages) for n in s.entries))
+
+
+def _first(p: Any, moment: Moment) -> Array:
+    """Return a leaf's moment before the first step, in compute precision, beside the leaf."""
     dtype = compute_dtype(p) if moment.signed else real_dtype(compute_dtype(p))
     # XLA would encode a constant while it compiles, one number after the other, for minutes.
     first = jax.lax.optimization_barrier(jnp.full((), moment.init, dtype))
-    return first if moment.scalar else sharding.beside(jnp.full_like(p, first, dtype), p)
+    return (
+        first if moment.scalar else sharding.with_sharding_like(jnp.full_like(p, first, dtype), p)
+    )
 
 
 def _is_none(x: Any) -> bool:
     return x is None
 
 
-def _column(treedef: Any, updates: Any, name: str, tree: Any, size: int) -> list[Any]:
-    """The entries of a tree that may be missing."""
-    if tree is None:
-        return [None] * size
-    return checks.columns(treedef, updates, {name: tree})[name]
+def _raise_at_path(
+    error: Exception,
+    what: str,
+    tree: Any,
+    index: int,
+    is_leaf: Callable[[Any], bool] | None = None,
+) -> NoReturn:
+    """Raise an error with the path of the leaf at which it happened."""
+    path, _ = jax.tree.leaves_with_path(tree, is_leaf=is_leaf)[index]
+    place = f"{what}{jax.tree_util.keystr(path)}"
+    if type(error) in (TypeError, ValueError):
+        raise type(error)(f"{place}: {error}") from error
+    error.add_note(f"at {place}")  # others cannot be made from a text
+    raise error
 
 
-def scale_by(
-    rule: Rule, *, storage: Any = None, mu_dtype: Any = None, nu_dtype: Any = None
-) -> Transformation:
-    """Rescale gradients by a rule, the way optax's `scale_by_adam` does by Adam's.
+# --- Tags: how wrappers of optax are seen through -----------------------------------------------
+
+TAG = "adam_optax_part"
+"""The attribute by which an `update` function says what it computes."""
+APPLY = "adam_optax_apply"
+"""The attribute that holds an `update` function's twin, which returns new parameters instead."""
+
+
+def tag_update(update: Any, part: Any, apply: Any = None) -> Any:
+    """Mark an `update` function with what it computes, and with the twin that applies updates.
 
     Args:
-        rule: one of `adam_optax.rules`, or your own.
-        storage: how its moments are kept: a format of `adam_optax.storage` for all of them, a
-            mapping by moment name, or a function from a parameter's path (`"dense/kernel"`) and
-            the parameter or its gradient to one of these; None, and what a mapping leaves out:
-            float32.
-        mu_dtype: short for dense storage of `mu` in this dtype.
-        nu_dtype: short for dense storage of `nu` in this dtype.
-
-    Returns:
-        A transformation whose updates point uphill, like the gradients. It needs `params` only if
-        the rule does.
-
-    Raises:
-        ValueError, TypeError: at construction for arguments out of range; at `init` and `update`,
-            naming the tree path, for parameters, gradients or states that do not fit.
-
-    >>> import jax.numpy as jnp, adam_optax as ao
-    >>> tx = ao.scale_by(ao.rules.adam(b2=0.99))
-    >>> state = tx.init({"w": jnp.ones(3)})
-    >>> updates, state = tx.update({"w": jnp.full(3, 2.0)}, state)
-    >>> updates["w"]
-    Array([1., 1., 1.], dtype=float32)
+        update: the function; optax keeps nothing else of a transformation in a chain.
+        part: an `Engine`, or the name of a transformation.
+        apply: takes the same arguments, and returns new parameters instead of updates.
     """
-    engine = Engine(rule, resolve(storage, rule.moments, mu_dtype, nu_dtype))
-
-    def update(updates: Any, state: Any, params: Any = None, **extra_args: Any) -> tuple[Any, Any]:
-        del extra_args
-        return engine.update(updates, state, params)
-
-    return Transformation(engine.init, marked(update, engine))
+    setattr(update, TAG, part)
+    setattr(update, APPLY, apply)
+    return update

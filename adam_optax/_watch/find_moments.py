@@ -13,12 +13,11 @@ import jax
 
 from adam_optax import rules
 from adam_optax._engine.tree import Engine, ScaleByState, unpack
-from adam_optax._optax_interop import functions, parts
+from adam_optax._optax_interop import find_optax_updates, find_tags, injected
 from adam_optax._watch.leaf_view import Look, raw, read
 from adam_optax._watch.sampling import picker
 from adam_optax._watch.state import is_layer
-from adam_optax.storage import Codec, resolve
-from adam_optax.storage._plan import path_name
+from adam_optax.storage._plan import LeafStorage, path_name, plan_storage
 
 OPTAX = {
     "scale_by_adam": rules.adam,
@@ -56,57 +55,48 @@ def _in(
     rows = {at: row for at, row in rows.items() if jax.tree.leaves(row)}
     picks = {at: picker(leaves[at].shape, width) for at in rows}
     fitting = {
-        (engine.rule.make, engine.rule.constants(), engine.rule.functions): (engine, codecs)
+        engine.recipe: (engine, storages)
         for engine in engines
-        if (codecs := _codecs(engine, rows, leaves)) is not None
+        if (storages := _storages(engine, rows, leaves)) is not None
     }
     if len(fitting) != 1:  # none, or groups of which it cannot be told which this is
         return {at: raw(row, picks[at]) for at, row in rows.items()}
-    ((engine, codecs),) = fitting.values()
+    ((engine, storages),) = fitting.values()
     return {
-        at: read(engine, state.count, codecs[at], row, leaves[at], picks[at])
+        at: read(engine, state.count, storages[at], row, leaves[at], picks[at])
         for at, row in rows.items()
     }
 
 
-def _codecs(
+def _storages(
     engine: Engine, rows: Mapping[Any, Any], leaves: Mapping[Any, Any]
-) -> dict[Any, Codec] | None:
-    """The codec of each leaf, if it is this engine that keeps these entries."""
+) -> dict[Any, LeafStorage] | None:
+    """Return the storage of each leaf, if it is this engine that keeps these entries."""
     plan = engine.plan
-    codecs = {at: plan.one or plan.choose(path_name(at), leaves[at]) for at in rows}  # type: ignore[misc]
-    fits = all(set(codecs[at].entries()) == set(row) for at, row in rows.items())
-    return codecs if fits else None
+    storages = {at: plan.uniform or plan.choose(path_name(at), leaves[at]) for at in rows}  # type: ignore[misc]
+    fits = all(set(storages[at].entries) == set(row) for at, row in rows.items())
+    return storages if fits else None
 
 
 def _engines(tx: Any, state: Any) -> Iterator[Engine]:
-    """What may have made the moments in a state."""
-    yield from (part for part in parts(tx) if isinstance(part, Engine))
-    for function in functions(tx):
-        name = getattr(function, "__qualname__", "").partition(".")[0]
-        if not getattr(function, "__module__", "").startswith("optax."):
-            continue
-        if name in OPTAX and function.__qualname__.endswith("update_fn"):
-            yield _of_optax(OPTAX[name], _closure(function))
-        if name == "inject_hyperparams" and "inner_factory" in (found := _closure(function)):
-            yield from _injected(found, state)
+    """Yield the engines that may have made the moments in a state."""
+    yield from (tag for tag in find_tags(tx) if isinstance(tag, Engine))
+    for name, held in find_optax_updates(tx):
+        if name in OPTAX:
+            yield _of_optax(OPTAX[name], held)
+        if name == "inject_hyperparams":
+            yield from _injected(held, state)
 
 
 def _of_optax(make: Any, given: Mapping[str, Any]) -> Engine:
     """Our rule with the numbers of a transformation of optax."""
     rule = make(**{n: given[n] for n in inspect.signature(make).parameters if n in given})
-    return Engine(rule, resolve(None, rule.moments))
+    return Engine(rule, plan_storage(None, rule.moments))
 
 
-def _injected(found: Mapping[str, Any], state: Any) -> Iterator[Engine]:
+def _injected(held: Mapping[str, Any], state: Any) -> Iterator[Engine]:
     """What `optax.inject_hyperparams` makes anew at each step, with the numbers of this one."""
     has_numbers = lambda x: hasattr(x, "hyperparams") and hasattr(x, "inner_state")  # noqa: E731
     for one in jax.tree.leaves(state, is_leaf=has_numbers):
         if has_numbers(one):
-            inner = found["inner_factory"](**found["other_hps"], **one.hyperparams)
-            yield from _engines(inner, one.inner_state)
-
-
-def _closure(function: Any) -> dict[str, Any]:
-    names = function.__code__.co_freevars
-    return dict(inspect.getclosurevars(function).nonlocals) if names else {}
+            yield from _engines(injected(held, one.hyperparams), one.inner_state)

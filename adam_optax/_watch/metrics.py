@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from adam_optax._core.numerics import abs_sq, compute_dtype, quotient
+from adam_optax._core.numerics import abs_sq, compute_dtype, safe_divide
 from adam_optax._watch.leaf_view import Look
 from adam_optax._watch.sampling import padded
 from adam_optax._watch.state import QUANTILES, UNKNOWN, WIDTHS
@@ -75,7 +75,7 @@ def weights(g: Array | None, u: Array | None, look: Look | None, width: int) -> 
 
 def _step(update: Array, mu: Array) -> Array:
     dtype = compute_dtype(update, mu)
-    ratio = quotient(update.astype(dtype), mu.astype(dtype), 0.0)
+    ratio = safe_divide(update.astype(dtype), mu.astype(dtype), 0.0)
     return jnp.where(mu > 0, ratio, UNKNOWN)
 
 
@@ -83,7 +83,7 @@ def _summary(found: dict[str, Array]) -> dict[str, Array]:
     """From (layers, weights) to what is recorded of it."""
     means = {n: _mean(found[n]) for n in _EACH if WIDTHS.get(n, 1) == 1}
     spreads = {n: _quantiles(found[n]) for n in _EACH if WIDTHS.get(n, 1) > 1}
-    share = quotient(jnp.maximum(means["missed"], 0.0), means["size"], 0.0)
+    share = safe_divide(jnp.maximum(means["missed"], 0.0), means["size"], 0.0)
     squares = {
         "update_rms": means["update_rms"],
         "storage_error": jnp.where(means["size"] < 0, UNKNOWN, share),

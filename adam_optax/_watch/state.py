@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import optax
 from jax import Array
 
-from adam_optax._core.numerics import increment
+from adam_optax._core.numerics import safe_increment
 from adam_optax.storage._plan import path_name
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
@@ -63,7 +63,7 @@ def start(inner_state: Any, params: Any, keep: int) -> WatchState:
 def noted(state: WatchState, inner_state: Any, due: Array, row: Array, every: int) -> WatchState:
     """The state a step later, with the record of that step in it if one was due."""
     slot = state.count // every % len(state.steps)
-    count = increment(state.count)
+    count = safe_increment(state.count)
     return WatchState(
         inner_state,
         count,

@@ -4,7 +4,7 @@ from typing import Any
 
 import optax
 
-from adam_optax._engine.tree import Transformation
+from adam_optax._transform import Transformation
 from adam_optax._watch import records
 from adam_optax._watch.state import WatchState, noted, start
 from adam_optax._watch.tree import Layers

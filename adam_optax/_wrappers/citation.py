@@ -1,16 +1,16 @@
-"""The papers behind what a user composed."""
+"""Cite the papers behind what a user composed."""
 
 from collections.abc import Iterator
 from typing import Any
 
 from adam_optax._engine.tree import Engine
-from adam_optax._optax_interop import parts
+from adam_optax._optax_interop import find_tags
 from adam_optax._wrappers import papers
-from adam_optax.storage import Factored
+from adam_optax.storage._factored import Factored
 
 
 def citation(tx: Any) -> str:
-    """BibTeX of the papers that an optimiser is made of, through chains and wrappers.
+    """Return BibTeX of the papers that an optimiser is made of, through chains and wrappers.
 
     Args:
         tx: an optimiser of this library, or any optax transformation around some.
@@ -26,7 +26,7 @@ def citation(tx: Any) -> str:
     >>> [line for line in ao.citation(tx).splitlines() if line.startswith("@")][-2:]
     ['@inproceedings{dozat2016incorporating,', '@inproceedings{loshchilov2019decoupled,']
     """
-    found = parts(tx)
+    found = find_tags(tx)
     if not found:
         raise ValueError(
             "nothing of adam_optax is in this transformation; optax.inject_hyperparams hides what "
@@ -42,9 +42,10 @@ def _keys(part: Any) -> Iterator[str]:
         return
     rule, coupling = part.rule, part.coupling
     yield from papers.OF.get(rule.name, (f"% {rule.name}: no paper",))
-    yield from (key for n, key in papers.OPTIONS.items() if rule.hyper.get(n))
-    shelves = part.plan.one.shelves if part.plan.one else ()
-    if any(isinstance(shelf.kind, Factored) for shelf in shelves):
+    given = rule.origin.hyperparams if rule.origin else {}
+    yield from (key for n, key in papers.OPTIONS.items() if given.get(n))
+    slots = part.plan.uniform.slots if part.plan.uniform else ()
+    if any(isinstance(slot.format, Factored) for slot in slots):
         yield from papers.OF["adafactor"]
     if part.decays:
         yield "loshchilov2019decoupled"

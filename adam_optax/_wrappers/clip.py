@@ -7,10 +7,10 @@ import jax.numpy as jnp
 import optax
 from jax import Array
 
-from adam_optax._core import checks
-from adam_optax._core.numerics import abs_sq, compute_dtype, real_dtype, root
-from adam_optax._engine.tree import Transformation
-from adam_optax._optax_interop import marked
+from adam_optax._core.checks import Kind, hyperparameter
+from adam_optax._core.numerics import abs_sq, compute_dtype, real_dtype, safe_sqrt
+from adam_optax._engine.tree import tag_update
+from adam_optax._transform import Transformation, named
 
 
 def clip_by_global_norm(max_norm: Any) -> Transformation:
@@ -35,14 +35,17 @@ def clip_by_global_norm(max_norm: Any) -> Transformation:
 
     Reference: Pascanu et al. 2013, "On the difficulty of training recurrent neural networks".
     """
-    limit = checks.hyper("max_norm", max_norm)
+    limit = hyperparameter("max_norm", max_norm, Kind.POSITIVE, schedule=False)
 
     def update(updates: Any, state: Any, params: Any = None, **extra_args: Any) -> tuple[Any, Any]:
         del params, extra_args
         factor = _factor([_power(g) for g in jax.tree.leaves(updates)], limit)
         return jax.tree.map(lambda g: _scaled(g, factor), updates), state
 
-    return Transformation(lambda params: optax.EmptyState(), marked(update, "clip_by_global_norm"))
+    tx = Transformation(
+        lambda params: optax.EmptyState(), tag_update(update, "clip_by_global_norm")
+    )
+    return named(tx, f"clip_by_global_norm({max_norm!r})")
 
 
 @jax.jit
@@ -57,7 +60,7 @@ def _factor(powers: list[Array], limit: Array | float) -> Array:
     if not powers:
         return jnp.ones(())
     dtype = compute_dtype(*powers)
-    norm = root(sum((p.astype(dtype) for p in powers), jnp.zeros((), dtype)))
+    norm = safe_sqrt(sum((p.astype(dtype) for p in powers), jnp.zeros((), dtype)))
     limit = jnp.asarray(limit, dtype)
     return jnp.where(jnp.isfinite(norm), limit / jnp.maximum(norm, limit), 0)
 

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from adam_optax._engine.tree import Transformation
+from adam_optax._transform import Transformation
 
 
 def offload(tx: Any, always: bool = False) -> Transformation:

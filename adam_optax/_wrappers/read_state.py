@@ -1,24 +1,26 @@
-"""Reading moments out of a state, whatever chain or wrapper it is in."""
+"""Read moments and averages out of a state, whatever chain or wrapper the state is in."""
 
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax import Array
 
 from adam_optax._core import checks
 from adam_optax._core.numerics import compute_dtype
-from adam_optax._engine.kept import decoded
-from adam_optax._engine.tree import STATES, Engine, entries_of, unpack
-from adam_optax._optax_interop import parts
+from adam_optax._engine.leaf import compile_decode
+from adam_optax._engine.tree import STATES, Engine, ScaleByState, entries_of, unpack
+from adam_optax._optax_interop import find_tags
+from adam_optax.rules.base import dynamic_hyperparams
 
 
 def read_moments(state: Any, tx: Any = None, params: Any = None) -> dict[str, Any]:
-    """The moments in a state, by name, each a tree over the parameters in at least float32.
+    """Return the moments in a state, by name, each a tree over the parameters in float32 or wider.
 
     Args:
         state: any tree with states of this library's rules in it.
-        tx: the transformation that made it. Needed, like `params`, where moments are not kept as
-            dense arrays; without it, entries are read as they are kept.
+        tx: the transformation that made the state. Needed, like `params`, where moments are not
+            kept as dense arrays; without `tx`, entries are read as they are kept.
         params: the parameters.
 
     Raises:
@@ -56,20 +58,55 @@ def _decoded(state: Any, tx: Any, params: Any) -> dict[str, Any]:
     ps, treedef = jax.tree.flatten(params)
     columns = {n: treedef.flatten_up_to(tree) for n, tree in kept.items()}
     rows = [{n: column[i] for n, column in columns.items()} for i in range(len(ps))]
-    recipe, numbers = (
-        (engine.rule.maker(), engine.rule.constants()),
-        engine.rule.numbers(state.count),
-    )
+    hyperparams = dynamic_hyperparams(engine.rule, state.count)
     done = []
-    for p, row, codec in zip(ps, rows, engine.plan.codecs(params), strict=True):
-        own, _ = checks.split(row, codec.entries())
-        done.append(decoded(*recipe, codec)(own, numbers, state.count, jnp.shape(p)))
+    for p, row, storage in zip(ps, rows, engine.plan.of_leaves(params), strict=True):
+        own, _ = checks.split_entries(row, storage.entries)
+        decode = compile_decode(engine.recipe, storage)
+        done.append(decode(own, hyperparams, state.count, jnp.shape(p)))
     return {n: jax.tree.unflatten(treedef, [d[n] for d in done]) for n in engine.rule.moments}
 
 
 def _engine(tx: Any, params: Any, entries: set[str]) -> Engine:
-    engines = [part for part in parts(tx) if isinstance(part, Engine)]
+    engines = [part for part in find_tags(tx) if isinstance(part, Engine)]
     for engine in engines:
-        if set(entries_of(engine.plan.codecs(params))) == entries:
+        if set(entries_of(engine.plan.of_leaves(params))) == entries:
             return engine
     raise ValueError(f"nothing in tx keeps {', '.join(sorted(entries))}; pass what made the state")
+
+
+def read_average(state: Any, params: Any) -> Any:
+    """Return the averaged parameters (Kingma & Ba 2015, section 7.2) in a state.
+
+    The state must be of a chain with `temporal_average` in it.
+
+    Args:
+        state: any tree with exactly one state of `temporal_average` in it, kept dense.
+        params: the parameters, in whose dtypes the average is returned.
+
+    Raises:
+        ValueError: if there is no such state, or there are several.
+
+    >>> import jax.numpy as jnp, optax, adam_optax as ao
+    >>> tx = optax.chain(ao.sgd(0.25), ao.temporal_average(b2=0.9))
+    >>> params = jnp.array([1.0])
+    >>> updates, state = tx.update(jnp.array([2.0]), tx.init(params), params)
+    >>> ao.read_average(state, params)  # of one step: where it led
+    Array([0.5], dtype=float32)
+    """
+    leaves = jax.tree.leaves(state, is_leaf=_averages)
+    found = [s.moments["average"] for s in leaves if _averages(s)]
+    if len(found) != 1:
+        raise ValueError(
+            f"expected one state of temporal_average, found {len(found)}; make the optimiser as "
+            "optax.chain(..., adam_optax.temporal_average())"
+        )
+    return jax.tree.map(_like, found[0], params)
+
+
+def _averages(x: Any) -> bool:
+    return isinstance(x, ScaleByState) and "average" in x.moments
+
+
+def _like(m: Array, p: Array) -> Array:
+    return m.astype(p.dtype)

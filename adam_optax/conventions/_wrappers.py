@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import optax
 from jax import Array
 
-from adam_optax._engine.decay import Hyper
-from adam_optax._engine.tree import Transformation
+from adam_optax._core.types import ScalarOrSchedule
+from adam_optax._transform import Transformation
 
 
 def time_decay(learning_rate: float, decay: float) -> Callable[[Array], Array]:
@@ -25,7 +25,7 @@ def time_decay(learning_rate: float, decay: float) -> Callable[[Array], Array]:
     return lambda count: learning_rate / (1 + decay * jnp.asarray(count, float))
 
 
-def l2(weight_decay: Hyper, tx: Transformation, mask: Any = None) -> Any:
+def l2(weight_decay: ScalarOrSchedule, tx: Transformation, mask: Any = None) -> Any:
     r"""Coupled weight decay: the optimiser sees :math:`g + \lambda p`.
 
     PyTorch's `Adam(weight_decay=...)`, where `ao.adamw` is its `AdamW`.

@@ -25,7 +25,7 @@ def accept(params: Any, link: str, low: tuple[str, ...] = LOW, why: str = "round
     Raises:
         TypeError: naming the tree path of one that it can do neither with.
     """
-    checks.parameters(params)
+    checks.check_parameters(params)
     for path, p in jax.tree.leaves_with_path(params):
         dtype = jnp.result_type(p)
         if jnp.finfo(dtype).bits < 32 and dtype.name not in low:
@@ -58,7 +58,7 @@ def walk(
     if params is None:
         raise ValueError(f"{link} needs the parameters: tx.update(updates, state, params)")
     rows, treedef = jax.tree.flatten_with_path(updates, is_leaf=lambda x: x is None)
-    columns = checks.columns(treedef, updates, {"params": params, **kept})
+    columns = checks.flatten_like(treedef, updates, {"params": params, **kept})
     olds = [columns[n] for n in kept] or [[None] * len(rows)]
     done = [_one(leaf, *row) for row in zip(rows, columns["params"], *olds, strict=True)]
     new, keep = ([pair[i] for pair in done] for i in (0, 1))
@@ -70,11 +70,11 @@ def _one(leaf: Callable[..., Any], row: tuple[Any, Any], p: Any, old: Any) -> tu
     if u is None:
         return None, old
     with _at(path):
-        checks.present({"params": p})
+        checks.check_present({"params": p})
         if not is_low(p):
             return u, old
-        checks.leaf(u, p, {})
-        checks.kind(u, p, {})
+        checks.check_shapes(u, p, {})
+        checks.check_kinds(u, p, {})
         return leaf(path, u, p, old)  # type: ignore[no-any-return]
 
 

@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from adam_optax._engine.tree import Transformation
-from adam_optax._optax_interop import marked
+from adam_optax._engine.tree import tag_update
+from adam_optax._transform import Transformation
 from adam_optax.precision._common import accept, beside, is_low, present, walk
 from adam_optax.precision._rounding import in_place_of, land, rounded
 
@@ -82,7 +82,7 @@ def kahan(dtype: Any = None) -> Transformation:
         updates, kept = walk(LINK, leaf, updates, params, compensation=state.compensation)
         return updates, KahanState(kept)
 
-    return Transformation(init, marked(update, LINK))
+    return Transformation(init, tag_update(update, LINK))
 
 
 def _floating(dtype: Any) -> Any:

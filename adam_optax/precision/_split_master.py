@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-from adam_optax._engine.tree import Transformation
-from adam_optax._optax_interop import marked
+from adam_optax._engine.tree import tag_update
+from adam_optax._transform import Transformation
 from adam_optax.precision._common import accept, beside, present, walk
 from adam_optax.precision._rounding import bits, floats, in_place_of, land
 
@@ -84,7 +84,7 @@ def split_master() -> Transformation:
         updates, kept = walk(LINK, leaf, updates, params, remainder=state.remainder)
         return updates, SplitMasterState(kept)
 
-    return Transformation(init, marked(update, LINK))
+    return Transformation(init, tag_update(update, LINK))
 
 
 @jax.jit

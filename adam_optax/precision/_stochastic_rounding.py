@@ -11,9 +11,9 @@ from jax import Array, lax
 
 from adam_optax._core import checks
 from adam_optax._core.dither import dither
-from adam_optax._core.numerics import increment
-from adam_optax._engine.tree import Transformation
-from adam_optax._optax_interop import marked
+from adam_optax._core.numerics import safe_increment
+from adam_optax._engine.tree import tag_update
+from adam_optax._transform import Transformation
 from adam_optax.precision._common import accept, walk
 from adam_optax.precision._rounding import in_place_of, land, rounded
 
@@ -72,16 +72,16 @@ def stochastic_rounding(seed: int = 0) -> Transformation:
 
     def update(updates: Any, state: Any, params: Any = None, **extra_args: Any) -> tuple[Any, Any]:
         del extra_args
-        checks.count(state.count)
+        checks.check_count(state.count)
 
         def leaf(path: Any, u: Any, p: Any, old: Any) -> tuple[Array, Any]:
             salt = zlib.crc32(jax.tree_util.keystr(path).encode())
             return _step(u, p, np.uint32((key + salt) % 2**32), state.count), old
 
         updates, _ = walk(LINK, leaf, updates, params)
-        return updates, StochasticRoundingState(increment(state.count))
+        return updates, StochasticRoundingState(safe_increment(state.count))
 
-    return Transformation(init, marked(update, LINK))
+    return Transformation(init, tag_update(update, LINK))
 
 
 def _integer(seed: Any) -> int:

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.core import Tracer
 
-from adam_optax._core import checks
+from adam_optax._core.checks import Kind, hyperparameter
 from adam_optax._engine.tree import STATES, unpack
 from adam_optax.rows import _ids as id_
 from adam_optax.rows._closed_form import Drift
@@ -63,7 +63,7 @@ def constant(name: str, value: Any) -> Any:
     Raises:
         TypeError: if it is a schedule or an array.
     """
-    value = checks.hyper(name, value)
+    value = hyperparameter(name, value, Kind.ANY)
     if isinstance(value, Array) or callable(value):
         raise TypeError(
             f"{name} must be a Python number: over a gap in which a row has no gradient, "
@@ -79,7 +79,7 @@ def foreseeable(name: str, value: Any) -> Any:
         TypeError: if it is an array, or a function that JAX cannot trace.
         ValueError: if it is out of range, or no scalar.
     """
-    value = checks.hyper(name, value)
+    value = hyperparameter(name, value, Kind.NON_NEGATIVE)
     instead = (
         "give a number or a schedule, and where it is changed by hand, "
         f"state = tx.rebase(state, onto=rows.adam({name}=...))"

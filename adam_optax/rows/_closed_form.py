@@ -153,7 +153,7 @@ class Drift:
         left = jnp.asarray(decay_of(self.rule, name) ** ages, dtype)
         t = (count + ages.astype(np.int32)).astype(dtype)
         still = Leaf(jnp.zeros_like(t), None, t, {})
-        return moment.read(left, still, moment.warm(t))
+        return moment.read(left, still, moment.precompute(t))
 
 
 def _settled(steps: Array) -> Array:

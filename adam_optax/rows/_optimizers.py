@@ -23,8 +23,8 @@ def adam(
     """Adam (Kingma & Ba 2015, Algorithm 1) of a table, at the cost of the rows touched.
 
     Step: `μ̂ / (√(ν̂ + eps_root) + eps)` for every row, as in `adam_optax.adam`; what it comes to
-    over steps without a gradient is in `adam_optax.rows._closed_form`. Tables have shape `(V, ...)` and
-    dtype float32 or float64, in which the moments are kept.
+    over steps without a gradient is in `adam_optax/rows/_closed_form.py`. Tables have shape
+    `(V, ...)` and dtype float32 or float64, in which the moments are kept.
 
     With `exact`, rows are at every step what `adam_optax.adam` would make of them with zero
     gradients for all rows that a batch does not touch: they drift on by their momentum, and their

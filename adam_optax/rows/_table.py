@@ -8,14 +8,14 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from adam_optax._core.numerics import increment
+from adam_optax._core.numerics import safe_increment
 from adam_optax._engine.tree import Engine, pack, unpack
 from adam_optax.rows import _ids as id_
 from adam_optax.rows import _state as state_
 from adam_optax.rows._checks import refuse_dense, refuse_ids, refuse_rows, refuse_table, refuse_use
 from adam_optax.rows._closed_form import Drift, decay_of, faded
 from adam_optax.rows._state import Rows, RowsState
-from adam_optax.storage import resolve
+from adam_optax.storage._plan import plan_storage
 
 Method = TypeVar("Method", bound=Callable[..., Any])
 NOTHING: Any = None
@@ -114,7 +114,7 @@ class RowOptimizer:
 
     @compiled
     def _applied(self, state: RowsState, rows: Rows, grads: Array) -> RowsState:
-        count, dtype = increment(state.count), grads.dtype
+        count, dtype = safe_increment(state.count), grads.dtype
         rate, fade = self._rate(state.count, dtype), self._fade(state.count, dtype)
         step, dense = self._engine.update(grads, pack(state.count, rows.moments), None, None, rate)
         moments = unpack(dense)
@@ -198,7 +198,7 @@ class RowOptimizer:
 
     @property
     def _engine(self) -> Engine:
-        return Engine(self.drift.rule, resolve(None, self.drift.rule.moments, None, None))
+        return Engine(self.drift.rule, plan_storage(None, self.drift.rule.moments))
 
     def _rate(self, counts: Array, dtype: Any) -> Array:
         return _at(self.learning_rate, counts, dtype)

@@ -3,13 +3,17 @@
 import jax.numpy as jnp
 from jax import Array
 
-from adam_optax._core.numerics import Number, abs_sq, quotient, root
-from adam_optax.directions import clipped
+from adam_optax._core.numerics import Number, abs_sq, safe_divide, safe_sqrt
+from adam_optax.directions import clip_by_rms
 from adam_optax.moments import Leaf, Moment, ema
 from adam_optax.rules.base import Rule, variant
 
 
-@variant
+@variant(
+    decay_rates=("momentum",),
+    non_negative=("clipping_threshold", "eps"),
+    optional=("clipping_threshold",),
+)
 def adafactor(
     decay_rate: Number = 0.8,
     decay_offset: int = 0,
@@ -24,23 +28,23 @@ def adafactor(
     with `ν = b ν + (1-b) (|g|² + eps)`, `b = 1 - t^-decay_rate`.
     """
 
-    def fold(m: Array, x: Array, t: Array) -> Array:
+    def update(m: Array, x: Array, t: Array) -> Array:
         age = jnp.maximum(t - decay_offset, 1.0)
         return m + jnp.exp(-decay_rate * jnp.log(age)) * (x - m)  # 1 - b_t = age^-decay_rate
 
     def unit(x: Leaf) -> Array:
-        step = quotient(x.g, root(x.new["nu"]), 0.0)
-        step = step if clipping_threshold is None else clipped(clipping_threshold)(step, x)
+        step = safe_divide(x.g, safe_sqrt(x.current["nu"]), 0.0)
+        step = step if clipping_threshold is None else clip_by_rms(clipping_threshold)(step, x)
         return step * parameter_scale(x) if multiply_by_parameter_scale else step
 
-    nu = Moment(lambda x: abs_sq(x.g) + eps, fold, signed=False)
+    nu = Moment(lambda x: abs_sq(x.g) + eps, update, signed=False)
     if momentum is None:
         return Rule({"nu": nu}, unit)
-    mu = ema(momentum, lambda x: x.rate * unit(x), corrected=False)
-    return Rule({"nu": nu, "mu": mu}, lambda x: x.new["mu"], inside=("rate",))
+    mu = ema(momentum, lambda x: x.learning_rate * unit(x), corrected=False)
+    return Rule({"nu": nu, "mu": mu}, lambda x: x.current["mu"], handles=("learning_rate",))
 
 
 def parameter_scale(x: Leaf, least: float = 1e-3) -> Array:
     """The size of the parameter, `max(rms(p), least)`, in which Adafactor takes its steps."""
     size = jnp.sum(abs_sq(x.p)) / max(x.p.size, 1)
-    return jnp.maximum(root(size), least)
+    return jnp.maximum(safe_sqrt(size), least)

@@ -5,14 +5,21 @@ import dataclasses
 import jax.numpy as jnp
 from jax import Array
 
-from adam_optax._core.numerics import Number, abs_sq, quotient
-from adam_optax.directions import hat_pace, over, ratio, ratio_hat, stabilised, trust_ratio
-from adam_optax.moments import Leaf, ema, fading_peak, peak, square
+from adam_optax._core.numerics import Number, abs_sq, safe_divide
+from adam_optax.directions import (
+    clip_by_update_rms,
+    eps_hat_scale,
+    ratio,
+    ratio_eps_hat,
+    ratio_no_sqrt,
+    trust_ratio,
+)
+from adam_optax.moments import Leaf, decayed_max, ema, running_max, square
 from adam_optax.rules.base import Rule, variant
 from adam_optax.rules.rectified import rectification
 
 
-@variant
+@variant(decay_rates=("b1", "b2"), non_negative=("eps", "eps_root"))
 def adam(
     b1: Number = 0.9,
     b2: Number = 0.999,
@@ -31,11 +38,11 @@ def adam(
     """
     moments = {"mu": ema(b1, nesterov=nesterov), "nu": ema(b2, square, signed=False)}
     if eps_hat:
-        return Rule(moments, ratio_hat(eps, eps_root), hat_pace(b2))
+        return Rule(moments, ratio_eps_hat(eps, eps_root), eps_hat_scale(b2))
     return Rule(moments, ratio(eps, eps_root))
 
 
-@variant
+@variant(decay_rates=("b1", "b2"), non_negative=("eps", "eps_root"))
 def amsgrad(
     b1: Number = 0.9,
     b2: Number = 0.999,
@@ -58,16 +65,18 @@ def amsgrad(
     """
     mu = ema(b1, corrected=bias_correction_mu, nesterov=nesterov)
     nu = ema(b2, square, signed=False, corrected=bias_correction_nu)
-    largest = peak(lambda x: x.hat["nu"])
+    largest = running_max(lambda x: x.hat["nu"])
     if raw_max:  # read with the correction that nu itself would get
-        largest = dataclasses.replace(peak(lambda x: x.new["nu"]), read=nu.read, warm=nu.warm)
+        largest = dataclasses.replace(
+            running_max(lambda x: x.current["nu"]), read=nu.read, precompute=nu.precompute
+        )
     moments = {"mu": mu, "nu": nu, "nu_max": largest}
     if eps_hat:
-        return Rule(moments, ratio_hat(eps, eps_root, "nu_max"), hat_pace(b2))
+        return Rule(moments, ratio_eps_hat(eps, eps_root, "nu_max"), eps_hat_scale(b2))
     return Rule(moments, ratio(eps, eps_root, "nu_max"))
 
 
-@variant
+@variant(decay_rates=("b1", "b2"), non_negative=("eps",))
 def adamax(
     b1: Number = 0.9,
     b2: Number = 0.999,
@@ -79,14 +88,14 @@ def adamax(
 
     Step: `μ̂ / ν, ν = max(b2 ν, |g| + eps)`.
     """
-    nu = fading_peak(b2, lambda x: abs(x.g) if eps_outside else abs(x.g) + eps)
+    nu = decayed_max(b2, lambda x: abs(x.g) if eps_outside else abs(x.g) + eps)
     moments = {"mu": ema(b1, nesterov=nesterov), "nu": nu}
     if eps_outside:
-        return Rule(moments, lambda x: quotient(x.hat["mu"], x.hat["nu"] + eps, least=eps))
-    return Rule(moments, over("nu", least=eps))
+        return Rule(moments, lambda x: safe_divide(x.hat["mu"], x.hat["nu"] + eps, least=eps))
+    return Rule(moments, ratio_no_sqrt("nu", least=eps))
 
 
-@variant
+@variant(decay_rates=("b1", "b2"), non_negative=("eps", "eps_root"))
 def adabelief(
     b1: Number = 0.9,
     b2: Number = 0.999,
@@ -98,12 +107,16 @@ def adabelief(
 
     Step: `μ̂ / (√ν̂ + eps), ν = b2 ν + (1-b2) |g - μ|² + eps_root`.
     """
-    surprise = ema(b2, lambda x: abs_sq(x.g - x.new["mu"]), signed=False)
-    nu = dataclasses.replace(surprise, fold=lambda m, x, t: surprise.fold(m, x, t) + eps_root)
+    surprise = ema(b2, lambda x: abs_sq(x.g - x.current["mu"]), signed=False)
+    nu = dataclasses.replace(surprise, update=lambda m, x, t: surprise.update(m, x, t) + eps_root)
     return Rule({"mu": ema(b1, nesterov=nesterov), "nu": nu}, ratio(eps))
 
 
-@variant
+@variant(
+    decay_rates=("b1", "b2"),
+    non_negative=("eps", "eps_root"),
+    constant=("initial_accumulator_value",),
+)
 def yogi(
     b1: Number = 0.9,
     b2: Number = 0.999,
@@ -117,15 +130,15 @@ def yogi(
     Step: `μ̂ / (√(ν̂ + eps_root) + eps), ν = ν - (1-b2) sign(ν - |g|²) |g|²`.
     """
 
-    def fold(m: Array, x: Array, t: Array) -> Array:
+    def update(m: Array, x: Array, t: Array) -> Array:
         return m - (1 - b2) * jnp.sign(m - x) * x
 
     start = initial_accumulator_value
-    nu = dataclasses.replace(ema(b2, square, signed=False, init=start), fold=fold)
+    nu = dataclasses.replace(ema(b2, square, signed=False, init=start), update=update)
     return Rule({"mu": ema(b1, nesterov=nesterov, init=start), "nu": nu}, ratio(eps, eps_root))
 
 
-@variant
+@variant(decay_rates=("b1", "b2"), non_negative=("eps", "eps_root"))
 def radam(
     b1: Number = 0.9,
     b2: Number = 0.999,
@@ -144,13 +157,15 @@ def radam(
     rule = adam(b1, b2, eps, eps_root, nesterov, eps_hat)
 
     def direction(x: Leaf) -> Array:
-        (sure, r), pace = x.pace
-        return jnp.where(sure, r * rule.direction(x._replace(pace=pace)), x.hat["mu"])
+        (sure, r), scalars = x.scalars
+        return jnp.where(sure, r * rule.direction(x._replace(scalars=scalars)), x.hat["mu"])
 
-    return Rule(rule.moments, direction, lambda t: (rectification(b2, t, threshold), rule.pace(t)))
+    return Rule(
+        rule.moments, direction, lambda t: (rectification(b2, t, threshold), rule.precompute(t))
+    )
 
 
-@variant
+@variant(decay_rates=("b1", "b2"), non_negative=("eps", "eps_root"))
 def lamb(
     b1: Number = 0.9,
     b2: Number = 0.999,
@@ -163,10 +178,10 @@ def lamb(
     Step: `d |p| / |d|, d = μ̂ / (√(ν̂ + eps_root) + eps) + λ p`.
     """
     rule = adam(b1, b2, eps, eps_root, nesterov)
-    return Rule(rule.moments, rule.direction, finish=trust_ratio)
+    return Rule(rule.moments, rule.direction, postprocess=trust_ratio)
 
 
-@variant
+@variant(decay_rates=("b1", "b2"), non_negative=("eps",))
 def stable_adam(
     b1: Number = 0.9, b2: Number = 0.99, eps: Number = 1e-6, nesterov: bool = False
 ) -> Rule:
@@ -175,4 +190,4 @@ def stable_adam(
     Step: `d / max(1, rms(g / √ν̂)), d = μ̂ / (√ν̂ + eps) + λ p`.
     """
     rule = adam(b1, b2, eps, 0.0, nesterov)
-    return Rule(rule.moments, rule.direction, finish=stabilised(eps))
+    return Rule(rule.moments, rule.direction, postprocess=clip_by_update_rms(eps))

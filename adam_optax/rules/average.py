@@ -3,12 +3,12 @@
 import jax.numpy as jnp
 from jax import Array
 
-from adam_optax._core.numerics import Number, warmth
+from adam_optax._core.numerics import Number, one_minus_power
 from adam_optax.moments import Leaf, Moment, grad
 from adam_optax.rules.base import Rule, variant
 
 
-@variant
+@variant(decay_rates=("b2",))
 def temporal_average(b2: Number = 0.999) -> Rule:
     """The average of the parameters along the way (Kingma & Ba 2015, section 7.2).
 
@@ -17,11 +17,13 @@ def temporal_average(b2: Number = 0.999) -> Rule:
     through as they are.
     """
 
-    def fold(m: Array, x: Array, t: Array) -> Array:
-        share = jnp.where(t > 1, (1 - b2) / warmth(b2, t), 1.0)  # 1 but for rounding at first
+    def update(m: Array, x: Array, t: Array) -> Array:
+        share = jnp.where(
+            t > 1, (1 - b2) / one_minus_power(b2, t), 1.0
+        )  # 1 but for rounding at first
         return m + share * (x - m)
 
-    return Rule({"average": Moment(_after, fold, decay=b2)}, grad)
+    return Rule({"average": Moment(_after, update, decay=b2)}, grad)
 
 
 def _after(x: Leaf) -> Array:

@@ -1,150 +1,226 @@
-"""What a variant is: a `Rule`, and the decorator that turns a function of numbers into rules."""
+"""Define a variant: the record `Rule`, and the decorator that makes rules of hyper-parameters."""
 
 import dataclasses
 import functools as ft
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar, cast, overload
 
 import jax.numpy as jnp
 from jax import Array
 
-from adam_optax._core import checks
-from adam_optax._core.numerics import decay_from_array
+from adam_optax._core.checks import Kind, hyperparameter, scalar
+from adam_optax._core.numerics import widen_decay_rate
 from adam_optax.directions import Direction
-from adam_optax.moments import Leaf, Moment, nothing
+from adam_optax.moments import Leaf, Moment, no_scalars
+
+Factory = Callable[..., "Rule"]
+F = TypeVar("F", bound=Callable[..., "Rule"])
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Rule:
-    """A paper's algorithm box: what is remembered, and how it becomes a step.
+    """Describe a paper's algorithm box: what is remembered, and how it becomes a step.
 
     Attributes:
         moments: by name, in order: a later one may use an earlier one.
-        direction: the step, before weight decay, learning rate and sign.
-        pace: what the direction needs to know of the step, computed once for all leaves: its
-            result is the leaf's `pace`.
-        finish: a last change to the step, with weight decay in it: LAMB's trust ratio.
-        inside: which of "decay" and "rate" the rule applies itself, from `x.decay` and `x.rate`.
-        make: the function that built this rule; `hyper`, what it was given, and `functions`, which
-            of that are functions and no schedules. A rule made by a `@variant` has them, so that
-            schedules and traced numbers can be put in at each step.
-        origin: the rule as `make` built it, by which a part that was replaced is noticed.
+        direction: returns the step, before weight decay, learning rate and sign.
+        precompute: returns the scalars that `direction` needs of a step, as `x.scalars`; computed
+            once for all leaves.
+        postprocess: changes the step last, with weight decay in it: LAMB's trust ratio.
+        handles: which of "weight_decay" and "learning_rate" the rule applies itself, from
+            `x.weight_decay` and `x.learning_rate`.
+        origin: how a `@variant` built this rule, so that schedules and traced numbers can be put in
+            at each step; None for a rule made by hand.
     """
 
     moments: Mapping[str, Moment]
     direction: Direction
-    pace: Callable[[Array], Any] = nothing
-    finish: Callable[[Array, Leaf], Array] | None = None
-    inside: tuple[str, ...] = ()
-    make: "Callable[..., Rule] | None" = None
-    hyper: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    functions: frozenset[str] = frozenset()
-    origin: "Rule | None" = None
-
-    def __call__(
-        self,
-        x: Leaf,
-        warm: Mapping[str, Any],
-        settle: Callable[[str, Array], Array] = lambda name, m: m,
-    ) -> Leaf:
-        """The leaf with its new moments, and as they are read.
-
-        Args:
-            x: the leaf with its old moments.
-            warm: what `warm(t)` gave.
-            settle: what the rest of the step sees of a new moment, by name.
-        """
-        for name, moment in self.moments.items():
-            new = settle(name, moment.fold(x.old[name], moment.of(x), x.t))
-            x = x._replace(new=x.new | {name: new})
-            x = x._replace(hat=x.hat | {name: moment.read(new, x, warm[name])})
-        return x
-
-    def warm(self, t: Array) -> dict[str, Any]:
-        """What the readings need to know of the step, by moment."""
-        return {name: moment.warm(t) for name, moment in self.moments.items()}
+    precompute: Callable[[Array], Any] = no_scalars
+    postprocess: Callable[[Array, Leaf], Array] | None = None
+    handles: tuple[str, ...] = ()
+    origin: "Origin | None" = None
 
     @property
     def name(self) -> str:
-        """The variant's name, for messages."""
-        return getattr(self.make, "__name__", "this rule")
+        """Name the variant, for messages."""
+        return "this rule" if self.origin is None else self.origin.factory.__name__
 
-    def constants(self) -> tuple[tuple[str, type, Any], ...]:
-        """The numbers and flags that are known now, hashable; 1, 1.0 and True are three."""
-        if self._replaced():
-            return ()
-        moving = self._moving()
-        return tuple((n, type(v), v) for n, v in self.hyper.items() if n not in moving)
-
-    def numbers(self, count: Array) -> dict[str, Array]:
-        """The numbers that are known only at a step: schedules at `count`, arrays as they are."""
-        moving = {n: self.hyper[n] for n in self._moving()}
-        return {n: checks.scalar(n, v(count) if callable(v) else v) for n, v in moving.items()}
-
-    def _moving(self) -> set[str]:
-        known = {n for n, v in self.hyper.items() if not (isinstance(v, Array) or callable(v))}
-        return self.hyper.keys() - known - self.functions
-
-    def maker(self) -> "Callable[..., Rule]":
-        """What builds the rule from `constants()` and `numbers()`; equal for equal variants.
+    def recipe(self) -> "Recipe":
+        """Return what builds this rule anew inside a compiled step.
 
         Raises:
             ValueError: if a part was replaced that would have to be made anew at each step.
         """
-        if not self._replaced():
-            return self.make or self._itself
-        if moving := self._moving():
+        origin = self.origin
+        if origin is None:
+            return Recipe(self._itself)
+        parts = ("moments", "direction", "precompute", "postprocess", "handles")
+        if all(getattr(self, n) is getattr(origin.built, n) for n in parts):
+            return origin.recipe
+        if origin.dynamic:
             raise ValueError(
                 f"a part of {self.name} was replaced, and the new part cannot follow its schedules "
-                f"and arrays ({', '.join(sorted(moving))}); replace it inside a function with "
-                "@adam_optax.variant"
+                f"and arrays ({', '.join(sorted(origin.dynamic))}); replace it inside a function "
+                "with @adam_optax.variant"
             )
-        return self._itself
-
-    def _replaced(self) -> bool:
-        parts = ("moments", "direction", "pace", "finish", "inside")
-        made = self.origin
-        return made is not None and any(getattr(self, n) is not getattr(made, n) for n in parts)
+        return Recipe(self._itself)
 
     def _itself(self) -> "Rule":
         return self
 
+    def __repr__(self) -> str:
+        """Show the variant, its hyper-parameters and its moments."""
+        moments = ", ".join(f"{n} = {moment!r}" for n, moment in self.moments.items())
+        name = "of your own" if self.origin is None else self.origin.factory.__name__
+        given = {} if self.origin is None else self.origin.hyperparams
+        numbers = ", ".join(f"{n}={v!r}" for n, v in given.items())
+        return f"Rule {name}({numbers}): {moments or 'no moments'}"
 
-def variant(make: Callable[..., Rule]) -> Callable[..., Rule]:
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """Build a rule inside a compiled step, from what is known now and what is known at the step.
+
+    Equal recipes build equal rules, so that compiled steps are shared among transformations.
+
+    Attributes:
+        factory: the function that `@variant` decorates.
+        static: name, type and value of each hyper-parameter that is known now; 1, 1.0 and True
+            are three.
+        decay_rates: the hyper-parameters that are decay rates.
+        non_negative: those that are not negative, such as `eps`.
+        constants: the hyper-parameters of `static` by name.
+    """
+
+    factory: Factory
+    static: tuple[tuple[str, type, Any], ...] = ()
+    decay_rates: tuple[str, ...] = ()
+    non_negative: tuple[str, ...] = ()
+    constants: dict[str, Any] = dataclasses.field(default_factory=dict, compare=False)
+
+    def in_precision(self, numbers: Mapping[str, Array], dtype: Any) -> dict[str, Array]:
+        """Cast the hyper-parameters of a step to the precision of the rule's arithmetic."""
+        return {
+            n: widen_decay_rate(v, dtype) if n in self.decay_rates else jnp.astype(v, dtype)
+            for n, v in numbers.items()
+        }
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Origin:
+    """Record how a `@variant` built a rule.
+
+    Attributes:
+        factory: the decorated function.
+        hyperparams: the arguments that it was given, with defaults.
+        dynamic: those among them that are schedules or arrays.
+        recipe: how to build the rule inside a compiled step.
+        built: the rule as it was built, by which a part that was replaced is noticed.
+    """
+
+    factory: Factory
+    hyperparams: Mapping[str, Any]
+    dynamic: Mapping[str, Any]
+    recipe: Recipe
+    built: Rule
+
+
+def dynamic_hyperparams(rule: Rule, count: Array) -> dict[str, Array]:
+    """Return the hyper-parameters that are known only at a step: schedules read, arrays as given.
+
+    Args:
+        rule: the variant.
+        count: the steps taken before this one.
+    """
+    if rule.origin is None:
+        return {}
+    given = rule.origin.dynamic.items()
+    return {n: scalar(n, v(count) if callable(v) else v) for n, v in given}
+
+
+@overload
+def variant(make: F, /) -> F: ...
+@overload
+def variant(
+    *,
+    decay_rates: tuple[str, ...] = ...,
+    non_negative: tuple[str, ...] = ...,
+    optional: tuple[str, ...] = ...,
+    constant: tuple[str, ...] = ...,
+    functions: tuple[str, ...] = ...,
+) -> Callable[[F], F]: ...
+def variant(
+    make: Any = None,
+    /,
+    *,
+    decay_rates: tuple[str, ...] = (),
+    non_negative: tuple[str, ...] = (),
+    optional: tuple[str, ...] = (),
+    constant: tuple[str, ...] = (),
+    functions: tuple[str, ...] = (),
+) -> Any:
     """Turn a function from hyper-parameters to a `Rule` into a variant.
 
-    The numbers may then be Python numbers, arrays (traced ones too) or schedules `count -> value`;
-    those named `b1`, `b2`, `b3`, `eps` and `eps_root` are checked. A parameter named `*_fn` takes a
-    function, which is no schedule.
+    Each number may then be a Python number, a scalar array (traced ones too) or a schedule
+    `count -> value`. Numbers whose kind is declared are checked when the rule is made.
+
+    Args:
+        make: the function, where the decorator is used without arguments.
+        decay_rates: parameters in [0, 1). As sixteen-bit arrays they are widened with care
+            (bfloat16 has no number between .998 and 1).
+        non_negative: parameters that must be finite and not negative, such as `eps`.
+        optional: checked parameters that may be None although their default is a number.
+        constant: parameters that cannot be schedules, since moments start at them.
+        functions: parameters that take a function, which is no schedule.
 
     >>> import adam_optax as ao
-    >>> @ao.rules.variant
+    >>> @ao.rules.variant(decay_rates=("b1",))
     ... def sign_of_momentum(b1=0.9):
     ...     mu = ao.moments.ema(b1)
     ...     return ao.Rule({"mu": mu}, lambda x: jnp.sign(x.hat["mu"]))
     >>> tx = ao.scale_by(sign_of_momentum(b1=0.8))
+    >>> sign_of_momentum(b1=1.5)
+    Traceback (most recent call last):
+    ...
+    ValueError: b1 must be in [0, 1), not 1.5: it is the share of the past kept
     """
-    signature = inspect.signature(make)
-    functions = frozenset(n for n in signature.parameters if n.endswith("_fn"))
+    kinds = dict.fromkeys(decay_rates, Kind.DECAY_RATE)
+    kinds |= dict.fromkeys(non_negative, Kind.NON_NEGATIVE)
 
-    @ft.wraps(make)
-    def bind(*args: Any, **kwargs: Any) -> Rule:
-        bound = signature.bind(*args, **kwargs)
-        bound.apply_defaults()
-        hyper = {n: checks.hyper(n, v) for n, v in bound.arguments.items()}
-        # Arithmetic on a schedule must wait for the step; till then any number will do.
-        now = {n: 0.5 if callable(v) and n not in functions else v for n, v in hyper.items()}
-        rule = make(**now)
-        how: dict[str, Any] = {"make": make, "hyper": hyper, "functions": functions}
-        return dataclasses.replace(rule, **how, origin=rule)
+    def decorate(factory: F) -> F:
+        signature = inspect.signature(factory)
+        if unknown := ({*kinds, *optional, *constant, *functions} - signature.parameters.keys()):
+            raise ValueError(f"{factory.__name__} takes no {', '.join(sorted(unknown))}")
+        nullable = {n for n, p in signature.parameters.items() if p.default is None} | {*optional}
 
-    return bind
+        @ft.wraps(factory)
+        def bind(*args: Any, **kwargs: Any) -> Rule:
+            bound = signature.bind(*args, **kwargs)
+            bound.apply_defaults()
+            hyperparams = {
+                n: hyperparameter(
+                    n,
+                    value,
+                    kinds.get(n, Kind.ANY),
+                    optional=n in nullable,
+                    schedule=n not in constant,
+                )
+                for n, value in bound.arguments.items()
+            }
+            dynamic = {
+                n: v
+                for n, v in hyperparams.items()
+                if isinstance(v, Array) or (callable(v) and n not in functions)
+            }
+            # Arithmetic on a schedule must wait for the step; till then any number will do.
+            built = factory(**hyperparams | {n: 0.5 for n, v in dynamic.items() if callable(v)})
+            known = {n: v for n, v in hyperparams.items() if n not in dynamic}
+            static = tuple((n, type(v), v) for n, v in known.items())
+            recipe = Recipe(factory, static, decay_rates, non_negative, known)
+            origin = Origin(factory, hyperparams, dynamic, recipe, built)
+            return dataclasses.replace(built, origin=origin)
 
+        return cast(F, bind)
 
-def in_compute_precision(numbers: Mapping[str, Array], dtype: Any) -> dict[str, Array]:
-    """The numbers of a step as the rule's arithmetic needs them."""
-    return {
-        n: decay_from_array(v, dtype) if n in checks.RATES else jnp.astype(v, dtype)
-        for n, v in numbers.items()
-    }
+    return decorate if make is None else decorate(make)

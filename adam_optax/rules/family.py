@@ -6,13 +6,13 @@ from collections.abc import Callable
 import jax.numpy as jnp
 from jax import Array
 
-from adam_optax._core.numerics import Number, abs_sq, average, quotient, root
-from adam_optax.directions import deviation, ratio
-from adam_optax.moments import Leaf, ema, last, square, total
+from adam_optax._core.numerics import Number, abs_sq, safe_divide, safe_sqrt, update_ema
+from adam_optax.directions import denominator, ratio
+from adam_optax.moments import Leaf, ema, previous, square, trace
 from adam_optax.rules.base import Rule, variant
 
 
-@variant
+@variant(decay_rates=("b1", "b2", "b3"), non_negative=("eps", "eps_root"))
 def adan(
     b1: Number = 0.98,
     b2: Number = 0.92,
@@ -27,13 +27,13 @@ def adan(
     `k` is `b2` in the paper, whose b's are 1 minus these, and `1 - b2` in optax.
     """
     k = b2 if paper else 1 - b2
-    change = lambda x: jnp.where(x.t > 1, x.g - x.old["g"], jnp.zeros_like(x.g))  # noqa: E731
+    change = lambda x: jnp.where(x.t > 1, x.g - x.previous["g"], jnp.zeros_like(x.g))  # noqa: E731
     nu = ema(b3, lambda x: abs_sq(x.g + k * change(x)), signed=False)
-    moments = {"mu": ema(b1), "delta": ema(b2, change), "nu": nu, "g": last()}
+    moments = {"mu": ema(b1), "delta": ema(b2, change), "nu": nu, "g": previous()}
     return Rule(moments, ratio(eps, eps_root, num=lambda x: x.hat["mu"] + k * x.hat["delta"]))
 
 
-@variant
+@variant(decay_rates=("b1", "b2"), non_negative=("eps", "eps_root"))
 def novograd(
     b1: Number = 0.9,
     b2: Number = 0.25,
@@ -46,34 +46,34 @@ def novograd(
     Step: `μ = b1 μ + g / (√(ν + eps_root) + eps) + λ p, ν of Σ|g|²`.
     """
 
-    def fold(m: Array, x: Array, t: Array) -> Array:
-        return jnp.where(t > 1, average(b2, m, x), x)
+    def update(m: Array, x: Array, t: Array) -> Array:
+        return jnp.where(t > 1, update_ema(b2, m, x), x)
 
     def scaled(x: Leaf) -> Array:
-        unit = quotient(x.g, deviation(x.new["nu"], eps, eps_root), least=eps)
-        return unit if isinstance(x.decay, float) else unit + x.decay * x.p
+        unit = safe_divide(x.g, denominator(x.current["nu"], eps, eps_root), least=eps)
+        return unit if isinstance(x.weight_decay, float) else unit + x.weight_decay * x.p
 
     nu = ema(b2, lambda x: jnp.sum(square(x)), signed=False)
-    nu = dataclasses.replace(nu, fold=fold, scalar=True)
-    mu = total(scaled, b1, nesterov=nesterov)
-    return Rule({"nu": nu, "mu": mu}, lambda x: x.hat["mu"], inside=("decay",))
+    nu = dataclasses.replace(nu, update=update, scalar=True)
+    mu = trace(scaled, b1, nesterov=nesterov)
+    return Rule({"nu": nu, "mu": mu}, lambda x: x.hat["mu"], handles=("weight_decay",))
 
 
-@variant
+@variant(decay_rates=("b1", "b2"))
 def lion(b1: Number = 0.9, b2: Number = 0.99) -> Rule:
     """Lion (Chen et al. 2023, Algorithm 2): the sign of an average.
 
     Step: `sign(b1 μ_{t-1} + (1-b1) g), μ = b2 μ + (1-b2) g`.
     """
-    return Rule({"mu": ema(b2)}, lambda x: jnp.sign(average(b1, x.old["mu"], x.g)))
+    return Rule({"mu": ema(b2)}, lambda x: jnp.sign(update_ema(b1, x.previous["mu"], x.g)))
 
 
 def fourth_root(count: Array) -> Array:
     """ADOPT's bound on a normalised gradient."""
-    return root(root(count))
+    return safe_sqrt(safe_sqrt(count))
 
 
-@variant
+@variant(decay_rates=("b1", "b2"), non_negative=("eps",), functions=("clip_value_fn",))
 def adopt(
     b1: Number = 0.9,
     b2: Number = 0.9999,
@@ -88,22 +88,22 @@ def adopt(
     `clip_value_fn` bounds a normalised gradient by a function of the count; None: `count**.25`.
     """
 
-    def fold(m: Array, x: Array, t: Array) -> Array:
-        return jnp.where(t > 1, average(b2, m, x, signed=False), x)
+    def update(m: Array, x: Array, t: Array) -> Array:
+        return jnp.where(t > 1, update_ema(b2, m, x, signed=False), x)
 
     def unit(x: Leaf) -> Array:
-        u = quotient(x.g, jnp.maximum(root(x.old["nu"]), eps), least=eps)
+        u = safe_divide(x.g, jnp.maximum(safe_sqrt(x.previous["nu"]), eps), least=eps)
         if use_clipping and jnp.iscomplexobj(u):
             raise TypeError("adopt cannot clip complex numbers; set use_clipping=False")
-        u = jnp.clip(u, -x.pace, x.pace) if use_clipping else u
+        u = jnp.clip(u, -x.scalars, x.scalars) if use_clipping else u
         return jnp.where(x.t > 1, u, jnp.zeros_like(u))
 
-    nu = dataclasses.replace(ema(b2, square, signed=False), fold=fold)
+    nu = dataclasses.replace(ema(b2, square, signed=False), update=update)
     moments = {"mu": ema(b1, unit, corrected=False, nesterov=nesterov), "nu": nu}
     return Rule(moments, lambda x: x.hat["mu"], lambda t: (clip_value_fn or fourth_root)(t - 1))
 
 
-@variant
+@variant(decay_rates=("b1", "b2", "b3"), non_negative=("eps", "eps_root"))
 def ademamix(
     b1: Number = 0.9,
     b2: Number = 0.999,
@@ -126,7 +126,7 @@ def ademamix(
     return Rule(moments, ratio(eps, eps_root, num=num))
 
 
-@variant
+@variant(decay_rates=("b1", "b2"), non_negative=("eps", "eps_root"))
 def simplified_ademamix(
     b1: Number = 0.99,
     b2: Number = 0.95,
@@ -138,11 +138,11 @@ def simplified_ademamix(
 
     Step: `(μ + alpha g) / (√(ν̂ + eps_root) + eps), μ = b1 μ + g`.
     """
-    moments = {"mu": total(b=b1), "nu": ema(b2, square, signed=False)}
-    return Rule(moments, ratio(eps, eps_root, num=lambda x: x.new["mu"] + alpha * x.g))
+    moments = {"mu": trace(b=b1), "nu": ema(b2, square, signed=False)}
+    return Rule(moments, ratio(eps, eps_root, num=lambda x: x.current["mu"] + alpha * x.g))
 
 
-@variant
+@variant(decay_rates=("b1", "b2"), non_negative=("eps", "eps_root"))
 def laprop(
     b1: Number = 0.9,
     b2: Number = 0.999,

@@ -5,12 +5,12 @@ from typing import Any
 import jax.numpy as jnp
 from jax import Array
 
-from adam_optax._core.numerics import Number, abs_sq, quotient, root, warmth
-from adam_optax.moments import Leaf, Read, ema, grad, peak, square, total
+from adam_optax._core.numerics import Number, abs_sq, one_minus_power, safe_divide, safe_sqrt
+from adam_optax.moments import Leaf, Read, ema, grad, running_max, square, trace
 from adam_optax.rules.base import Rule, variant
 
 
-@variant
+@variant(decay_rates=("momentum",), optional=("momentum",))
 def momentum(momentum: Number | None = 0.9, nesterov: bool = False) -> Rule:
     """Momentum (Polyak 1964), undamped, or Nesterov's as in Sutskever et al. 2013; None: none.
 
@@ -18,18 +18,18 @@ def momentum(momentum: Number | None = 0.9, nesterov: bool = False) -> Rule:
     """
     if momentum is None:
         return Rule({}, grad)
-    return Rule({"trace": total(grad, momentum, nesterov=nesterov)}, lambda x: x.hat["trace"])
+    return Rule({"trace": trace(grad, momentum, nesterov=nesterov)}, lambda x: x.hat["trace"])
 
 
-@variant
+@variant(non_negative=("eps",), constant=("initial_accumulator_value",))
 def adagrad(initial_accumulator_value: float = 0.1, eps: Number = 1e-7) -> Rule:
     """AdaGrad (Duchi et al. 2011, Figure 1), with optax's start and `eps` under the root.
 
     Step: `g / √(Σ_t |g|² + eps)`.
     """
-    seen = total(square, init=initial_accumulator_value, signed=False)
-    den = lambda x: root(x.new["sum_of_squares"] + eps)  # noqa: E731
-    return Rule({"sum_of_squares": seen}, lambda x: quotient(x.g, den(x), eps))
+    seen = trace(square, init=initial_accumulator_value, signed=False)
+    den = lambda x: safe_sqrt(x.current["sum_of_squares"] + eps)  # noqa: E731
+    return Rule({"sum_of_squares": seen}, lambda x: safe_divide(x.g, den(x), eps))
 
 
 def scatter(b: Number, *, corrected: bool) -> Read:
@@ -42,15 +42,15 @@ def scatter(b: Number, *, corrected: bool) -> Read:
 
     def of(x: Leaf) -> Array:
         if not corrected:
-            return b * abs_sq(x.g - x.old["mu"])
-        past = warmth(b, x.t - 1)
-        mean = x.old["mu"] / jnp.where(past > 0, past, 1.0)
-        return b * past / warmth(b, x.t) * abs_sq(x.g - mean)
+            return b * abs_sq(x.g - x.previous["mu"])
+        past = one_minus_power(b, x.t - 1)
+        mean = x.previous["mu"] / jnp.where(past > 0, past, 1.0)
+        return b * past / one_minus_power(b, x.t) * abs_sq(x.g - mean)
 
     return of
 
 
-@variant
+@variant(decay_rates=("decay", "momentum"), non_negative=("eps",), constant=("initial_scale",))
 def rmsprop(
     decay: Number = 0.9,
     eps: Number = 1e-8,
@@ -75,15 +75,15 @@ def rmsprop(
 
     def unit(x: Leaf) -> Array:
         v = x.hat[den]
-        return quotient(x.g, root(v + eps) if eps_in_sqrt else root(v) + eps, eps)
+        return safe_divide(x.g, safe_sqrt(v + eps) if eps_in_sqrt else safe_sqrt(v) + eps, eps)
 
     if momentum is None:
         return Rule(moments, unit)
-    trace = total(lambda x: x.rate * unit(x), momentum, nesterov=nesterov)
-    return Rule({**moments, "trace": trace}, lambda x: x.hat["trace"], inside=("rate",))
+    steps = trace(lambda x: x.learning_rate * unit(x), momentum, nesterov=nesterov)
+    return Rule({**moments, "trace": steps}, lambda x: x.hat["trace"], handles=("learning_rate",))
 
 
-@variant
+@variant(decay_rates=("rho",), non_negative=("eps",))
 def adadelta(rho: Number = 0.9, eps: Number = 1e-6) -> Rule:
     """AdaDelta (Zeiler 2012, Algorithm 1): the step in units of the steps before.
 
@@ -91,13 +91,16 @@ def adadelta(rho: Number = 0.9, eps: Number = 1e-6) -> Rule:
     """
 
     def step(x: Leaf) -> Array:
-        return quotient(root(x.old["e_x"] + eps), root(x.new["e_g"] + eps), eps) * x.g
+        return (
+            safe_divide(safe_sqrt(x.previous["e_x"] + eps), safe_sqrt(x.current["e_g"] + eps), eps)
+            * x.g
+        )
 
     mean = lambda of: ema(rho, of, signed=False, corrected=False)  # noqa: E731
     return Rule({"e_g": mean(square), "e_x": mean(lambda x: abs_sq(step(x)))}, step)
 
 
-@variant
+@variant(decay_rates=("b1", "b2"), non_negative=("eps",))
 def adabound(
     b1: Number = 0.9,
     b2: Number = 0.999,
@@ -117,14 +120,14 @@ def adabound(
 
     def pace(t: Array) -> tuple[Array, Array, Array]:
         low, high = final * (1 - 1 / (gamma * t + 1)), final * (1 + 1 / (gamma * t))
-        return root(warmth(b2, t)) / warmth(b1, t), low, high
+        return safe_sqrt(one_minus_power(b2, t)) / one_minus_power(b1, t), low, high
 
     def direction(x: Leaf) -> Array:
-        scale, low, high = x.pace
-        size = quotient(scale, root(x.new[den]) + eps, eps)
-        return jnp.clip(size, low, high) * x.new["mu"]
+        scale, low, high = x.scalars
+        size = safe_divide(scale, safe_sqrt(x.current[den]) + eps, eps)
+        return jnp.clip(size, low, high) * x.current["mu"]
 
     moments = {"mu": ema(b1), "nu": ema(b2, square, signed=False)}
     if amsbound:
-        moments["nu_max"] = peak(lambda x: x.new["nu"])
+        moments["nu_max"] = running_max(lambda x: x.current["nu"])
     return Rule(moments, direction, pace)

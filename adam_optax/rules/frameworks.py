@@ -5,13 +5,19 @@ import math
 import jax.numpy as jnp
 from jax import Array
 
-from adam_optax._core.numerics import Number, average, is_exact, quotient, warmth
-from adam_optax.directions import deviation, hat_pace, ratio, ratio_hat
+from adam_optax._core.numerics import (
+    Number,
+    is_python_number,
+    one_minus_power,
+    safe_divide,
+    update_ema,
+)
+from adam_optax.directions import denominator, eps_hat_scale, ratio, ratio_eps_hat
 from adam_optax.moments import Leaf, Moment, ema, grad, square
 from adam_optax.rules.base import Rule, variant
 
 
-@variant
+@variant(decay_rates=("b1", "b2"), non_negative=("eps",))
 def scheduled_nadam(
     b1: Number = 0.9, b2: Number = 0.999, eps: Number = 1e-8, momentum_decay: Number = 4e-3
 ) -> Rule:
@@ -25,8 +31,8 @@ def scheduled_nadam(
         return b1 * (1 - 0.5 * jnp.exp(math.log(0.96) * momentum_decay * t))
 
     def ahead(x: Leaf) -> Array:
-        (mu, after), done = x.pace, x.new["product"]
-        step: Array = (1 - mu) / (1 - done) * x.g + after / (1 - done * after) * x.new["mu"]
+        (mu, after), done = x.scalars, x.current["product"]
+        step: Array = (1 - mu) / (1 - done) * x.g + after / (1 - done * after) * x.current["mu"]
         return step
 
     product = Moment(lambda x: x.t, lambda m, x, t: m * now(t), init=1.0, signed=False, scalar=True)
@@ -34,7 +40,7 @@ def scheduled_nadam(
     return Rule(moments, ratio(eps, num=ahead), lambda t: (now(t), now(t + 1)))
 
 
-@variant
+@variant(decay_rates=("b1", "b2"), non_negative=("eps",))
 def constant_adam(b1: Number = 0.9, b2: Number = 0.999, eps: Number = 1e-8) -> Rule:
     """Adam with the bias factors of its first step at every step, as in ODL's solver.
 
@@ -43,11 +49,14 @@ def constant_adam(b1: Number = 0.9, b2: Number = 0.999, eps: Number = 1e-8) -> R
     moments = {"mu": ema(b1), "nu": ema(b2, square, signed=False)}
     factor = (1 - b2) ** 0.5 / (1 - b1)
     return Rule(
-        moments, lambda x: factor * quotient(x.new["mu"], deviation(x.new["nu"], eps), least=eps)
+        moments,
+        lambda x: (
+            factor * safe_divide(x.current["mu"], denominator(x.current["nu"], eps), least=eps)
+        ),
     )
 
 
-@variant
+@variant(decay_rates=("b1", "b2"), non_negative=("eps",))
 def fading_adam(
     b1: Number = 0.9, b2: Number = 0.999, eps: Number = 1e-8, decay_factor: Number = 1 - 1e-8
 ) -> Rule:
@@ -55,17 +64,17 @@ def fading_adam(
 
     Step: `√(1-b2^t) / (1-b^t) μ / (√ν + eps), b = b1 decay_factor^(t-1)`.
     """
-    slope = math.log(decay_factor) if is_exact(decay_factor) else jnp.log(decay_factor)
+    slope = math.log(decay_factor) if is_python_number(decay_factor) else jnp.log(decay_factor)
 
     def b(t: Array) -> Array:
         return b1 * jnp.exp(slope * (t - 1))
 
     mu = Moment(
         grad,
-        lambda m, x, t: average(b(t), m, x),
+        lambda m, x, t: update_ema(b(t), m, x),
         read=lambda m, x, warm: m / warm,
-        warm=lambda t: warmth(b(t), t),
+        precompute=lambda t: one_minus_power(b(t), t),
         decay=b1,
     )
     moments = {"mu": mu, "nu": ema(b2, square, signed=False)}
-    return Rule(moments, ratio_hat(eps), hat_pace(b2))
+    return Rule(moments, ratio_eps_hat(eps), eps_hat_scale(b2))

@@ -6,7 +6,7 @@ from typing import Any
 import jax.numpy as jnp
 from jax import Array
 
-from adam_optax._core.numerics import Number, is_exact
+from adam_optax._core.numerics import Number, is_python_number
 
 
 def rectification(b: Number, t: Array, threshold: Number = 5.0) -> tuple[Array, Array]:
@@ -28,7 +28,7 @@ def length(b: Number, t: Array) -> Array:
     With `x = -t log b` the last term is `2/a x/(e^x - 1)`, `a = -log b`. It nearly cancels the
     first at small x (2000 - 1994: float32 is off by 1 %), where its series is `t` less little.
     """
-    a, offset = _constants(b) if is_exact(b) else _traced_constants(b)
+    a, offset = _constants(b) if is_python_number(b) else _traced_constants(b)
     x = a * t
     small = jnp.minimum(x, 0.5)
     series = jnp.ones_like(x)

@@ -1,126 +1,135 @@
-"""What a storage format is: how moments of a leaf are kept between steps."""
+"""Define a storage format: how moments of a leaf are kept between two steps."""
 
-from collections.abc import Mapping
+import abc
+import dataclasses
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple
 
 from jax import Array
 from optax import MaskedNode
 
-from adam_optax._core.dither import Corner, dithers
+from adam_optax._core.dither import TileOffset, two_dithers
 from adam_optax.moments import Moment
 
 MASKED = MaskedNode()
-"""What stands in an entry where a leaf is kept under another."""
+"""The placeholder in a state's entry for a leaf that is kept under other entries."""
 
 ACCELERATORS = frozenset({"tpu", "cuda"})
-"""Where XLA makes several passes of a step that shares something by block."""
+"""The platforms on which XLA makes several passes of a step whose neighbours share something."""
 
 Moments = Mapping[str, Moment]
 Values = Mapping[str, Array]
 
 
-class Stamp(NamedTuple):
-    """When a moment is kept, and which: what a format may dither by.
+class LeafContext(NamedTuple):
+    """Tell a format which moments of which leaf it encodes or decodes, and at which step.
 
     Attributes:
-        count: the steps taken.
-        salt: another number for every moment of a rule.
-        shape: the moment's.
-        tick: what the format's `tick` gave.
-        corner: where it begins in the whole moment, of which it is a part; None: it is the whole.
+        moments: the descriptions of the moments, in the order of the values.
+        shape: the shape of the leaf, or of the tile of it that is worked on.
+        count: the steps taken when the codes are written.
+        key: a number that differs among the moments of a rule, to dither by.
+        scalars: what the format's `precompute` returned for this count.
+        offset: where the tile begins in the whole leaf; None: the whole leaf is worked on.
     """
 
-    count: Array  # type: ignore[assignment]  # tuple.count: the field's name is optax's
-    salt: int
+    moments: tuple[Moment, ...]
     shape: tuple[int, ...]
-    tick: Any = ()
-    corner: Corner | None = None
+    count: Array  # type: ignore[assignment]  # tuple.count: the field's name is optax's
+    key: int
+    scalars: Any = ()
+    offset: TileOffset | None = None
 
     def dithers(self, seed: int) -> tuple[Array, Array]:
-        """Two dithers for each element."""
-        return dithers(self.shape, self.count, self.salt + seed, self.corner)
+        """Return two unrelated dithers in [0, 2^32) for each element of this step."""
+        return two_dithers(self.shape, self.count, self.key + seed, self.offset)
 
 
-class Format:
-    """How one moment is kept; subclasses are frozen dataclasses without arrays in them.
+class Format(abc.ABC):
+    """Keep moments of a leaf between two steps: alone, or some of them together.
 
-    Attributes:
-        parts: what a moment is kept as. A part `""` is the state's entry of the moment's own name,
-            a part `"row"` of `nu` the entry `nu_row`. Where a leaf has no such part, it holds an
-            `optax.MaskedNode()`, so that every entry maps over the parameters.
-        stored: whether the step reads what is kept, and not the fresh moment.
-        guarded: whether an element whose gradient, or its square, is not finite takes no step and
-            keeps its moments, so that neither inf nor NaN can get into what is kept.
-        block: how many neighbours along the last axis share something, 1 for none.
-        helped: the platforms on which XLA makes several passes over memory of a step with it, and a
-            kernel one.
-        clocked: whether what is kept is to be read at the step at which it was written.
-    """
-
-    parts: ClassVar[tuple[str, ...]] = ("",)
-    stored: ClassVar[bool] = False
-    guarded: ClassVar[bool] = False
-    helped: ClassVar[frozenset[str]] = frozenset()
-    clocked: ClassVar[bool] = False
-    block: int = 1
-
-    def fits(self, name: str, moment: Moment) -> None:
-        """Refuse a moment that cannot be kept so.
-
-        Raises:
-            ValueError: if it cannot; the message says why.
-        """
-
-    def tick(self, moment: Moment, count: Array) -> Any:
-        """What it needs to know of the step: scalars that all leaves share, computed once."""
-        return ()
-
-    def encode(self, m: Array, moment: Moment, stamp: Stamp) -> dict[str, Any]:
-        """What is kept, by part, of a moment in compute precision."""
-        raise NotImplementedError
-
-    def decode(self, kept: Mapping[str, Any], moment: Moment, stamp: Stamp) -> Array:
-        """The moment, in compute precision, of what was kept at that stamp."""
-        raise NotImplementedError
-
-
-class Joint:
-    """How some moments of a leaf are kept together; subclasses are like those of `Format`.
+    Subclasses are final frozen dataclasses without arrays in them, so that compiled steps are found
+    by them. They keep the parameter's shape or drop axes of it, and reduce along the last axis
+    only. `encode` and `decode` of a format with `kernel_platforms` also run on tiles inside Pallas
+    kernels, and may use only what Mosaic and Triton know: no gather, no integer division, no
+    `round`, no array constants.
 
     Attributes:
-        parts: as of a `Format`, of an entry named like the moments, `mu_nu`.
-        guarded: as of a `Format`.
-        block: as of a `Format`.
-        helped: as of a `Format`.
-        clocked: as of a `Format`.
+        components: the names of the arrays that moments are kept as. The component `""` is the
+            state's entry of the moment's own name (of moments kept together, `mu_nu`), a component
+            `"row"` of `nu` the entry `nu_row`. A leaf that lacks a component holds an
+            `optax.MaskedNode()` there, so that every entry maps over the parameters.
+        read_back: whether the step goes on with the stored moment instead of the fresh one.
+        skips_nonfinite: whether an element whose gradient, or its square, is not finite takes no
+            step and keeps its moments, so that neither inf nor NaN can get into the codes.
+        kernel_platforms: the platforms on which XLA makes several passes over memory of a step with
+            this format, and a kernel makes one.
+        step_dependent: whether codes must be read with the count at which they were written.
+        block: how many neighbours along the last axis share something; 1 for none.
+        function: the name of the function that makes the format, for `repr`.
     """
 
-    parts: ClassVar[tuple[str, ...]] = ("",)
-    guarded: ClassVar[bool] = False
-    helped: ClassVar[frozenset[str]] = frozenset()
-    clocked: ClassVar[bool] = False
+    components: ClassVar[tuple[str, ...]] = ("",)
+    read_back: ClassVar[bool] = False
+    skips_nonfinite: ClassVar[bool] = False
+    kernel_platforms: ClassVar[frozenset[str]] = frozenset()
+    step_dependent: ClassVar[bool] = False
     block: int = 1
+    function: ClassVar[str] = "format"
 
-    def names(self, moments: Moments) -> tuple[str, ...]:
-        """Which moments it keeps.
+    def __repr__(self) -> str:
+        """Show the call that makes this format, with the arguments that are not the defaults."""
+        fields = dataclasses.fields(self) if dataclasses.is_dataclass(self) else ()
+        given = {f.name: getattr(self, f.name) for f in fields}
+        changed = [f"{f.name}={given[f.name]!r}" for f in fields if given[f.name] != f.default]
+        return f"{self.function}({', '.join(changed)})"
+
+    def together(self, moments: Moments) -> tuple[str, ...]:
+        """Return the names of the moments that one code holds together; empty: each by itself.
 
         Raises:
-            ValueError: if there are none that it could; the message says why.
+            ValueError: if the rule lacks moments that the format could keep together.
         """
-        raise NotImplementedError
-
-    def rest(self) -> Format:
-        """How the other moments are kept."""
-        raise NotImplementedError
-
-    def tick(self, moments: Moments, count: Array) -> Any:
-        """What it needs to know of the step: scalars that all leaves share, computed once."""
+        del moments
         return ()
 
-    def encode(self, values: Values, moments: Moments, stamp: Stamp) -> dict[str, Any]:
-        """What is kept, by part, of the moments in compute precision."""
-        raise NotImplementedError
+    def others(self) -> "Format":
+        """Return the format of the moments that are not kept together."""
+        return self
 
-    def decode(self, kept: Mapping[str, Any], moments: Moments, stamp: Stamp) -> dict[str, Array]:
-        """The moments, in compute precision, of what was kept at that stamp."""
-        raise NotImplementedError
+    def check(self, name: str, moment: Moment) -> None:  # noqa: B027  (most refuse nothing)
+        """Refuse a moment that this format cannot keep.
+
+        Raises:
+            ValueError: with the reason and what to use instead.
+        """
+
+    def precompute(self, moments: tuple[Moment, ...], count: Array) -> Any:
+        """Compute the scalars that codes of a count need; called if `step_dependent`.
+
+        They are computed once for all leaves.
+
+        Args:
+            moments: the descriptions of the moments that are kept.
+            count: the steps taken when the codes are written.
+        """
+        del moments, count
+        return ()
+
+    @abc.abstractmethod
+    def encode(self, values: Sequence[Array], context: LeafContext) -> dict[str, Any]:
+        """Return the arrays to keep, by component.
+
+        Args:
+            values: the moments in compute precision, float32 or wider, of the leaf's shape.
+            context: which moments, which leaf, which step.
+        """
+
+    @abc.abstractmethod
+    def decode(self, encoded: Mapping[str, Any], context: LeafContext) -> tuple[Array, ...]:
+        """Return the moments in compute precision, in the order of `context.moments`.
+
+        Args:
+            encoded: what `encode` returned.
+            context: which moments, which leaf, and the count at which `encode` was called.
+        """

@@ -1,26 +1,27 @@
-"""One array per moment, of the parameter's shape and any floating dtype."""
+"""Keep a moment as one array, of the parameter's shape and any floating dtype."""
 
 import dataclasses
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 import jax.numpy as jnp
 from jax import Array
 
 from adam_optax._core.numerics import compute_dtype
-from adam_optax.moments import Moment
-from adam_optax.storage._base import Format, Stamp
+from adam_optax.storage._base import Format, LeafContext
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Dense(Format):
-    """See `dense`."""
+    """Keep a moment as an array of a dtype; see `dense`."""
 
+    function: ClassVar[str] = "dense"
     dtype: Any = None
 
-    def encode(self, m: Array, moment: Moment, stamp: Stamp) -> dict[str, Any]:
-        """The moment in the dtype in which it is kept."""
-        del moment, stamp
+    def encode(self, values: Sequence[Array], context: LeafContext) -> dict[str, Any]:
+        """Cast the moment to the dtype in which it is kept."""
+        del context
+        (m,) = values
         if self.dtype is None:
             return {"": m}
         if jnp.iscomplexobj(m) and not jnp.issubdtype(self.dtype, jnp.complexfloating):
@@ -29,15 +30,18 @@ class Dense(Format):
             )
         return {"": m.astype(self.dtype)}
 
-    def decode(self, kept: Mapping[str, Any], moment: Moment, stamp: Stamp) -> Array:
-        """The moment in compute precision."""
-        del moment, stamp
-        m: Array = kept[""]
-        return m.astype(compute_dtype(m))
+    def decode(self, encoded: Mapping[str, Any], context: LeafContext) -> tuple[Array, ...]:
+        """Cast the moment to compute precision."""
+        del context
+        m: Array = encoded[""]
+        return (m.astype(compute_dtype(m)),)
 
 
 def dense(dtype: Any = None) -> Dense:
     """Keep a moment as an array of `dtype`; None: float32, or float64 for float64 parameters.
+
+    Take it where memory is no concern (float32, the default), or where what others wrote must be
+    read: in bfloat16, rounding to nearest stops a slow moment from moving (see `stochastic`).
 
     Args:
         dtype: any floating or complex dtype, or its name.

@@ -1,60 +1,62 @@
-"""Adafactor's storage: the means along the two longest axes instead of the moment itself."""
+"""Keep a second moment as its means along the two longest axes, as Adafactor does."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from adam_optax._core.numerics import quotient
+from adam_optax._core.numerics import safe_divide
 from adam_optax.moments import Moment
-from adam_optax.storage._base import MASKED, Format, Stamp
+from adam_optax.storage._base import MASKED, Format, LeafContext
 from adam_optax.storage._dense import Dense
 
 DENSE = Dense()
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Factored(Format):
-    """See `factored`."""
+    """Keep a moment as the means along two axes; see `factored`."""
 
-    least: int = 128
-    parts: ClassVar[tuple[str, ...]] = ("", "row", "col")
-    stored: ClassVar[bool] = True
+    function: ClassVar[str] = "factored"
+    min_dim_size_to_factor: int = 128
+    components: ClassVar[tuple[str, ...]] = ("", "row", "col")
+    read_back: ClassVar[bool] = True
 
-    def fits(self, name: str, moment: Moment) -> None:
-        """Refuse a moment that can be negative: its mean could be 0, and divides."""
+    def check(self, name: str, moment: Moment) -> None:
+        """Refuse a moment that can be negative: its mean, which divides, could be 0."""
         if moment.signed:
             raise ValueError(
                 f"factored() keeps moments that cannot be negative, which {name!r} can; "
                 "name others: storage={'nu': adam_optax.storage.factored()}"
             )
 
-    def encode(self, m: Array, moment: Moment, stamp: Stamp) -> dict[str, Any]:
-        """The means along the longest axis and along the second longest, or the moment itself."""
+    def encode(self, values: Sequence[Array], context: LeafContext) -> dict[str, Any]:
+        """Average along the longest axis and along the second longest, or keep a short moment."""
+        (m,) = values
         axes = self._axes(m.shape)
         if axes is None:
-            return {**DENSE.encode(m, moment, stamp), "row": MASKED, "col": MASKED}
+            return {**DENSE.encode(values, context), "row": MASKED, "col": MASKED}
         second, longest = axes
         return {"": MASKED, "row": jnp.mean(m, longest), "col": jnp.mean(m, second)}
 
-    def decode(self, kept: Mapping[str, Any], moment: Moment, stamp: Stamp) -> Array:
-        """`row col / mean(row)`, of all matrices with these means the one of rank one."""
-        axes = self._axes(stamp.shape)
+    def decode(self, encoded: Mapping[str, Any], context: LeafContext) -> tuple[Array, ...]:
+        """Return `row col / mean(row)`: of all matrices with these means the one of rank one."""
+        axes = self._axes(context.shape)
         if axes is None:
-            return DENSE.decode(kept, moment, stamp)
+            return DENSE.decode(encoded, context)
         second, longest = axes
-        row = jnp.expand_dims(kept["row"], longest)
-        col = jnp.expand_dims(kept["col"], second)
-        share = quotient(row, jnp.mean(row, second, keepdims=True), 0.0)
-        return share * col
+        row = jnp.expand_dims(encoded["row"], longest)
+        col = jnp.expand_dims(encoded["col"], second)
+        normalized = safe_divide(row, jnp.mean(row, second, keepdims=True), 0.0)
+        return (normalized * col,)
 
     def _axes(self, shape: tuple[int, ...]) -> tuple[int, int] | None:
-        """The second longest axis and the longest, where both are long enough."""
+        """Return the second longest axis and the longest, if both are long enough."""
         order = np.argsort(shape, stable=True)
-        if len(shape) < 2 or shape[order[-2]] < max(self.least, 1):
+        if len(shape) < 2 or shape[order[-2]] < max(self.min_dim_size_to_factor, 1):
             return None
         return int(order[-2]), int(order[-1])
 

@@ -1,18 +1,19 @@
-"""A moment in eight-bit floats, with an exponent for each block, rounded without bias."""
+"""Keep a moment in eight-bit floats with an exponent for each block, rounded without bias."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import jax.numpy as jnp
 from jax import Array
 
+from adam_optax._core.checks import check_seed, refuse_complex
+from adam_optax._core.dither import to_unit_interval
 from adam_optax.moments import Moment
-from adam_optax.storage._base import ACCELERATORS, Format, Stamp
-from adam_optax.storage._quant.bits import bits_of, float_of, unit
+from adam_optax.storage._base import ACCELERATORS, Format, LeafContext
+from adam_optax.storage._quant.bits import bits_of, float_of
 from adam_optax.storage._quant.blocks import Blocks, check_block
-from adam_optax.storage._quant.log_grid import frame
-from adam_optax.storage._stochastic import check_seed, refuse_complex
+from adam_optax.storage._quant.log_grid import decay_compensation
 
 MOST = 4e37
 """What is larger is kept as this: the inverse of its scale would be no float32."""
@@ -24,45 +25,53 @@ BASE = (128 << MANTISSA) - 255
 """The first bits of 2, from which codes of what has no sign count down: 255 is 2, 1 is 2^-30.75."""
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Float8(Format):
-    """See `float8`."""
+    """Keep a moment as eight-bit floats, scaled by block; see `float8`."""
 
+    function: ClassVar[str] = "float8"
     block: int = 128
     seed: int = 0
-    parts: ClassVar[tuple[str, ...]] = ("", "scale")
-    guarded: ClassVar[bool] = True
-    helped: ClassVar[frozenset[str]] = ACCELERATORS
-    clocked: ClassVar[bool] = True
+    components: ClassVar[tuple[str, ...]] = ("", "scale")
+    skips_nonfinite: ClassVar[bool] = True
+    kernel_platforms: ClassVar[frozenset[str]] = ACCELERATORS
+    step_dependent: ClassVar[bool] = True
 
-    def tick(self, moment: Moment, count: Array) -> Array:
-        """What takes the decay of a moment that only grows otherwise out of its code."""
-        return jnp.ones((), jnp.float32) if moment.signed else frame(count, moment.decay)
+    def precompute(self, moments: tuple[Moment, ...], count: Array) -> Array:
+        """Return the factor that takes the decay of a non-negative moment out of its code.
 
-    def encode(self, m: Array, moment: Moment, stamp: Stamp) -> dict[str, Any]:
-        """Eight-bit floats, and by block the exponent of the largest number."""
+        Scaled by `b^-count` (modulo an octave) the decay is exact: only growth is rounded.
+        """
+        (moment,) = moments
+        return (
+            jnp.ones((), jnp.float32) if moment.signed else decay_compensation(count, moment.decay)
+        )
+
+    def encode(self, values: Sequence[Array], context: LeafContext) -> dict[str, Any]:
+        """Return eight-bit floats, and for each block the exponent of its largest number."""
+        (m,), (moment,) = values, context.moments
         refuse_complex(m, "float8()")
         blocks = Blocks(self.block)
-        x = jnp.clip(m.astype(jnp.float32), -MOST, MOST) * stamp.tick
-        scale = exponent_of(blocks.most(jnp.abs(x)))
-        y = x * blocks.spread(power(-scale), x.shape)
-        u, _ = stamp.dithers(self.seed)
+        x = jnp.clip(m.astype(jnp.float32), -MOST, MOST) * context.scalars
+        scale = exponent_of(blocks.max(jnp.abs(x)))
+        y = x * blocks.expand(power(-scale), x.shape)
+        u, _ = context.dithers(self.seed)
         codes = _signed(y, u) if moment.signed else _unsigned(y, u)
         return {"": codes, "scale": scale.astype(jnp.int8)}
 
-    def decode(self, kept: Mapping[str, Any], moment: Moment, stamp: Stamp) -> Array:
-        """The moment in float32."""
-        codes, faded = kept[""], jnp.asarray(stamp.tick)
+    def decode(self, encoded: Mapping[str, Any], context: LeafContext) -> tuple[Array, ...]:
+        """Return the moment in float32."""
+        (moment,), codes = context.moments, encoded[""]
         y = _of_signed(codes) if moment.signed else _of_unsigned(codes)
-        scale = Blocks(self.block).spread(kept["scale"].astype(jnp.int32), codes.shape)
-        return y * power(scale) / faded
+        scale = Blocks(self.block).expand(encoded["scale"].astype(jnp.int32), codes.shape)
+        return (y * power(scale) / jnp.asarray(context.scalars),)
 
 
 def _signed(y: Array, u: Array) -> Array:
     """As e4m3, of numbers below 2: the neighbour nearer to zero or the other, by the dither."""
     y = y * power(jnp.int32(TOP))
     exponent = jnp.maximum(exponent_of(y), LEAST)
-    steps = jnp.floor(jnp.abs(y) * power(MANTISSA - exponent) + unit(u))
+    steps = jnp.floor(jnp.abs(y) * power(MANTISSA - exponent) + to_unit_interval(u))
     size = steps * power(exponent - MANTISSA)
     return jnp.astype(jnp.where(y < 0, -size, size), jnp.float8_e4m3fn)
 
@@ -111,7 +120,7 @@ def float8(block: int = 128, *, seed: int = 0) -> Float8:
 
     Args:
         block: how many neighbours along the last axis share an exponent, one byte.
-        seed: another dither.
+        seed: a number that selects the dither.
 
     Raises:
         ValueError, TypeError: if `block` is no positive int; where it is used, if a moment is

@@ -1,32 +1,33 @@
-"""Two moments of an element in one byte, four bits each."""
+"""Keep two moments of an element in one byte, four bits each."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import jax.numpy as jnp
 from jax import Array
 
+from adam_optax._core.checks import check_seed, refuse_complex
 from adam_optax.moments import Moment
-from adam_optax.storage._base import ACCELERATORS, Format, Joint, Moments, Stamp, Values
+from adam_optax.storage._base import ACCELERATORS, Format, LeafContext, Moments
 from adam_optax.storage._int8 import Int8, coded
 from adam_optax.storage._quant.blocks import Blocks, check_block
 from adam_optax.storage._quant.codebooks import Book, Dynamic, Linear
-from adam_optax.storage._stochastic import check_seed, refuse_complex
 
 
-@dataclasses.dataclass(frozen=True)
-class Int4(Joint):
-    """See `int4`."""
+@dataclasses.dataclass(frozen=True, repr=False)
+class Int4(Format):
+    """Keep two moments as the halves of a byte, scaled by block; see `int4`."""
 
+    function: ClassVar[str] = "int4"
     block: int = 128
     seed: int = 0
-    parts: ClassVar[tuple[str, ...]] = ("", "absmax", "absmax2")
-    guarded: ClassVar[bool] = True
-    helped: ClassVar[frozenset[str]] = ACCELERATORS
+    components: ClassVar[tuple[str, ...]] = ("", "absmax", "absmax2")
+    skips_nonfinite: ClassVar[bool] = True
+    kernel_platforms: ClassVar[frozenset[str]] = ACCELERATORS
 
-    def names(self, moments: Moments) -> tuple[str, ...]:
-        """The first two moments that are not scalars."""
+    def together(self, moments: Moments) -> tuple[str, ...]:
+        """Return the names of the first two moments that are not scalars."""
         names = [n for n, m in moments.items() if not m.scalar]
         if len(names) < 2:
             raise ValueError(
@@ -35,31 +36,30 @@ class Int4(Joint):
             )
         return names[0], names[1]
 
-    def rest(self) -> Format:
-        """The other moments, in a byte each."""
+    def others(self) -> Format:
+        """Keep the other moments in a byte each."""
         return Int8(self.block, self.seed)
 
-    def encode(self, values: Values, moments: Moments, stamp: Stamp) -> dict[str, Any]:
-        """The first moment's code in the high half of a byte, the second's in the low half."""
-        blocks = Blocks(self.block)
-        names, halves, units = self.names(moments), [], []
-        for name, u in zip(names, stamp.dithers(self.seed), strict=True):
-            refuse_complex(values[name], "int4()")
-            code, unit = coded(values[name], book(moments[name]), blocks, u)
+    def encode(self, values: Sequence[Array], context: LeafContext) -> dict[str, Any]:
+        """Put the first moment's code into the high half of a byte, the second's into the low."""
+        blocks, halves, units = Blocks(self.block), [], []
+        dithers = context.dithers(self.seed)
+        for m, moment, u in zip(values, context.moments, dithers, strict=True):
+            refuse_complex(m, "int4()")
+            code, unit = coded(m, book(moment), blocks, u)
             halves.append(code)
             units.append(unit)
         byte = halves[0] * 16 + halves[1]
-        return dict(zip(self.parts, (byte.astype(jnp.uint8), *units), strict=True))
+        return dict(zip(self.components, (byte.astype(jnp.uint8), *units), strict=True))
 
-    def decode(self, kept: Mapping[str, Any], moments: Moments, stamp: Stamp) -> dict[str, Array]:
-        """Both moments of a byte, in float32."""
-        blocks, byte = Blocks(self.block), kept[""].astype(jnp.int32)
+    def decode(self, encoded: Mapping[str, Any], context: LeafContext) -> tuple[Array, ...]:
+        """Return both moments of a byte, in float32."""
+        blocks, byte = Blocks(self.block), encoded[""].astype(jnp.int32)
         halves = {"absmax": byte >> 4, "absmax2": byte & 15}
-        pairs = zip(self.names(moments), halves.items(), strict=True)
-        return {
-            n: book(moments[n]).value(code) * blocks.spread(kept[part], byte.shape)
-            for n, (part, code) in pairs
-        }
+        return tuple(
+            book(moment).value(code) * blocks.expand(encoded[component], byte.shape)
+            for moment, (component, code) in zip(context.moments, halves.items(), strict=True)
+        )
 
 
 def book(moment: Moment) -> Book:
@@ -84,7 +84,7 @@ def int4(block: int = 128, *, seed: int = 0) -> Int4:
 
     Args:
         block: how many neighbours along the last axis share a unit, four bytes for each moment.
-        seed: another dither.
+        seed: a number that selects the dither.
 
     Raises:
         ValueError, TypeError: if `block` is no positive int; where it is used, if the rule has

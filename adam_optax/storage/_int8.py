@@ -1,43 +1,46 @@
-"""A moment in one byte by bitsandbytes' code book, rounded without bias."""
+"""Keep a moment in one byte by bitsandbytes' code book, rounded without bias."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import jax.numpy as jnp
 from jax import Array
 
+from adam_optax._core.checks import check_seed, refuse_complex
 from adam_optax.moments import Moment
-from adam_optax.storage._base import ACCELERATORS, Format, Stamp
+from adam_optax.storage._base import ACCELERATORS, Format, LeafContext
 from adam_optax.storage._quant.blocks import Blocks, check_block
 from adam_optax.storage._quant.codebooks import Book, Dynamic
-from adam_optax.storage._stochastic import check_seed, refuse_complex
 
 TINY = 2.0**-120
 """Blocks whose largest number is smaller are kept as zeros: quotients by it would be inexact."""
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Int8(Format):
-    """See `int8`."""
+    """Keep a moment as codes of a code book, scaled by block; see `int8`."""
 
+    function: ClassVar[str] = "int8"
     block: int = 256
     seed: int = 0
-    parts: ClassVar[tuple[str, ...]] = ("", "absmax")
-    guarded: ClassVar[bool] = True
-    helped: ClassVar[frozenset[str]] = ACCELERATORS
+    components: ClassVar[tuple[str, ...]] = ("", "absmax")
+    skips_nonfinite: ClassVar[bool] = True
+    kernel_platforms: ClassVar[frozenset[str]] = ACCELERATORS
 
-    def encode(self, m: Array, moment: Moment, stamp: Stamp) -> dict[str, Any]:
-        """The codes, and by block the number that the code book's 1 stands for."""
+    def encode(self, values: Sequence[Array], context: LeafContext) -> dict[str, Any]:
+        """Return the codes, and for each block the number that the code book's 1 stands for."""
+        (m,), (moment,) = values, context.moments
         refuse_complex(m, "int8()")
-        u, _ = stamp.dithers(self.seed)
+        u, _ = context.dithers(self.seed)
         codes, absmax = coded(m, book(moment), Blocks(self.block), u)
         return {"": codes.astype(jnp.uint8), "absmax": absmax}
 
-    def decode(self, kept: Mapping[str, Any], moment: Moment, stamp: Stamp) -> Array:
-        """The moment in float32."""
-        codes = kept[""]
-        return book(moment).value(codes) * Blocks(self.block).spread(kept["absmax"], codes.shape)
+    def decode(self, encoded: Mapping[str, Any], context: LeafContext) -> tuple[Array, ...]:
+        """Return the moment in float32."""
+        (moment,), codes = context.moments, encoded[""]
+        absmax = Blocks(self.block).expand(encoded["absmax"], codes.shape)
+        return (book(moment).value(codes) * absmax,)
 
 
 def book(moment: Moment) -> Book:
@@ -51,9 +54,9 @@ def coded(m: Array, book: Book, blocks: Blocks, u: Array) -> tuple[Array, Array]
     low = book.low
     # The book's lowest number is less than 1 below zero: the unit is such that it, too, reaches.
     size = jnp.where(x < 0, x * jnp.float32(1 / (low or 1.0)), x)
-    most = blocks.most(size)
+    most = blocks.max(size)
     unit = jnp.where(most >= TINY, most, 0.0)
-    each = blocks.spread(unit, x.shape)
+    each = blocks.expand(unit, x.shape)
     share = jnp.where(each > 0, x / jnp.where(each > 0, each, 1.0), 0.0)
     code = book.code(share, u)
     if low == 0.0:
@@ -83,7 +86,7 @@ def int8(block: int = 256, *, seed: int = 0) -> Int8:
 
     Args:
         block: how many neighbours along the last axis share a unit, four bytes.
-        seed: another dither.
+        seed: a number that selects the dither.
 
     Raises:
         ValueError, TypeError: if `block` is no positive int; where it is used, if a moment is

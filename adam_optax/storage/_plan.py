@@ -1,91 +1,160 @@
-"""From the arguments `storage`, `mu_dtype` and `nu_dtype` to the codec of each leaf."""
+"""Give each leaf of a tree its storage, from the arguments `storage`, `mu_dtype`, `nu_dtype`."""
 
 import dataclasses
+import zlib
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 import jax
 
-from adam_optax.storage._base import Format, Joint, Moments
-from adam_optax.storage._codec import Codec, Shelf
+from adam_optax.storage._base import Format, Moments
 from adam_optax.storage._dense import Dense, dense
+
+StorageSpec: TypeAlias = (
+    Format
+    | Mapping[str, Format]
+    | Callable[[str, Any], Format | Mapping[str, Format] | None]
+    | None
+)
+"""A format, formats by moment, a function `(path, leaf)` to one of these, or None for float32."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Slot:
+    """Say where one format keeps its moments in the state.
+
+    Attributes:
+        names: the moments, which the format encodes together.
+        format: the format.
+        entries: the state's entry of each of the format's components.
+        key: the number by which the format dithers these moments.
+    """
+
+    names: tuple[str, ...]
+    format: Format
+    entries: tuple[tuple[str, str], ...] = dataclasses.field(compare=False)
+    key: int = dataclasses.field(compare=False)
+
+
+@dataclasses.dataclass(frozen=True)
+class LeafStorage:
+    """Keep all moments of a leaf, slot by slot.
+
+    Attributes:
+        slots: the formats and their moments.
+        entries: the state's entries; they follow from the rule and the formats, never from a leaf.
+        read_back: the moments whose stored value the step goes on with.
+        skips_nonfinite: whether elements whose gradient is not finite take no step.
+        step_dependent: whether some codes must be read with the count of their writing.
+        block: how many neighbours share something, 1 for none; None if that differs among slots.
+        kernel_platforms: the platforms on which a kernel moves fewer bytes than XLA's step, by
+            whether the step ends with the new parameter. An update that leaves a kernel must be
+            read again, which costs as much as XLA's second pass without blocks.
+    """
+
+    slots: tuple[Slot, ...]
+    entries: tuple[str, ...] = dataclasses.field(init=False, compare=False)
+    read_back: frozenset[str] = dataclasses.field(init=False, compare=False)
+    skips_nonfinite: bool = dataclasses.field(init=False, compare=False)
+    step_dependent: bool = dataclasses.field(init=False, compare=False)
+    block: int | None = dataclasses.field(init=False, compare=False)
+    kernel_platforms: dict[bool, frozenset[str]] = dataclasses.field(init=False, compare=False)
+
+    def __post_init__(self) -> None:
+        formats = [slot.format for slot in self.slots]
+        blocks = {f.block for f in formats} - {1}
+        platforms = frozenset[str]().union(*(f.kernel_platforms for f in formats))
+        facts = {
+            "entries": tuple(entry for slot in self.slots for _, entry in slot.entries),
+            "read_back": frozenset(
+                n for slot in self.slots if slot.format.read_back for n in slot.names
+            ),
+            "skips_nonfinite": any(f.skips_nonfinite for f in formats),
+            "step_dependent": any(f.step_dependent for f in formats),
+            "block": max(blocks, default=1) if len(blocks) < 2 else None,
+            "kernel_platforms": {True: platforms, False: platforms if blocks else frozenset()},
+        }
+        for name, value in facts.items():
+            object.__setattr__(self, name, value)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Plan:
-    """Which codec each leaf of a tree has.
+class StoragePlan:
+    """Choose the storage of each leaf.
 
     Attributes:
-        one: the codec of every leaf, or None.
-        choose: the function from path and leaf to a codec, if they differ.
+        uniform: the storage of every leaf; None if leaves differ.
+        choose: returns the storage of a leaf, given its path and the leaf, if leaves differ.
     """
 
-    one: Codec | None
-    choose: Callable[[str, Any], Codec] | None = None
+    uniform: LeafStorage | None
+    choose: Callable[[str, Any], LeafStorage] | None = None
 
-    def codecs(self, tree: Any, is_leaf: Callable[[Any], bool] | None = None) -> list[Codec]:
-        """The codec of each leaf; equal ones are one object, by which they are told apart."""
-        if self.one is not None:
-            return [self.one] * len(jax.tree.leaves(tree, is_leaf=is_leaf))
-        assert self.choose is not None
-        paths = jax.tree.leaves_with_path(tree, is_leaf=is_leaf)
+    def of_leaves(
+        self, tree: Any, is_leaf: Callable[[Any], bool] | None = None
+    ) -> list[LeafStorage]:
+        """Return the storage of each leaf; equal ones are one object, and are told apart by it."""
+        if self.choose is None:
+            assert self.uniform is not None
+            return [self.uniform] * len(jax.tree.leaves(tree, is_leaf=is_leaf))
         chosen = [
-            Codec(()) if leaf is None else self.choose(path_name(path), leaf)
-            for path, leaf in paths
+            LeafStorage(()) if leaf is None else self.choose(path_name(path), leaf)
+            for path, leaf in jax.tree.leaves_with_path(tree, is_leaf=is_leaf)
         ]
-        same = {codec: codec for codec in chosen}
-        return [same[codec] for codec in chosen]
-
-    def entries(self) -> tuple[str, ...] | None:
-        """The entries of a state, where no leaf need be asked."""
-        return None if self.one is None else self.one.entries()
+        same = {storage: storage for storage in chosen}
+        return [same[storage] for storage in chosen]
 
 
 def path_name(path: Any) -> str:
-    """A parameter's path as text: `dense/kernel`."""
+    """Write a parameter's path as text: `dense/kernel`."""
     return jax.tree_util.keystr(path, simple=True, separator="/")
 
 
-def resolve(storage: Any, moments: Moments, mu_dtype: Any = None, nu_dtype: Any = None) -> Plan:
-    """The codecs for a rule's moments.
+def plan_storage(
+    storage: StorageSpec, moments: Moments, mu_dtype: Any = None, nu_dtype: Any = None
+) -> StoragePlan:
+    """Plan the storage of a rule's moments.
 
     Args:
-        storage: None, a format for every moment, a joint format, a mapping from moment names to
-            formats (what it leaves out is dense), or a function `(path, leaf)` to one of these.
-        moments: the rule's.
+        storage: None, a format, a mapping from moment names to formats (moments that it leaves out
+            are dense), or a function `(path, leaf)` to one of these.
+        moments: the rule's moments.
         mu_dtype: short for dense storage in this dtype of the moments that can be negative.
-        nu_dtype: the same for those that cannot.
+        nu_dtype: short for dense storage in this dtype of the moments that cannot.
 
     Raises:
         ValueError: if a name is not a moment of the rule, two arguments speak of one moment, an
             argument speaks of none, or a format cannot keep a moment.
         TypeError: if a value is not a format.
     """
-    names = tuple(moments)
-    short = _short("mu_dtype", mu_dtype, [n for n in names if moments[n].signed])
-    short |= _short("nu_dtype", nu_dtype, [n for n in names if not moments[n].signed])
+    short = _short("mu_dtype", mu_dtype, [n for n, m in moments.items() if m.signed])
+    short |= _short("nu_dtype", nu_dtype, [n for n, m in moments.items() if not m.signed])
     if callable(storage):
-        return Plan(None, lambda path, leaf: _codec(storage(path, leaf), moments, short))
-    return Plan(_codec(storage, moments, short))
+        return StoragePlan(None, lambda path, leaf: _for_leaf(storage(path, leaf), moments, short))
+    return StoragePlan(_for_leaf(storage, moments, short))
 
 
-def _codec(storage: Any, moments: Moments, short: dict[str, Format]) -> Codec:
-    if isinstance(storage, Joint):
-        names = storage.names(moments)
-        given: dict[str, Format] = {n: storage.rest() for n in moments if n not in names}
-        _check_apart({**given, **dict.fromkeys(names)}, short, moments)
-        return Codec((Shelf(names, storage), *_shelves(given)))
+def _for_leaf(storage: Any, moments: Moments, short: Mapping[str, Format]) -> LeafStorage:
+    joined = storage.together(moments) if isinstance(storage, Format) else ()
+    if joined:
+        given = {n: storage.others() for n in moments if n not in joined}
+        _check_apart({*given, *joined}, short, moments)
+        return LeafStorage((_slot(joined, storage), *(_slot((n,), f) for n, f in given.items())))
     given = _by_name(storage, moments)
-    _check_apart(given, short, moments)
-    return Codec(_shelves({n: Dense() for n in moments} | short | given))
+    _check_apart(set(given), short, moments)
+    formats = {n: Dense() for n in moments} | short | given
+    return LeafStorage(tuple(_slot((n,), f) for n, f in formats.items()))
 
 
-def _shelves(formats: Mapping[str, Format]) -> tuple[Shelf, ...]:
-    return tuple(Shelf((n,), f) for n, f in formats.items())
+def _slot(names: tuple[str, ...], form: Format) -> Slot:
+    # The key and the entries are made of the moments' names, which therefore must not change.
+    name = "_".join(names)
+    entries = tuple((part, f"{name}_{part}" if part else name) for part in form.components)
+    return Slot(names, form, entries, zlib.crc32(name.encode()))
 
 
-def _check_apart(given: Mapping[str, Any], short: dict[str, Format], moments: Moments) -> None:
-    if both := sorted(short.keys() & given.keys()):
+def _check_apart(given: set[str], short: Mapping[str, Format], moments: Moments) -> None:
+    if both := sorted(short.keys() & given):
         argument = "mu_dtype" if moments[both[0]].signed else "nu_dtype"
         raise ValueError(f"storage and {argument} both say how {both[0]} is kept; give one of them")
 
@@ -100,14 +169,19 @@ def _by_name(storage: Any, moments: Moments) -> dict[str, Format]:
     given = storage if isinstance(storage, Mapping) else dict.fromkeys(moments, storage)
     if storage is None:
         return {}
-    for name, kind in given.items():
+    for name, form in given.items():
         if name not in moments:
             known = ", ".join(moments)
             raise ValueError(f"storage names {name!r}; this rule's moments are {known}")
-        if not isinstance(kind, Format):
+        if not isinstance(form, Format) or _joins(form):
             raise TypeError(
                 f"storage for {name!r} must be a format such as adam_optax.storage.dense"
-                f"('bfloat16'), not {kind!r}"
+                f"('bfloat16'), not {form!r}"
             )
-        kind.fits(name, moments[name])
+        form.check(name, moments[name])
     return dict(given)
+
+
+def _joins(form: Format) -> bool:
+    """Tell whether a format keeps moments together only, and cannot keep one by itself."""
+    return type(form).together is not Format.together

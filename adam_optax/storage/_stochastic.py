@@ -1,29 +1,30 @@
-"""A moment in 16 bits, rounded without bias."""
+"""Keep a moment in 16 bits, rounded without bias."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import jax.numpy as jnp
 from jax import Array
 
-from adam_optax.moments import Moment
-from adam_optax.storage._base import Format, Stamp
+from adam_optax._core.checks import check_seed, refuse_complex
+from adam_optax.storage._base import Format, LeafContext
 from adam_optax.storage._quant.bits import bits_of, float_of
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Stochastic(Format):
-    """See `stochastic`."""
+    """Keep a moment in bfloat16, rounded by a dither; see `stochastic`."""
 
+    function: ClassVar[str] = "stochastic"
     seed: int = 0
-    guarded: ClassVar[bool] = True
+    skips_nonfinite: ClassVar[bool] = True
 
-    def encode(self, m: Array, moment: Moment, stamp: Stamp) -> dict[str, Any]:
-        """The moment rounded up or down, in proportion to where it is between the two."""
-        del moment
+    def encode(self, values: Sequence[Array], context: LeafContext) -> dict[str, Any]:
+        """Round the moment up or down, in proportion to where it is between the two."""
+        (m,) = values
         refuse_complex(m, "stochastic()")
-        u = stamp.dithers(self.seed)[0] >> 16
+        u = context.dithers(self.seed)[0] >> 16
         x = m.astype(jnp.float32)
         rounded = float_of((bits_of(x) + u) & jnp.uint32(0xFFFF0000))
         safe = jnp.where(
@@ -31,21 +32,11 @@ class Stochastic(Format):
         )
         return {"": safe.astype(jnp.bfloat16)}
 
-    def decode(self, kept: Mapping[str, Any], moment: Moment, stamp: Stamp) -> Array:
-        """The moment in float32."""
-        del moment, stamp
-        m: Array = kept[""]
-        return m.astype(jnp.float32)
-
-
-def refuse_complex(m: Array, what: str) -> None:
-    """Refuse complex moments.
-
-    Raises:
-        TypeError: if this is one.
-    """
-    if jnp.iscomplexobj(m):
-        raise TypeError(f"{what} cannot hold a complex moment; use adam_optax.storage.dense()")
+    def decode(self, encoded: Mapping[str, Any], context: LeafContext) -> tuple[Array, ...]:
+        """Widen the moment to float32."""
+        del context
+        m: Array = encoded[""]
+        return (m.astype(jnp.float32),)
 
 
 def stochastic(dtype: Any = "bfloat16", seed: int = 0) -> Stochastic:
@@ -58,7 +49,7 @@ def stochastic(dtype: Any = "bfloat16", seed: int = 0) -> Stochastic:
 
     Args:
         dtype: bfloat16; float16's range is too short for squares of gradients.
-        seed: another dither.
+        seed: a number that selects the dither.
 
     Raises:
         TypeError: if the dtype is another; where it is used, if a moment is complex.
@@ -69,14 +60,3 @@ def stochastic(dtype: Any = "bfloat16", seed: int = 0) -> Stochastic:
     if jnp.dtype(dtype) != jnp.bfloat16:
         raise TypeError(f"stochastic({jnp.dtype(dtype)}): only bfloat16 has the range of float32")
     return Stochastic(check_seed(seed))
-
-
-def check_seed(seed: int) -> int:
-    """A seed, if it is one.
-
-    Raises:
-        TypeError: if it is no int.
-    """
-    if isinstance(seed, bool) or not isinstance(seed, int):
-        raise TypeError(f"seed must be an int, not {seed!r}")
-    return seed

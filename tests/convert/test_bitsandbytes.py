@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 import adam_optax as ao
-from adam_optax.storage import Place, resolve
+from adam_optax._engine.leaf import encode
+from adam_optax.storage import LeafContext
+from adam_optax.storage._plan import plan_storage
 from adam_optax.storage._quant.codebooks import Dynamic
 
 FILE = pathlib.Path(__file__).with_name("bitsandbytes.npz")
@@ -57,9 +59,9 @@ def test_its_state_goes_on_in_float32(kept: dict[str, Any]) -> None:
 @pytest.mark.quick
 def test_int8_keeps_its_moments_in_its_own_codes(kept: dict[str, Any]) -> None:
     moments = ao.rules.adam().moments
-    (codec,) = resolve(ao.storage.int8(), moments).codecs(jnp.zeros(520))
+    (storage,) = plan_storage(ao.storage.int8(), moments).of_leaves(jnp.zeros(520))
     values = {n: jnp.asarray(kept["moment" + i]) for n, i in (("mu", "1"), ("nu", "2"))}
-    ours = codec.encode(values, moments, Place((520,), jnp.int32(7)))
+    ours = encode(storage, values, moments, LeafContext((), (520,), jnp.int32(7), 0))
     for name, i in (("mu", "1"), ("nu", "2")):
         # A quotient rounded down may be below its number by the last bit, and the dither is then
         # once in thousands below it, too: one code.

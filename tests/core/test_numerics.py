@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 
 from adam_optax._core.numerics import (
     abs_sq,
-    average,
     compute_dtype,
-    decay_from_array,
-    increment,
-    quotient,
-    root,
-    warmth,
+    one_minus_power,
+    safe_divide,
+    safe_increment,
+    safe_sqrt,
+    update_ema,
+    widen_decay_rate,
 )
 from tests.support.oracle import decay_power_complement
 
@@ -35,7 +35,7 @@ def _counts() -> np.ndarray[Any, np.dtype[np.int32]]:
 @pytest.mark.parametrize("b", RATES)
 def test_bias_factor_is_within_4e_7_at_every_step(b: float) -> None:
     counts = _counts()
-    ours = jax.jit(lambda t: warmth(b, t.astype(jnp.float32)))(counts)
+    ours = jax.jit(lambda t: one_minus_power(b, t.astype(jnp.float32)))(counts)
     error = np.abs(np.float64(ours) / decay_power_complement(b, counts) - 1)
     assert error.max() < 4e-7  # 1e-7 of t log b in float32, 3e-7 of XLA's expm1
 
@@ -43,7 +43,7 @@ def test_bias_factor_is_within_4e_7_at_every_step(b: float) -> None:
 @pytest.mark.parametrize("b", RATES)
 def test_bias_factor_of_an_array_is_that_of_the_rounded_rate(b: float) -> None:
     counts, rounded = _counts(), np.float32(b)
-    ours = jax.jit(lambda t, b: warmth(b, t.astype(jnp.float32)))(counts, rounded)
+    ours = jax.jit(lambda t, b: one_minus_power(b, t.astype(jnp.float32)))(counts, rounded)
     error = np.abs(np.float64(ours) / decay_power_complement(float(rounded), counts) - 1)
     assert error.max() < 4e-7  # as above; b - 1 is exact
 
@@ -51,7 +51,7 @@ def test_bias_factor_of_an_array_is_that_of_the_rounded_rate(b: float) -> None:
 @pytest.mark.parametrize("b", RATES)
 def test_bias_factor_in_float64_is_right_to_rounding(b: float, x64: None) -> None:
     counts = _counts()
-    ours = jax.jit(lambda t: warmth(b, t.astype(jnp.float64)))(counts)
+    ours = jax.jit(lambda t: one_minus_power(b, t.astype(jnp.float64)))(counts)
     # XLA's double expm1 and log1p are themselves off by a few 1e-15
     np.testing.assert_allclose(ours, decay_power_complement(b, counts), rtol=1e-14)
 
@@ -69,7 +69,7 @@ def test_optax_is_off_where_ours_is_not() -> None:
     x=st.floats(-1e6, 1e6, width=32),
 )
 def test_average_lies_between_and_equals_float64(b: float, m: float, x: float) -> None:
-    got = float(average(b, jnp.float32(m), jnp.float32(x)))
+    got = float(update_ema(b, jnp.float32(m), jnp.float32(x)))
     size = max(abs(m), abs(x), 1e-30)  # what is below 1.2e-38 XLA flushes to zero
     assert abs(got - (b * m + (1 - b) * x)) <= 2e-7 * size  # two roundings of at most 6e-8 each
     assert min(m, x) - 2e-7 * size <= got <= max(m, x) + 2e-7 * size
@@ -78,22 +78,22 @@ def test_average_lies_between_and_equals_float64(b: float, m: float, x: float) -
 @pytest.mark.parametrize("b", [0.3, 0.9, 0.999])
 def test_average_of_an_overflowed_square_stays_infinite(b: float) -> None:
     inf = jnp.float32(jnp.inf)
-    assert average(b, inf, jnp.float32(1.0), signed=False) == inf
-    assert average(b, jnp.float32(1.0), inf, signed=False) == inf
+    assert update_ema(b, inf, jnp.float32(1.0), signed=False) == inf
+    assert update_ema(b, jnp.float32(1.0), inf, signed=False) == inf
 
 
 @pytest.mark.quick
 def test_root_has_derivative_zero_at_zero_and_the_usual_one_elsewhere() -> None:
-    assert jax.grad(root)(0.0) == 0.0
-    assert jax.grad(jax.grad(root))(0.0) == 0.0
-    np.testing.assert_allclose(jax.grad(root)(4.0), 0.25, rtol=1e-7)
-    np.testing.assert_allclose(jax.grad(jax.grad(root))(4.0), -1 / 32, rtol=1e-6)
-    np.testing.assert_array_equal(root(jnp.array([0.0, 9.0])), [0.0, 3.0])
+    assert jax.grad(safe_sqrt)(0.0) == 0.0
+    assert jax.grad(jax.grad(safe_sqrt))(0.0) == 0.0
+    np.testing.assert_allclose(jax.grad(safe_sqrt)(4.0), 0.25, rtol=1e-7)
+    np.testing.assert_allclose(jax.grad(jax.grad(safe_sqrt))(4.0), -1 / 32, rtol=1e-6)
+    np.testing.assert_array_equal(safe_sqrt(jnp.array([0.0, 9.0])), [0.0, 3.0])
 
 
 def test_quotient_by_zero_is_the_numerator() -> None:
     a, b = jnp.array([0.0, 3.0]), jnp.array([0.0, 2.0])
-    np.testing.assert_array_equal(quotient(a, b, least=0.0), [0.0, 1.5])
+    np.testing.assert_array_equal(safe_divide(a, b, least=0.0), [0.0, 1.5])
 
 
 @pytest.mark.quick
@@ -129,10 +129,10 @@ def test_arrays_meet_in_the_widest_precision(dtypes: list[str], expected: str, x
     ],
 )
 def test_a_rate_that_sixteen_bits_round_to_one(dtype: str, given: float, taken: float) -> None:
-    assert decay_from_array(jnp.asarray(given, dtype), jnp.float32) == np.float32(taken)
+    assert widen_decay_rate(jnp.asarray(given, dtype), jnp.float32) == np.float32(taken)
 
 
 def test_count_stops_at_the_largest_integer() -> None:
     np.testing.assert_array_equal(
-        increment(jnp.array([0, LAST - 1, LAST], jnp.int32)), [1, LAST, LAST]
+        safe_increment(jnp.array([0, LAST - 1, LAST], jnp.int32)), [1, LAST, LAST]
     )

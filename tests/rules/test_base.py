@@ -64,9 +64,9 @@ def test_a_rule_without_the_decorator_works_too() -> None:
 
 
 def test_a_moment_may_use_the_ones_before_it_and_the_parameters() -> None:
-    surprise = moments.ema(0.5, lambda x: x.g - x.new["mu"])
+    surprise = moments.ema(0.5, lambda x: x.g - x.current["mu"])
     rule = ao.Rule(
-        {"mu": moments.ema(0.5), "surprise": surprise}, lambda x: x.new["surprise"] * x.p
+        {"mu": moments.ema(0.5), "surprise": surprise}, lambda x: x.current["surprise"] * x.p
     )
     update, state = (tx := ao.scale_by(rule)).update(
         jnp.full(1, 4.0), tx.init(jnp.ones(1)), jnp.full(1, 3.0)

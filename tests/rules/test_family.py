@@ -11,6 +11,7 @@ import optax
 import pytest
 
 import adam_optax as ao
+from adam_optax._engine.tree import unpack
 from tests.support.cases import run, witness
 from tests.support.family import GRADS, MEMBERS, ONE_EACH, SHAPE, START, Member, by_id
 from tests.support.oracle import relative_rms
@@ -146,5 +147,5 @@ def test_numbers_may_be_injected(member: Member) -> None:
 def test_storage_is_taken_or_refused(member: Member) -> None:
     tx = member.ours(storage=ao.storage.dense("bfloat16"))
     _, state = tx.update(SLOPES, tx.init(PARAMS), PARAMS)
-    moments = ao._engine.tree.unpack(state[0])
+    moments = unpack(state[0])
     assert all(m.dtype == jnp.bfloat16 for m in jax.tree.leaves(moments))

@@ -1,4 +1,4 @@
-"""Encoding and decoding outside an optimiser."""
+"""Encode and decode moments outside an optimiser."""
 
 from typing import Any
 
@@ -8,39 +8,43 @@ import numpy as np
 from jax import Array
 
 import adam_optax as ao
-from adam_optax.storage import Codec, Place, resolve
+from adam_optax._engine.leaf import decode, encode
+from adam_optax.storage import LeafContext
+from adam_optax.storage._plan import LeafStorage, plan_storage
 
 MOMENTS = ao.rules.adam().moments
 
 
-def codec(storage: Any) -> Codec:
-    """Of Adam's moments."""
-    (one,) = resolve(storage, MOMENTS).codecs(jnp.zeros(()))
+def leaf_storage(storage: Any) -> LeafStorage:
+    """Return how a leaf keeps Adam's moments."""
+    (one,) = plan_storage(storage, MOMENTS).of_leaves(jnp.zeros(()))
     return one
 
 
+def stored_once(one: LeafStorage, mu: Array, nu: Array, count: Array) -> dict[str, Array]:
+    """Return the moments after they were encoded and decoded at a count."""
+    context = LeafContext((), mu.shape, count, 0)
+    kept = encode(one, {"mu": mu, "nu": nu}, MOMENTS, context)
+    return decode(one, kept, MOMENTS, context)
+
+
 def again(storage: Any, mu: Any, nu: Any, count: Any = 5) -> dict[str, Array]:
-    """The moments after they were kept once."""
+    """Return the moments after they were kept once."""
     mu, nu = (jnp.asarray(m, jnp.float32) for m in (mu, nu))
-    kept: dict[str, Array] = _again(codec(storage), mu, nu, jnp.int32(count))
+    kept: dict[str, Array] = _again(leaf_storage(storage), mu, nu, jnp.int32(count))
     return kept
 
 
-@jax.jit(static_argnums=0)
-def _again(codec: Codec, mu: Array, nu: Array, count: Array) -> dict[str, Array]:
-    place = Place(mu.shape, count)
-    return codec.decode(codec.encode({"mu": mu, "nu": nu}, MOMENTS, place), MOMENTS, place)
+_again = jax.jit(stored_once, static_argnums=0)
 
 
 def often(storage: Any, mu: float, nu: float, peak: float, draws: int) -> Any:
-    """The same element kept at so many steps, beside one that is the largest of its block."""
-    one, step = codec(storage), lambda c: again_of(one, c)
+    """Return an element kept at so many steps, beside one that is the largest of its block."""
+    one = leaf_storage(storage)
 
-    def again_of(one: Codec, count: Array) -> Any:
-        values = {"mu": jnp.array([mu, peak]), "nu": jnp.array([nu, peak * peak])}
-        values = {n: v.astype(jnp.float32) for n, v in values.items()}
-        place = Place((2,), count)
-        out = one.decode(one.encode(values, MOMENTS, place), MOMENTS, place)
+    def step(count: Array) -> Any:
+        values = (jnp.array(m, jnp.float32) for m in ([mu, peak], [nu, peak * peak]))
+        out = stored_once(one, *values, count)
         return out["mu"][0], out["nu"][0]
 
     counts = jnp.arange(1, draws + 1, dtype=jnp.int32)

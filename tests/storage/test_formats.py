@@ -260,8 +260,8 @@ def test_what_a_format_needs_of_the_step_is_computed_once_for_all_leaves() -> No
     def equations(leaves: int) -> int:
         params = {str(i): jnp.zeros(3) for i in range(leaves)}
         jaxpr = jax.make_jaxpr(tx.update)(params, jax.eval_shape(tx.init, params))
-        (tick,) = (e for e in jaxpr.eqns if e.params.get("name") == "tick")
-        return len(tick.params["jaxpr"].eqns)
+        (scalars,) = (e for e in jaxpr.eqns if e.params.get("name") == "step_scalars")
+        return len(scalars.params["jaxpr"].eqns)
 
     assert equations(20) == equations(1)
 

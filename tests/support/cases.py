@@ -35,9 +35,7 @@ class Case:
         """The name and options, for pytest."""
         return "-".join([self.name, *(f"{n}={v}" for n, v in self.options.items())])
 
-    def ours(
-        self, learning_rate: Any = LEARNING_RATE, **more: Any
-    ) -> ao._engine.tree.Transformation:
+    def ours(self, learning_rate: Any = LEARNING_RATE, **more: Any) -> ao.Transformation:
         """The optimiser of this library."""
         return getattr(ao, self.name)(learning_rate, **{**self.options, **more})
 

@@ -45,7 +45,7 @@ class Member:
         """The name and options, for pytest."""
         return "-".join([self.name, *(f"{n}={v}" for n, v in self.options.items())])
 
-    def ours(self, **more: Any) -> ao._engine.tree.Transformation:
+    def ours(self, **more: Any) -> ao.Transformation:
         """The optimiser of this library."""
         return getattr(ao, self.name)(LEARNING_RATE, **{**self.options, **more})
 

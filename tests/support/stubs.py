@@ -17,8 +17,8 @@ from typing import Any
 from jax import Array
 
 from adam_optax.couplings import Coupling
-from adam_optax._engine.decay import Hyper
-from adam_optax._engine.tree import Transformation
+from adam_optax._core.types import ScalarOrSchedule as Hyper
+from adam_optax._transform import Transformation
 
 '''
 TYPES = {"coupling": "Coupling | None", "clip_value_fn": "Callable[[Array], Array] | None"}

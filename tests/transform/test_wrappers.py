@@ -44,13 +44,13 @@ def cautious_radam(b2: float = 0.999) -> ao.Rule:
 def clipped_adam(threshold: float = 1.0, b1: float = 0.9) -> ao.Rule:
     """Adam under a bound on its RMS."""
     rule = ao.rules.adam(b1)
-    return dataclasses.replace(rule, finish=ao.directions.clipped(threshold))
+    return dataclasses.replace(rule, postprocess=ao.directions.clip_by_rms(threshold))
 
 
 @ao.variant
 def clipped_adagrad(threshold: float = 0.3) -> ao.Rule:
     """AdaGrad under a bound on its RMS."""
-    return dataclasses.replace(ao.rules.adagrad(), finish=ao.directions.clipped(threshold))
+    return dataclasses.replace(ao.rules.adagrad(), postprocess=ao.directions.clip_by_rms(threshold))
 
 
 Made = Callable[[], Any]
@@ -135,14 +135,14 @@ def test_a_finish_clips_the_decay_too(threshold: float, x64: None) -> None:
 
 
 @pytest.mark.quick
-@pytest.mark.parametrize("name", ["direction", "finish"])
+@pytest.mark.parametrize("name", ["direction", "postprocess"])
 def test_a_rule_with_a_part_replaced_has_the_new_part(name: str) -> None:
     rule = ao.rules.adam()
     parts: dict[str, dict[str, Any]] = {
         "direction": {"direction": ao.directions.cautious(rule.direction)},
-        "finish": {"finish": ao.directions.clipped(0.05)},
+        "postprocess": {"postprocess": ao.directions.clip_by_rms(0.05)},
     }
-    model = {"direction": "cautious adam", "finish": "clipped adam, tight"}[name]
+    model = {"direction": "cautious adam", "postprocess": "clipped adam, tight"}[name]
     tx = ao.optimizer(dataclasses.replace(rule, **parts[name]), 0.01)
     updates, _, _ = run(tx, jnp.float32(GRADS[:12]), jnp.float32(START))
     assert relative_rms(updates, right(model, 12)) < 3e-6  # a few dozen roundings of 6e-8

@@ -1,10 +1,8 @@
-"""One pass over memory where XLA makes several: the step of a leaf, tile by tile, as a kernel.
+"""Run a leaf's step tile by tile as a kernel: one pass over memory where XLA makes several.
 
 A format that shares a unit by block needs a reduction before it can write, and XLA ends a fusion at
 a reduction; of a pair on TPUs it computes the code apart from the step. The kernels here run the
-very step of `execute.py` on one tile at a time (`tile.py`), for TPUs by Mosaic and for GPUs by
-Triton, so that no formula stands twice. `one_pass.py` chooses them while the program is compiled
+very step of `leaf.py` on one tile at a time (`tile.py`), for TPUs by Mosaic and for GPUs by
+Triton, so that no formula stands twice. `primitive.py` chooses them while the program is compiled
 for a platform; everywhere else, and under every transformation, the plain step runs.
 """
-
-from adam_optax._engine.kernels.fused_step import one_pass as one_pass

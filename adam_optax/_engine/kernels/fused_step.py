@@ -1,86 +1,103 @@
-"""The step of a leaf, which becomes a kernel where that saves passes over memory."""
+"""Fuse a leaf's step into a kernel, where that saves passes over memory."""
 
-import functools as ft
 from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import Array
+from jax.extend.core import jaxprs_in_params
 from jax.sharding import NamedSharding
 
 from adam_optax._engine.kernels import layout
-from adam_optax._engine.kernels.elementwise import elementwise
 from adam_optax._engine.kernels.kernel import Kernel
 from adam_optax._engine.kernels.layout import Layout
-from adam_optax._engine.kernels.partition import partitioned
-from adam_optax._engine.kernels.primitive import bound
-from adam_optax._engine.sharding import parts
+from adam_optax._engine.kernels.primitive import bind
+from adam_optax._engine.sharding import shards
+
+Step = Callable[..., tuple[Array, dict[str, Any]]]
 
 
-def one_pass(
-    step: Callable[..., Any],
-    alone: Callable[..., Any],
+def fuse(
+    step: Step,
+    unstored: Callable[..., Any],
     block: int | None,
     platforms: frozenset[str],
     applies: bool,
-    interpret: str | None = None,
-) -> Callable[..., Any]:
-    """A step that is a kernel on some platforms, where the leaf and the rule allow it.
+) -> Step:
+    """Return a step that is a kernel on some platforms, where the leaf and the rule allow it.
 
     Args:
-        step: of a gradient, a parameter or None, what is kept, the count, the clocks and a corner;
-            it returns an array of the gradient's shape and what is to be kept.
-        alone: the rule without storage, of a gradient, a parameter, the count and the clocks; one
-            that mixes elements is not for a kernel.
+        step: takes a gradient, a parameter or None, encoded moments, the count, the scalars by
+            precision and an offset; returns an array of the gradient's shape and encoded moments.
+        unstored: the rule without storage, of a gradient, a parameter, the count and the scalars; a
+            rule that mixes elements gets no kernel.
         block: how many neighbours share something in storage, 1 for none; None: there are several.
         platforms: `"tpu"` and `"cuda"`, or one of them.
-        applies: the array that the step returns is the new parameter.
-        interpret: a platform whose kernel is interpreted on any other, for tests.
+        applies: whether the array that the step returns is the new parameter.
     """
 
     def run(
-        g: Any, p: Any, kept: Any, count: Any, clocks: Any, where: NamedSharding | None = None
+        g: Any, p: Any, encoded: Any, count: Any, scalars: Any, where: NamedSharding | None = None
     ) -> Any:
-        arguments = g, p, kept, count, {"float32": clocks["float32"]}
-        how = _layout(step, alone, arguments, block) if platforms else None
-        if how is None or (where is not None and not how.divides(parts(where, g.ndim - 1))):
-            return step(g, p, kept, count, clocks)
+        arguments = g, p, encoded, count, {"float32": scalars["float32"]}
+        tiling = _layout(step, unstored, arguments, block)
+        if tiling is None or (where is not None and not tiling.divides(shards(where, g.ndim - 1))):
+            return step(g, p, encoded, count, scalars)
         flat, tree = jax.tree.flatten(arguments)
-        out_tree = jax.tree.structure((g, kept))
+        out_tree = jax.tree.structure((g, encoded))
 
         def on_flat(*operands: Any) -> list[Array]:
             return jax.tree.leaves(step(*jax.tree.unflatten(tree, operands[:-1]), operands[-1]))
 
-        kernel = Kernel(on_flat, how, platforms, _aliases(p, kept, applies))
+        kernel = Kernel(on_flat, tiling, platforms, _aliases(p, encoded, applies))
         operands = *flat, *[jnp.zeros((), jnp.int32)] * g.ndim
-        if interpret is None:
-            done = bound(kernel, *operands, where=where)
-        else:
-            local = ft.partial(kernel.on, interpret, interpret=True)
-            done = partitioned(how, local, local, where)(*operands)
-        return jax.tree.unflatten(out_tree, done)
+        return jax.tree.unflatten(out_tree, bind(kernel, *operands, where=where))
 
     return run
 
 
-def _layout(
-    step: Callable[..., Any], alone: Callable[..., Any], arguments: Any, block: int | None
-) -> Layout | None:
-    """How a step is cut into tiles, or None if it is not for a kernel."""
-    g, p, kept, count, clocks = arguments
+def _layout(step: Step, unstored: Any, arguments: Any, block: int | None) -> Layout | None:
+    """Return how a step is cut into tiles, or None if it gets no kernel."""
+    g, p, encoded, count, scalars = arguments
     width = layout.width([x for x in (g, p) if x is not None], block)
-    if width is None or any(x.dtype.itemsize > 4 for x in jax.tree.leaves(kept)):
+    if width is None or any(x.dtype.itemsize > 4 for x in jax.tree.leaves(encoded)):
         return None
     results = jax.tree.leaves(jax.eval_shape(step, *arguments))
-    rule = jax.make_jaxpr(alone)(g, p, count, clocks)
-    if rule.consts or not elementwise(rule.jaxpr):  # a kernel has no arrays but its arguments
+    rule = jax.make_jaxpr(unstored)(g, p, count, scalars)
+    if rule.consts or not is_elementwise(rule.jaxpr):  # a kernel has no arrays but its arguments
         return None
     return layout.of(g, jax.tree.leaves(arguments), results, width)
 
 
-def _aliases(p: Any, kept: Any, applies: bool) -> tuple[tuple[int, int], ...]:
-    """What is kept takes the place of what was, and a new parameter that of the old."""
+def _aliases(p: Any, encoded: Any, applies: bool) -> tuple[tuple[int, int], ...]:
+    """Return which results are written in place: encoded moments, and with `applies` parameters."""
     first = 1 if p is None else 2
-    pairs = [(first + i, 1 + i) for i in range(len(jax.tree.leaves(kept)))]
+    pairs = [(first + i, 1 + i) for i in range(len(jax.tree.leaves(encoded)))]
     return ((1, 0), *pairs) if applies else tuple(pairs)
+
+
+ELEMENTWISE = frozenset(
+    """
+    abs add add_any and atan2 bitcast_convert_type broadcast_in_dim cbrt ceil clamp
+    convert_element_type copy copy_p cos cosh div eq eq_to erf exp exp2 expm1 floor ge gt
+    integer_pow is_finite le le_to lgamma log log1p logistic lt lt_to max min mul ne neg nextafter
+    not or population_count pow rem round rsqrt select_n shift_left shift_right_arithmetic
+    shift_right_logical sign sin sinh sqrt square stop_gradient sub tan tanh xor
+    """.split()  # noqa: SIM905
+)
+"""The primitives that treat every element by itself; any other is taken to mix them."""
+
+
+def is_elementwise(jaxpr: Any) -> bool:
+    """Tell whether no equation on arrays mixes their elements, or asks where they are."""
+    return all(_is_elementwise_equation(equation) for equation in jaxpr.eqns)
+
+
+def _is_elementwise_equation(equation: Any) -> bool:
+    shapes = {v.aval.shape for v in (*equation.invars, *equation.outvars)} - {()}
+    if not shapes:
+        return True
+    if inner := list(jaxprs_in_params(equation.params)):
+        return all(is_elementwise(jaxpr) for jaxpr in inner)
+    return equation.primitive.name in ELEMENTWISE and len(shapes) == 1

@@ -1,30 +1,30 @@
-"""A leaf's step with all that a kernel of it needs."""
+"""Hold a leaf's step with all that a kernel of it needs."""
 
 import dataclasses
 from collections.abc import Callable, Sequence
 
 from jax import Array
 
-from adam_optax._core.dither import Corner
+from adam_optax._core.dither import TileOffset
 from adam_optax._engine.kernels import mosaic, triton
 from adam_optax._engine.kernels.layout import LEAF, Layout
-from adam_optax._engine.kernels.pallas_call import call
+from adam_optax._engine.kernels.pallas_call import pallas_step
 
-FLAVOURS = {"tpu": mosaic.FLAVOUR, "cuda": triton.FLAVOUR}
-"""By platform, as XLA calls it."""
+BACKENDS = {"tpu": mosaic.BACKEND, "cuda": triton.BACKEND}
+"""How kernels are made for a platform, by XLA's name of it."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Kernel:
-    """The step of a leaf, plain and as a kernel.
+    """Hold the step of a leaf, plain and as a kernel.
 
-    Its operands are the step's flat arguments, of the leaf or a part of it, and then the index in
+    The operands are the step's flat arguments, of the leaf or a part of it, and then the index in
     the leaf at which they begin, axis by axis.
 
     Attributes:
-        step: from flat arguments and their corner to flat results.
-        layout: of the leaf.
-        platforms: on which a kernel helps.
+        step: from flat arguments and their offset to flat results.
+        layout: how the leaf is cut into tiles.
+        platforms: the platforms on which a kernel helps.
         aliases: from arguments to the results that take their places.
     """
 
@@ -34,30 +34,30 @@ class Kernel:
     aliases: tuple[tuple[int, int], ...]
 
     def leaf(self, operands: Sequence[Array]) -> Array:
-        """An operand that is the leaf, or its part."""
+        """Return an operand that is the leaf, or its part."""
         return operands[self.layout.roles.index(LEAF)]
 
     def plain(self, *operands: Array) -> list[Array]:
-        """The step."""
-        arrays, start = self._taken(operands)
-        return self.step(*arrays, Corner(self.layout.shape, start))
+        """Take the step without a kernel."""
+        arrays, start = self._split(operands)
+        return self.step(*arrays, TileOffset(self.layout.shape, start))
 
     def on(self, platform: str, *operands: Array, interpret: bool = False) -> list[Array]:
-        """The step by the kernel for a platform, if the part of the leaf is for one."""
-        arrays, start = self._taken(operands)
-        part = self.layout.cut(self.leaf(arrays).shape)
+        """Take the step by the kernel for a platform, if this part of the leaf can be tiled."""
+        arrays, start = self._split(operands)
+        part = self.layout.local(self.leaf(arrays).shape)
         middle = self.layout.shape[1:-1]  # rows follow on each other only if these axes are whole
-        if part.shape[1:-1] != middle or FLAVOURS[platform].block(part) is None:
+        if part.shape[1:-1] != middle or BACKENDS[platform].block(part) is None:
             return self.plain(*operands)
         whole = self.layout.rows, self.layout.columns
         place = start[0] * (self.layout.rows // self.layout.shape[0]), start[-1]
 
         def step(*flat: Array) -> list[Array]:
-            return self.step(*flat[:-2], Corner(whole, flat[-2:]))
+            return self.step(*flat[:-2], TileOffset(whole, flat[-2:]))
 
         aliases = dict(self.aliases)
-        return call(FLAVOURS[platform], step, part, arrays, place, aliases, interpret)
+        return pallas_step(BACKENDS[platform], step, part, arrays, place, aliases, interpret)
 
-    def _taken(self, operands: Sequence[Array]) -> tuple[Sequence[Array], tuple[Array, ...]]:
+    def _split(self, operands: Sequence[Array]) -> tuple[Sequence[Array], tuple[Array, ...]]:
         cut = len(self.layout.roles)
         return operands[:cut], tuple(operands[cut:])

@@ -1,4 +1,4 @@
-"""Whether the arrays of a leaf's step can be cut into tiles, and how."""
+"""Decide whether the arrays of a leaf's step can be cut into tiles, and how."""
 
 import dataclasses
 import math
@@ -6,26 +6,26 @@ from collections.abc import Sequence
 from typing import Any
 
 LEAF, SHARED, SCALAR = "leaf", "shared", "scalar"
-"""What an array has: a number for each element, for each block, or one for all."""
+"""The roles of an array: a number for each element, for each block, or one for all."""
 LEAST = 2**16
-"""Elements below which a leaf is not worth a kernel."""
+"""The number of elements below which a leaf is not worth a kernel."""
 LANES = 128
 """The width of a tile where there are no blocks; a block's is a multiple of it."""
 DTYPES = ("float32", "bfloat16")
-"""Of the gradients and parameters that kernels take."""
+"""The dtypes of gradients and parameters that kernels take."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Layout:
-    """A leaf of rows and columns, and what the flat arguments and results of its step are.
+    """Describe a leaf of rows and columns, and the flat arguments and results of its step.
 
     Attributes:
-        shape: of the leaf.
-        width: of a tile along the last axis: a block, if there are blocks.
-        roles: of the arguments.
-        dtypes: of the arguments.
-        out_roles: of the results.
-        out_dtypes: of the results.
+        shape: the leaf's shape.
+        width: the width of a tile along the last axis: a block, if there are blocks.
+        roles: the roles of the arguments.
+        dtypes: the dtypes of the arguments.
+        out_roles: the roles of the results.
+        out_dtypes: the dtypes of the results.
     """
 
     shape: tuple[int, ...]
@@ -37,33 +37,33 @@ class Layout:
 
     @property
     def rows(self) -> int:
-        """How many rows the leaf has, all axes but the last taken together."""
+        """Return how many rows the leaf has, all axes but the last taken together."""
         return math.prod(self.shape[:-1])
 
     @property
     def columns(self) -> int:
-        """How many columns."""
+        """Return how many columns the leaf has."""
         return self.shape[-1]
 
     def flat(self, role: str) -> tuple[int, int]:
-        """The shape, rows by columns, of what has this role."""
+        """Return the shape, rows by columns, of an array with this role."""
         return self.rows, self.columns // (self.width if role == SHARED else 1)
 
-    def whole(self, role: str) -> tuple[int, ...]:
-        """The shape of what has this role, as it came."""
+    def full_shape(self, role: str) -> tuple[int, ...]:
+        """Return the shape of an array with this role, with all axes."""
         return (*self.shape[:-1], self.flat(role)[1])
 
-    def divides(self, shares: int) -> bool:
-        """Whether the last axis can be cut into so many parts without cutting a block."""
-        return self.flat(SHARED)[1] % shares == 0
+    def divides(self, shards: int) -> bool:
+        """Tell whether the last axis can be cut into so many shards without cutting a block."""
+        return self.flat(SHARED)[1] % shards == 0
 
-    def cut(self, shape: tuple[int, ...]) -> "Layout":
-        """That of a part of the leaf."""
+    def local(self, shape: tuple[int, ...]) -> "Layout":
+        """Return the layout of a part of the leaf."""
         return dataclasses.replace(self, shape=shape)
 
 
 def width(leaves: Sequence[Any], block: int | None) -> int | None:
-    """How wide tiles are, or None if a leaf is not for a kernel.
+    """Return how wide tiles are, or None if a leaf gets no kernel.
 
     Args:
         leaves: the gradient, and the parameter if there is one.
@@ -76,13 +76,13 @@ def width(leaves: Sequence[Any], block: int | None) -> int | None:
 
 
 def of(leaf: Any, arguments: Sequence[Any], results: Sequence[Any], width: int) -> Layout | None:
-    """The layout of a step in tiles of this width, or None if it has other arrays than these.
+    """Return the layout of a step in tiles of this width, or None if arrays have other shapes.
 
     Args:
         leaf: the gradient.
         arguments: the flat arguments of the step.
-        results: its flat results.
-        width: of a tile.
+        results: the flat results of the step.
+        width: the width of a tile.
     """
     roles = [_role(x, leaf.shape, width) for x in (*arguments, *results)]
     if None in roles or SCALAR in roles[len(arguments) :]:

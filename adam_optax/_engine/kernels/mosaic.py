@@ -1,4 +1,4 @@
-"""The kernel for TPUs: whole rows of a leaf in the chip's memory, worked off tile by tile."""
+"""Build the kernel for TPUs: whole rows of a leaf in the chip's memory, worked off by tiles."""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,17 +9,17 @@ from jax.experimental import pallas as pl
 from jax.experimental.pallas import tpu as pltpu
 
 from adam_optax._engine.kernels.layout import LANES, SHARED, Layout
-from adam_optax._engine.kernels.pallas_call import Flavour, unpacked
+from adam_optax._engine.kernels.pallas_call import Backend, unpacked
 from adam_optax._engine.kernels.tile import Tile
 
 ROWS = 32
-"""Of a tile: by so many eight-bit arrays are stored."""
+"""The rows of a tile: eight-bit arrays are stored in groups of so many."""
 MEMORY = 2**25
-"""Bytes of the chip's memory for the arrays; each is there twice, one is worked on, one moved."""
+"""The bytes of the chip's memory for arrays; each is there twice: one is worked on, one moved."""
 
 
 def block(layout: Layout) -> tuple[int, int] | None:
-    """32 rows of all columns, or of as many as 128 blocks have, if they fit and are stored so."""
+    """Return 32 rows and all columns, or those of 128 blocks, if they fit the chip's memory."""
     crowded = len(layout.shape) > 2 and layout.shape[-2] % ROWS  # rows are padded: views copy
     if layout.rows < ROWS or crowded:
         return None
@@ -31,7 +31,7 @@ def block(layout: Layout) -> tuple[int, int] | None:
 
 
 def body(tile: Tile, layout: Layout, columns: int) -> Callable[..., None]:
-    """Goes through the tiles of a block of rows, a column of what blocks share for each."""
+    """Return the loop over the tiles of a block of rows."""
     roles = [layout.roles[i] for i in tile.read]
     width, tiles = layout.width, columns // layout.width
 
@@ -63,7 +63,7 @@ def body(tile: Tile, layout: Layout, columns: int) -> Callable[..., None]:
 
 
 def _picked(headers: Any, where: Array) -> Array:
-    """The column of one tile: there is no other way to a lane whose number is not known."""
+    """Return the column of one tile: a lane whose number is not known can only be summed out."""
     column = jnp.sum(jnp.where(where, _wide(headers[...]), 0), axis=1, keepdims=True)
     return column.astype(headers.dtype)
 
@@ -73,11 +73,11 @@ def _wide(x: Array) -> Array:
 
 
 def _wide_dtype(dtype: Any) -> Any:
-    """Of 32 bits: registers have no other lanes."""
+    """Return the dtype of 32 bits: registers have no other lanes."""
     return jnp.float32 if jnp.issubdtype(dtype, jnp.floating) else jnp.int32
 
 
-FLAVOUR = Flavour(
+BACKEND = Backend(
     block,
     body,
     pl.BlockSpec(memory_space=pltpu.SMEM),

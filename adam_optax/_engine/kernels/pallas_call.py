@@ -1,4 +1,4 @@
-"""What both flavours share: a leaf's arrays as rows by columns, and its scalars as two vectors."""
+"""Call a kernel: a leaf's arrays as rows by columns, and its scalars as two vectors."""
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
@@ -14,16 +14,16 @@ from adam_optax._engine.kernels.tile import FlatStep, Tile, traced
 
 
 @dataclasses.dataclass(frozen=True)
-class Flavour:
-    """How a kind of accelerator is programmed.
+class Backend:
+    """Say how a kind of accelerator is programmed.
 
     Attributes:
         block: from a layout to the rows and columns that one call of the body works on, or None if
-            the leaf is not for a kernel; a tile has these rows.
+            the leaf cannot be tiled; a tile has these rows.
         body: from a tile, a layout and the columns to what works on the references: two of
             scalars, those of the arrays, those of the results.
-        scalars: how the vectors of scalars are brought in.
-        parameters: of the compiler.
+        scalars: the block specification of the two vectors of scalars.
+        parameters: the compiler's parameters.
     """
 
     block: Callable[[Layout], tuple[int, int] | None]
@@ -32,8 +32,8 @@ class Flavour:
     parameters: Any
 
 
-def call(
-    flavour: Flavour,
+def pallas_step(
+    backend: Backend,
     step: FlatStep,
     layout: Layout,
     arrays: Sequence[Array],
@@ -41,18 +41,19 @@ def call(
     aliases: Mapping[int, int],
     interpret: bool = False,
 ) -> list[Array]:
-    """The results of a step, computed in a kernel.
+    """Return the results of a step, computed in a kernel.
 
     Args:
-        flavour: of the kernel.
-        step: of a tile: from flat arguments and their row and column in the leaf to flat results.
-        layout: of the leaf, or the part of it that is here.
+        backend: how the platform is programmed.
+        step: the step of a tile: from flat arguments and their row and column in the leaf to flat
+            results.
+        layout: how the leaf, or the part of it on this device, is cut into tiles.
         arrays: the flat arguments.
-        place: the row and column at which they begin in the whole leaf.
+        place: the row and column at which the arguments begin in the whole leaf.
         aliases: from arguments to the results that take their places.
-        interpret: on a CPU.
+        interpret: whether to interpret the kernel, on any platform.
     """
-    rows, columns = flavour.block(layout) or (0, 0)
+    rows, columns = backend.block(layout) or (0, 0)
     tile = traced(step, layout, rows)
     carried = tile.scalars([x for x in arrays if x.ndim == 0])
     views = [arrays[i].reshape(layout.flat(layout.roles[i])) for i in tile.read]
@@ -63,29 +64,29 @@ def call(
 
     results = list(zip(layout.out_roles, layout.out_dtypes, strict=True))
     done = pl.pallas_call(
-        flavour.body(tile, layout, columns),
+        backend.body(tile, layout, columns),
         grid=(pl.cdiv(layout.rows, rows), layout.columns // columns),
-        in_specs=[flavour.scalars] * 2 + [spec(layout.roles[i]) for i in tile.read],
+        in_specs=[backend.scalars] * 2 + [spec(layout.roles[i]) for i in tile.read],
         out_specs=[spec(role) for role in layout.out_roles],
         out_shape=[jax.ShapeDtypeStruct(layout.flat(role), dtype) for role, dtype in results],
         input_output_aliases={2 + tile.read.index(i): o for i, o in aliases.items()},
-        compiler_params=flavour.parameters,
+        compiler_params=backend.parameters,
         interpret=interpret,
     )(*_packed([*carried, *place]), *views)
-    return [x.reshape(layout.whole(role)) for x, (role, _) in zip(done, results, strict=True)]
+    return [x.reshape(layout.full_shape(role)) for x, (role, _) in zip(done, results, strict=True)]
 
 
 def _packed(scalars: Sequence[Array]) -> tuple[Array, Array]:
-    """Those that are float32, and the others as int32; neither vector is empty."""
+    """Return two vectors, of float32 scalars and of the others as int32; neither is empty."""
     real = [x for x in scalars if x.dtype == jnp.float32]
     whole = [x.astype(jnp.int32) for x in scalars if x.dtype != jnp.float32]
     return jnp.stack([*real, jnp.zeros((), jnp.float32)]), jnp.stack(whole)
 
 
 def unpacked(tile: Tile, real: Any, whole: Any) -> tuple[list[Array], tuple[Array, Array]]:
-    """The scalars that a tile needs and its place, from references to the two vectors."""
+    """Return the scalars that a tile needs and its place, from references to the two vectors."""
     found, r, w = [], 0, 0
-    for v in tile.carried:
+    for v in tile.scalar_vars:
         if v.aval.dtype == jnp.float32:
             found.append(real[r])
             r += 1

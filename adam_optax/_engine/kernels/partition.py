@@ -1,4 +1,4 @@
-"""A kernel on each of several devices, on the part of the leaf that is there."""
+"""Run a kernel on each of several devices, on the part of the leaf that is there."""
 
 from collections.abc import Callable
 from typing import Any
@@ -12,19 +12,19 @@ from jax.sharding import NamedSharding, PartitionSpec
 from adam_optax._engine.kernels.layout import LEAF, SCALAR, SHARED, Layout
 
 Run = Callable[..., list[Array]]
-"""Of flat arguments and, axis by axis, the index in the leaf at which they begin."""
+"""A function of flat arguments and, axis by axis, the index in the leaf at which they begin."""
 
 
 def partitioned(layout: Layout, plain: Run, local: Run, where: NamedSharding | None = None) -> Run:
-    """A step of a leaf that may be sharded in any way, computed where its parts are.
+    """Return a step of a leaf that may be sharded in any way, computed where its parts are.
 
     A device learns which part it has from an array of indices for each axis, sharded like the axis.
 
     Args:
-        layout: of the whole leaf.
+        layout: how the whole leaf is cut into tiles.
         plain: the step of the whole leaf.
         local: the step of a part.
-        where: how it is sharded, if that is known; else the compiler asks for the step of a part.
+        where: the leaf's sharding, if known; else the compiler asks for the step of a part.
     """
     cut = len(layout.roles)
 
@@ -37,17 +37,17 @@ def partitioned(layout: Layout, plain: Run, local: Run, where: NamedSharding | N
         return run
 
     def run(*operands: Array) -> list[Array]:
-        indices = [jnp.arange(n, dtype=jnp.int32) for n in layout.whole(SHARED)]
+        indices = [jnp.arange(n, dtype=jnp.int32) for n in layout.full_shape(SHARED)]
         if where is None:
-            spread = _asked(layout, part(plain), part(local))
+            spread = _partition_auto(layout, part(plain), part(local))
         else:
-            spread = _known(layout, part(local), where.spec)
+            spread = _partition_explicit(layout, part(local), where.spec)
         return list(spread(*operands[:cut], *indices))
 
     return run
 
 
-def _asked(layout: Layout, whole: Run, part: Run) -> Run:
+def _partition_auto(layout: Layout, whole: Run, part: Run) -> Run:
     def partition(mesh: Any, arguments: Any, results: Any) -> Any:
         where = lambda tree: jax.tree.map(lambda x: x.sharding, tree)  # noqa: E731
         return mesh, part, where(results), where(arguments)
@@ -63,7 +63,7 @@ def _asked(layout: Layout, whole: Run, part: Run) -> Run:
     return spread
 
 
-def _known(layout: Layout, part: Run, spec: PartitionSpec) -> Run:
+def _partition_explicit(layout: Layout, part: Run, spec: PartitionSpec) -> Run:
     specs = {role: PartitionSpec(*spec) for role in (LEAF, SHARED)} | {SCALAR: PartitionSpec()}
     inputs = [specs[role] for role in layout.roles] + [PartitionSpec(axis) for axis in spec]
     outputs = [specs[role] for role in layout.out_roles]

@@ -1,6 +1,6 @@
-"""The primitive that is a kernel when it is compiled for an accelerator.
+"""Define the primitive that is a kernel when it is compiled for an accelerator.
 
-What it computes is the plain step, which is also how it is differentiated, mapped and compiled for
+The primitive computes the plain step, by which it is also differentiated, mapped and compiled for
 other platforms. Over several devices it is a kernel on each of them.
 """
 
@@ -14,31 +14,31 @@ from jax.extend import core
 from jax.interpreters import ad, batching, mlir
 from jax.sharding import NamedSharding
 
-from adam_optax._engine.kernels.kernel import FLAVOURS, Kernel
+from adam_optax._engine.kernels.kernel import BACKENDS, Kernel
 from adam_optax._engine.kernels.partition import Run, partitioned
 
-one_pass_p = core.Primitive("adam_optax_one_pass")
-one_pass_p.multiple_results = True
+fused_step_p = core.Primitive("adam_optax_fused_step")
+fused_step_p.multiple_results = True
 
 
-def bound(
+def bind(
     kernel: Kernel, *operands: Array, where: NamedSharding | None = None, local: bool = False
 ) -> list[Array]:
-    """The results of a kernel's step, of flat arguments and their start in the leaf.
+    """Return the results of a kernel's step, of flat arguments and their start in the leaf.
 
     Args:
-        kernel: of the leaf.
+        kernel: the step of the leaf.
         operands: the arguments, then an index for each axis.
-        where: how the leaf is sharded, if that is known.
-        local: they are a part of the leaf, on one device.
+        where: the leaf's sharding, if known.
+        local: whether the operands are a part of the leaf, on one device.
     """
     plain = jax.make_jaxpr(kernel.plain)(*operands)
     spread = None
     if not local:
-        here = ft.partial(bound, kernel, local=True)
+        here = ft.partial(bind, kernel, local=True)
         spread = jax.make_jaxpr(partitioned(kernel.layout, kernel.plain, here, where))(*operands)
     how = {"kernel": kernel, "plain": plain, "spread": spread, "where": where}
-    return list(one_pass_p.bind(*operands, **how))
+    return list(fused_step_p.bind(*operands, **how))
 
 
 def _plain(*operands: Array, plain: Any, **_: Any) -> list[Array]:
@@ -56,7 +56,7 @@ def _batched(operands: Sequence[Any], axes: Sequence[Any], *, plain: Any, **_: A
 
 
 def _devices(context: Any) -> int | None:
-    """For how many devices the program, or this part of it, is compiled; None if nobody knows."""
+    """Return for how many devices the program, or this part, is compiled; None if unknown."""
     axes = context.module_context.axis_context
     if hasattr(axes, "manual_axes"):  # inside shard_map
         return 1 if set(axes.manual_axes) == set(axes.mesh.axis_names) else None
@@ -71,7 +71,7 @@ def _lowered(platform: str, context: Any, *operands: Any, **how: Any) -> Any:
 def _chosen(
     platform: str, devices: int | None, *, kernel: Kernel, plain: Any, spread: Any, where: Any
 ) -> Run:
-    """The kernel; over several devices, one on each if no block can be on two of them."""
+    """Return the kernel; over several devices, one on each if no block can be on two of them."""
     if platform in kernel.platforms and devices == 1:
         return ft.partial(kernel.on, platform)
     if platform in kernel.platforms and devices and spread is not None:
@@ -86,10 +86,10 @@ def _function(jaxpr: Any) -> Run:
     return run
 
 
-one_pass_p.def_impl(_plain)
-one_pass_p.def_abstract_eval(lambda *_, plain, **__: plain.out_avals)
-ad.primitive_jvps[one_pass_p] = _jvp
-batching.primitive_batchers[one_pass_p] = _batched
-mlir.register_lowering(one_pass_p, mlir.lower_fun(_plain, multiple_results=True))
-for _platform in FLAVOURS:
-    mlir.register_lowering(one_pass_p, ft.partial(_lowered, _platform), platform=_platform)
+fused_step_p.def_impl(_plain)
+fused_step_p.def_abstract_eval(lambda *_, plain, **__: plain.out_avals)
+ad.primitive_jvps[fused_step_p] = _jvp
+batching.primitive_batchers[fused_step_p] = _batched
+mlir.register_lowering(fused_step_p, mlir.lower_fun(_plain, multiple_results=True))
+for _platform in BACKENDS:
+    mlir.register_lowering(fused_step_p, ft.partial(_lowered, _platform), platform=_platform)

@@ -1,4 +1,4 @@
-"""The step of a leaf on a tile of it: equations on arrays, and the scalars that feed them."""
+"""Trace a leaf's step on a tile: equations on arrays, and the scalars that feed them."""
 
 import dataclasses
 from collections.abc import Callable, Sequence
@@ -12,55 +12,55 @@ from jax.extend.core import Literal
 from adam_optax._engine.kernels.layout import LEAF, SCALAR, SHARED, Layout
 
 FlatStep = Callable[..., list[Array]]
-"""From flat arguments, and the row and column at which they begin in the leaf, to flat results."""
+"""A function from flat arguments, and their row and column in the leaf, to flat results."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Tile:
-    """A step traced on a tile: `(rows, width)` of the leaf, `(rows, 1)` of what blocks share.
+    """Hold a step traced on a tile: `(rows, width)` of the leaf, `(rows, 1)` of what blocks share.
 
-    Equations that only scalars go into are taken out, for they are the same for every tile.
+    Equations on scalars alone are taken out, because they are the same for every tile.
 
     Attributes:
-        rows: of the tile.
-        jaxpr: of the arguments and the place.
-        before: the equations among scalars.
-        within: the others.
-        carried: the scalars that pass from the first to the second.
+        rows: the rows of the tile.
+        jaxpr: the step, of the arguments and the tile's place.
+        scalar_eqns: the equations among scalars.
+        tile_eqns: the other equations.
+        scalar_vars: the scalars that tile equations need.
     """
 
     rows: int
     jaxpr: Any
-    before: tuple[Any, ...]
-    within: tuple[Any, ...]
-    carried: tuple[Any, ...]
+    scalar_eqns: tuple[Any, ...]
+    tile_eqns: tuple[Any, ...]
+    scalar_vars: tuple[Any, ...]
 
     @property
     def read(self) -> list[int]:
-        """The places of those arguments that are arrays and go into something."""
-        used = {v for e in self.within for v in e.invars if not isinstance(v, Literal)}
+        """Return the positions of the arguments that are arrays and are used."""
+        used = {v for e in self.tile_eqns for v in e.invars if not isinstance(v, Literal)}
         pairs = enumerate(self.jaxpr.invars[:-2])
         return [i for i, v in pairs if v.aval.shape != () and v in used]
 
     def scalars(self, values: Sequence[Array]) -> list[Array]:
-        """What is carried, from the scalar arguments in their order."""
+        """Return the scalars that tile equations need, given the scalar arguments in order."""
         names = [v for v in self.jaxpr.invars[:-2] if v.aval.shape == ()]
-        known = _evaluate(self.before, dict(zip(names, values, strict=True)))
-        return [known[v] for v in self.carried]
+        known = _evaluate(self.scalar_eqns, dict(zip(names, values, strict=True)))
+        return [known[v] for v in self.scalar_vars]
 
     def step(
         self, arrays: Sequence[Array], carried: Sequence[Array], place: Sequence[Array]
     ) -> list[Array]:
-        """The results, from the arrays that are read in their order."""
+        """Return the results, given the arrays that are read in their order."""
         known = dict(zip([self.jaxpr.invars[i] for i in self.read], arrays, strict=True))
-        known |= dict(zip(self.carried, carried, strict=True))
+        known |= dict(zip(self.scalar_vars, carried, strict=True))
         known |= dict(zip(self.jaxpr.invars[-2:], place, strict=True))
-        done = _evaluate(self.within, known)
+        done = _evaluate(self.tile_eqns, known)
         return [_read(done, v) for v in self.jaxpr.outvars]
 
 
 def traced(step: FlatStep, layout: Layout, rows: int) -> Tile:
-    """A step on tiles of so many rows."""
+    """Trace a step on tiles of so many rows."""
     shapes = {LEAF: (rows, layout.width), SHARED: (rows, 1), SCALAR: ()}
     pairs = zip(layout.roles, layout.dtypes, strict=True)
     arguments = [jax.ShapeDtypeStruct(shapes[role], dtype) for role, dtype in pairs]

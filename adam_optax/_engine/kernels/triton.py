@@ -1,4 +1,4 @@
-"""The kernel for GPUs: a tile of a few rows of one block for each program."""
+"""Build the kernel for GPUs: a tile of a few rows of one block for each program."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,12 +7,12 @@ from jax.experimental import pallas as pl
 from jax.experimental.pallas import triton as plgpu
 
 from adam_optax._engine.kernels.layout import Layout
-from adam_optax._engine.kernels.pallas_call import Flavour, unpacked
+from adam_optax._engine.kernels.pallas_call import Backend, unpacked
 from adam_optax._engine.kernels.tile import Tile
 
 
 def block(layout: Layout) -> tuple[int, int] | None:
-    """As many rows as there may be, a power of two like the columns, which no bound cuts off."""
+    """Return the rows and columns of a tile: powers of two, so that no bound cuts a tile."""
     if layout.width & (layout.width - 1):
         return None
     rows = next(n for n in (8, 4, 2, 1) if layout.rows % n == 0)
@@ -20,7 +20,7 @@ def block(layout: Layout) -> tuple[int, int] | None:
 
 
 def body(tile: Tile, layout: Layout, columns: int) -> Callable[..., None]:
-    """One tile."""
+    """Return the work on one tile."""
     inputs = len(tile.read)
 
     def work(real: Any, whole: Any, *refs: Any) -> None:
@@ -33,4 +33,4 @@ def body(tile: Tile, layout: Layout, columns: int) -> Callable[..., None]:
     return work
 
 
-FLAVOUR = Flavour(block, body, pl.BlockSpec(), plgpu.CompilerParams(num_warps=4))
+BACKEND = Backend(block, body, pl.BlockSpec(), plgpu.CompilerParams(num_warps=4))

@@ -1,4 +1,4 @@
-"""Blocks of neighbours along the last axis: what they share, ragged ends and scalars included."""
+"""Reduce and expand blocks of neighbours along the last axis, ragged ends and scalars included."""
 
 import dataclasses
 
@@ -8,7 +8,7 @@ from jax import Array, lax
 
 @dataclasses.dataclass(frozen=True)
 class Blocks:
-    """Runs of `size` along the last axis, the last of them as long as is left.
+    """Cut the last axis into runs of `size`; the last run may be shorter.
 
     What a block shares has the array's shape with the last axis divided by `size`, rounded up; a
     scalar is a block of its own. Nothing is reduced along another axis, so that arrays which are
@@ -20,16 +20,16 @@ class Blocks:
 
     size: int
 
-    def most(self, x: Array) -> Array:
-        """The largest of each block of numbers that are not negative."""
+    def max(self, x: Array) -> Array:
+        """Return the largest of each block of numbers that are not negative."""
         return jnp.max(self._rows(x, 0), axis=-1, initial=0) if x.ndim else x
 
-    def least(self, x: Array) -> Array:
-        """The smallest of each block of numbers."""
+    def min(self, x: Array) -> Array:
+        """Return the smallest of each block of numbers."""
         return jnp.min(self._rows(x, jnp.inf), axis=-1, initial=jnp.inf) if x.ndim else x
 
     def _rows(self, x: Array, beyond: float) -> Array:
-        """A block a row, the last one of an axis filled up."""
+        """Return an array with a block in each row; a shorter last block is filled up."""
         count = -(-x.shape[-1] // self.size)
         ragged = count * self.size - x.shape[-1]
         if ragged:  # XLA fuses this into the reduction: nothing is copied
@@ -37,8 +37,8 @@ class Blocks:
             x = lax.pad(x, jnp.full((), beyond, x.dtype), padding)
         return x.reshape(*x.shape[:-1], count, self.size)
 
-    def spread(self, shared: Array, shape: tuple[int, ...]) -> Array:
-        """What each element's block shares."""
+    def expand(self, shared: Array, shape: tuple[int, ...]) -> Array:
+        """Return for each element what its block shares."""
         if not shape:
             return shared
         each = jnp.broadcast_to(shared[..., None], (*shared.shape, self.size))
@@ -46,11 +46,11 @@ class Blocks:
 
 
 def check_block(block: int, what: str) -> int:
-    """A block's size, if it is one.
+    """Return a block's size, or refuse it.
 
     Raises:
-        TypeError: if it is no int.
-        ValueError: if it is not positive.
+        TypeError: if the size is no int.
+        ValueError: if the size is not positive.
     """
     if isinstance(block, bool) or not isinstance(block, int):
         raise TypeError(f"{what}: block must be an int, not {block!r}")

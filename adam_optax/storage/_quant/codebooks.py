@@ -9,7 +9,7 @@ import dataclasses
 import jax.numpy as jnp
 from jax import Array
 
-from adam_optax.storage._quant.bits import unit
+from adam_optax._core.dither import to_unit_interval
 
 
 class Book:
@@ -42,7 +42,7 @@ class Book:
         low, high = self._size(below), self._size(below + 1)
         part = jnp.clip((size - low) / (high - low), 0.0, 1.0)
         # Away from zero below it, too, by the part that is left: all in all `floor(x + u)`.
-        step = below + (unit(jnp.where(x < 0, ~u, u)) < part).astype(jnp.int32)
+        step = below + (to_unit_interval(jnp.where(x < 0, ~u, u)) < part).astype(jnp.int32)
         return self.zero + jnp.where(x < 0, -jnp.minimum(step, self.zero), step)
 
     def value(self, code: Array) -> Array:

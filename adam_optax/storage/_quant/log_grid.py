@@ -1,29 +1,34 @@
-"""Positive numbers as codes on a logarithmic grid, by the bits of float32 alone."""
+"""Quantise numbers one by one on logarithmic grids, by the bits of float32 alone."""
 
 import dataclasses
 import math
 from typing import TypeGuard
 
 import jax.numpy as jnp
+import numpy as np
 from jax import Array, lax
 
-from adam_optax._core.dither import unit
-from adam_optax._core.numerics import is_exact
+from adam_optax._core.dither import dither, to_unit_interval
+from adam_optax.storage._quant.bits import bits_of, float_of
 
 
 @dataclasses.dataclass(frozen=True)
-class Grid:
-    """`2^k_bits` codes an octave between `2^low` and `2^high`, and one an octave beyond.
+class LogGrid:
+    """Quantise positive numbers: `2^k_bits` codes an octave between `2^low` and `2^high`.
 
-    Codes are equally spaced within an octave, so that rounding by a dither is unbiased. What is
-    below the grid is clamped up to its first value, never to zero.
+    Beyond, there is one code an octave. Codes are equally spaced within an octave, so that rounding
+    by a dither is unbiased. A number below the grid is clamped up to the grid's first value, never
+    to zero.
 
     Attributes:
         k_bits: logarithm of the codes an octave.
         low: exponent from which the grid is fine.
-        high: exponent up to which it is.
+        high: exponent up to which the grid is fine.
         first: exponent of the first code.
-        last: exponent of the last.
+        last: exponent of the last code.
+        size: how many codes there are.
+        start: the first code, counted from where codes of an endless fine grid would begin.
+        ends: the bits of float32 between which the grid is fine.
     """
 
     k_bits: int
@@ -32,63 +37,151 @@ class Grid:
     first: int
     last: int
 
-    @property
-    def size(self) -> int:
-        """How many codes there are."""
-        return self._base(self.last) - self._base(self.first) + 1
+    size: int = dataclasses.field(init=False)
+    start: int = dataclasses.field(init=False)
+    ends: tuple[int, int] = dataclasses.field(init=False)
 
-    def _base(self, exponent: int) -> int:
-        return exponent + ((1 << self.k_bits) - 1) * min(max(exponent, self.low), self.high)
+    def __post_init__(self) -> None:
+        def base(exponent: int) -> int:
+            """Count the codes from exponent 0 to this one."""
+            return exponent + ((1 << self.k_bits) - 1) * min(max(exponent, self.low), self.high)
+
+        object.__setattr__(self, "size", base(self.last) - base(self.first) + 1)
+        object.__setattr__(self, "start", (127 << self.k_bits) + base(self.first))
+        object.__setattr__(self, "ends", ((self.low + 127) << 23, (self.high + 127) << 23))
 
     def code(self, y: Array, u: Array) -> Array:
-        """The code of a positive number, rounded by the dither `u`."""
+        """Return the code of a positive number, rounded by the dither `u`."""
         bits, digits = lax.bitcast_convert_type(y, jnp.int32), 23 - self.k_bits
-        inner = jnp.clip(bits, self._bits(self.low), self._bits(self.high))
+        inner = jnp.clip(bits, *self.ends)
         fine, coarse = ((u >> (32 - n)).astype(jnp.int32) for n in (digits, 23))
         c = ((inner + fine) >> digits) + ((bits - inner + coarse) >> 23)  # one of them is whole
-        return jnp.clip(c - self._start, 0, self.size - 1)
+        return jnp.clip(c - self.start, 0, self.size - 1)
 
     def value(self, c: Array) -> Array:
-        """The number of a code."""
+        """Return the number of a code."""
         digits = 23 - self.k_bits
-        ends = ((self._bits(e) >> digits) - self._start for e in (self.low, self.high))
-        inner = jnp.clip(c, *ends)
-        bits = ((inner + self._start) << digits) + ((c - inner) << 23)
+        inner = jnp.clip(c, *((end >> digits) - self.start for end in self.ends))
+        bits = ((inner + self.start) << digits) + ((c - inner) << 23)
         return lax.bitcast_convert_type(bits, jnp.float32)
+
+
+@dataclasses.dataclass(frozen=True)
+class RatioQuantizer:
+    """Quantise numbers in [-top, top] to `-size .. size`: equal steps of `log(1 + |x| / knee)`.
+
+    The logarithm is the float's own, linear within an octave. Zero has a code of its own. The
+    dither by which a code was rounded is subtracted again when the code is read, so that the error
+    is even within half a step to either side, whatever the number: half the variance of rounding
+    at random.
+
+    Attributes:
+        size: codes on each side of zero; an array if elements have different ones.
+        top: the largest number.
+        knee: below this number codes are evenly spaced.
+    """
+
+    size: int | Array
+    top: float
+    knee: float = 0.022
+
+    @property
+    def codes(self) -> int | Array:
+        """Return how many codes there are."""
+        return 2 * self.size + 1
+
+    def _range(self) -> tuple[int, int]:
+        """Return the bits of the knee, and how many float32 numbers are between knee and top."""
+        start = int(np.float32(self.knee).view(np.uint32))
+        return start, int(np.float32(self.top + self.knee).view(np.uint32)) - start
+
+    def code(self, x: Array, u: Array) -> Array:
+        """Return the code of a number, rounded by the dither `u`."""
+        start, span = self._range()
+        near = jnp.minimum(jnp.abs(x), self.top) + jnp.float32(self.knee)
+        steps = (bits_of(near).astype(jnp.int32) - start).astype(jnp.float32)
+        scale = jnp.asarray(self.size, jnp.float32) * jnp.float32(1 / span)
+        z = jnp.minimum((steps * scale + to_unit_interval(u)).astype(jnp.int32), self.size)
+        return jnp.where(x < 0, -z, z)
+
+    def value(self, z: Array, u: Array) -> Array:
+        """Return the number of a code that was rounded by the dither `u`."""
+        start, span = self._range()
+        fraction = 0.5 - to_unit_interval(u)
+        steps = jnp.where(z == 0, 0.0, jnp.abs(z).astype(jnp.float32) + fraction)
+        bits = (steps * (span / jnp.asarray(self.size, jnp.float32)) + 0.5).astype(jnp.int32)
+        size = float_of(bits + start) - jnp.float32(self.knee)
+        return jnp.where(z < 0, -size, size)
+
+
+@dataclasses.dataclass(frozen=True)
+class ScaleQuantizer:
+    """Quantise a positive number to a byte, rounded up: `2^digits` codes an octave from `2^first`.
+
+    Attributes:
+        first: exponent of the smallest number.
+        digits: binary digits of the mantissa.
+    """
+
+    first: int
+    digits: int
+
+    def code(self, x: Array) -> Array:
+        """Return the code of the next number that is not smaller, or the largest code."""
+        rest = 23 - self.digits
+        steps = ((bits_of(x) + ((1 << rest) - 1)) >> rest).astype(jnp.int32)
+        return jnp.clip(steps - self._start, 0, 255)
+
+    def value(self, code: Array) -> Array:
+        """Return the number of a code."""
+        return float_of((code + self._start) << (23 - self.digits))
 
     @property
     def _start(self) -> int:
-        """The first code's distance from where codes would begin if the grid were fine all over."""
-        return (127 << self.k_bits) + self._base(self.first)
-
-    def _bits(self, exponent: int) -> int:
-        return (exponent + 127) << 23
+        return (self.first + 127) << self.digits
 
 
-def frame(count: Array, b: object, octaves: int = 1) -> Array:
-    """`b^-count` modulo `octaves`, in [1, 2^octaves): by what a number that fades by `b` is scaled.
+def decay_compensation(count: Array, b: object, octaves: int = 1) -> Array:
+    """Return `b^-count` modulo `octaves`, in [1, 2^octaves), or 1 if `b` is not known beforehand.
 
-    So scaled, it stays where it is on the grid while nothing comes in: its decay is exact, and
-    only its growth is rounded. 1 if `b` is not known beforehand.
+    A number that decays by `b` at each step is scaled by this before it is quantised: the scaled
+    number stays where it is on the grid while nothing comes in. So its decay is exact, and only its
+    growth is rounded.
     """
-    if not known(b):
+    if not _is_known_decay(b):
         return jnp.ones((), jnp.float32)
     rate = round(-math.log2(b) / octaves * 2**32)
-    return jnp.exp2(octaves * unit(count.astype(jnp.uint32) * jnp.uint32(rate)))
+    return jnp.exp2(octaves * to_unit_interval(count.astype(jnp.uint32) * jnp.uint32(rate)))
 
 
-def rise(count: Array, b: object) -> Array:
-    """The bias factor's inverse, `1 / (1 - b^count)`, in whole octaves; 1 if `b` is not known.
+def warmup_compensation(count: Array, b: object) -> Array:
+    """Return `1 / (1 - b^count)` in whole octaves, or 1 if `b` is not known beforehand.
 
-    An average that began at zero is too small by that at first. Octaves move numbers along the
-    grid without rounding them; integers alone say how many, on every backend alike.
+    An average that began at zero is too small by that factor at first. Octaves move numbers along
+    the grid without rounding them; integers alone say how many, on every backend alike.
     """
     scale = jnp.ones((), jnp.float32)
-    for octave in range(1, math.floor(-math.log2(1 - b)) + 1 if known(b) else 1):
+    for octave in range(1, math.floor(-math.log2(1 - b)) + 1 if _is_known_decay(b) else 1):
         scale = scale * jnp.where(count.astype(jnp.int32) < 2**octave, 2.0, 1.0)
     return scale
 
 
-def known(b: object) -> TypeGuard[float]:
-    """Whether a decay is one that fades slowly, and known beforehand."""
-    return is_exact(b) and 0.5 < b < 1
+def _is_known_decay(b: object) -> TypeGuard[float]:
+    """Tell whether a decay rate is slow and known beforehand."""
+    return isinstance(b, int | float) and 0.5 < b < 1
+
+
+def dither_multiplier(count: Array) -> Array:
+    """Return an odd number by which a step's dither is multiplied, as if it were drawn anew.
+
+    A dither that moves on by the same amount every step, as `two_dithers` does, would push a number
+    that stands still always to the same side when the dither is subtracted again.
+    """
+    return dither((), jnp.zeros((), jnp.uint32), count.astype(jnp.uint32)) | np.uint32(1)
+
+
+def max_ratio(b1: float, b2: float) -> float:
+    """Return the bound of `|mu| / sqrt(nu)` (Cauchy-Schwarz); infinite if `b1^2 >= b2`."""
+    if b1 * b1 >= b2:
+        return math.inf
+    return (1 - b1) / math.sqrt((1 - b2) * (1 - b1 * b1 / b2))

@@ -1,14 +1,22 @@
-"""A few steps of an optimiser, plain or by a kernel that is interpreted."""
+"""Run a few steps of an optimiser, plain or by a kernel that is interpreted."""
 
+import contextlib
+import functools as ft
+from collections.abc import Iterator
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 import adam_optax as ao
+from adam_optax._engine.kernels import fused_step
+from adam_optax._engine.kernels.kernel import Kernel
+from adam_optax._engine.kernels.partition import partitioned
+from adam_optax._engine.leaf import compile_leaf_step
 from adam_optax._engine.tree import Engine
-from adam_optax.storage import resolve
+from adam_optax.storage._plan import plan_storage
 
 S = ao.storage
 FORMATS: dict[str, Any] = {
@@ -27,31 +35,60 @@ SHAPES = [(70, 1024), (3, 32, 1024)]
 
 
 def arrays(shape: tuple[int, ...], dtype: Any = jnp.float32) -> tuple[Any, Any]:
-    """Parameters and three gradients, of sizes four decades apart."""
+    """Return parameters and three gradients, of sizes four decades apart."""
     rng = np.random.default_rng(0)
     sizes = 10.0 ** rng.uniform(-4, 0, shape)
     p, grads = rng.standard_normal(shape), rng.standard_normal((3, *shape)) * sizes
     return jnp.asarray(p, dtype), jnp.asarray(grads, dtype)
 
 
-def engine(rule: Any, storage: Any, flavour: str | None) -> Engine:
-    """A rule and its storage, interpreted where there is a flavour."""
-    return Engine(rule, resolve(storage, rule.moments), interpret=flavour)
+def engine(rule: Any, storage: Any) -> Engine:
+    """Return a rule and its storage."""
+    return Engine(rule, plan_storage(storage, rule.moments))
 
 
-def run(one: Engine, p: Any, grads: Any, *, decay: Any = None, applies: bool = True) -> Any:
-    """The last result and the state after all gradients."""
+@contextlib.contextmanager
+def interpreted(flavour: str | None) -> Iterator[None]:
+    """Run kernels for a platform interpreted, on the platform that is there; None: run none.
+
+    Compiled steps are forgotten before and after, since they do not know of this.
+    """
+
+    def bind(kernel: Kernel, *operands: Any, where: Any = None) -> Any:
+        assert flavour is not None
+        local = ft.partial(kernel.on, flavour, interpret=True)
+        return partitioned(kernel.layout, local, local, where)(*operands)
+
+    with pytest.MonkeyPatch.context() as patch:
+        if flavour is not None:
+            patch.setattr(fused_step, "bind", bind)
+        compile_leaf_step.cache_clear()
+        yield
+    compile_leaf_step.cache_clear()
+
+
+def run(
+    one: Engine,
+    p: Any,
+    grads: Any,
+    flavour: str | None = None,
+    *,
+    decay: Any = None,
+    applies: bool = True,
+) -> Any:
+    """Return the last result and the state after all gradients."""
 
     @jax.jit
     def step(g: Any, state: Any, p: Any) -> Any:
         return one.update(g, state, p, decay, 0.1, None, applies)
 
     state, result = one.init(p), p
-    for g in grads:
-        result, state = step(g, state, result if applies else p)
+    with interpreted(flavour):
+        for g in grads:
+            result, state = step(g, state, result if applies else p)
     return result, state
 
 
 def kernels_in(run: Any, *arguments: Any) -> int:
-    """How many kernels a function would be compiled with."""
-    return str(jax.make_jaxpr(run)(*arguments)).count("adam_optax_one_pass[")
+    """Count the kernels with which a function would be compiled."""
+    return str(jax.make_jaxpr(run)(*arguments)).count("adam_optax_fused_step[")

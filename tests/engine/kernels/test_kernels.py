@@ -42,7 +42,7 @@ def both(
     rule: Any, storage: Any, flavour: str, shape: Any, dtype: Any = "float32", **how: Any
 ) -> Any:
     p, grads = arrays(shape, jnp.dtype(dtype))
-    return [run(engine(rule, storage, f), p, grads, **how) for f in (None, flavour)]
+    return [run(engine(rule, storage), p, grads, f, **how) for f in (None, flavour)]
 
 
 def cases() -> list[Any]:
@@ -129,11 +129,13 @@ def test_a_rule_of_ones_own_that_mixes_elements_has_no_kernel() -> None:
         return lambda rate, storage: ao.optimizer(rule, rate, storage=storage)
 
     large = jnp.ones((256, 256))
-    own = variant(lambda x: x.new["mu"] / (jnp.abs(x.g) + 1))
-    mean = variant(lambda x: x.new["mu"] - jnp.mean(x.new["mu"], -1, keepdims=True))
-    place = variant(lambda x: x.new["mu"] * jax.lax.iota(jnp.int32, 256)[None].astype("float32"))
+    own = variant(lambda x: x.current["mu"] / (jnp.abs(x.g) + 1))
+    mean = variant(lambda x: x.current["mu"] - jnp.mean(x.current["mu"], -1, keepdims=True))
+    place = variant(
+        lambda x: x.current["mu"] * jax.lax.iota(jnp.int32, 256)[None].astype("float32")
+    )
     table = jnp.linspace(1.0, 2.0, 256)[None]
-    scaled = variant(lambda x: x.new["mu"] * jnp.broadcast_to(table, x.g.shape))
+    scaled = variant(lambda x: x.current["mu"] * jnp.broadcast_to(table, x.g.shape))
     kinds = (own, mean, place, scaled)
     found = [kernels_in(update(ao.storage.int8(), make=m), large) for m in kinds]
     assert found == [1, 0, 0, 0]

@@ -1,0 +1,430 @@
+"""Run one leaf's step: scalars of the step, decode, rule, weight decay, learning rate, encode.
+
+Every dtype of a step is decided here. The compiled functions outlive the transformation: a thousand
+leaves of twelve shapes are traced twelve times, a transformation made anew with the same constants
+is not traced again, and un-jitted use runs compiled.
+"""
+
+import contextlib
+import functools as ft
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from adam_optax._core import checks
+from adam_optax._core.dither import TileOffset
+from adam_optax._core.numerics import (
+    Number,
+    compute_dtype,
+    real_dtype,
+    safe_increment,
+    sign_agreement,
+)
+from adam_optax._engine.kernels import fused_step
+from adam_optax.couplings import RATE, Coupling
+from adam_optax.moments import Leaf, Moment
+from adam_optax.rules.base import Recipe, Rule
+from adam_optax.storage._base import LeafContext, Moments
+from adam_optax.storage._plan import LeafStorage, Slot, plan_storage
+
+MAX_SQUARABLE = 1.8e19
+"""The largest gradient whose square is finite in float32; beyond, some formats take no step."""
+
+COMPILED = 64
+"""How many compiled functions of a kind are kept; used outside jit, one holds megabytes."""
+
+
+# --- What all leaves share ---------------------------------------------------------------------
+
+
+class StepScalars(NamedTuple):
+    """Hold all that depends on the step alone, in one precision: computed once for all leaves.
+
+    Attributes:
+        t: the step, 1 at the first.
+        hyperparams: the rule's schedules and arrays at this step, by name.
+        moments: what each moment's `precompute` returned, by name.
+        rule: what the rule's `precompute` returned.
+        weight_decay: the factor that multiplies a parameter beside its step; None: no decay.
+        learning_rate: the learning rate; None: none.
+        storage: for each slot of a leaf's storage, what its format's `precompute` returned for the
+            step before and for this step.
+    """
+
+    t: Array
+    hyperparams: dict[str, Array]
+    moments: dict[str, Any]
+    rule: Any
+    weight_decay: Number | None
+    learning_rate: Array | None
+    storage: tuple[tuple[Any, ...], tuple[Any, ...]] = ((), ())
+
+
+ByPrecision = dict[str, StepScalars]
+"""The scalars of a step by the name of the real dtype in which a leaf is computed."""
+
+
+@ft.lru_cache(maxsize=COMPILED)
+def compile_step_scalars(
+    recipe: Recipe, coupling: Coupling = RATE, storages: tuple[LeafStorage, ...] = ()
+) -> Callable[..., tuple[Array, list[ByPrecision]]]:
+    """Compile the function from a count to the next count and the scalars of that step.
+
+    The function takes the count, the rule's hyper-parameters of the step, the weight decay and the
+    learning rate (each a scalar or None), and returns scalars for each of `storages`.
+    """
+
+    def step_scalars(
+        count: Array,
+        hyperparams: Mapping[str, Array],
+        weight_decay: Array | float | None,
+        learning_rate: Array | float | None,
+    ) -> tuple[Array, list[ByPrecision]]:
+        checks.check_count(count)
+        before, count = count, safe_increment(count)
+        found: ByPrecision = {}
+        moments: Moments = {}
+        for dtype in (jnp.float64, jnp.float32) if jax.config.jax_enable_x64 else (jnp.float32,):
+            t = count.astype(dtype)
+            numbers = recipe.in_precision(hyperparams, dtype) if hyperparams else {}
+            rule = recipe.factory(**recipe.constants, **numbers)
+            moments = rule.moments
+            decay, rate = (
+                None if x is None else jnp.asarray(x, dtype) for x in (weight_decay, learning_rate)
+            )
+            found[jnp.dtype(dtype).name] = StepScalars(
+                t,
+                numbers,
+                {name: moment.precompute(t) for name, moment in moments.items()},
+                rule.precompute(t),
+                None if decay is None else _decay_factor(rule, coupling, decay, rate),
+                rate,
+            )
+        by_storage = []
+        for storage in storages:
+            both = tuple(
+                tuple(_precompute(slot, moments, when) for slot in storage.slots)
+                for when in (before, count)
+            )
+            by_storage.append({name: one._replace(storage=both) for name, one in found.items()})
+        return count, by_storage
+
+    return jax.jit(step_scalars)
+
+
+def _decay_factor(rule: Rule, coupling: Coupling, decay: Array, rate: Array | None) -> Number:
+    """Return what multiplies a parameter beside its step, before the last factor `rate`.
+
+    A rule that applies the learning rate itself gets a decay that is already multiplied by the
+    rate, for its step is.
+    """
+    factor: Number = decay * rate if coupling.power == 2 and rate is not None else decay
+    factor = factor if coupling.peak == 1 else factor / coupling.peak
+    if rate is not None and "learning_rate" in rule.handles and coupling.power > 0:
+        factor = factor * rate
+    return factor
+
+
+# --- One leaf's step ---------------------------------------------------------------------------
+
+
+@ft.lru_cache(maxsize=COMPILED)
+def compile_leaf_step(
+    recipe: Recipe, storage: LeafStorage, coupling: Coupling = RATE, applies: bool = False
+) -> Callable[..., tuple[Array, dict[str, Any]]]:
+    """Compile the step of any leaf, as `leaf_step` has it; with a kernel where that saves passes.
+
+    The function takes the gradient, the parameter or None, the encoded moments by entry, the new
+    count and its scalars; and, where there is a kernel, as `where` the leaf's `NamedSharding` if
+    the leaf's type says it (explicit sharding).
+    """
+    step = ft.partial(leaf_step, recipe, storage, coupling, applies)
+    platforms = storage.kernel_platforms[applies]
+    if platforms:
+
+        def unstored(g: Array, p: Array | None, count: Array, scalars: ByPrecision) -> Any:
+            """Take the rule's step without storage: a rule that mixes elements needs no kernel."""
+            numbers = scalars["float32"].hyperparams
+            moments = recipe.factory(**recipe.constants, **numbers).moments
+            dense = plan_storage(None, moments).uniform
+            assert dense is not None
+            bare = {name: one._replace(storage=_nothing(dense)) for name, one in scalars.items()}
+            zeros = {n: jnp.zeros_like(g, jnp.float32) for n in moments}
+            return leaf_step(recipe, dense, coupling, applies, g, p, zeros, count, bare)
+
+        fused = fused_step.fuse(step, unstored, storage.block, platforms, applies)
+        return jax.jit(fused, static_argnames="where")
+    return jax.jit(step)
+
+
+def leaf_step(
+    recipe: Recipe,
+    storage: LeafStorage,
+    coupling: Coupling,
+    applies: bool,
+    g: Array,
+    p: Array | None,
+    encoded: Mapping[str, Any],
+    count: Array,
+    scalars: ByPrecision,
+    offset: TileOffset | None = None,
+) -> tuple[Array, dict[str, Any]]:
+    """Take the step of a leaf, or of the tile of it that begins at an offset.
+
+    Args:
+        recipe: how to build the rule.
+        storage: how the leaf's moments are kept.
+        coupling: how weight decay goes with the learning rate.
+        applies: whether to return the new parameter instead of the update.
+        g: the gradient.
+        p: the parameter, or None.
+        encoded: the moments as they are kept, by the state's entry.
+        count: the count after this step.
+        scalars: the scalars of this step, by precision.
+        offset: where a tile begins in the leaf; None: the whole leaf.
+
+    Returns:
+        The update or the new parameter, and the encoded new moments.
+    """
+    # Build the rule with the hyper-parameters of this step, and decode what it remembers.
+    checks.check_present(encoded)
+    one = scalars["float32"]
+    rule = recipe.factory(**recipe.constants, **one.hyperparams)
+    before, now = one.storage
+    past = LeafContext((), jnp.shape(g), count - 1, 0, (), offset)
+    decoded = decode(storage, encoded, rule.moments, past, before)
+
+    # Decide the precision: the widest of all that meet, and at least float32.
+    dtype = compute_dtype(g, *([] if p is None else [p]), *decoded.values())
+    real = real_dtype(dtype)
+    floors = {n: recipe.constants[n] for n in recipe.non_negative if n in recipe.constants}
+    checks.check_leaf(g, p, decoded, rule.moments, floors, real)
+    one = scalars[real.name]
+    if real != jnp.float32 and one.hyperparams:
+        rule = recipe.factory(**recipe.constants, **one.hyperparams)
+    x = promote(g, p, decoded, one, dtype)
+    finite = abs(g) < MAX_SQUARABLE if storage.skips_nonfinite else None
+    here = past._replace(count=count)
+    kept: dict[str, Any] = {}
+
+    def keep(names: Mapping[str, Array]) -> dict[str, Any]:
+        """Encode new moments; where the gradient is not finite, the old ones."""
+        values = {}
+        for n, m in names.items():
+            if finite is not None:
+                sound = jnp.isfinite(m) if rule.moments[n].scalar else finite
+                m = jnp.where(sound, m, decoded[n].astype(m.dtype))
+            values[n] = m.astype(decoded[n].dtype)
+        return encode(storage, values, rule.moments, here, now)
+
+    with allow_complex_promotion(dtype):
+        # Remember this gradient: each moment in turn, since a later one may use an earlier one.
+        for name, moment in rule.moments.items():
+            new = moment.update(x.previous[name], moment.observe(x), x.t)
+            if name in storage.read_back:  # the step goes on with the stored value
+                kept |= (stored := keep({name: new}))
+                new = decode(storage, stored, rule.moments, here, now)[name].astype(new.dtype)
+            x = with_moment(x, name, moment, new, one)
+
+        # Turn the moments into a step; add weight decay, and multiply by the learning rate.
+        step, decay, rate = rule.direction(x), one.weight_decay, one.learning_rate
+        term = None
+        if decay is not None and "weight_decay" not in rule.handles:
+            term = decay * x.p
+            if coupling.cautious:
+                term = jnp.where(sign_agreement(step, x.p) >= 0, term, jnp.zeros_like(term))
+        if term is not None and coupling.power > 0:
+            step = step + term
+        if rule.postprocess is not None:
+            step = rule.postprocess(step, x)
+        if rate is not None and "learning_rate" not in rule.handles:
+            step = rate * step
+        if term is not None and coupling.power == 0:
+            step = step + term
+        update = step if rate is None else -step
+        if finite is not None:
+            update = jnp.where(finite, update, 0.0)
+
+        # Encode the moments that are not encoded yet.
+        kept |= keep({n: m for n, m in x.current.items() if n not in storage.read_back})
+
+    checks.check_step(update, g, kept, encoded)
+    # An update has the gradient's dtype, or the parameter's where that is wider.
+    wider = p is not None and jnp.finfo(g.dtype).bits < jnp.finfo(p.dtype).bits
+    update = update.astype(p.dtype if wider and p is not None else g.dtype)
+    return (_applied(p, update) if applies else update), kept
+
+
+def _applied(p: Array | None, update: Array) -> Array:
+    """Return the new parameter as `optax.apply_updates` adds; XLA may round once less."""
+    assert p is not None
+    with jax.numpy_dtype_promotion("standard"):
+        return (p + update).astype(p.dtype)
+
+
+def with_moment(x: Leaf, name: str, moment: Moment, new: Array, scalars: StepScalars) -> Leaf:
+    """Return the leaf with a new moment, and with that moment as the rule reads it."""
+    x = x._replace(current=x.current | {name: new})
+    return x._replace(hat=x.hat | {name: moment.read(new, x, scalars.moments[name])})
+
+
+def promote(
+    g: Array, p: Array | None, decoded: Mapping[str, Array], scalars: StepScalars, dtype: Any
+) -> Leaf:
+    """Return the leaf in compute precision; real moments stay real beside a complex gradient."""
+    real = real_dtype(dtype)
+    moments = {n: m.astype(dtype if jnp.iscomplexobj(m) else real) for n, m in decoded.items()}
+    p = None if p is None else jnp.astype(p, dtype)
+    x = Leaf(jnp.astype(g, dtype), p, scalars.t, moments, scalars=scalars.rule)
+    given = {"weight_decay": scalars.weight_decay, "learning_rate": scalars.learning_rate}
+    return x._replace(**{n: v for n, v in given.items() if v is not None})
+
+
+def allow_complex_promotion(dtype: Any) -> contextlib.AbstractContextManager[Any]:
+    """Let real and complex arrays of one precision meet, which strict promotion would refuse."""
+    if jnp.issubdtype(dtype, jnp.complexfloating):
+        return jax.numpy_dtype_promotion("standard")
+    return contextlib.nullcontext()
+
+
+# --- Storage of a leaf -------------------------------------------------------------------------
+
+
+def decode(
+    storage: LeafStorage,
+    encoded: Mapping[str, Any],
+    moments: Moments,
+    context: LeafContext,
+    scalars: tuple[Any, ...] | None = None,
+) -> dict[str, Array]:
+    """Return the moments whose entries are all in `encoded`, in compute precision.
+
+    Args:
+        storage: how the leaf's moments are kept.
+        encoded: what `encode` returned, by the state's entry.
+        moments: the rule's moments.
+        context: the leaf's shape, offset, and the count at which the codes were written.
+        scalars: what the formats precomputed for that count, by slot; None: computed here.
+    """
+    values: dict[str, Array] = {}
+    for i, slot in enumerate(storage.slots):
+        if all(entry in encoded for _, entry in slot.entries):
+            own = {component: encoded[entry] for component, entry in slot.entries}
+            here = _in_slot(storage, i, moments, context, scalars)
+            values |= zip(slot.names, slot.format.decode(own, here), strict=True)
+    return values
+
+
+def encode(
+    storage: LeafStorage,
+    values: Mapping[str, Array],
+    moments: Moments,
+    context: LeafContext,
+    scalars: tuple[Any, ...] | None = None,
+) -> dict[str, Any]:
+    """Return what is kept of moments in compute precision, by the state's entry.
+
+    Args:
+        storage: how the leaf's moments are kept.
+        values: moments by name; a slot some of whose moments are missing is left out.
+        moments: the rule's moments.
+        context: the leaf's shape, offset, and the count of this step.
+        scalars: what the formats precomputed for that count, by slot; None: computed here.
+    """
+    kept: dict[str, Any] = {}
+    for i, slot in enumerate(storage.slots):
+        if all(name in values for name in slot.names):
+            here = _in_slot(storage, i, moments, context, scalars)
+            parts = slot.format.encode([values[name] for name in slot.names], here)
+            kept |= {entry: parts[component] for component, entry in slot.entries}
+    return kept
+
+
+def _in_slot(
+    storage: LeafStorage,
+    i: int,
+    moments: Moments,
+    context: LeafContext,
+    scalars: tuple[Any, ...] | None,
+) -> LeafContext:
+    slot = storage.slots[i]
+    own = tuple(moments[name] for name in slot.names)
+    told = _precompute(slot, moments, context.count) if scalars is None else scalars[i]
+    shape = () if own[0].scalar else context.shape
+    return context._replace(moments=own, shape=shape, key=slot.key, scalars=told)
+
+
+def _precompute(slot: Slot, moments: Moments, count: Array) -> Any:
+    """Return the scalars that a slot's codes of a count need."""
+    if not slot.format.step_dependent:
+        return ()
+    return slot.format.precompute(tuple(moments[n] for n in slot.names), count)
+
+
+def _nothing(storage: LeafStorage) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+    return ((),) * len(storage.slots), ((),) * len(storage.slots)
+
+
+# --- Outside a step: compiled, since op by op a format of few bits would compile in a hundred parts
+
+
+@ft.lru_cache(maxsize=COMPILED)
+def compile_init(recipe: Recipe, storage: LeafStorage) -> Callable[..., dict[str, Any]]:
+    """Compile the function from a leaf's moments before the first step to the encoded moments."""
+
+    def init(
+        values: dict[str, Array], hyperparams: Mapping[str, Array], shape: tuple[int, ...]
+    ) -> dict[str, Any]:
+        context = LeafContext((), shape, jnp.zeros((), jnp.int32), 0)
+        return encode(storage, values, _moments(recipe, hyperparams), context)
+
+    return jax.jit(init, static_argnames="shape")
+
+
+@ft.lru_cache(maxsize=COMPILED)
+def compile_skip(recipe: Recipe, storage: LeafStorage) -> Callable[..., dict[str, Any]]:
+    """Compile the function that carries a leaf without gradient over a step.
+
+    The moments stay the same. Codes that belong to the step at which they were written are written
+    anew, which rounds them.
+    """
+
+    def skip(
+        encoded: dict[str, Any], hyperparams: Mapping[str, Array], count: Array
+    ) -> dict[str, Any]:
+        moments, kept = _moments(recipe, hyperparams), dict(encoded)
+        for slot in storage.slots:
+            if slot.format.step_dependent:
+                alone = LeafStorage((slot,))
+                own = {entry: encoded[entry] for entry in alone.entries}
+                # The leaf's shape is that of the codes.
+                past = LeafContext((), jnp.shape(own[alone.entries[0]]), count - 1, 0)
+                values = decode(alone, own, moments, past)
+                kept |= encode(alone, values, moments, past._replace(count=count))
+        return kept
+
+    return jax.jit(skip)
+
+
+@ft.lru_cache(maxsize=COMPILED)
+def compile_decode(recipe: Recipe, storage: LeafStorage) -> Callable[..., dict[str, Array]]:
+    """Compile the function from a leaf's encoded moments to the moments."""
+
+    def read(
+        encoded: dict[str, Any],
+        hyperparams: Mapping[str, Array],
+        count: Array,
+        shape: tuple[int, ...],
+    ) -> dict[str, Array]:
+        context = LeafContext((), shape, count, 0)
+        return decode(storage, encoded, _moments(recipe, hyperparams), context)
+
+    return jax.jit(read, static_argnames="shape")
+
+
+def _moments(recipe: Recipe, hyperparams: Mapping[str, Array]) -> Moments:
+    numbers = recipe.in_precision(hyperparams, jnp.float32)
+    return recipe.factory(**recipe.constants, **numbers).moments

@@ -1,0 +1,117 @@
+"""Share what the three formats for both moments of Adam in one code have in common."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import ClassVar, NamedTuple
+
+import jax.numpy as jnp
+from jax import Array
+
+from adam_optax._core.checks import refuse_complex
+from adam_optax._core.dither import two_dithers
+from adam_optax.moments import Moment, grad, square
+from adam_optax.storage._base import Format, LeafContext, Moments
+from adam_optax.storage._quant.bits import approx_sqrt
+from adam_optax.storage._quant.log_grid import decay_compensation, dither_multiplier, max_ratio
+from adam_optax.storage._stochastic import Stochastic
+
+STOCHASTIC = Stochastic()
+
+
+class PairScalars(NamedTuple):
+    """Hold the scalars that codes of a step share.
+
+    Attributes:
+        nu_scale: the factor by which nu is scaled, so that its decay is exact.
+        nu_unscale: `1 / nu_scale`.
+        root_unscale: `sqrt(nu_unscale)`.
+        dither_multiplier: the factor by which the dither of the ratio is multiplied.
+    """
+
+    nu_scale: Array
+    nu_unscale: Array
+    root_unscale: Array
+    dither_multiplier: Array
+
+
+@dataclasses.dataclass(frozen=True, repr=False)
+class PairFormat(Format):
+    """Keep mu and nu of an element in one code: 0 for `nu = 0`, else `1 + c * ratios + z`.
+
+    `c` is the code of nu on a logarithmic grid, `z` the code of `mu / scale`, where `scale` is
+    about the root of nu as it is stored. So mu cannot outlive nu.
+    """
+
+    function: ClassVar[str] = "pair"
+    bytes: int = 2
+    fallback: Format = STOCHASTIC
+    seed: int = 0
+    skips_nonfinite: ClassVar[bool] = True
+    step_dependent: ClassVar[bool] = True
+
+    def __repr__(self) -> str:
+        """Show the call of `pair` that makes this format."""
+        shown = {"bytes": 2, "block": 1, "seed": 0}
+        given = [f"{n}={getattr(self, n)}" for n, v in shown.items() if getattr(self, n) != v]
+        other = [] if self.fallback == Stochastic(self.seed) else [f"fallback={self.fallback!r}"]
+        return f"pair({', '.join([*given, *other])})"
+
+    def together(self, moments: Moments) -> tuple[str, ...]:
+        """Return the names of a mean of gradients and of the mean of their squares."""
+        means = [n for n, m in moments.items() if m.observe is grad and m.signed]
+        squares = [n for n, m in moments.items() if m.observe is square]
+        if not means or not squares:
+            raise ValueError(
+                "pair() keeps a mean of gradients with the mean of their squares, and this rule's "
+                f"moments ({', '.join(moments)}) are no such pair; use storage.stochastic()"
+            )
+        return means[0], squares[0]
+
+    def others(self) -> Format:
+        """Return the format of AMSGrad's maximum and other moments."""
+        return self.fallback
+
+    def precompute(self, moments: tuple[Moment, ...], count: Array) -> PairScalars:
+        """Return the scalars that codes of a step share."""
+        scale = self._nu_scale(count, moments[1].decay)
+        unscale = 1 / scale
+        return PairScalars(scale, unscale, jnp.sqrt(unscale), dither_multiplier(count))
+
+    def _mu_nu(self, values: Sequence[Array]) -> tuple[Array, Array]:
+        """Return both moments in float32; refuse complex ones."""
+        mu, nu = values
+        refuse_complex(mu, "pair()")
+        return mu.astype(jnp.float32), nu.astype(jnp.float32)
+
+    def _nu_scale(self, count: Array, decay: object) -> Array:
+        """Return the factor by which nu is scaled before it is quantised."""
+        return decay_compensation(count, decay)
+
+    def _dithers(self, context: LeafContext) -> tuple[Array, Array]:
+        """Return the dithers of nu and of the ratio."""
+        c = context
+        u, w = two_dithers(c.shape, c.count, c.key + self.seed, c.offset)
+        return u, w * context.scalars.dither_multiplier
+
+    def _mu_scale(self, nu: Array, scalars: PairScalars) -> Array:
+        """Return about the root of nu, by which mu is divided; `nu` is what its code stands for.
+
+        An exact root used by two outputs costs XLA for CPUs a second pass over memory.
+        """
+        scale: Array = approx_sqrt(nu) * scalars.root_unscale
+        return scale
+
+    def _both(
+        self, nonzero: Array, ratio: Array, nu: Array, scalars: PairScalars
+    ) -> tuple[Array, ...]:
+        """Return mu and nu of the elements whose code is not zero, 0 elsewhere."""
+        both = ratio * self._mu_scale(nu, scalars), nu * scalars.nu_unscale
+        return tuple(jnp.where(nonzero, x, 0.0) for x in both)
+
+
+def largest_ratio(moments: tuple[Moment, ...]) -> float:
+    """Return the largest `|mu| / sqrt(nu)` to be kept: its bound, of (0.9, 0.999) if unknown."""
+    b1, b2 = (m.decay for m in moments)
+    if not (isinstance(b1, int | float) and isinstance(b2, int | float)):
+        b1, b2 = 0.9, 0.999
+    return min(max_ratio(b1, b2), 64.0)
