@@ -25,8 +25,10 @@ from adam_optax.convert._checks import (
 from adam_optax.convert._named import from_named, to_named
 
 _COMPLEX = "complex"
-"""The metadata's key for the complex arrays, stored as pairs of real numbers: the format has no
-complex128."""
+"""The metadata's key for the list of complex arrays.
+
+Complex arrays are stored as pairs of real numbers, because the format has no complex128.
+"""
 
 _DTYPES = {
     "F64": np.float64,
