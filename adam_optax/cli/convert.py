@@ -1,4 +1,4 @@
-"""The command `adam-optax convert`: states between files, without the optimiser they are of."""
+"""Run `adam-optax convert`: convert states between files, without the optimiser that made them."""
 
 import argparse
 import json
@@ -6,14 +6,23 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from adam_optax.convert._errors import ConversionError, listed
-from adam_optax.convert._files import read, read_named, read_torch, write_named, write_torch
-from adam_optax.convert._keras import keras_to_named
+from adam_optax.convert import (
+    ConversionError,
+    keras_to_named,
+    named_to_keras,
+    named_to_torch,
+    torch_to_named,
+)
+from adam_optax.convert._checks import NamedArrays, join_names
+from adam_optax.convert._files import (
+    read_bytes,
+    read_named,
+    read_torch,
+    write_named,
+    write_torch,
+)
 from adam_optax.convert._keras_files import read_keras, write_keras
-from adam_optax.convert._keras_write import named_to_keras
-from adam_optax.convert._torch_layout import parts
-from adam_optax.convert._torch_read import torch_to_named
-from adam_optax.convert._torch_write import named_to_torch
+from adam_optax.convert._torch import split_state_dict
 
 EXAMPLES = """\
   adam-optax convert optimizer.pt --names names.json --out state.safetensors
@@ -36,7 +45,7 @@ _OURS = ".safetensors"
 
 
 def add_arguments(commands: Any) -> None:
-    """Adds the subcommand to those of a parser."""
+    """Add the subcommand `convert` to a parser's subcommands."""
     summary = "take an optimiser's state from a file of PyTorch's or Keras's, or back"
     parser = commands.add_parser(
         "convert",
@@ -61,10 +70,10 @@ def add_arguments(commands: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> Path:
-    """Converts a file and returns the new one.
+    """Convert a file as the arguments say, and return the path of the new file.
 
     Raises:
-        ConversionError: if arguments, files, names or states do not fit; nothing is written then.
+        ConversionError: if arguments, files, names or states do not fit. Nothing is written then.
     """
     template = args.source if args.to is None else args.like
     _check_arguments(args, template)
@@ -78,6 +87,7 @@ def run(args: argparse.Namespace) -> Path:
 
 
 def _check_arguments(args: argparse.Namespace, template: Path | None) -> None:
+    """Check that the arguments go together, before any file is read."""
     if args.to is None and args.source.suffix == _OURS:
         raise ConversionError(f"{args.source} is a state of this library's; say --to what")
     if args.to is None and args.like is not None:
@@ -98,12 +108,14 @@ def _check_arguments(args: argparse.Namespace, template: Path | None) -> None:
 
 
 def _kind(path: Path) -> str:
+    """Return the framework whose files have this suffix."""
     if path.suffix not in _KINDS:
         raise ConversionError(f"{path} is none of {', '.join(_KINDS)}")
     return _KINDS[path.suffix]
 
 
 def _check_out(out: Path, suffixes: list[str], inputs: list[Path]) -> None:
+    """Check that the new file can be written and overwrites no input."""
     if out.suffix not in suffixes:
         raise ConversionError(f"--out {out} must end in {' or '.join(suffixes)}")
     if out.exists() and any(path.exists() and out.samefile(path) for path in inputs):
@@ -115,8 +127,9 @@ def _check_out(out: Path, suffixes: list[str], inputs: list[Path]) -> None:
 
 
 def _read_names(path: Path) -> dict[str, Any]:
+    """Read the mapping of names from a JSON file."""
     try:
-        names = json.loads(read(path), object_pairs_hook=_unique)
+        names = json.loads(read_bytes(path), object_pairs_hook=_unique)
     except (ValueError, RecursionError) as error:
         raise ConversionError(f"{path} is not JSON of names: {error}") from error
     if not isinstance(names, dict):
@@ -125,20 +138,23 @@ def _read_names(path: Path) -> dict[str, Any]:
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Build a dict, and refuse keys that are there twice, of which JSON would drop one."""
     keys = [key for key, _ in pairs]
     if twice := {key for key in keys if keys.count(key) > 1}:
-        raise ValueError(f"{listed(map(repr, sorted(twice)))} is there twice")
+        raise ValueError(f"{join_names(map(repr, sorted(twice)))} is there twice")
     return dict(pairs)
 
 
-def _read_theirs(path: Path, names: dict[str, Any], key: str | None) -> Any:
+def _read_theirs(path: Path, names: dict[str, Any], key: str | None) -> NamedArrays:
+    """Read a file of another framework as named arrays."""
     if _kind(path) == "keras":
         return keras_to_named(read_keras(path, list(names)), names)
     state_dict = _torch(path, key)
     return torch_to_named(state_dict, names, order=_order(state_dict, names))
 
 
-def _write_theirs(args: argparse.Namespace, named: Any, names: dict[str, Any]) -> None:
+def _write_theirs(args: argparse.Namespace, named: NamedArrays, names: dict[str, Any]) -> None:
+    """Write named arrays to a file of another framework."""
     if args.to == "keras":
         variables = read_keras(args.like, list(names))
         write_keras(args.like, args.out, named_to_keras(named, names, variables))
@@ -148,15 +164,15 @@ def _write_theirs(args: argparse.Namespace, named: Any, names: dict[str, Any]) -
 
 
 def _order(state_dict: Any, names: dict[str, Any]) -> list[str] | None:
-    """The order of the names file, where PyTorch has not recorded one."""
-    groups, _ = parts(state_dict)
+    """Return the order of the names file, or None if PyTorch has recorded the names."""
+    groups, _ = split_state_dict(state_dict)
     by_name = any(isinstance(i, str) for group in groups for i in group["params"])
     recorded = by_name or any("param_names" in group for group in groups)
     return None if recorded else list(names)
 
 
 def _torch(path: Path, key: str | None) -> Any:
-    """The optimiser's part of a file of PyTorch's."""
+    """Read a PyTorch file, and return the part of it that `--key` names: the optimiser's."""
     found: Any = read_torch(path)
     for part in key.split("/") if key else ():
         if isinstance(found, list | tuple) and part.isdecimal() and int(part) < len(found):
@@ -164,6 +180,8 @@ def _torch(path: Path, key: str | None) -> Any:
         elif isinstance(found, Mapping) and part in found:
             found = found[part]
         else:
-            keys = listed(map(str, found)) if isinstance(found, Mapping) else type(found).__name__
+            keys = (
+                join_names(map(str, found)) if isinstance(found, Mapping) else type(found).__name__
+            )
             raise ConversionError(f"{path} has no {part!r} of --key {key}; there is {keys}")
     return found

@@ -13,7 +13,7 @@ from adam_optax.cli import paper as paper
 from adam_optax.cli import studies
 from adam_optax.cli.arguments import parse
 from adam_optax.cli.console import INTERRUPTED, interrupted, show
-from adam_optax.convert._errors import ConversionError
+from adam_optax.convert import ConversionError
 from adam_optax.lab import report
 from adam_optax.lab.compare import Comparison, compare
 from adam_optax.lab.errors import LabError, needs_lab_extra

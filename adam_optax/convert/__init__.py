@@ -1,28 +1,44 @@
-"""States from and to optax, PyTorch and Keras, in memory and in files.
+"""Convert optimiser states from and to optax, PyTorch, Keras and bitsandbytes, and to files.
 
     state = ao.convert.from_torch(optimizer.state_dict(), tx.init(params), names)
 
-Between any two is one neutral form, "named arrays" (`to_named`, `from_named`), where everything is
-checked: a flat dict of NumPy arrays, `{"count": ..., "mu/dense/kernel": ..., ...}`. `save` and
-`load` keep it in a `.safetensors` file. What does not fit raises `ConversionError`, whose text
-names the entry and the way out; nothing is half-converted.
+Every conversion passes through one neutral form, "named arrays" (`to_named`, `from_named`), where
+everything is checked: a flat dict of NumPy arrays, `{"count": ..., "mu/dense/kernel": ..., ...}`.
+`save` and `load` store named arrays in a `.safetensors` file. What does not fit raises
+`ConversionError`, whose message names the entry and the remedy; nothing is half-converted.
 """
 
-from adam_optax.convert._bitsandbytes import bitsandbytes_to_torch as bitsandbytes_to_torch
-from adam_optax.convert._bitsandbytes import unquantised as unquantised
-from adam_optax.convert._errors import ConversionError as ConversionError
-from adam_optax.convert._files import load as load
-from adam_optax.convert._files import save as save
-from adam_optax.convert._keras import from_keras as from_keras
-from adam_optax.convert._keras import keras_to_named as keras_to_named
-from adam_optax.convert._keras import to_keras as to_keras
-from adam_optax.convert._keras_write import named_to_keras as named_to_keras
-from adam_optax.convert._named import from_named as from_named
-from adam_optax.convert._named import to_named as to_named
-from adam_optax.convert._names import Names as Names
-from adam_optax.convert._optax import from_optax as from_optax
-from adam_optax.convert._optax import to_optax as to_optax
-from adam_optax.convert._torch import from_torch as from_torch
-from adam_optax.convert._torch import to_torch as to_torch
-from adam_optax.convert._torch_read import torch_to_named as torch_to_named
-from adam_optax.convert._torch_write import named_to_torch as named_to_torch
+from adam_optax.convert._bitsandbytes import (
+    bitsandbytes_to_torch,
+    dequantize_blockwise,
+    unquantised,
+)
+from adam_optax.convert._checks import ConversionError
+from adam_optax.convert._files import load, save
+from adam_optax.convert._keras import from_keras, keras_to_named, named_to_keras, to_keras
+from adam_optax.convert._named import from_named, to_named
+from adam_optax.convert._names import Names
+from adam_optax.convert._optax import from_optax, to_optax
+from adam_optax.convert._torch import from_torch, named_to_torch, to_torch, torch_to_named
+
+__all__ = [
+    "ConversionError",
+    "Names",
+    "bitsandbytes_to_torch",
+    "dequantize_blockwise",
+    "from_keras",
+    "from_named",
+    "from_optax",
+    "from_torch",
+    "keras_to_named",
+    "load",
+    "named_to_keras",
+    "named_to_torch",
+    "save",
+    "to_keras",
+    "to_named",
+    "to_optax",
+    "to_torch",
+    "torch_to_named",
+    "unquantised",
+]

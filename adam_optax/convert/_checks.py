@@ -1,31 +1,42 @@
-"""What can be wrong with named arrays, said so that it can be put right."""
+"""Check named arrays, and raise one error that names every problem and its remedy.
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+Named arrays are the neutral form through which every state passes: a flat dict with `"count"`, an
+integer scalar, and one array for each moment of each parameter under a key such as
+`"mu/dense/kernel"`: the moment's name, a slash, and the parameter's path.
+"""
 
+import difflib
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, TypeAlias
+
+import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import DTypeLike
+from numpy.typing import NDArray
 
-from adam_optax.convert._arrays import to_numpy
-from adam_optax.convert._errors import ConversionError, listed, similar
-from adam_optax.convert._slots import parameter
+NamedArrays: TypeAlias = dict[str, NDArray[Any]]
+ArrayOrShape: TypeAlias = jax.Array | jax.ShapeDtypeStruct | NDArray[Any]
 
 COUNT = "count"
+CONVERT_EXTRA = "'adam-optax[convert]'"
+_SHOWN_NAMES = 5
 _SQUARES = frozenset({"nu", "nu_max"})
-_BEFORE = "go back to a checkpoint from before they came up"
-_SWAPPED = "squares have none: are two entries or two parameters swapped?"
-_PERMUTE = "permute its axes in names, as in ('dense/kernel', (1, 0))"
-_COMPLEX = (
+
+_NOT_FINITE_HINT = "go back to a checkpoint from before they came up"
+_NEGATIVE_HINT = "squares have none: are two entries or two parameters swapped?"
+_TRANSPOSED_HINT = "permute its axes in names, as in ('dense/kernel', (1, 0))"
+_COMPLEX_HINT = (
     "the parameter is of the other kind, or PyTorch's: it keeps the squares of real and imaginary "
     "parts apart, and no optimiser here does"
 )
-
-_EXTRA = {
+_EXTRA_HINTS = {
     "nu_max": "the source has AMSGrad's maximum; make the template with ao.amsgrad(raw_max=True)",
     "product": "the source is NAdam with a schedule of its momentum; make the template with "
     "ao.conventions.scheduled_nadam",
 }
-_MISSING = {
+_MISSING_HINTS = {
     "nu_max": "the template has AMSGrad's maximum and the source has none; make the template with "
     "ao.adam, or the source with amsgrad=True",
     "product": "the template is scheduled_nadam and the source is not NAdam; make the template "
@@ -33,111 +44,221 @@ _MISSING = {
 }
 
 
-def arrays(named: Any) -> dict[str, Any]:
-    """Named arrays as NumPy's, be they another library's.
+class ConversionError(ValueError):
+    """Report that a state, a mapping of names or a file cannot be converted.
+
+    The message names the parameter, the entry or the file, says what is wrong with it, and says
+    what to write instead.
+    """
+
+
+def raise_problems(problems: list[str]) -> None:
+    """Raise one error that lists all problems; return if there are none.
 
     Raises:
-        ConversionError: if it is no mapping from names to arrays.
+        ConversionError: if there is a problem, with one numbered line for each of several.
     """
-    if not isinstance(named, Mapping) or not all(isinstance(name, str) for name in named):
+    if len(problems) == 1:
+        raise ConversionError(problems[0])
+    if problems:
+        lines = "".join(f"\n  {number}. {text}" for number, text in enumerate(problems, 1))
+        raise ConversionError(f"{len(problems)} things do not fit:{lines}")
+
+
+def join_names(names: Iterable[str]) -> str:
+    """Join the first few names for a message, and say how many more there are."""
+    every = list(names)
+    more = f" and {len(every) - _SHOWN_NAMES} more" if len(every) > _SHOWN_NAMES else ""
+    return ", ".join(every[:_SHOWN_NAMES]) + more
+
+
+def suggest_name(name: str, known: Collection[str]) -> str:
+    """Suggest the known name that is closest to an unknown one, or else list the known names."""
+    if close := difflib.get_close_matches(name, known, n=1):
+        return f"did you mean {close[0]!r}?"
+    return f"there is {join_names(map(repr, known))}" if known else "there is none"
+
+
+@contextmanager
+def require_package(package: str, install: str) -> Iterator[None]:
+    """Run the body, and turn a failed import into the command that installs the package.
+
+    Raises:
+        ConversionError: if the body fails to import a module.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        text = f"this needs {package}: pip install {install} ({error})"
+        raise ConversionError(text) from error
+
+
+def join_key(moment: str, path: str) -> str:
+    """Return the key of a parameter's moment, such as `"mu/dense/kernel"`.
+
+    A tree that is a single array has the empty path; the key is then the moment's name alone.
+    """
+    return f"{moment}/{path}" if path else moment
+
+
+def split_key(key: str) -> tuple[str, str]:
+    """Split a key into the moment's name and the parameter's path."""
+    moment, _, path = key.partition("/")
+    return moment, path
+
+
+def to_numpy(x: Any, name: str) -> NDArray[Any]:
+    """Copy an array of any framework to NumPy, without importing the framework.
+
+    The result is a copy because the owner of `x` may go on to change `x` in place. A bfloat16
+    tensor of PyTorch, which PyTorch cannot hand over, is returned as float32.
+
+    Raises:
+        ConversionError: if `x` is sharded over processes, sparse, or no array at all.
+    """
+    if hasattr(x, "full_tensor"):
+        raise ConversionError(
+            f"{name} is sharded over processes; gather the state first, with torch.distributed."
+            "checkpoint.state_dict.get_optimizer_state_dict and full_state_dict=True"
+        )
+    try:
+        value = np.array(_tensor_to_numpy(x) if hasattr(x, "detach") else x)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ConversionError(f"{name} cannot be read as an array: {error}") from error
+    if value.dtype.hasobject:
+        raise ConversionError(f"{name} is not an array but {type(x).__name__}")
+    return value
+
+
+def _tensor_to_numpy(x: Any) -> Any:
+    """Return a tensor of PyTorch as a NumPy array."""
+    x = x.detach().cpu()
+    if getattr(x, "is_conj", lambda: False)():
+        x = x.resolve_conj()
+    try:
+        return x.numpy()
+    except TypeError:
+        return x.float().numpy()
+
+
+def to_named_arrays(named: Any) -> NamedArrays:
+    """Return a dict of NumPy arrays, from a mapping whose arrays may be another library's.
+
+    Raises:
+        ConversionError: if `named` is no mapping from names to arrays.
+    """
+    if not isinstance(named, Mapping) or not all(isinstance(key, str) for key in named):
         raise ConversionError(
             "named arrays are a dict such as {'count': ..., 'mu/dense/kernel': ...}, not "
             f"{type(named).__name__}"
         )
-    return {n: x if isinstance(x, np.ndarray) else to_numpy(x, n) for n, x in named.items()}
+    return {key: x if isinstance(x, np.ndarray) else to_numpy(x, key) for key, x in named.items()}
 
 
-def of_values(named: Mapping[str, Any]) -> list[str]:
-    """Problems that named arrays have by themselves, whatever they are converted to."""
-    problems = [f"{COUNT} is missing"] if COUNT not in named else _of_count(named[COUNT])
-    for name, x in named.items():
-        if name != COUNT:
-            problems += _of_array(name, x)
+def find_value_problems(named: NamedArrays) -> list[str]:
+    """Describe the problems that named arrays have whatever they are converted to."""
+    problems = _find_count_problems(named[COUNT]) if COUNT in named else [f"{COUNT} is missing"]
+    for key, x in named.items():
+        if key != COUNT:
+            problems += _find_moment_problems(key, x)
     return problems
 
 
-def _of_count(count: Any) -> list[str]:
+def _find_count_problems(count: NDArray[Any]) -> list[str]:
+    """Describe why an array cannot be a count of steps."""
     if count.shape != () or not np.issubdtype(count.dtype, np.integer):
-        return [f"{COUNT} must be an integer scalar, not {describe(count)}"]
+        return [f"{COUNT} must be an integer scalar, not {_describe(count)}"]
     return [f"{COUNT} is {count}: a number of steps is not negative"] if count < 0 else []
 
 
-def _of_array(name: str, x: Any) -> list[str]:
+def _find_moment_problems(key: str, x: NDArray[Any]) -> list[str]:
+    """Describe why an array cannot be the moment of this key."""
     if not jnp.issubdtype(x.dtype, jnp.inexact):
-        return [f"{name} must be a floating array, not {describe(x)}"]
+        return [f"{key} must be a floating array, not {_describe(x)}"]
     if wrong := int(np.sum(~np.isfinite(x))):
-        return [f"{name} has {wrong} of {x.size} values that are not finite; {_BEFORE}"]
-    squares = name.partition("/")[0] in _SQUARES and not np.iscomplexobj(x)
-    if squares and (wrong := int(np.sum(x < 0))):
-        return [f"{name} has {wrong} of {x.size} negative values; {_SWAPPED}"]
+        return [f"{key} has {wrong} of {x.size} values that are not finite; {_NOT_FINITE_HINT}"]
+    is_square = split_key(key)[0] in _SQUARES and not np.iscomplexobj(x)
+    if is_square and (wrong := int(np.sum(x < 0))):
+        return [f"{key} has {wrong} of {x.size} negative values; {_NEGATIVE_HINT}"]
     return []
 
 
-def of_fit(named: Mapping[str, Any], slots: Mapping[str, Any], limit: int) -> list[str]:
-    """Problems between named arrays and the moments of a template, whose counts end at a limit."""
-    problems = _absent(sorted(slots.keys() - named.keys()), named.keys(), "missing", _MISSING)
-    problems += _absent(
-        sorted(named.keys() - {COUNT} - slots.keys()), slots.keys(), "extra", _EXTRA
-    )
-    for name in (n for n in slots if n in named):
-        problems += misfit(name, named[name], slots[name])
-    if COUNT in named and not _of_count(named[COUNT]) and named[COUNT] > limit:
-        problems.append(f"{COUNT} is {named[COUNT]}, more than the template can hold ({limit})")
+def find_template_problems(
+    named: NamedArrays, template: Mapping[str, ArrayOrShape], count_limit: int
+) -> list[str]:
+    """Describe where named arrays do not fit the moments of a template.
+
+    Args:
+        named: the arrays, with their count.
+        template: the template's moments by key.
+        count_limit: the largest count that the template can hold.
+    """
+    missing = sorted(template.keys() - named.keys())
+    extra = sorted(named.keys() - {COUNT} - template.keys())
+    problems = _find_one_sided(missing, named.keys(), "missing", _MISSING_HINTS)
+    problems += _find_one_sided(extra, template.keys(), "extra", _EXTRA_HINTS)
+    for key in (k for k in template if k in named):
+        problems += find_shape_problems(key, named[key], template[key])
+    if COUNT in named and not _find_count_problems(named[COUNT]) and named[COUNT] > count_limit:
+        problems.append(
+            f"{COUNT} is {named[COUNT]}, more than the template can hold ({count_limit})"
+        )
     return problems
 
 
-def _absent(
-    names: list[str], others: Iterable[str], what: str, hints: Mapping[str, str]
+def _find_one_sided(
+    keys: list[str], others: Iterable[str], what: str, hints: Mapping[str, str]
 ) -> list[str]:
-    """A text per entry that the other side does not have at all, and one for parameters."""
-    entries = {n.partition("/")[0] for n in others}
-    problems, left = [], []
-    for entry in dict.fromkeys(n.partition("/")[0] for n in names):
-        mine = [n for n in names if n.partition("/")[0] == entry]
-        if entry in hints and entry not in entries:
-            problems.append(f"{what} {listed(mine)}: {hints[entry]}")
+    """Describe keys that only one side has: one text for each hinted moment, one for the rest.
+
+    A moment gets its hint if the other side does not have it for any parameter.
+    """
+    moments_of_others = {split_key(key)[0] for key in others}
+    problems, rest = [], []
+    for moment in dict.fromkeys(split_key(key)[0] for key in keys):
+        of_moment = [key for key in keys if split_key(key)[0] == moment]
+        if moment in hints and moment not in moments_of_others:
+            problems.append(f"{what} {join_names(of_moment)}: {hints[moment]}")
         else:
-            left += mine
-    return (
-        [*problems, f"{what} {listed(left)}: {_way_out(left, others, what)}"] if left else problems
-    )
+            rest += of_moment
+    if rest:
+        problems.append(f"{what} {join_names(rest)}: {_one_sided_hint(rest, others, what)}")
+    return problems
 
 
-def _way_out(names: list[str], others: Iterable[str], what: str) -> str:
+def _one_sided_hint(keys: list[str], others: Iterable[str], what: str) -> str:
+    """Say what to do about keys that only one side has."""
     if what == "missing":
         return "the template has them, the source or its names do not; map a name to each"
-    known = sorted({parameter(n) for n in others if n != COUNT})
-    if (unknown := parameter(names[0])) in known:
+    known = sorted({split_key(key)[1] for key in others if key != COUNT})
+    if (path := split_key(keys[0])[1]) in known:
         return "the template keeps no such moments; make it with the optimiser of the source"
     return (
-        f"the template has no parameter {unknown!r} ({similar(unknown, known)}); map its name to "
+        f"the template has no parameter {path!r} ({suggest_name(path, known)}); map its name to "
         "None to leave it out"
     )
 
 
-def misfit(name: str, x: Any, like: Any) -> list[str]:
-    """Problems between an array and the one whose place it takes."""
+def find_shape_problems(key: str, x: NDArray[Any], like: ArrayOrShape) -> list[str]:
+    """Describe why an array cannot take the place of another: shape, kind or range of its dtype."""
     if not jnp.issubdtype(x.dtype, jnp.inexact):
-        return []  # said already
+        return []  # `find_value_problems` has reported it already.
     if x.shape != tuple(like.shape):
-        turned = sorted(x.shape) == sorted(like.shape)
-        hint = (
-            "permute its axes in names, as in ('dense/kernel', (1, 0))" if turned else "check names"
-        )
-        return [f"{name} has shape {x.shape} in the source, but {tuple(like.shape)} here; {hint}"]
+        hint = _TRANSPOSED_HINT if sorted(x.shape) == sorted(like.shape) else "check names"
+        return [f"{key} has shape {x.shape} in the source, but {tuple(like.shape)} here; {hint}"]
     if np.iscomplexobj(x) != jnp.issubdtype(like.dtype, jnp.complexfloating):
-        return [f"{name} is {x.dtype} in the source, but {like.dtype} here; {_COMPLEX}"]
+        return [f"{key} is {x.dtype} in the source, but {like.dtype} here; {_COMPLEX_HINT}"]
     if np.all(np.isfinite(x)) and not np.all(np.isfinite(cast(x, like.dtype))):
-        return [f"{name} overflows {like.dtype}, in which it is kept here; keep it in a wider one"]
+        return [f"{key} overflows {like.dtype}, in which it is kept here; keep it in a wider one"]
     return []
 
 
-def cast(x: Any, dtype: Any) -> Any:
-    """The array in a dtype; what is too large becomes infinite, without a warning."""
+def cast(x: NDArray[Any], dtype: DTypeLike) -> NDArray[Any]:
+    """Cast an array; values too large for the dtype become infinite, without a warning."""
     with np.errstate(over="ignore"):
         return np.asarray(x).astype(dtype)
 
 
-def describe(x: Any) -> str:
-    """The dtype and shape of an array."""
+def _describe(x: NDArray[Any]) -> str:
+    """Return an array's dtype and shape as text, such as `float32[2, 3]`."""
     return f"{x.dtype}{list(x.shape)}"

@@ -1,4 +1,4 @@
-"""States in files, read without running code from them and never half-written."""
+"""Read and write states in files: no code from a file is run, and no file is half-written."""
 
 import io
 import json
@@ -9,14 +9,26 @@ from typing import Any
 
 import ml_dtypes
 import numpy as np
+import optax
+from numpy.typing import NDArray
 
 from adam_optax._core.files import write_atomically
-from adam_optax.convert import _checks
-from adam_optax.convert._errors import EXTRA, ConversionError, needs, raise_for
-from adam_optax.convert._named import Named, from_named, to_named
+from adam_optax.convert._checks import (
+    CONVERT_EXTRA,
+    ConversionError,
+    NamedArrays,
+    find_value_problems,
+    raise_problems,
+    require_package,
+    to_named_arrays,
+)
+from adam_optax.convert._named import from_named, to_named
 
 _COMPLEX = "complex"
-"""The metadata that lists arrays stored as pairs of real ones: the format has no complex128."""
+"""The metadata's key for the list of complex arrays.
+
+Complex arrays are stored as pairs of real numbers, because the format has no complex128.
+"""
 
 _DTYPES = {
     "F64": np.float64,
@@ -30,12 +42,16 @@ _DTYPES = {
 }
 
 
-def save(path: str | Path, state: Any) -> None:
-    """Writes the moments and the count of a state to a `.safetensors` file.
+def save(path: str | Path, state: optax.OptState) -> None:
+    """Write the moments and the count of a state to a `.safetensors` file.
+
+    Use it to hand a state to another program, or to carry a state into another chain or wrapper.
+    For the checkpoints of a run, a checkpoint library such as orbax stores the whole state, also
+    what is neither a moment nor a count.
 
     Args:
-        path: the file; one that is there is replaced when the new one is complete.
-        state: see `to_named`.
+        path: the new file; an old file of this name is replaced once the new one is complete.
+        state: a state of any optimiser of this library; see `to_named`.
 
     Raises:
         ConversionError: as `to_named`, and if the file cannot be written.
@@ -50,12 +66,17 @@ def save(path: str | Path, state: Any) -> None:
     write_named(Path(path), to_named(state))
 
 
-def load(path: str | Path, state: Any) -> Any:
-    """The state with the moments and the count of a file in it.
+def load(path: str | Path, state: optax.OptState) -> optax.OptState:
+    """Build a state from a template, with the moments and the count of a `.safetensors` file.
+
+    Use it after `save` or the command `adam-optax convert`; the example is with `save`.
 
     Args:
-        path: a file that `save` or the command `adam-optax convert` wrote.
-        state: the template; see `from_named`.
+        path: a file that `save` or `adam-optax convert` wrote.
+        state: the template, `tx.init(params)`; see `from_named`.
+
+    Returns:
+        The template with the file's moments and count, in the template's dtypes and sharding.
 
     Raises:
         ConversionError: as `from_named`, and if the file cannot be read or is damaged.
@@ -64,79 +85,85 @@ def load(path: str | Path, state: Any) -> Any:
 
 
 def write_named(path: Path, named: Mapping[str, Any]) -> None:
-    """Writes named arrays (see `to_named`) to a `.safetensors` file."""
-    with needs("safetensors", EXTRA):
+    """Write named arrays (see `to_named`) to a `.safetensors` file."""
+    with require_package("safetensors", CONVERT_EXTRA):
         import safetensors.numpy
-    named = _checks.arrays(named)
-    raise_for(_checks.of_values(named))
-    pairs = sorted(name for name, x in named.items() if np.iscomplexobj(x))
-    arrays = {name: _contiguous(x) for name, x in named.items()}
-    metadata = {_COMPLEX: json.dumps(pairs)} if pairs else None
-    write(path, safetensors.numpy.save(arrays, metadata=metadata))
+    arrays = to_named_arrays(named)
+    raise_problems(find_value_problems(arrays))
+    complex_keys = sorted(key for key, x in arrays.items() if np.iscomplexobj(x))
+    metadata = {_COMPLEX: json.dumps(complex_keys)} if complex_keys else None
+    stored = {key: _to_storable(x) for key, x in arrays.items()}
+    write_bytes(path, safetensors.numpy.save(stored, metadata=metadata))
 
 
-def _contiguous(x: Any) -> Any:
-    """The format stores the buffer, whatever its strides; complex numbers as pairs."""
+def _to_storable(x: NDArray[Any]) -> NDArray[Any]:
+    """Return an array in row-major order, of real numbers.
+
+    The format stores an array's buffer whatever its strides, and has no complex128: complex
+    numbers become pairs along a new last axis.
+    """
     x = np.array(x, order="C")
     if np.iscomplexobj(x):
         return np.stack([x.real, x.imag], axis=-1)
     return x
 
 
-def read_named(path: Path) -> Named:
-    """The named arrays (see `to_named`) of a `.safetensors` file, not yet checked."""
-    with needs("safetensors", EXTRA):
+def read_named(path: Path) -> NamedArrays:
+    """Read the named arrays (see `to_named`) of a `.safetensors` file, without checking them."""
+    with require_package("safetensors", CONVERT_EXTRA):
         import safetensors
-    content = read(path)
+    content = read_bytes(path)
     try:
-        arrays = {name: _array(entry) for name, entry in safetensors.deserialize(content)}
-        for name in json.loads(_metadata(content).get(_COMPLEX, "[]")):
-            pairs = arrays[name]
-            arrays[name] = pairs.view(np.result_type(pairs, np.complex64))[..., 0]
+        arrays = {key: _to_array(entry) for key, entry in safetensors.deserialize(content)}
+        for key in json.loads(_read_metadata(content).get(_COMPLEX, "[]")):
+            pairs = arrays[key]
+            arrays[key] = pairs.view(np.result_type(pairs, np.complex64))[..., 0]
     except (safetensors.SafetensorError, KeyError, ValueError, TypeError) as error:
-        raise unreadable(path, "a safetensors file", error) from error
+        raise damaged_file_error(path, "a safetensors file", error) from error
     return arrays
 
 
-def _array(entry: Mapping[str, Any]) -> Any:
+def _to_array(entry: Mapping[str, Any]) -> NDArray[Any]:
+    """Build an array from the bytes, dtype and shape that safetensors reads."""
     return np.frombuffer(entry["data"], _DTYPES[entry["dtype"]]).reshape(entry["shape"])
 
 
-def _metadata(content: bytes) -> dict[str, str]:
-    """What the header says besides the arrays; the library has checked it by now."""
+def _read_metadata(content: bytes) -> dict[str, str]:
+    """Read the metadata in the header of a file that safetensors has already checked."""
     length = int.from_bytes(content[:8], "little")
-    found: dict[str, str] = json.loads(content[8 : 8 + length]).get("__metadata__", {})
-    return found
+    metadata: dict[str, str] = json.loads(content[8 : 8 + length]).get("__metadata__", {})
+    return metadata
 
 
 def read_torch(path: Path) -> Any:
-    """What is in a file of PyTorch's, if it is tensors and plain values alone."""
-    with needs("PyTorch", "torch"):
+    """Read a PyTorch file that holds nothing but tensors and plain values."""
+    with require_package("PyTorch", "torch"):
         import torch
-    content = read(path)
+    content = read_bytes(path)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of storages that PyTorch itself deprecates
+            # PyTorch warns of storages that PyTorch itself deprecates.
+            warnings.simplefilter("ignore")
             return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-    except Exception as error:  # from a damaged pickle comes almost any
+    except Exception as error:  # A damaged pickle can raise almost any exception.
         what = "a PyTorch file of tensors and plain values alone, as torch.save(state_dict) writes"
-        raise unreadable(path, what, error) from error
+        raise damaged_file_error(path, what, error) from error
 
 
-def write_torch(path: Path, state_dict: Any) -> None:
-    """Writes a `state_dict` as `torch.save` does."""
-    with needs("PyTorch", "torch"):
+def write_torch(path: Path, state_dict: Mapping[str, Any]) -> None:
+    """Write a `state_dict` as `torch.save` does."""
+    with require_package("PyTorch", "torch"):
         import torch
     buffer = io.BytesIO()
     torch.save(state_dict, buffer)
-    write(path, buffer.getvalue())
+    write_bytes(path, buffer.getvalue())
 
 
-def read(path: Path) -> bytes:
-    """The content of a file.
+def read_bytes(path: Path) -> bytes:
+    """Read a file.
 
     Raises:
-        ConversionError: if it cannot be read.
+        ConversionError: if the file cannot be read.
     """
     try:
         return path.read_bytes()
@@ -144,11 +171,11 @@ def read(path: Path) -> bytes:
         raise ConversionError(f"cannot read {path}: {error.strerror or error}") from error
 
 
-def write(path: Path, content: bytes) -> None:
-    """Writes a file at once, or not at all.
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file completely, or leave the old one as it is.
 
     Raises:
-        ConversionError: if it cannot be written.
+        ConversionError: if the file cannot be written.
     """
     try:
         write_atomically(path, content)
@@ -156,7 +183,7 @@ def write(path: Path, content: bytes) -> None:
         raise ConversionError(f"cannot write {path}: {error.strerror or error}") from error
 
 
-def unreadable(path: Path, what: str, error: Exception) -> ConversionError:
-    """The error for a file that is damaged or not what it seems, in one line."""
+def damaged_file_error(path: Path, what: str, error: Exception) -> ConversionError:
+    """Return the error, in one line, for a file that is damaged or of another format."""
     reason = str(error).strip().partition("\n")[0].partition(". ")[0]
     return ConversionError(f"{path} is damaged, or not {what} ({reason or type(error).__name__})")

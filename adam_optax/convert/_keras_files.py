@@ -1,8 +1,11 @@
-"""The optimizer in Keras's files, `.keras` and `.weights.h5`, read with h5py alone.
+"""Read and write the optimizer in Keras's files, `.keras` and `.weights.h5`, with h5py alone.
 
-They hold `optimizer.variables` by index, without names: the step count, the learning rate unless it
-is a schedule, the moments, and Nadam's product. Which is which follows from the parameters' order,
-the number of variables, their shapes, and that squares are not negative.
+The files hold `optimizer.variables` by index, without names: the step count, the learning rate
+unless it is a schedule, the moments, and Nadam's product. Which is which follows from the order of
+the parameters, the number of variables, their shapes, and the sign of squares.
+
+A file may come from anyone, so that nothing in it is trusted: links, external storage, and arrays
+that would expand to fill the memory are refused.
 """
 
 import io
@@ -10,51 +13,123 @@ import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
-from adam_optax.convert._errors import EXTRA, ConversionError, needs
-from adam_optax.convert._files import read, unreadable, write
-from adam_optax.convert._keras_guess import fitting
-from adam_optax.convert._names import ordered
+from adam_optax.convert._checks import CONVERT_EXTRA, ConversionError, require_package
+from adam_optax.convert._files import damaged_file_error, read_bytes, write_bytes
+from adam_optax.convert._keras import ORDER
+from adam_optax.convert._names import check_order
 
-_MEMBER = "model.weights.h5"
+if TYPE_CHECKING:
+    import h5py
+
+_WEIGHTS_MEMBER = "model.weights.h5"
 _GROUP = "optimizer/vars"
-_LARGE, _EXPANSION = 2**26, 1000
-"""Above 64 MiB, what claims to be a thousand times its stored size is there to fill the memory."""
-_ORDER = "order=[v.path for v in model.trainable_variables]"
+_ALWAYS_ALLOWED_BYTES = 2**26
+"""Up to 64 MiB, any array or member is read."""
+_MOST_EXPANSION = 1000
+"""Above, what claims to be more than this many times its stored size would fill the memory."""
 
 
-class Stored(NamedTuple):
-    """A variable of an optimizer as it is in a file."""
+class StoredVariable(NamedTuple):
+    """Hold a variable of an optimizer as a file has it, with the name that Keras would give.
+
+    Attributes:
+        path: the name that Keras would give to the variable, `"dense_kernel_momentum"`.
+        value: the variable's array.
+    """
 
     path: str
-    value: Any
+    value: NDArray[Any]
 
 
-def read_keras(path: Path, order: Sequence[str]) -> list[Stored]:
-    """The optimizer's variables in a file, for `from_keras`.
+def read_keras(path: Path, order: Sequence[str]) -> list[StoredVariable]:
+    """Read the optimizer's variables from a file, for `from_keras`.
 
     Args:
         path: a `.keras` or `.weights.h5` file.
         order: the paths of all parameters, as in `model.trainable_variables`.
 
     Raises:
-        ConversionError: if the file is damaged, has no optimizer, or not one of those parameters.
+        ConversionError: if the file is damaged, has no optimizer, or has an optimizer of other
+            parameters.
     """
-    with _opened(path, _weights(path), "r") as file:
-        group = _group(path, file)
-        values = [_value(group, str(i)) for i in range(len(group))]
-    stems = [name.replace("/", "_") for name in ordered(order, len(order), _ORDER)]
-    found = fitting(values, stems)
-    if len(found) != 1:
-        raise _undecided(path, len(values), len(order), bool(found))
-    return [Stored(label.path, x) for label, x in zip(found[0], values, strict=True)]
+    with _open_hdf5(path, _read_weights(path), "r") as file:
+        group = _variables_group(path, file)
+        values = [_read_array(group, str(i)) for i in range(len(group))]
+    flat_names = [name.replace("/", "_") for name in check_order(order, len(order), ORDER)]
+    fitting = [labels for labels in _possible_labels(flat_names) if _labels_fit(labels, values)]
+    if len(fitting) != 1:
+        raise _undecided_error(path, len(values), len(order), bool(fitting))
+    return [StoredVariable(label.path, x) for label, x in zip(fitting[0], values, strict=True)]
 
 
-def _undecided(path: Path, variables: int, parameters: int, several: bool) -> ConversionError:
-    what = "can be told apart in several ways" if several else "are of no optimizer known here"
+def write_keras(like: Path, out: Path, values: Sequence[NDArray[Any]]) -> None:
+    """Write a copy of a Keras file, with other values of the optimizer's variables.
+
+    Args:
+        like: a `.keras` or `.weights.h5` file, which is not changed.
+        out: the new file.
+        values: an array for each variable of the optimizer, in the file's order.
+    """
+    content = io.BytesIO(_read_weights(like))
+    with _open_hdf5(like, content, "r+") as file:
+        group = _variables_group(like, file)
+        for i, value in enumerate(values):
+            group[str(i)][...] = value
+    if like.suffix == ".keras":
+        content = _replace_weights(like, content.getvalue())
+    write_bytes(out, content.getvalue())
+
+
+class _Label(NamedTuple):
+    """Hold what a variable is: its parameter's flat name, empty for the optimizer's own; a kind."""
+
+    parameter: str
+    kind: str
+
+    @property
+    def path(self) -> str:
+        """Return the name that Keras would give to the variable."""
+        return f"{self.parameter}_{self.kind}" if self.parameter else self.kind
+
+
+def _possible_labels(parameters: Sequence[str]) -> Iterator[list[_Label]]:
+    """Yield the variables of every optimizer that Keras could have made of these parameters."""
+
+    def for_each(*kinds: str) -> list[_Label]:
+        return [_Label(parameter, kind) for parameter in parameters for kind in kinds]
+
+    for learning_rate in ([], [_Label("", "learning_rate")]):
+        for unsupported in ([], for_each("average"), for_each("gradient_accumulator")):
+            moments = for_each("momentum", "velocity")
+            start = [_Label("", "iteration"), *learning_rate, *unsupported, *moments]
+            yield start
+            yield [*start, *for_each("velocity_hat")]
+            yield [*start, _Label("", "product")]
+
+
+def _labels_fit(labels: Sequence[_Label], values: Sequence[NDArray[Any]]) -> bool:
+    """Return whether values can be of these variables: their shapes agree, squares have no sign."""
+    if len(labels) != len(values) or values[0].dtype.kind not in "iu":
+        return False
+    shapes: dict[str, tuple[int, ...]] = {"": ()}
+    for (parameter, kind), value in zip(labels, values, strict=True):
+        if shapes.setdefault(parameter, value.shape) != value.shape:
+            return False
+        if kind.startswith("velocity") and not np.all(value >= 0):
+            return False
+    return True
+
+
+def _undecided_error(
+    path: Path, variables: int, parameters: int, is_ambiguous: bool
+) -> ConversionError:
+    """Return the error for variables that no labels fit, or several."""
+    what = "can be told apart in several ways" if is_ambiguous else "are of no optimizer known here"
     return ConversionError(
         f"{path}: the {variables} variables of its optimizer {what}, for these {parameters} "
         "parameters in this order; name all of model.trainable_variables in their order, or pass "
@@ -62,49 +137,40 @@ def _undecided(path: Path, variables: int, parameters: int, several: bool) -> Co
     )
 
 
-def write_keras(like: Path, out: Path, values: Sequence[Any]) -> None:
-    """Writes a copy of a file of Keras's, with other values of the optimizer's variables."""
-    content = io.BytesIO(_weights(like))
-    with _opened(like, content, "r+") as file:
-        group = _group(like, file)
-        for i, value in enumerate(values):
-            group[str(i)][...] = value
-    if like.suffix == ".keras":
-        content = _archive(like, content.getvalue())
-    write(out, content.getvalue())
-
-
-def _archive(like: Path, weights: bytes) -> io.BytesIO:
-    """The archive with other weights."""
-    new = io.BytesIO()
-    with zipfile.ZipFile(like) as old, zipfile.ZipFile(new, "w") as archive:
-        for info in old.infolist():
-            part = weights if info.filename == _MEMBER else _unpacked(old, info)
-            archive.writestr(info, part, info.compress_type)
-    return new
-
-
-def _unpacked(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
-    if info.file_size > max(_LARGE, _EXPANSION * info.compress_size):
-        raise ConversionError(f"{info.filename} would expand to {info.file_size} bytes")
-    return archive.read(info)
-
-
-def _weights(path: Path) -> bytes:
-    """The part of a file that is HDF5."""
-    content = read(path)
+def _read_weights(path: Path) -> bytes:
+    """Read the part of a file that is HDF5: the whole file, or a member of the archive."""
+    content = read_bytes(path)
     if path.suffix != ".keras":
         return content
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            return _unpacked(archive, archive.getinfo(_MEMBER))
+            return _read_member(archive, archive.getinfo(_WEIGHTS_MEMBER))
     except (zipfile.BadZipFile, KeyError, ValueError, NotImplementedError, RuntimeError) as error:
-        raise unreadable(path, "a .keras file", error) from error
+        raise damaged_file_error(path, "a .keras file", error) from error
+
+
+def _replace_weights(like: Path, weights: bytes) -> io.BytesIO:
+    """Copy a `.keras` archive with other weights."""
+    new = io.BytesIO()
+    with zipfile.ZipFile(like) as old, zipfile.ZipFile(new, "w") as archive:
+        for info in old.infolist():
+            is_weights = info.filename == _WEIGHTS_MEMBER
+            member = weights if is_weights else _read_member(old, info)
+            archive.writestr(info, member, info.compress_type)
+    return new
+
+
+def _read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
+    """Read a member of an archive, unless it would fill the memory."""
+    if info.file_size > max(_ALWAYS_ALLOWED_BYTES, _MOST_EXPANSION * info.compress_size):
+        raise ConversionError(f"{info.filename} would expand to {info.file_size} bytes")
+    return archive.read(info)
 
 
 @contextmanager
-def _opened(path: Path, content: bytes | io.BytesIO, mode: str) -> Iterator[Any]:
-    with needs("h5py", EXTRA):
+def _open_hdf5(path: Path, content: bytes | io.BytesIO, mode: str) -> Iterator["h5py.File"]:
+    """Open HDF5 in memory, and report any error in it as damage of the file at `path`."""
+    with require_package("h5py", CONVERT_EXTRA):
         import h5py
     stream = io.BytesIO(content) if isinstance(content, bytes) else content
     try:
@@ -113,11 +179,11 @@ def _opened(path: Path, content: bytes | io.BytesIO, mode: str) -> Iterator[Any]
     except ConversionError:
         raise
     except (OSError, KeyError, ValueError, TypeError, RuntimeError) as error:
-        raise unreadable(path, "an HDF5 file as Keras writes it", error) from error
+        raise damaged_file_error(path, "an HDF5 file as Keras writes it", error) from error
 
 
-def _group(path: Path, file: Any) -> Any:
-    """The group of the optimizer's variables, be they named 0, 1, ... without a gap."""
+def _variables_group(path: Path, file: "h5py.File") -> "h5py.Group":
+    """Return the group of the optimizer's variables, if they are named 0, 1, ... without a gap."""
     group = file
     for part in _GROUP.split("/"):
         if part not in group:
@@ -125,14 +191,14 @@ def _group(path: Path, file: Any) -> Any:
                 f"{path} has no optimizer in it; save a compiled model that was trained, with "
                 "model.save or model.save_weights"
             )
-        group = _inside(group, part)
+        group = _member_of(group, part)
     if set(group) != {str(i) for i in range(len(group))}:
         raise ValueError(f"{_GROUP} holds other names than 0, 1, ...")
     return group
 
 
-def _inside(group: Any, name: str) -> Any:
-    """A member that is in this file itself: a link could lead to any file of the machine."""
+def _member_of(group: "h5py.Group", name: str) -> Any:
+    """Return a member that is in this file itself: a link could lead to any file of the machine."""
     import h5py
 
     if not isinstance(group.get(name, getlink=True), h5py.HardLink):
@@ -140,14 +206,15 @@ def _inside(group: Any, name: str) -> Any:
     return group[name]
 
 
-def _value(group: Any, name: str) -> Any:
+def _read_array(group: "h5py.Group", name: str) -> NDArray[Any]:
+    """Read an array that is stored in this file and does not fill the memory."""
     import h5py
     import ml_dtypes
 
-    data = _inside(group, name)
+    data = _member_of(group, name)
     if not isinstance(data, h5py.Dataset) or data.external or data.is_virtual:
         raise ValueError(f"{name} is not an array in this file")
-    if data.nbytes > max(_LARGE, _EXPANSION * data.id.get_storage_size()):
+    if data.nbytes > max(_ALWAYS_ALLOWED_BYTES, _MOST_EXPANSION * data.id.get_storage_size()):
         raise ValueError(f"{name} would expand to {data.nbytes} bytes")
     if data.attrs.get("dtype") == "bfloat16":
         return np.array(data).view(ml_dtypes.bfloat16)

@@ -1,69 +1,95 @@
-"""Named arrays: the neutral form through which every state passes, checked once.
+"""Read named arrays from a state, and write named arrays into a state.
 
-A flat `dict[str, numpy.ndarray]`: `"count"`, an integer scalar, and one array for each moment of
-each parameter under its entry and the parameter's path, `"mu/dense/kernel"`.
+Named arrays are the neutral form through which every state passes, so that each check is made
+once: a flat `dict[str, numpy.ndarray]` with `"count"`, an integer scalar, and one array for each
+moment of each parameter, under the moment's name and the parameter's path, `"mu/dense/kernel"`.
 """
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
+from jax import Array
+from numpy.typing import NDArray
 
-from adam_optax.convert import _checks
-from adam_optax.convert._errors import ConversionError, raise_for
-from adam_optax.convert._slots import key, slots, walk
+from adam_optax._engine.tree import STATES, ScaleByState, unpack
+from adam_optax.convert._checks import (
+    COUNT,
+    ArrayOrShape,
+    ConversionError,
+    NamedArrays,
+    cast,
+    find_template_problems,
+    find_value_problems,
+    join_key,
+    raise_problems,
+    split_key,
+    to_named_arrays,
+)
 
-Named = dict[str, np.ndarray[Any, Any]]
+_KeyPath: TypeAlias = tuple[Any, ...]
+"""The entries of a path of `jax.tree_util`, whose own alias is generic for type checkers."""
+
+_STORAGE_PACKAGE = "adam_optax.storage"
 
 
-def to_named(state: Any) -> Named:
-    """The moments and the count of a state by name, copied to NumPy.
+def to_named(state: optax.OptState) -> NamedArrays:
+    """Copy the moments and the count of a state to a flat dict of NumPy arrays.
+
+    Use it to inspect a state, to store a state in a format of your own, or to carry a state to a
+    framework for which there is no function here. `from_named` is the way back.
 
     Args:
-        state: a state of any optimiser of this library, inside whatever chain or wrapper: with
-            `optax.partition`, the groups together. What is not a moment or a count is left out.
+        state: a state of any optimiser of this library, inside whatever chain or wrapper; with
+            `optax.partition`, all groups together. Anything in the state that is neither a moment
+            nor a count is left out.
 
     Returns:
-        `"count"`, and for every moment its entry and the parameter's path, with the shape and
-        dtype that it has in the state.
+        `"count"`, and each moment under its name and the parameter's path, with the shape and
+        dtype that the moment has in the state.
 
     Raises:
-        ConversionError: if there are no moments in it, two of one name, counts that differ, or a
-            moment that is not kept as one floating array.
+        ConversionError: if the state has no moments, two moments of one key, counts that differ,
+            or a moment that is not stored as one floating array.
 
     >>> import jax.numpy as jnp, adam_optax as ao
     >>> state = ao.adam(1e-3).init({"dense": {"kernel": jnp.ones((2, 3))}})
     >>> sorted(ao.convert.to_named(state))
     ['count', 'mu/dense/kernel', 'nu/dense/kernel']
     """
-    found, counts = slots(state)
+    moments, counts = _find_moments(state)
     if len(values := sorted({int(count) for count in counts})) > 1:
         raise ConversionError(
             f"the counts of steps in the state differ: {', '.join(map(str, values))}; pass the "
             "part that holds the moments, such as state[0], one group at a time"
         )
-    return {_checks.COUNT: np.array(counts[0]), **{name: np.array(m) for name, m in found.items()}}
+    return {COUNT: np.array(counts[0]), **{key: np.array(m) for key, m in moments.items()}}
 
 
-def from_named(named: Mapping[str, Any], state: Any) -> Any:
-    """A state with the moments and the count of named arrays in it.
+def from_named(named: Mapping[str, Any], state: optax.OptState) -> optax.OptState:
+    """Build a state from a template, with the moments and the count of named arrays.
+
+    Use it after `to_named`, or to continue a run of a framework for which there is no function
+    here.
 
     Args:
-        named: see `to_named`. Neither it nor `state` is changed.
+        named: named arrays as `to_named` returns them; the arrays may be another library's.
+            Neither `named` nor `state` is changed.
         state: the template, `tx.init(params)`, inside whatever chain or wrapper; shapes and dtypes
             (`jax.eval_shape(tx.init, params)`) are enough.
 
     Returns:
-        The template with every moment replaced, in its dtype and sharding, and with every field
-        `count` of a NamedTuple (of schedules and `optax.inject_hyperparams`, too) set to the
-        count. Anything else, such as another transformation's trace, is the template's.
+        The template with every moment replaced, in the template's dtype and sharding, and with
+        every field `count` of a NamedTuple (also of schedules and `optax.inject_hyperparams`) set
+        to the count. Anything else, such as another transformation's trace, is the template's.
 
     Raises:
-        ConversionError: if an entry is missing or too many, of another shape, complex where the
-            template is real or the reverse, not finite, or too large for the template's dtype; it
-            names all of them. Nothing is converted then.
+        ConversionError: if an entry is missing or superfluous, has another shape, is complex where
+            the template is real or the reverse, is not finite, or is too large for the template's
+            dtype. The message names all such entries, and nothing is converted.
 
     >>> import jax.numpy as jnp, numpy as np, adam_optax as ao
     >>> named = {"count": np.array(7), "mu/w": np.ones(2), "nu/w": np.ones(2)}
@@ -71,22 +97,156 @@ def from_named(named: Mapping[str, Any], state: Any) -> Any:
     >>> int(state[0].count), state[0].mu["w"]
     (7, Array([1., 1.], dtype=float32))
     """
-    named = _checks.arrays(named)
-    found, counts = slots(state)
-    limit = min(int(jnp.iinfo(jnp.result_type(c)).max) for c in counts)
-    raise_for(_checks.of_values(named) + _checks.of_fit(named, found, limit))
+    arrays = to_named_arrays(named)
+    moments, counts = _find_moments(state)
+    count_limit = min(int(jnp.iinfo(jnp.result_type(count)).max) for count in counts)
+    raise_problems(
+        find_value_problems(arrays) + find_template_problems(arrays, moments, count_limit)
+    )
 
-    def moments(entry: str, tree: Any) -> Any:
-        put = lambda path, leaf: _put(named[key(entry, path)], leaf)  # noqa: E731
-        return jax.tree_util.tree_map_with_path(put, tree)
+    def replace_tree(moment: str, tree: Any) -> Any:
+        def replace_leaf(path: _KeyPath, leaf: ArrayOrShape) -> Array:
+            return _put_like(arrays[_leaf_key(moment, path)], leaf)
 
-    return walk(state, moments, lambda count: _put(named[_checks.COUNT], count))
+        return jax.tree_util.tree_map_with_path(replace_leaf, tree)
+
+    return _map_state(state, replace_tree, lambda count: _put_like(arrays[COUNT], count))
 
 
-def _put(x: Any, like: Any) -> Any:
-    """The array where and as the other one is; one that nobody placed stays free to move."""
-    value = _checks.cast(x, jnp.result_type(like))
+def _put_like(x: NDArray[Any], like: Any) -> Array:
+    """Return an array in the dtype and sharding of another.
+
+    Where the other array was never placed on a device by hand, the result is not committed to a
+    device either, so that JAX remains free to move the result.
+    """
+    value = cast(x, jnp.result_type(like))
     sharding = getattr(like, "sharding", None)
     if sharding is None or not getattr(like, "committed", True):
         return jnp.asarray(value)
-    return jax.device_put(value, sharding)
+    placed: Array = jax.device_put(value, sharding)
+    return placed
+
+
+def _map_state(
+    state: Any, map_moment: Callable[[str, Any], Any], map_count: Callable[[Any], Any]
+) -> Any:
+    """Apply functions to every moment and every count of a state: the only walk through a state.
+
+    Args:
+        state: any tree.
+        map_moment: from a moment's name and the moment's tree over the parameters to the new tree.
+        map_count: from a count of steps, an integer scalar, to the new count.
+    """
+
+    def replace(node: Any) -> Any:
+        if not _has_count(node):
+            return node
+        new = jax.tree.map(map_count, node.count)  # Flax may have wrapped the count.
+        if isinstance(node, ScaleByState):
+            return ScaleByState(new, {n: map_moment(n, tree) for n, tree in node.moments.items()})
+        if isinstance(node, STATES):
+            moments = {n: map_moment(n, tree) for n, tree in unpack(node).items()}
+            return node._replace(count=new, **moments)
+        rest = {n: getattr(node, n) for n in node._fields if n != "count"}
+        rest = {n: _map_state(x, map_moment, map_count) for n, x in rest.items()}
+        return node._replace(count=new, **rest)
+
+    return jax.tree.map(replace, state, is_leaf=_has_count)
+
+
+def _has_count(node: Any) -> bool:
+    """Return whether a node is a state of ours, or a NamedTuple whose `count` counts steps."""
+    if isinstance(node, STATES):
+        return True
+    if not isinstance(node, tuple) or "count" not in getattr(node, "_fields", ()):
+        return False
+    counts = jax.tree.leaves(node.count)
+    return [_is_integer(c) and np.ndim(c) == 0 for c in counts] == [True]
+
+
+def _is_integer(x: Any) -> bool:
+    """Return whether an array or a number is an integer."""
+    return bool(jnp.issubdtype(getattr(x, "dtype", type(x)), jnp.integer))
+
+
+def _leaf_key(moment: str, path: _KeyPath) -> str:
+    """Return the key of the moment of the parameter at a path of JAX's."""
+    return join_key(moment, jax.tree_util.keystr(path, simple=True, separator="/"))
+
+
+def _find_moments(state: Any) -> tuple[dict[str, ArrayOrShape], list[Any]]:
+    """Return the moments of a state by key, and all its counts, those of the moments first.
+
+    Raises:
+        ConversionError: if there are no moments, two of one key, or some that are not one dense
+            array.
+    """
+    moments: dict[str, ArrayOrShape] = {}
+    counts: list[Any] = []
+
+    def collect(moment: str, tree: Any) -> Any:
+        for path, leaf in jax.tree.leaves_with_path(tree, is_leaf=_is_encoded):
+            _add_moment(moments, _leaf_key(moment, path), leaf)
+        return tree
+
+    def collect_count(count: Any) -> Any:
+        counts.append(count)
+        return count
+
+    _map_state(state, collect, collect_count)
+    is_state = lambda x: isinstance(x, STATES)  # noqa: E731
+    if not any(map(is_state, jax.tree.leaves(state, is_leaf=is_state))):
+        raise ConversionError(
+            f"no moments in this {type(state).__name__}; pass the state that tx.init(params) of an "
+            "optimiser of adam_optax makes, alone or inside optax's chains and wrappers"
+        )
+    _check_counts(counts)
+    _check_shapes(moments)
+    return moments, counts
+
+
+def _add_moment(moments: dict[str, ArrayOrShape], key: str, leaf: Any) -> None:
+    """Add a leaf to the moments, if its key is new and it is one floating array."""
+    if key in moments:
+        raise ConversionError(
+            f"two moments of the state are called {key}; pass one of the states that hold them, "
+            "or give the parameters paths that differ"
+        )
+    is_floating = hasattr(leaf, "shape") and jnp.issubdtype(leaf.dtype, jnp.inexact)
+    if _is_encoded(leaf) or not is_floating:
+        found = "packed" if _is_encoded(leaf) else getattr(leaf, "dtype", type(leaf).__name__)
+        raise ConversionError(_not_dense(key, f"({found})"))
+    moments[key] = leaf
+
+
+def _is_encoded(node: Any) -> bool:
+    """Return whether a node is a storage format's record of several arrays."""
+    return type(node).__module__.startswith(_STORAGE_PACKAGE)
+
+
+def _not_dense(key: str, found: str) -> str:
+    """Return the message for a moment that is not stored densely."""
+    return (
+        f"{key} is not kept as one floating array of the parameter's shape {found}; convert with "
+        "dense storage: make tx without storage="
+    )
+
+
+def _check_counts(counts: list[Any]) -> None:
+    """Check that every count is an integer scalar."""
+    for count in counts:
+        if np.shape(count) != () or not _is_integer(count):
+            raise ConversionError(
+                f"a count of steps is {getattr(count, 'dtype', type(count).__name__)}"
+                f"{list(np.shape(count))} where an integer scalar is expected; of vmapped "
+                "states, convert one at a time"
+            )
+
+
+def _check_shapes(moments: Mapping[str, ArrayOrShape]) -> None:
+    """Check that all moments of a parameter have one shape, or are one number for all of it."""
+    shapes: dict[str, tuple[int, ...]] = {}
+    for key, x in moments.items():
+        path = split_key(key)[1]
+        if x.shape and shapes.setdefault(path, x.shape) != x.shape:
+            raise ConversionError(_not_dense(key, f"({list(x.shape)} beside {list(shapes[path])})"))

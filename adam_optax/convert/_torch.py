@@ -1,34 +1,100 @@
-"""State from and to the optimisers of PyTorch."""
+"""Convert states from and to the optimizers of PyTorch.
 
+From top to bottom: the four public functions, how a `state_dict` is taken apart, how it is read
+without importing PyTorch, and how it is written, for which alone PyTorch is imported.
+"""
+
+import copy
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
+import numpy as np
+import optax
+from numpy.typing import NDArray
+
+from adam_optax.convert._checks import (
+    COUNT,
+    ConversionError,
+    NamedArrays,
+    cast,
+    find_value_problems,
+    join_names,
+    raise_problems,
+    require_package,
+    to_named_arrays,
+    to_numpy,
+)
 from adam_optax.convert._named import from_named, to_named
-from adam_optax.convert._names import Names
-from adam_optax.convert._torch_read import torch_to_named
-from adam_optax.convert._torch_write import named_to_torch
+from adam_optax.convert._names import (
+    MOST_PROBLEMS,
+    Names,
+    ParamMapping,
+    check_order,
+    find_key_problems,
+    match_names,
+)
+
+if TYPE_CHECKING:
+    import torch
+
+ParamId: TypeAlias = int | str
+"""What PyTorch calls a parameter in a `state_dict`: its index, or its name."""
+ParamGroup: TypeAlias = Mapping[str, Any]
+ParamState: TypeAlias = Mapping[str, Any]
+
+_ADAM = {"exp_avg": "mu", "exp_avg_sq": "nu"}
+_MOMENTS: dict[str, dict[str, str]] = {
+    "Adam": _ADAM,
+    "Adam(amsgrad=True)": {**_ADAM, "max_exp_avg_sq": "nu_max"},
+    "NAdam": {**_ADAM, "mu_product": "product"},
+    "RAdam": _ADAM,
+    "Adamax": {"exp_avg": "mu", "exp_inf": "nu"},
+}
+"""The names of our moments by PyTorch's names, for each optimizer."""
+_SUPPORTED = "Adam, AdamW, NAdam, RAdam and Adamax"
+_ORDER = "order=[name for name, _ in model.named_parameters()]"
+
+_FLOAT64_INTEGERS = 2**53
+"""Up to here, float64 holds every whole number."""
+_FLOAT32_INTEGERS = 2**24
+"""PyTorch counts steps in float32, in which this number plus one is this number again."""
+_HINTS = {
+    "product": "torch.optim.NAdam goes with ao.conventions.scheduled_nadam, and only with it",
+    "": "make the state_dict with the optimizer that the state is of, and check names",
+}
 
 
 def from_torch(
-    state_dict: Mapping[str, Any], state: Any, names: Names, *, order: Sequence[str] | None = None
-) -> Any:
-    """The state of a PyTorch run, so that this library can continue it.
+    state_dict: Mapping[str, Any],
+    state: optax.OptState,
+    names: Names,
+    *,
+    order: Sequence[str] | None = None,
+) -> optax.OptState:
+    """Build a state from a PyTorch optimizer's `state_dict`, so that this library goes on.
+
+    Use it to continue a PyTorch run in JAX. PyTorch need not be installed.
 
     Args:
         state_dict: `optimizer.state_dict()` of Adam (also with `amsgrad=True`), AdamW, NAdam,
             RAdam or Adamax; its tensors may also be NumPy arrays.
         state: the template, `tx.init(params)` of the optimiser that goes on; see `from_named`.
-            With PyTorch's numbers: `conventions.PYTORCH`. NAdam is `conventions.scheduled_nadam`,
+            With PyTorch's defaults: `conventions.PYTORCH`. NAdam is `conventions.scheduled_nadam`,
             `amsgrad=True` is `amsgrad(raw_max=True)`. Adam's and Adamax's states look alike: that
             the template is of the same optimiser is up to you.
         names: from PyTorch's names of parameters to our paths, as `to_named` has them, or to a
-            path and axes so that `np.transpose(theirs, axes)` has our shape: `(1, 0)` for the
-            weight of a `Linear`, `(2, 3, 1, 0)` for that of a `Conv2d`. None leaves one out.
+            pair of a path and axes so that `np.transpose(theirs, axes)` has our shape: `(1, 0)`
+            for the weight of a `Linear`, `(2, 3, 1, 0)` for that of a `Conv2d`. None leaves a
+            parameter out.
         order: the names in the order of the optimizer's parameters. Needed only where the
-            `state_dict` has no names: if it was not made from `model.named_parameters()`.
+            `state_dict` has no names, because the optimizer was not made from
+            `model.named_parameters()`.
+
+    Returns:
+        The template with PyTorch's moments and step count, in the template's dtypes.
 
     Raises:
-        ConversionError: if names, layout, steps or arrays do not fit. Nothing is converted then.
+        ConversionError: if names, entries, steps or arrays do not fit. Nothing is converted then.
 
     >>> import jax.numpy as jnp, numpy as np, adam_optax as ao
     >>> mean = np.array([[1.0, 2.0, 3.0]])
@@ -44,23 +110,262 @@ def from_torch(
 
 
 def to_torch(
-    state: Any, names: Names, state_dict: Mapping[str, Any], *, order: Sequence[str] | None = None
+    state: optax.OptState,
+    names: Names,
+    state_dict: Mapping[str, Any],
+    *,
+    order: Sequence[str] | None = None,
 ) -> dict[str, Any]:
-    """A `state_dict` of PyTorch with a state of ours in it, so that PyTorch can continue the run.
+    """Build a PyTorch optimizer's `state_dict` from a state, so that PyTorch goes on.
+
+        optimizer = torch.optim.AdamW(model.named_parameters(), lr=1e-3)
+        state_dict = ao.convert.to_torch(state, names, optimizer.state_dict())
+        optimizer.load_state_dict(state_dict)
 
     Args:
         state: a state of `adam`, `adamw`, `amsgrad(raw_max=True)`, `adamax`, `radam` or
             `conventions.scheduled_nadam`, inside whatever chain or wrapper.
-        names: see `from_torch`; of a parameter that is left out, PyTorch starts anew.
+        names: see `from_torch`. PyTorch begins anew with the moments of a parameter that is left
+            out.
         state_dict: `optimizer.state_dict()` of a fresh optimizer over the same parameters. Its
             groups, with the learning rate, are taken over, and tell which optimizer it is. It is
             not changed.
         order: see `from_torch`.
 
     Returns:
-        What `optimizer.load_state_dict` takes, which gives the tensors its dtypes and devices.
+        A new `state_dict` for `optimizer.load_state_dict`, which gives the tensors the parameters'
+        dtypes and devices.
 
     Raises:
-        ConversionError: if names, state and optimizer do not fit, or PyTorch is missing.
+        ConversionError: if names, state and optimizer do not fit, or PyTorch is not installed.
     """
     return named_to_torch(to_named(state), names, state_dict, order=order)
+
+
+def torch_to_named(
+    state_dict: Mapping[str, Any], names: Names, *, order: Sequence[str] | None = None
+) -> NamedArrays:
+    """Convert a PyTorch optimizer's `state_dict` to named arrays, without a template.
+
+    Use it where the optimiser that goes on is not at hand, for example to write the arrays to a
+    file. The arguments are those of `from_torch`, the result is that of `to_named`.
+
+    Raises:
+        ConversionError: if names, entries, steps or arrays do not fit.
+
+    >>> import numpy as np, adam_optax as ao
+    >>> theirs = {"step": 5.0, "exp_avg": np.ones(2), "exp_avg_sq": np.ones(2)}
+    >>> group = {"params": [0], "param_names": ["fc.bias"]}
+    >>> state_dict = {"state": {0: theirs}, "param_groups": [group]}
+    >>> sorted(ao.convert.torch_to_named(state_dict, {"fc.bias": "dense/bias"}))
+    ['count', 'mu/dense/bias', 'nu/dense/bias']
+    """
+    groups, states = split_state_dict(state_dict)
+    ids = _find_ids(groups, order)
+    mappings = match_names(list(ids), names, "PyTorch's optimizer")
+    if not states:
+        raise ConversionError(
+            "PyTorch's optimizer has made no step, so there is nothing to convert: go on with "
+            "tx.init(params)"
+        )
+    if fresh := [name for name in mappings if ids[name] not in states]:
+        raise ConversionError(
+            f"{join_names(map(repr, fresh))} has no state in PyTorch, for it never had a gradient; "
+            "map it to None in names, and leave it out of the template with optax.partition"
+        )
+    states_by_name = {name: _read_state(name, states[ids[name]]) for name in mappings}
+    steps = {name: step for name, (step, _) in states_by_name.items()}
+    named: NamedArrays = {COUNT: np.array(_common_step(steps), np.int64)}
+    for name, mapping in mappings.items():
+        for moment, x in states_by_name[name][1].items():
+            named[mapping.key(moment)] = mapping.to_ours(x)
+    raise_problems(find_value_problems(named))
+    return named
+
+
+def named_to_torch(
+    named: Mapping[str, Any],
+    names: Names,
+    state_dict: Mapping[str, Any],
+    *,
+    order: Sequence[str] | None = None,
+) -> dict[str, Any]:
+    """Convert named arrays (see `to_named`) to a PyTorch optimizer's `state_dict`.
+
+    Use it for named arrays from a file. Otherwise as `to_torch`, with the same arguments.
+
+    Raises:
+        ConversionError: if names, arrays and optimizer do not fit, or PyTorch is not installed.
+    """
+    arrays = to_named_arrays(named)
+    raise_problems(find_value_problems(arrays))
+    groups, old_states = split_state_dict(state_dict)
+    ids = _find_ids(groups, order)
+    mappings = match_names(list(ids), names, "PyTorch's optimizer")
+    kinds = {i: _identify_optimizer(group) for group in groups for i in group["params"]}
+    optimizers = {name: kinds[ids[name]] for name in mappings}
+    raise_problems(_find_problems(arrays, mappings, optimizers))
+    moments = {
+        ids[name]: {
+            theirs: mapping.to_theirs(arrays[mapping.key(ours)])
+            for theirs, ours in _MOMENTS[optimizers[name]].items()
+        }
+        for name, mapping in mappings.items()
+    }
+    raise_problems(_find_shape_problems(moments, old_states))
+    with require_package("PyTorch", "torch"):
+        states = {i: _to_tensors(x, int(arrays[COUNT])) for i, x in moments.items()}
+    return {**state_dict, "state": states, "param_groups": copy.deepcopy(groups)}
+
+
+def split_state_dict(state_dict: Any) -> tuple[list[ParamGroup], Mapping[ParamId, ParamState]]:
+    """Return the parameter groups of a `state_dict`, and the parameters' states by id.
+
+    Raises:
+        ConversionError: if this is no `state_dict` of an optimizer.
+    """
+    try:
+        groups, states = list(state_dict["param_groups"]), state_dict["state"]
+        if isinstance(states, Mapping) and all(map(_is_group, groups)):
+            return groups, states
+    except (KeyError, TypeError, IndexError):
+        pass
+    keys = f" with {join_names(map(str, state_dict))}" if isinstance(state_dict, Mapping) else ""
+    raise ConversionError(
+        f"a PyTorch optimizer's state_dict has 'state' and 'param_groups', this is a "
+        f"{type(state_dict).__name__}{keys}; of a checkpoint, take the optimizer's part, such as "
+        "checkpoint['optimizer']"
+    )
+
+
+def _is_group(group: object) -> bool:
+    """Return whether an object is a parameter group: ids, and the parameters' names, if any."""
+    names = group.get("param_names", []) if isinstance(group, Mapping) else None
+    if not isinstance(group, Mapping) or not isinstance(names, list | tuple):
+        return False
+    ids = group.get("params")
+    return (
+        all(isinstance(name, str) for name in names)
+        and isinstance(ids, list | tuple)
+        and all(isinstance(i, int | str) for i in ids)
+    )
+
+
+def _find_ids(groups: list[ParamGroup], order: Sequence[str] | None) -> dict[str, ParamId]:
+    """Return the id of each parameter by its name, recorded by PyTorch or given by `order`."""
+    ids = [i for group in groups for i in group["params"]]
+    recorded = [name for group in groups for name in group.get("param_names", ())]
+    if all(isinstance(i, str) for i in ids):  # as torch.distributed gathers them
+        recorded = ids
+    if len(recorded) != len(ids) or len(set(recorded)) != len(ids):
+        recorded = check_order(order, len(ids), _ORDER)
+    elif order is not None and list(order) != recorded:
+        raise ConversionError(
+            f"order differs from the names that PyTorch recorded ({join_names(recorded)}); leave "
+            "it out"
+        )
+    return dict(zip(recorded, ids, strict=True))
+
+
+def _identify_optimizer(group: ParamGroup) -> str:
+    """Return which optimizer, a key of `_MOMENTS`, a parameter group is of, by its options."""
+    if "amsgrad" in group:
+        return "Adam(amsgrad=True)" if group["amsgrad"] else "Adam"
+    if "momentum_decay" in group:
+        return "NAdam"
+    if {"decoupled_weight_decay", "betas"} <= group.keys():
+        return "RAdam"
+    if {"betas", "weight_decay", "capturable"} <= group.keys():
+        return "Adamax"
+    options = join_names(sorted(group.keys() - {"params", "param_names"}))
+    raise ConversionError(f"state_dict is not of one of {_SUPPORTED}; its options are {options}")
+
+
+def _read_state(name: str, state: object) -> tuple[NDArray[Any], dict[str, NDArray[Any]]]:
+    """Return a parameter's step, and its moments under our names."""
+    if isinstance(state, Mapping) and "step" in state:
+        for moments in _MOMENTS.values():
+            if set(state) - {"step"} == set(moments):
+                arrays = {
+                    ours: to_numpy(state[theirs], f"{theirs} of {name!r}")
+                    for theirs, ours in moments.items()
+                }
+                return to_numpy(state["step"], f"step of {name!r}"), arrays
+    have = (
+        join_names(sorted(map(str, state))) if isinstance(state, Mapping) else type(state).__name__
+    )
+    raise ConversionError(
+        f"what PyTorch keeps of {name!r} is {have or 'nothing'}, not the state of one of "
+        f"{_SUPPORTED}"
+    )
+
+
+def _common_step(steps: Mapping[str, NDArray[Any]]) -> int:
+    """Return the number of steps that all parameters have made, 0 without any parameter."""
+    for name, step in steps.items():
+        if step.size != 1 or step.dtype.kind not in "fiu" or not _is_step(step.item()):
+            raise ConversionError(f"step of {name!r} is not a whole number of steps but {step}")
+    counts = {name: int(step.item()) for name, step in steps.items()}
+    if len(set(counts.values())) > 1:
+        each = join_names(f"{name!r} {count}" for name, count in counts.items())
+        raise ConversionError(
+            f"the parameters have made different numbers of steps ({each}), and a state here has "
+            "one count; convert those of one number at a time, with the others mapped to None, "
+            "into the states of optax.partition"
+        )
+    return next(iter(counts.values()), 0)
+
+
+def _is_step(step: float) -> bool:
+    """Return whether a number is a whole number of steps that floats still tell apart."""
+    return 0 <= step < _FLOAT64_INTEGERS and step == int(step)
+
+
+def _find_problems(
+    named: NamedArrays, mappings: Mapping[str, ParamMapping], optimizers: Mapping[str, str]
+) -> list[str]:
+    """Describe why PyTorch's optimizers, by parameter name, cannot take these arrays."""
+    needed = {
+        mapping.key(moment): f"PyTorch's {optimizers[name]}"
+        for name, mapping in mappings.items()
+        for moment in _MOMENTS[optimizers[name]].values()
+    }
+    owners = {mapping.path: f"PyTorch's {optimizers[n]}" for n, mapping in mappings.items()}
+    problems = find_key_problems(named, needed, owners, "PyTorch", _HINTS)
+    if complex_keys := [key for key in needed if key in named and np.iscomplexobj(named[key])]:
+        problems.append(
+            f"{join_names(complex_keys)} is complex; PyTorch keeps the squares of real and "
+            "imaginary parts apart, which cannot be told from their sum"
+        )
+    if named[COUNT] > _FLOAT32_INTEGERS:
+        problems.append(f"count is {named[COUNT]}; PyTorch counts to {_FLOAT32_INTEGERS} at most")
+    return problems[:MOST_PROBLEMS]
+
+
+def _find_shape_problems(
+    moments: Mapping[ParamId, Mapping[str, NDArray[Any]]], states: Mapping[ParamId, ParamState]
+) -> list[str]:
+    """Describe shapes that differ from those in the `state_dict`, if that has made steps."""
+    return [
+        f"{theirs} of parameter {i} has shape {x.shape}, but {tuple(np.shape(old[theirs]))} in "
+        "the state_dict; permute its axes in names, or check names"
+        for i, arrays in moments.items()
+        for theirs, x in arrays.items()
+        if isinstance(old := states.get(i), Mapping)
+        and theirs in old
+        and tuple(np.shape(old[theirs])) != x.shape
+    ]
+
+
+def _to_tensors(moments: Mapping[str, NDArray[Any]], count: int) -> dict[str, "torch.Tensor"]:
+    """Build a parameter's state of tensors, which PyTorch casts when it loads the state.
+
+    Moments narrower than float32 are widened: NumPy's bfloat16 is unknown to PyTorch.
+    """
+    import torch
+
+    # PyTorch counts in float32, or in float64 where that is the default.
+    dtype = torch.float64 if torch.get_default_dtype() == torch.float64 else torch.float32
+    step = torch.tensor(float(count), dtype=dtype)
+    wide = {n: x if x.dtype.itemsize >= 4 else cast(x, np.float32) for n, x in moments.items()}
+    return {"step": step, **{n: torch.tensor(np.array(x)) for n, x in wide.items()}}

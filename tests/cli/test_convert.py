@@ -1,4 +1,4 @@
-"""`adam-optax convert` as a user meets it: files of Keras's, and one line for every mistake."""
+"""Run `adam-optax convert` as a user does: Keras files, and one line for every mistake."""
 
 import json
 import shlex

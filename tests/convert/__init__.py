@@ -1,1 +1,1 @@
-"""Conversion without PyTorch and Keras: their layouts are made by hand."""
+"""Test conversion, without PyTorch and Keras where their layouts can be made by hand."""

@@ -1,4 +1,4 @@
-"""The 8-bit state of the real bitsandbytes 0.50.2, kept beside this file, goes on here."""
+"""Convert the 8-bit state of the real bitsandbytes 0.50.2, stored beside this file."""
 
 import pathlib
 from typing import Any
@@ -19,13 +19,13 @@ NAMES: ao.convert.Names = {"w": "w"}
 
 @pytest.fixture
 def kept() -> dict[str, Any]:
-    """7 steps of AdamW8bit on 520 numbers: codes, units, code books, and what it reads of them."""
+    """Read codes, scales, code books and moments after 7 steps of AdamW8bit on 520 numbers."""
     with np.load(FILE) as arrays:
         return dict(arrays)
 
 
 def state_dict(kept: dict[str, Any], **more: Any) -> Any:
-    """As `optimizer.state_dict()` has it."""
+    """Build what bitsandbytes' `optimizer.state_dict()` returns."""
     keys = [n + i for i in "12" for n in ("state", "absmax", "qmap")]
     entry = {"step": 7, "__bnb_optimizer_quant_state__": {k: kept[k] for k in keys} | more}
     return {"state": {0: entry}, "param_groups": [{"lr": 1e-3, "params": [0]}]}
@@ -43,8 +43,12 @@ def test_our_code_books_are_its_code_books(kept: dict[str, Any]) -> None:
 def test_codes_are_read_bit_for_bit(kept: dict[str, Any]) -> None:
     for i in "12":
         codes, absmax, qmap = (kept[n + i] for n in ("state", "absmax", "qmap"))
-        moment = ao.convert.unquantised(codes, absmax, qmap)
+        moment = ao.convert.dequantize_blockwise(codes, absmax, qmap)
         np.testing.assert_array_equal(moment, kept["moment" + i])
+
+
+def test_the_former_name_of_dequantize_blockwise_still_works() -> None:
+    assert ao.convert.unquantised is ao.convert.dequantize_blockwise
 
 
 def test_its_state_goes_on_in_float32(kept: dict[str, Any]) -> None:

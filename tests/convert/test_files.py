@@ -1,10 +1,11 @@
-"""Files: a round trip to the bit, nothing half-written, and one clear error for what is damaged."""
+"""Test files: a round trip to the bit, nothing half-written, and one clear error for damage."""
 
 import json
 import os
 import re
 import sys
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +17,15 @@ import numpy as np
 import pytest
 
 import adam_optax as ao
+from adam_optax.convert._files import read_named, write_named
 from adam_optax.convert._keras_files import read_keras, write_keras
 from tests.convert.layouts import BIAS, KERAS, MEAN, PARAMS, variables
 
 ADAM = ao.adam(1e-3)
 
 
-def refused(text: str, call: Any) -> None:
+def refused(text: str, call: Callable[..., object]) -> None:
+    """Assert that a call raises an error with this text in it."""
     with pytest.raises(ao.convert.ConversionError, match=re.escape(text)):
         call()
 
@@ -53,8 +56,6 @@ def test_a_matrix_in_another_memory_order_is_stored_as_it_is(tmp_path: Path) -> 
     path = tmp_path / "state.safetensors"
     entries = {"count": np.array(1), "mu/w": MEAN.T, "nu/w": np.asfortranarray(MEAN.T**2)}
     state = ao.convert.from_named(entries, ADAM.init({"w": jnp.ones((3, 2))}))
-    from adam_optax.convert._files import read_named, write_named
-
     write_named(path, entries)
     chex.assert_trees_all_equal(read_named(path), entries)
     chex.assert_trees_all_equal(ao.convert.load(path, state), state)
@@ -100,7 +101,7 @@ def test_a_file_of_another_model_is_refused(tmp_path: Path) -> None:
 
 
 def keras_file(path: Path, values: list[Any]) -> Path:
-    """A file as Keras writes it, with these variables of an optimizer."""
+    """Write a file as Keras does, with these variables of an optimizer."""
     weights = path if path.suffix == ".h5" else path.with_suffix(".inner.h5")
     with h5py.File(weights, "w") as file:
         file["layers/dense/vars/0"] = MEAN

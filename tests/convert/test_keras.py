@@ -1,4 +1,4 @@
-"""Keras's layout, made of NumPy arrays: names, values in order, and what is refused."""
+"""Test Keras's layout, made of NumPy arrays: names, values in order, and what is refused."""
 
 import re
 from typing import Any
@@ -14,7 +14,7 @@ ADAM = ao.adam(1e-3).init(PARAMS)
 
 
 def refused(text: str, theirs: Any, names: Any = KERAS, **more: Any) -> None:
-    """Asserts the whole text of the error, there and back."""
+    """Assert the whole text of the error, on the way from Keras and on the way back."""
     for convert in (
         lambda: ao.convert.from_keras(theirs, ADAM, names, **more),
         lambda: ao.convert.to_keras(ADAM, names, theirs, **more),

@@ -1,4 +1,4 @@
-"""Named arrays: every moment and every count, in any chain, and nothing that does not fit."""
+"""Test named arrays: every moment and count, in any chain, and nothing that does not fit."""
 
 import re
 from typing import Any, NamedTuple
@@ -40,7 +40,7 @@ ALL = pytest.mark.parametrize("name", TXS)
 
 
 def stepped(tx: Any, steps: int = 3) -> Any:
-    """A state after some steps."""
+    """Return a state after some steps."""
     state = tx.init(PARAMS)
     for step in range(steps):
         grads = jax.tree.map(lambda p, s=step: jnp.full(p.shape, 1.0 + s), PARAMS)
@@ -50,12 +50,13 @@ def stepped(tx: Any, steps: int = 3) -> Any:
 
 
 def refused(text: str, call: Any) -> None:
-    """Asserts the whole text of the error."""
+    """Assert the whole text of the error."""
     with pytest.raises(ao.convert.ConversionError, match=f"^{re.escape(text)}$"):
         call()
 
 
 def into_adam(entries: Any) -> Any:
+    """Convert named arrays to a state of `ao.adam`."""
     return ao.convert.from_named(entries, ao.adam(1e-3).init(PARAMS))
 
 
@@ -122,6 +123,7 @@ def test_dtype_and_sharding_are_the_template_s_and_inputs_stay() -> None:
 
 
 def place_all(place: Any) -> Any:
+    """Return a tree of shardings like a state: `place` for matrices, replicated otherwise."""
     flat = NamedSharding(place.mesh, PartitionSpec())
     state = jax.eval_shape(ao.adam(1e-3).init, PARAMS)
     return jax.tree.map(lambda x: place if x.ndim == 2 else flat, state)
@@ -273,7 +275,7 @@ def test_all_problems_are_said_at_once() -> None:
 
 
 class Pair(NamedTuple):
-    """Two states with the same parameters."""
+    """Hold two states with the same parameters."""
 
     one: Any
     two: Any

@@ -1,4 +1,4 @@
-"""PyTorch's layout, made of NumPy arrays: names, order, axes, steps, and what is refused."""
+"""Test PyTorch's layout, made of NumPy arrays: names, order, axes, steps, what is refused."""
 
 import copy
 import re
@@ -17,14 +17,14 @@ ADAM = ao.adam(1e-3).init(PARAMS)
 
 
 def refused(text: str, theirs: Any = None, names: Any = TORCH, **more: Any) -> None:
-    """Asserts the whole text of the error."""
+    """Assert the whole text of the error."""
     theirs = state_dict() if theirs is None else theirs
     with pytest.raises(ao.convert.ConversionError, match=f"^{re.escape(text)}$"):
         ao.convert.from_torch(theirs, ADAM, names, **more)
 
 
 def changed(**more: Any) -> dict[str, Any]:
-    """A state_dict in which the bias has other entries."""
+    """Build a `state_dict` in which the bias has other entries."""
     theirs = state_dict()
     theirs["state"][1] = torch_entry(BIAS) | more
     return theirs

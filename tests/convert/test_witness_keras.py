@@ -1,4 +1,4 @@
-"""Runs that change hands between Keras and this library, in float32, against one in Keras."""
+"""Compare runs handed over between Keras and this library, in float32, with one in Keras."""
 
 import dataclasses
 import json
@@ -32,9 +32,9 @@ START = {
 }
 NAMES: ao.convert.Names = {"model/dense/kernel": "kernel", "model/dense/bias": "bias"}
 
-# 200 steps round parameters near 1 by up to 6e-8 each, here and there, over a way of .1 to 1.
+# 200 steps round parameters near 1 by up to 6e-8 each, here and there, over a way of 0.1 to 1.
 ROUNDING = 3e-6
-# Keras takes 1 - pow(b2, t) in float32, where .999 is .99900001: as long as b2**t is near 1, that
+# Keras takes 1 - pow(b2, t) in float32, where 0.999 is 0.99900001: as long as b2**t is near 1, that
 # is off by 1.3e-5 and its root, a factor of the way, by 6.4e-6. Nadam rounds 1 - b2 alike in the
 # average, so that both cancel, and AdaMax corrects b1 alone.
 CANCELLED = 1e-5
@@ -42,7 +42,7 @@ CANCELLED = 1e-5
 
 @dataclasses.dataclass(frozen=True)
 class Pair:
-    """Keras's optimizer and ours, with how far apart they may end."""
+    """Hold Keras's optimizer and ours, and how far apart they may end."""
 
     theirs: str
     ours: Callable[[], Any]
@@ -51,7 +51,7 @@ class Pair:
 
     @property
     def id(self) -> str:
-        """The call in Keras."""
+        """Return the call in Keras as text."""
         return "-".join([self.theirs, *(f"{n}={v}" for n, v in self.options.items())])
 
 
@@ -66,7 +66,7 @@ EACH = pytest.mark.parametrize("pair", PAIRS, ids=[pair.id for pair in PAIRS])
 
 
 class Keras:
-    """A dense layer and its optimizer."""
+    """Train a dense layer with one of Keras's optimizers."""
 
     def __init__(self, pair: Pair, start: Mapping[str, Any] = START) -> None:
         with lenient():
@@ -78,7 +78,7 @@ class Keras:
             self.optimizer.build(self.model.trainable_variables)
 
     def run(self, first: int, last: int) -> "Keras":
-        """Makes the steps of this range."""
+        """Make the steps of this range."""
         with lenient():
             for step in range(first, last):
                 grads = [jnp.asarray(GRADS[name][step]) for name in SHAPES]
@@ -87,13 +87,13 @@ class Keras:
 
     @property
     def params(self) -> dict[str, Any]:
-        """The parameters."""
+        """Return the parameters."""
         values = [np.array(v.value) for v in self.model.trainable_variables]
         return dict(zip(SHAPES, values, strict=True))
 
 
 def our_run(tx: Any, state: Any, params: Any, first: int, last: int) -> tuple[Any, Any]:
-    """The parameters and the state after the steps of this range."""
+    """Return the parameters and the state after the steps of this range."""
     resumed = optax.GradientTransformationExtraArgs(lambda _: state, tx.update)
     grads = jax.tree.map(lambda g: jnp.asarray(g[first:last]), GRADS)
     _, params, state = run(resumed, grads, jax.tree.map(jnp.asarray, params))
@@ -101,7 +101,7 @@ def our_run(tx: Any, state: Any, params: Any, first: int, last: int) -> tuple[An
 
 
 def off(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> float:
-    """How far apart two ends are, as a share of the way there."""
+    """Return how far apart two ends are, as a fraction of the way there."""
     return max(relative_rms(ours[n] - START[n], theirs[n] - START[n]) for n in START)
 
 

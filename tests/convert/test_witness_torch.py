@@ -1,4 +1,4 @@
-"""Runs that change hands between PyTorch and this library, in float64, against one in PyTorch."""
+"""Compare runs handed over between PyTorch and this library, in float64, with one in PyTorch."""
 
 import dataclasses
 import json
@@ -29,7 +29,7 @@ GRADS = {
 START = {"weight": np.linspace(-1.0, 1.0, 12).reshape(4, 3) + 0.03, "bias": np.ones(4)}
 
 # The moments are handed over without loss. From there, each side rounds a step about 20 times by
-# 1.1e-16, and PyTorch's 1 - b2**t cancels all but 1e-13 of .001 at the first steps.
+# 1.1e-16, and PyTorch's 1 - b2**t cancels all but 1e-13 of 0.001 at the first steps.
 ROUNDING = 1e-12
 # PyTorch's length of RAdam's window cancels (see test_witness_torch).
 CANCELLED = 5e-11
@@ -37,7 +37,7 @@ CANCELLED = 5e-11
 
 @dataclasses.dataclass(frozen=True)
 class Pair:
-    """PyTorch's optimizer and ours, with how far apart they may end."""
+    """Hold PyTorch's optimizer and ours, and how far apart they may end."""
 
     theirs: str
     ours: Callable[[], Any]
@@ -46,7 +46,7 @@ class Pair:
 
     @property
     def id(self) -> str:
-        """The call in PyTorch."""
+        """Return the call in PyTorch as text."""
         return "-".join([self.theirs, *(f"{n}={v}" for n, v in self.options.items())])
 
 
@@ -74,7 +74,7 @@ def doubles(x64: None) -> Iterator[None]:
 
 
 class Torch:
-    """A linear layer and its optimizer."""
+    """Train a linear layer with one of PyTorch's optimizers."""
 
     def __init__(self, pair: Pair, start: Mapping[str, Any] = START, named: bool = True) -> None:
         self.module = torch.nn.Linear(3, 4)
@@ -84,7 +84,7 @@ class Torch:
         self.optimizer = kind(parameters, lr=RATE, **pair.options)
 
     def run(self, first: int, last: int) -> "Torch":
-        """Makes the steps of this range."""
+        """Make the steps of this range."""
         for step in range(first, last):
             for name, parameter in self.module.named_parameters():
                 parameter.grad = torch.tensor(GRADS[name][step])
@@ -93,23 +93,23 @@ class Torch:
 
     @property
     def params(self) -> dict[str, Any]:
-        """The parameters in PyTorch's layout."""
+        """Return the parameters in PyTorch's layout."""
         return {n: p.detach().numpy().copy() for n, p in self.module.named_parameters()}
 
 
 def to_ours(tree: Mapping[str, Any]) -> dict[str, Any]:
-    """From PyTorch's layout to ours, gradients with a leading axis of steps, too."""
+    """Convert from PyTorch's layout to ours, also gradients with a leading axis of steps."""
     weight = np.swapaxes(tree["weight"], -1, -2)
     return {"kernel": jnp.asarray(weight), "bias": jnp.asarray(tree["bias"])}
 
 
 def to_theirs(tree: Mapping[str, Any]) -> dict[str, Any]:
-    """From our layout to PyTorch's."""
+    """Convert from our layout to PyTorch's."""
     return {"weight": np.asarray(tree["kernel"]).T, "bias": np.asarray(tree["bias"])}
 
 
 def our_run(tx: Any, state: Any, params: Any, first: int, last: int) -> tuple[Any, Any]:
-    """The parameters and the state after the steps of this range."""
+    """Return the parameters and the state after the steps of this range."""
     resumed = optax.GradientTransformationExtraArgs(lambda _: state, tx.update)
     grads = jax.tree.map(lambda g: g[first:last], to_ours(GRADS))
     _, params, state = run(resumed, grads, params)
@@ -117,7 +117,7 @@ def our_run(tx: Any, state: Any, params: Any, first: int, last: int) -> tuple[An
 
 
 def off(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> float:
-    """How far apart two ends are, as a share of the way there."""
+    """Return how far apart two ends are, as a fraction of the way there."""
     return max(relative_rms(ours[n] - START[n], theirs[n] - START[n]) for n in START)
 
 
@@ -205,10 +205,10 @@ def test_a_parameter_without_gradient_is_named() -> None:
 
 def test_an_optimizer_of_sharded_tensors_is_refused() -> None:
     class Sharded:
-        """Like torch.distributed's DTensor."""
+        """Behave like `DTensor` of torch.distributed."""
 
         def full_tensor(self) -> None:
-            """Would gather it."""
+            """Gather the tensor, which this one never does."""
 
     kept = {"step": 1.0, "exp_avg": Sharded(), "exp_avg_sq": Sharded()}
     sharded = {"state": {0: kept}, "param_groups": [{"params": [0], "param_names": ["w"]}]}
@@ -238,7 +238,7 @@ def test_files_by_the_command_and_back(
 
 
 class Malicious:
-    """A pickle that writes a file when it is read."""
+    """Write a file when the pickle is read."""
 
     def __reduce__(self) -> Any:
         return (pathlib.Path.touch, (pathlib.Path("owned"),))
