@@ -24,7 +24,7 @@ from adam_optax.rules.base import Rule
 from adam_optax.storage._plan import StorageSpec, plan_storage
 
 
-class Transformation(optax.GradientTransformationExtraArgs):
+class Transformation(optax.GradientTransformationExtraArgs):  # type: ignore[misc]  # untyped
     """Hold pure functions `init` and `update`, as every optax transformation does.
 
     `repr` shows the call that made the transformation.
@@ -34,7 +34,7 @@ class Transformation(optax.GradientTransformationExtraArgs):
 
     def __repr__(self) -> str:
         """Show the call that made the transformation."""
-        return getattr(self.update, CALL, super().__repr__())
+        return str(getattr(self.update, CALL, super().__repr__()))
 
 
 CALL = "adam_optax_call"
