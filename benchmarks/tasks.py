@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from adam_optax.lab.idx import read_idx
+from adam_optax.lab import read_idx
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

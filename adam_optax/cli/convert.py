@@ -1,4 +1,4 @@
-"""The command `adam-optax convert`: states between files, without the optimiser they are of."""
+"""Run the command `adam-optax convert`, which converts states from file to file."""
 
 import argparse
 import json
@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from adam_optax.cli.parser import Command
 from adam_optax.convert._errors import ConversionError, listed
 from adam_optax.convert._files import read, read_named, read_torch, write_named, write_torch
 from adam_optax.convert._keras import keras_to_named
@@ -15,15 +16,7 @@ from adam_optax.convert._torch_layout import parts
 from adam_optax.convert._torch_read import torch_to_named
 from adam_optax.convert._torch_write import named_to_torch
 
-EXAMPLES = """\
-  adam-optax convert optimizer.pt --names names.json --out state.safetensors
-  adam-optax convert checkpoint.pt --key optimizer --names names.json --out state.safetensors
-  adam-optax convert model.keras --names names.json --out state.safetensors
-  adam-optax convert state.safetensors --to torch --like fresh.pt --names names.json --out new.pt
-  adam-optax convert state.safetensors --to keras --like model.keras --names names.json \\
-    --out new.keras
-"""
-_NAMES = """\
+_NAMES_HELP = """\
 names.json maps the other framework's names of parameters to paths here, in the order of
 model.named_parameters() or model.trainable_variables: Keras's files and some of PyTorch's hold no
 names, and are read in that order. A pair permutes axes, null leaves a parameter out:
@@ -35,17 +28,7 @@ _KINDS = {".pt": "torch", ".pth": "torch", ".keras": "keras", ".h5": "keras"}
 _OURS = ".safetensors"
 
 
-def add_arguments(commands: Any) -> None:
-    """Adds the subcommand to those of a parser."""
-    summary = "take an optimiser's state from a file of PyTorch's or Keras's, or back"
-    parser = commands.add_parser(
-        "convert",
-        help=summary,
-        description=f"{summary[0].upper()}{summary[1:]}; no code from the file is run.",
-        epilog=f"examples:\n{EXAMPLES}\n{_NAMES}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
     kinds = f".pt, .pth, .keras, .weights.h5, or {_OURS} with --to"
     parser.add_argument("source", metavar="SOURCE", type=Path, help=kinds)
     parser.add_argument("--names", type=Path, metavar="FILE", required=True, help="see below")
@@ -60,11 +43,11 @@ def add_arguments(commands: Any) -> None:
     parser.add_argument("--key", metavar="KEY", help=key)
 
 
-def run(args: argparse.Namespace) -> Path:
-    """Converts a file and returns the new one.
+def _run(args: argparse.Namespace) -> int:
+    """Convert a file and print the path of the new file.
 
     Raises:
-        ConversionError: if arguments, files, names or states do not fit; nothing is written then.
+        ConversionError: If arguments, files, names or states do not fit; nothing is written then.
     """
     template = args.source if args.to is None else args.like
     _check_arguments(args, template)
@@ -73,8 +56,8 @@ def run(args: argparse.Namespace) -> Path:
         write_named(args.out, _read_theirs(args.source, names, args.key))
     else:
         _write_theirs(args, read_named(args.source), names)
-    out: Path = args.out
-    return out
+    print("Wrote", args.out, flush=True)
+    return 0
 
 
 def _check_arguments(args: argparse.Namespace, template: Path | None) -> None:
@@ -148,7 +131,7 @@ def _write_theirs(args: argparse.Namespace, named: Any, names: dict[str, Any]) -
 
 
 def _order(state_dict: Any, names: dict[str, Any]) -> list[str] | None:
-    """The order of the names file, where PyTorch has not recorded one."""
+    """Return the order of the names file, or `None` if PyTorch has recorded the order itself."""
     groups, _ = parts(state_dict)
     by_name = any(isinstance(i, str) for group in groups for i in group["params"])
     recorded = by_name or any("param_names" in group for group in groups)
@@ -156,7 +139,7 @@ def _order(state_dict: Any, names: dict[str, Any]) -> list[str] | None:
 
 
 def _torch(path: Path, key: str | None) -> Any:
-    """The optimiser's part of a file of PyTorch's."""
+    """Read the optimiser's part of a file of PyTorch's."""
     found: Any = read_torch(path)
     for part in key.split("/") if key else ():
         if isinstance(found, list | tuple) and part.isdecimal() and int(part) < len(found):
@@ -167,3 +150,21 @@ def _torch(path: Path, key: str | None) -> Any:
             keys = listed(map(str, found)) if isinstance(found, Mapping) else type(found).__name__
             raise ConversionError(f"{path} has no {part!r} of --key {key}; there is {keys}")
     return found
+
+
+CONVERT = Command(
+    name="convert",
+    summary="take an optimiser's state from a file of PyTorch's or Keras's, or back",
+    details="; no code from the file is run.",
+    examples="""\
+  adam-optax convert optimizer.pt --names names.json --out state.safetensors
+  adam-optax convert checkpoint.pt --key optimizer --names names.json --out state.safetensors
+  adam-optax convert model.keras --names names.json --out state.safetensors
+  adam-optax convert state.safetensors --to torch --like fresh.pt --names names.json --out new.pt
+  adam-optax convert state.safetensors --to keras --like model.keras --names names.json \\
+    --out new.keras
+""",
+    epilog=lambda: _NAMES_HELP,
+    add_arguments=_add_arguments,
+    run=_run,
+)

@@ -14,15 +14,14 @@ import pytest
 
 from adam_optax.cli import main
 from adam_optax.lab import MLP, DataError, LabError, Problem, problems
-from adam_optax.lab.convolve import convolved, max_pooled
-from adam_optax.lab.models import VAE
+from adam_optax.lab._problems.models import VAE, convolve, max_pool
 from adam_optax.lab.paper import contenders as c
 from adam_optax.lab.paper.claims import claims
 from adam_optax.lab.paper.draw import figure
-from adam_optax.lab.paper.figures import FIGURES, Panel, Size, _smaller
+from adam_optax.lab.paper.figures import FIGURES, Panel, Size, _downscale
 from adam_optax.lab.paper.report import paper_report, read
 from adam_optax.lab.paper.run import Curve, Reproduction, at_the_edge, best
-from adam_optax.lab.sweep import Sweeper
+from adam_optax.lab.sweeper import Sweeper
 from benchmarks.paper import RESULTS
 from benchmarks.paper import rows as rows_of_claims
 from tests.cli.test_main import refused
@@ -204,14 +203,14 @@ def test_every_panel_is_what_it_says(name: str) -> None:
 
 
 @pytest.mark.parametrize("side", [*(pytest.param(n, marks=pytest.mark.heavy) for n in (1, 4)), 7])
-def test_images_are_convolved_and_pooled_as_by_xla(side: int) -> None:
+def test_images_are_convolve_and_pooled_as_by_xla(side: int) -> None:
     """And their gradients; on random numbers, of which no two are equal."""
     x = jax.random.normal(jax.random.key(0), (2, side, side + 1, 3))
     kernel = jax.random.normal(jax.random.key(1), (5, 5, 3, 4))
     order = ("NHWC", "HWIO", "NHWC")
 
     def ours(x: jax.Array, kernel: jax.Array) -> jax.Array:
-        return max_pooled(convolved(x, kernel), 3, 2)
+        return max_pool(convolve(x, kernel), 3, 2)
 
     def theirs(x: jax.Array, kernel: jax.Array) -> jax.Array:
         y = jax.lax.conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=order)
@@ -233,7 +232,7 @@ def _with_slopes(f: Callable[..., jax.Array], *arguments: jax.Array) -> list[jax
 
 def test_smaller_images_are_means() -> None:
     images = np.arange(2 * 4 * 4 * 3, dtype=np.uint8).reshape(2, 4, 4, 3)
-    small = _smaller(images, 2)
+    small = _downscale(images, 2)
     assert small.shape == (2, 2, 2, 3)
     assert small.dtype == np.uint8
     assert small[0, 0, 0, 0] == (0 + 3 + 12 + 15) // 4
