@@ -1,4 +1,4 @@
-"""`adam-optax convert` as a user meets it: files of Keras's, and one line for every mistake."""
+"""Test `adam-optax convert` as a user calls it: Keras's files, and one line for a mistake."""
 
 import json
 import shlex

@@ -1,4 +1,4 @@
-"""The command as a user meets it: results, one line for every mistake, Ctrl-C."""
+"""Test the command as a user calls it: results, one line for every mistake, Ctrl-C."""
 
 import argparse
 import csv
@@ -35,7 +35,7 @@ def read_csv(path: Path) -> list[dict[str, str]]:
 
 
 def refused(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> str:
-    """Runs, asserts one line of error, and returns its text."""
+    """Run the command, check that it prints one line of error, and return the line."""
     assert main.main(arguments) == 2
     output = capsys.readouterr()
     assert output.out == ""

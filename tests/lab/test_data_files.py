@@ -1,4 +1,4 @@
-"""imdb, cifar10, shakespeare and the user's own: read as promised, or refused by name."""
+"""Check the data of imdb, cifar10, shakespeare and the user's own problems, and their errors."""
 
 import csv
 import gzip

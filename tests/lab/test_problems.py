@@ -1,4 +1,4 @@
-"""Data arrives in the promised form, or the message names the file that is wrong."""
+"""Check that data has the promised form, or that the message names the wrong file."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What is written can be read again, and a failure leaves what was there before."""
+"""Check that reports can be read again, and that a failed write leaves the old files."""
 
 import csv
 import io

@@ -1,4 +1,4 @@
-"""The commands sweep, suggest and watch, and compare --tune, as a user meets them."""
+"""Test the commands sweep, suggest and watch, and compare --tune, as a user calls them."""
 
 import base64
 import re
@@ -29,7 +29,7 @@ def in_an_empty_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
 
 @pytest.fixture
 def tiny_digits(tiny: Problem, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A problem named digits that is compiled and trained in a moment."""
+    """Replace the problem digits by one that is compiled and trained in a moment."""
     monkeypatch.setitem(problems, "digits", replace(tiny, name="digits"))
 
 
@@ -37,7 +37,7 @@ FOLDER = Path("adam-optax-results")
 
 
 def is_one_page(path: Path, pictures: int) -> bool:
-    """Whether a page has so many pictures in it and needs no other file."""
+    """Return whether a page contains so many pictures and needs no other file."""
     text = path.read_text()
     found = re.findall(r'src="data:image/png;base64,([^"]+)"', text)
     assert all(base64.b64decode(data).startswith(b"\x89PNG") for data in found)

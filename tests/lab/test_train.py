@@ -1,4 +1,4 @@
-"""A run follows from problem, seed and optimiser alone, and records what happened."""
+"""Check that a run follows from problem, seed and optimiser alone, and what it records."""
 
 import itertools
 import time
