@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
-from jax.sharding import Mesh, NamedSharding, PartitionSpec, SingleDeviceSharding
+from jax.sharding import Mesh, NamedSharding, PartitionSpec, Sharding, SingleDeviceSharding
 
 from adam_optax._step import step as applied
 from adam_optax.aot import hlo, targets
@@ -41,11 +41,11 @@ class Compiled(NamedTuple):
 
 def compile_update(
     target: str,
-    tx: Any,
-    params: Any,
+    tx: optax.GradientTransformation,
+    params: optax.Params,
     *,
     donate: bool = True,
-    spec: Callable[[Any], PartitionSpec] | None = None,
+    spec: Callable[[jax.ShapeDtypeStruct], PartitionSpec] | None = None,
     in_one: bool = False,
 ) -> Compiled:
     """Compile `tx.update` and `optax.apply_updates` for an accelerator, and measure the result.
@@ -76,7 +76,7 @@ def compile_update(
 
 
 def update_and_apply(
-    tx: Any, params: Any, in_one: bool = False
+    tx: optax.GradientTransformation, params: optax.Params, in_one: bool = False
 ) -> tuple[Callable[..., Any], tuple[Any, ...]]:
     """Return the step, and the shapes of its arguments: parameters, state and gradients.
 
@@ -87,7 +87,7 @@ def update_and_apply(
             `optax.apply_updates`.
     """
 
-    def step(params: Any, state: Any, grads: Any) -> Any:
+    def step(params: optax.Params, state: optax.OptState, grads: optax.Updates) -> Any:
         with jax.numpy_dtype_promotion("standard"):  # optax needs it
             if in_one:
                 return applied(tx, grads, state, params)
@@ -104,7 +104,7 @@ def compile_step(
     arguments: tuple[Any, ...],
     parameters: int,
     donate: tuple[int, ...] = (),
-    spec: Callable[[Any], PartitionSpec] | None = None,
+    spec: Callable[[jax.ShapeDtypeStruct], PartitionSpec] | None = None,
 ) -> Compiled:
     """Compile any step for an accelerator, and measure the result.
 
@@ -136,7 +136,7 @@ def compile_step(
     return facts(done, parameters, shards)._replace(seconds=seconds)
 
 
-def facts(compiled: Any, parameters: int, shards: int = 1) -> Compiled:
+def facts(compiled: jax.stages.Compiled, parameters: int, shards: int = 1) -> Compiled:
     """Measure a function that is compiled already.
 
     Args:
@@ -145,6 +145,8 @@ def facts(compiled: Any, parameters: int, shards: int = 1) -> Compiled:
         shards: Number of devices over which the function is sharded.
     """
     text, memory = compiled.as_text(), compiled.memory_analysis()
+    assert text is not None
+    assert memory is not None  # the backends of all targets report both
     return Compiled(
         moved=hlo.moved(text) * shards / max(parameters, 1),
         kernels=hlo.kernels(text),
@@ -155,13 +157,13 @@ def facts(compiled: Any, parameters: int, shards: int = 1) -> Compiled:
 
 
 def _placed(
-    devices: tuple[Any, ...], spec: Callable[[Any], PartitionSpec] | None
-) -> Callable[[Any], jax.ShapeDtypeStruct]:
+    devices: tuple[jax.Device, ...], spec: Callable[[jax.ShapeDtypeStruct], PartitionSpec] | None
+) -> Callable[[jax.ShapeDtypeStruct], jax.ShapeDtypeStruct]:
     """Return a function that gives a shape its sharding on these devices."""
     mesh = Mesh(devices, (AXIS,))
 
-    def placed(x: Any) -> jax.ShapeDtypeStruct:
-        place: Any = SingleDeviceSharding(devices[0])
+    def placed(x: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
+        place: Sharding = SingleDeviceSharding(devices[0])
         if spec is not None:
             place = NamedSharding(mesh, spec(x))
         return jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place)
@@ -169,5 +171,5 @@ def _placed(
     return placed
 
 
-def _parameters(params: Any) -> int:
+def _parameters(params: optax.Params) -> int:
     return sum(math.prod(jnp.shape(p)) for p in jax.tree.leaves(params))

@@ -14,13 +14,14 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import optax
 
 
 class ModelError(ValueError):
     """Report a model whose parameters cannot be read; the message says why."""
 
 
-def from_function(name: str) -> Any:
+def from_function(name: str) -> optax.Params:
     """Return the shapes of the tree that the function `module:function` returns.
 
     The module is imported, from the current directory too; the function is called under
@@ -48,7 +49,7 @@ def from_function(name: str) -> Any:
     return _checked(found, f"--params {name}")
 
 
-def from_checkpoint(path: Path, key: str | None = None) -> Any:
+def from_checkpoint(path: Path, key: str | None = None) -> optax.Params:
     """Return the shapes of the arrays in an orbax checkpoint.
 
     Args:
@@ -70,14 +71,14 @@ def from_checkpoint(path: Path, key: str | None = None) -> Any:
     return _checked(found, str(path))
 
 
-def cast(params: Any, dtype: Any) -> Any:
+def cast(params: optax.Params, dtype: jax.typing.DTypeLike | None) -> optax.Params:
     """Return the same shapes in another dtype, or unchanged if `dtype` is `None`."""
     if dtype is None:
         return params
     return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, jnp.dtype(dtype)), params)
 
 
-def count(params: Any) -> int:
+def count(params: optax.Params) -> int:
     """Return the number of parameters."""
     return sum(math.prod(x.shape) for x in jax.tree.leaves(params))
 
@@ -104,7 +105,7 @@ def _metadata(path: Path) -> Any:
     return found.tree
 
 
-def _checked(params: Any, what: str) -> Any:
+def _checked(params: optax.Params, what: str) -> optax.Params:
     leaves = jax.tree.leaves_with_path(params)
     if not leaves:
         raise ModelError(f"{what} has no parameters")
@@ -117,7 +118,7 @@ def _checked(params: Any, what: str) -> Any:
     return params
 
 
-def _array(x: Any) -> Any:
+def _array(x: Any) -> jax.Array:
     if isinstance(x, jax.ShapeDtypeStruct):
         return jnp.zeros(x.shape, x.dtype)
     return jnp.asarray(x)

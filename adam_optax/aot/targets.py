@@ -8,7 +8,6 @@ and from CUDA's occupancy tables.
 import functools
 import importlib.util
 import os
-from typing import Any
 
 import jax
 
@@ -100,7 +99,7 @@ def missing(target: str) -> list[str]:
 
 
 @functools.cache
-def devices(target: str) -> tuple[Any, ...]:
+def devices(target: str) -> tuple[jax.Device, ...]:
     """Return the devices of a target: eight of an accelerator, or this machine's for `cpu`."""
     from jax.experimental import topologies
 
@@ -119,6 +118,6 @@ def devices(target: str) -> tuple[Any, ...]:
     return tuple(found.devices)
 
 
-def device(target: str) -> Any:
+def device(target: str) -> jax.Device:
     """Return the first device of a target."""
     return devices(target)[0]

@@ -4,10 +4,10 @@ import argparse
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import jax
 import jax.numpy as jnp
+import optax
 
 from adam_optax._wrappers.memory import human
 from adam_optax.aot import model, targets
@@ -59,7 +59,7 @@ def _run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _table(params: Any, found: dict[str, Compiled]) -> str:
+def _table(params: optax.Params, found: dict[str, Compiled]) -> str:
     """Format a line for each target, below a line about the model."""
     leaves = len(jax.tree.leaves(params))
     rows = [("target", "B/parameter", "kernels", "in place", "scratch", "compiled in")]
@@ -74,7 +74,7 @@ def _table(params: Any, found: dict[str, Compiled]) -> str:
     return "\n".join([head, *(_line(row, widths) for row in rows)])
 
 
-def _optimizer(name: str, storage: str | None) -> Any:
+def _optimizer(name: str, storage: str | None) -> optax.GradientTransformation:
     """Build an optimiser by name, with its moments in a format.
 
     Raises:
@@ -99,7 +99,7 @@ def _targets(text: str) -> Sequence[str]:
     return list(dict.fromkeys(names))
 
 
-def _dtype(name: str | None) -> Any:
+def _dtype(name: str | None) -> jnp.dtype | None:
     try:
         dtype = None if name is None else jnp.dtype(name)
     except TypeError as error:
@@ -109,7 +109,7 @@ def _dtype(name: str | None) -> Any:
     return dtype
 
 
-def _params(args: argparse.Namespace) -> Any:
+def _params(args: argparse.Namespace) -> optax.Params:
     if args.params is None:
         return model.from_checkpoint(args.checkpoint, args.key)
     if args.key is not None:
@@ -117,7 +117,7 @@ def _params(args: argparse.Namespace) -> Any:
     return model.from_function(args.params)
 
 
-def _compile(target: str, tx: Any, params: Any) -> Compiled:
+def _compile(target: str, tx: optax.GradientTransformation, params: optax.Params) -> Compiled:
     try:
         return compile_update(target, tx, params)
     except ModuleNotFoundError as error:

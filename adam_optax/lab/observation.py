@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import optax
 from numpy.typing import NDArray
 
 from adam_optax._watch import watch
@@ -72,7 +73,7 @@ def observe(
     epochs = check_epochs(task.problem, epochs)
     every = -(-epochs * task.steps_per_epoch // RECORDS)
 
-    def build(rate: float) -> Any:
+    def build(rate: float) -> optax.GradientTransformation:
         return watch(found.build(rate, **numbers), every=every, keep=RECORDS)
 
     trainer = Trainer(task, dataclasses.replace(found, build=build), learning_rate)

@@ -111,7 +111,7 @@ def _by_name(name: str) -> Optimizer:
     return Optimizer(name, build, preset.rate)
 
 
-def find_factory(name: str) -> Callable[..., Any]:
+def find_factory(name: str) -> Callable[..., optax.GradientTransformation]:
     """Find the function that builds an optimiser from a learning rate and other arguments.
 
     Args:
@@ -131,14 +131,17 @@ def find_factory(name: str) -> Callable[..., Any]:
 def _allow_promotion(tx: optax.GradientTransformation) -> optax.GradientTransformation:
     """Let optax mix dtypes in programs that forbid implicit promotion elsewhere."""
 
-    def update(updates: Any, state: Any, params: Any = None) -> Any:
+    def update(
+        updates: optax.Updates, state: optax.OptState, params: optax.Params | None = None
+    ) -> tuple[optax.Updates, optax.OptState]:
         with jax.numpy_dtype_promotion("standard"):
-            return tx.update(updates, state, params)
+            updates, state = tx.update(updates, state, params)
+            return updates, state
 
     return optax.GradientTransformation(tx.init, update)
 
 
-def _factories(module: ModuleType) -> dict[str, Callable[..., Any]]:
+def _factories(module: ModuleType) -> dict[str, Callable[..., optax.GradientTransformation]]:
     public = {name: getattr(module, name) for name in dir(module) if not name.startswith("_")}
     return {
         name: value

@@ -121,6 +121,7 @@ def suggest(
         epochs=epochs,
         batch_size=batch_size,
         data_dir=data_dir,
+        on_epoch=None,
         **others,
     )
     return Suggestion(task.problem, found.name, numbers, tuple(stages), seen, epochs)

@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 from numpy.typing import NDArray
 
 from adam_optax.lab._problems.builtin import find_problem
@@ -62,9 +63,10 @@ class Task:
         self._init = jax.jit(model.init)
         self._measure = jax.jit(self.loss_and_accuracy)
 
-    def params(self, seed: int) -> Any:
+    def params(self, seed: int) -> optax.Params:
         """Build the initial parameters of a seed."""
-        return self._init(jax.random.key(seed), self.train[0][:1])
+        params: optax.Params = self._init(jax.random.key(seed), self.train[0][:1])
+        return params
 
     def orders(self, seed: int) -> Iterator[NDArray[np.int32]]:
         """Yield for each epoch the examples of its batches, shape (steps, batch size).
@@ -77,7 +79,9 @@ class Task:
             order = rng.permutation(len(self.train[0]))[: shape[0] * shape[1]]
             yield order.astype(np.int32).reshape(shape)
 
-    def loss(self, params: Any, x: jax.Array, y: jax.Array, key: Any = None) -> jax.Array:
+    def loss(
+        self, params: optax.Params, x: jax.Array, y: jax.Array, key: jax.Array | None = None
+    ) -> jax.Array:
         """Compute the mean loss, in nats.
 
         Args:
@@ -89,7 +93,9 @@ class Task:
         outputs = self._apply(params, x, **({} if key is None else {"rngs": {"dropout": key}}))
         return self.problem.losses(outputs, y).mean()
 
-    def batch_loss(self, params: Any, batch: jax.Array, x: jax.Array, y: jax.Array) -> jax.Array:
+    def batch_loss(
+        self, params: optax.Params, batch: jax.Array, x: jax.Array, y: jax.Array
+    ) -> jax.Array:
         """Compute the mean training loss of the examples of a batch, in nats.
 
         The key of the model's noise follows from the batch, so that every optimiser sees the same
@@ -104,14 +110,14 @@ class Task:
         key = jax.random.fold_in(jax.random.key(0), batch.sum())
         return self.loss(params, x[batch], y[batch], key)
 
-    def evaluate(self, params: Any) -> tuple[float, float]:
+    def evaluate(self, params: optax.Params) -> tuple[float, float]:
         """Return the loss on the training set, in nats, and the accuracy on the test set."""
         loss, _ = self._measure(params, *self.train)
         _, accuracy = self._measure(params, *self.test)
         return float(loss), float(accuracy)
 
     def loss_and_accuracy(
-        self, params: Any, x: jax.Array, y: jax.Array
+        self, params: optax.Params, x: jax.Array, y: jax.Array
     ) -> tuple[jax.Array, jax.Array]:
         """Compute the mean loss and the accuracy of all examples, without the model's noise.
 

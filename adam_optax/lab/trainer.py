@@ -17,6 +17,8 @@ from adam_optax.lab.optimizers import Optimizer, resolve
 from adam_optax.lab.run import Epoch, Run, steps_to
 from adam_optax.lab.task import Task
 
+_Carry = tuple[optax.Params, optax.OptState]
+
 
 def train(
     problem: str | Problem,
@@ -115,7 +117,8 @@ class Trainer:
 
     def _epochs(self, seed: int, epochs: int) -> Iterator[Epoch]:
         params = self._task.params(seed)
-        self.state = state = self._tx.init(params)
+        self.state: optax.OptState = self._tx.init(params)
+        state = self.state
         orders = itertools.islice(self._task.orders(seed), epochs)
         for number, order in enumerate(orders, start=1):
             start = time.perf_counter()
@@ -127,9 +130,14 @@ class Trainer:
             yield Epoch(self._name, seed, number, epochs, np.asarray(losses), seconds, *measured)
 
     def _scan(
-        self, params: Any, state: Any, order: jax.Array, x: jax.Array, y: jax.Array
-    ) -> tuple[tuple[Any, Any], jax.Array]:
-        def step(carry: tuple[Any, Any], batch: jax.Array) -> tuple[tuple[Any, Any], jax.Array]:
+        self,
+        params: optax.Params,
+        state: optax.OptState,
+        order: jax.Array,
+        x: jax.Array,
+        y: jax.Array,
+    ) -> tuple[_Carry, jax.Array]:
+        def step(carry: _Carry, batch: jax.Array) -> tuple[_Carry, jax.Array]:
             params, state = carry
             loss, grads = jax.value_and_grad(self._task.batch_loss)(params, batch, x, y)
             updates, state = self._tx.update(grads, state, params)
