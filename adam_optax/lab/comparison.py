@@ -150,10 +150,7 @@ def compare(
         for optimizer in found:
             if tune is not False:
                 grid = None if tune is True else tune
-                report = partial(on_tuning or _silent, optimizer.name)
-                swept = tune_rate(task, optimizer, grid, fresh_seeds(seeds), epochs, report)
-                if swept.interrupted:
-                    raise KeyboardInterrupt
+                swept = _tuned(task, optimizer, grid, fresh_seeds(seeds), epochs, on_tuning)
                 tuning[optimizer.name] = swept
                 rates = {**rates, optimizer.name: best_rate(swept)}
             trainer = Trainer(task, optimizer, rates.get(optimizer.name))
@@ -166,8 +163,24 @@ def compare(
     return Comparison(task.problem, tuple(runs), planned, interrupted=False, tuning=tuning)
 
 
-def _silent(name: str, done: int, planned: int) -> None:
-    del name, done, planned
+def _tuned(
+    task: Task,
+    optimizer: Optimizer,
+    grid: Sequence[float] | None,
+    seeds: Sequence[int],
+    epochs: int,
+    on_tuning: Callable[[str, int, int], object] | None,
+) -> Sweep:
+    """Sweep the learning rates of an optimiser.
+
+    Raises:
+        KeyboardInterrupt: If Ctrl-C ended the sweep, because its best rate would be a guess.
+    """
+    report = None if on_tuning is None else partial(on_tuning, optimizer.name)
+    swept = tune_rate(task, optimizer, grid, seeds, epochs, report)
+    if swept.interrupted:
+        raise KeyboardInterrupt
+    return swept
 
 
 def _rates(
