@@ -1,4 +1,4 @@
-"""The table of all variants. `python -m benchmarks.variants`; the README quotes it."""
+"""Print the table of all variants, which the README quotes: `python -m benchmarks.variants`."""
 
 import inspect
 import re
@@ -15,7 +15,7 @@ PARAMS = jax.ShapeDtypeStruct((1024, 1024), jnp.dtype("float32"))
 
 
 def optimisers() -> dict[str, Any]:
-    """The public optimisers, by name."""
+    """Return the public optimisers, by name."""
     return {
         name: thing
         for name, thing in vars(ao).items()
@@ -31,7 +31,7 @@ def _parameters(thing: Any) -> Any:
 
 
 def row(name: str) -> list[str]:
-    """Name, moments, bytes per float32 parameter, paper, step, and optax's name for it."""
+    """Return name, step, moments, bytes per float32 parameter, paper, and optax's name."""
     state = jax.eval_shape(optimisers()[name](1e-3).init, PARAMS)
     moments = unpack(state[0])
     size = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(moments))
@@ -44,7 +44,7 @@ def row(name: str) -> list[str]:
 
 
 def _step(name: str, text: str) -> str:
-    """The formula in a docstring, as the optimiser's own defaults make it."""
+    """Return the formula in a docstring, as it is with the optimiser's own defaults."""
     (step,) = re.findall(r"Step: `(.*?)`", text, re.DOTALL)
     parameters = inspect.signature(optimisers()[name]).parameters
     if "nesterov" in parameters and parameters["nesterov"].default:
@@ -60,7 +60,7 @@ _OPTAX = {"optax.": optax, "optax.contrib.": optax.contrib}
 
 
 def table() -> str:
-    """All variants as a Markdown table."""
+    """Return all variants as a Markdown table."""
     head = ["", "step", "moments", "B", "what it is", "replaces"]
     rows = [row(name) for name in sorted(optimisers())]
     return "\n".join("| " + " | ".join(r) + " |" for r in (head, ["---"] * len(head), *rows))

@@ -1,4 +1,4 @@
-"""Training one optimiser on one problem, compiled once for all seeds."""
+"""Train one optimiser on one problem, compiled once for all seeds."""
 
 import itertools
 import math
@@ -11,11 +11,13 @@ import jax
 import numpy as np
 import optax
 
+from adam_optax.lab._problems.problem import Problem
 from adam_optax.lab.errors import LabError
 from adam_optax.lab.optimizers import Optimizer, resolve
-from adam_optax.lab.problem import Problem
-from adam_optax.lab.record import Epoch, Run, steps_to
+from adam_optax.lab.run import Epoch, Run, steps_to
 from adam_optax.lab.task import Task
+
+_Carry = tuple[optax.Params, optax.OptState]
 
 
 def train(
@@ -29,32 +31,43 @@ def train(
     data_dir: Path | str | None = None,
     on_epoch: Callable[[Epoch], object] | None = None,
 ) -> Run:
-    """Trains one optimiser on a problem.
+    """Train one optimiser on a problem, with one seed.
 
     Args:
-      problem: A name (see `problems`) or a `Problem`.
-      optimizer: A name such as `adam` or `optax.sgd`, or an `Optimizer`.
-      seed: Seed of the initial parameters and of the order of the batches.
-      learning_rate: By default the problem's times the optimiser's factor.
-      epochs: By default the problem's.
-      batch_size: By default the problem's.
-      data_dir: The directory of the data files, for problems that are not embedded.
-      on_epoch: Called after every epoch.
+        problem: A name (see `problems`) or a `Problem`.
+        optimizer: A name such as `adam` or `optax.sgd`, or an `Optimizer`.
+        seed: Seed of the initial parameters and of the order of the batches.
+        learning_rate: By default the problem's rate times the optimiser's factor.
+        epochs: Passes over the training set; by default the problem's.
+        batch_size: Examples per step; by default the problem's.
+        data_dir: The directory of the data files, for problems that are not embedded.
+        on_epoch: Called after every epoch with its record.
+
+    Returns:
+        The record of the run.
 
     Raises:
-      DataError: If the data is missing or damaged.
-      LabError: If a name is unknown or a number is out of range.
+        DataError: If the data is missing or damaged.
+        LabError: If a name is unknown or a number is out of range.
     """
     found, task = resolve(optimizer), Task(problem, batch_size, data_dir)
     return Trainer(task, found, learning_rate).run(seed, epochs, on_epoch)
 
 
 class Trainer:
-    """One optimiser at one learning rate on a task, compiled once for all seeds.
+    """Train one optimiser at one learning rate on a task, compiled once for all seeds.
+
+    Args:
+        task: The task to train on.
+        optimizer: The optimiser.
+        learning_rate: By default the problem's rate times the optimiser's factor.
 
     Attributes:
-      learning_rate: The rate.
-      state: The optimiser's state where the last run stands.
+        learning_rate: The learning rate.
+        state: State of the optimiser after the latest epoch of the latest run.
+
+    Raises:
+        LabError: If the learning rate is not a positive number.
     """
 
     def __init__(
@@ -70,8 +83,8 @@ class Trainer:
         state = self._tx.init(params)
         self._bytes_per_parameter = _bytes(state) / _size(params)
         like = params, state, next(task.orders(0)), *task.train
-        # Compiled ahead and run once, so that no measured time contains the compilation
-        # or what the first execution of a program costs.
+        # The program is compiled ahead and run once, so that no measured time contains the
+        # compilation or the extra cost of a program's first execution.
         self._epoch = jax.jit(self._scan).lower(*like).compile()
         self._epoch(*like)
 
@@ -81,10 +94,15 @@ class Trainer:
         epochs: int | None = None,
         on_epoch: Callable[[Epoch], object] | None = None,
     ) -> Run:
-        """Trains from the seed's initial parameters.
+        """Train from the seed's initial parameters.
+
+        Args:
+            seed: Seed of the initial parameters and of the order of the batches.
+            epochs: Passes over the training set; by default the problem's.
+            on_epoch: Called after every epoch with its record.
 
         Raises:
-          LabError: If `epochs` is below 1 or the seed is not in 0 to 2**31 - 1.
+            LabError: If `epochs` is below 1 or the seed is not in 0 to 2**31 - 1.
         """
         epochs = check_epochs(self._task.problem, epochs)
         check_seed(seed)
@@ -99,7 +117,8 @@ class Trainer:
 
     def _epochs(self, seed: int, epochs: int) -> Iterator[Epoch]:
         params = self._task.params(seed)
-        self.state = state = self._tx.init(params)
+        self.state: optax.OptState = self._tx.init(params)
+        state = self.state
         orders = itertools.islice(self._task.orders(seed), epochs)
         for number, order in enumerate(orders, start=1):
             start = time.perf_counter()
@@ -111,9 +130,14 @@ class Trainer:
             yield Epoch(self._name, seed, number, epochs, np.asarray(losses), seconds, *measured)
 
     def _scan(
-        self, params: Any, state: Any, order: jax.Array, x: jax.Array, y: jax.Array
-    ) -> tuple[tuple[Any, Any], jax.Array]:
-        def step(carry: tuple[Any, Any], batch: jax.Array) -> tuple[tuple[Any, Any], jax.Array]:
+        self,
+        params: optax.Params,
+        state: optax.OptState,
+        order: jax.Array,
+        x: jax.Array,
+        y: jax.Array,
+    ) -> tuple[_Carry, jax.Array]:
+        def step(carry: _Carry, batch: jax.Array) -> tuple[_Carry, jax.Array]:
             params, state = carry
             loss, grads = jax.value_and_grad(self._task.batch_loss)(params, batch, x, y)
             updates, state = self._tx.update(grads, state, params)
@@ -138,7 +162,11 @@ class Trainer:
 
 
 def check_epochs(problem: Problem, epochs: int | None) -> int:
-    """Returns the epochs to train for, the problem's unless given."""
+    """Return the number of epochs to train for: the problem's if `epochs` is `None`.
+
+    Raises:
+        LabError: If the number is below 1.
+    """
     chosen = problem.epochs if epochs is None else epochs
     if chosen < 1:
         raise LabError(f"epochs must be at least 1, got {chosen}")
@@ -146,13 +174,13 @@ def check_epochs(problem: Problem, epochs: int | None) -> int:
 
 
 def check_seed(seed: int) -> None:
-    """Refuses a seed that is not a 32-bit one, which JAX's keys could not hold."""
+    """Refuse a seed that is not in 0 to 2**31 - 1, because JAX's keys could not hold the seed."""
     if not 0 <= seed < 2**31:
         raise LabError(f"seed must be 0 to {2**31 - 1}, got {seed}")
 
 
 def check_seeds(seeds: Sequence[int]) -> None:
-    """Refuses seeds that are none, the same, or out of range."""
+    """Refuse an empty list of seeds, repeated seeds, and seeds that are out of range."""
     for seed in seeds:
         check_seed(seed)
     if not seeds or len(set(seeds)) < len(seeds):

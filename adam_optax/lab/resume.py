@@ -1,4 +1,4 @@
-"""Finished parts of a sweep on the disk, so that one that was killed goes on where it was."""
+"""Keep the finished parts of a sweep on disk, so that a killed sweep resumes from them."""
 
 import hashlib
 import io
@@ -12,20 +12,27 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from adam_optax.lab.files import write_all
-from adam_optax.lab.settings import Job
+from adam_optax.lab.grid import Job
+from adam_optax.lab.reports.files import write_all
 from adam_optax.lab.task import Task
 
 _NAMES = ("losses", "train_loss", "test_accuracy")
 Arrays = tuple[NDArray[Any], ...]
+"""Losses, training losses and test accuracy of the runs of a part, as in `_NAMES`."""
 
 
-class Parts:
-    """The directory of the finished parts of one sweep; without one, nothing is kept.
+class FinishedParts:
+    """Read and write the finished parts of one sweep in a directory.
 
-    A part is known by all that its numbers follow from: problem, data, optimisers by name, epochs,
-    batch size, and the runs in it. An optimiser of the user's own whose name stays the same while
-    its code changes is not noticed.
+    A part's file name is a hash of everything that its numbers follow from: problem, data, names
+    of the optimisers, epochs, batch size, and the runs in the part. A user's own optimiser whose
+    code changes under the same name is not noticed.
+
+    Args:
+        directory: Where the parts are; `None`: nothing is kept.
+        task: The task of the sweep.
+        optimizers: Names of the optimisers.
+        epochs: Epochs of each run.
     """
 
     def __init__(
@@ -36,7 +43,7 @@ class Parts:
         self._sweep = [task.problem.name, data, list(optimizers), epochs, task.batch_size]
 
     def load(self, jobs: Sequence[Job]) -> Arrays | None:
-        """What was found for these runs, if it is there and whole."""
+        """Return the results of these runs, or `None` if no whole file of them is there."""
         path = self._path(jobs)
         if path is None or not path.is_file():
             return None
@@ -44,13 +51,13 @@ class Parts:
             with np.load(path, allow_pickle=False) as archive:
                 return tuple(archive[name] for name in _NAMES)
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-            return None  # written by something else: trained again, and replaced
+            return None  # another program wrote the file: the part is trained again and replaced
 
     def save(self, jobs: Sequence[Job], arrays: Arrays) -> None:
-        """Keeps what was found, whole or not at all.
+        """Write the results of these runs, whole or not at all.
 
         Raises:
-          LabError: If it cannot be written.
+            LabError: If the file cannot be written.
         """
         path = self._path(jobs)
         if path is not None:
@@ -60,7 +67,7 @@ class Parts:
             write_all(path.parent, {path.name: buffer.getvalue()})
 
     def clear(self, parts: Sequence[Sequence[Job]]) -> None:
-        """Removes these parts, and the directory if nothing else is in it."""
+        """Remove the files of these parts, and the directory if nothing else is in it."""
         for jobs in parts:
             if path := self._path(jobs):
                 path.unlink(missing_ok=True)

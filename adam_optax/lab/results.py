@@ -1,4 +1,4 @@
-"""What a sweep found: run by run, and setting by setting."""
+"""Hold the results of a sweep: run by run, and setting by setting."""
 
 import math
 from dataclasses import dataclass
@@ -8,21 +8,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from adam_optax.lab._problems.problem import Problem
 from adam_optax.lab.errors import LabError
-from adam_optax.lab.problem import Problem
 
 
 @dataclass(frozen=True, eq=False)
 class Point:
-    """One run of a sweep.
+    """Record one run of a sweep.
 
     Attributes:
-      optimizer: Its name.
-      numbers: Hyper-parameters by name, among them `learning_rate`.
-      seed: Seed of the initial parameters and of the order of the batches.
-      losses: Mean cross-entropy of the batch at every step, in nats.
-      train_loss: Mean cross-entropy of the whole training set after every epoch.
-      test_accuracy: Fraction of the test set that is right after the last epoch.
+        optimizer: Name of the optimiser.
+        numbers: Hyper-parameters by name, among them `learning_rate`.
+        seed: Seed of the initial parameters and of the order of the batches.
+        losses: Mean loss of the batch at every step, in nats.
+        train_loss: Mean loss over the whole training set after every epoch, in nats.
+        test_accuracy: Fraction of the test set that is classified right after the last epoch.
     """
 
     optimizer: str
@@ -34,12 +34,12 @@ class Point:
 
     @property
     def final_loss(self) -> float:
-        """Training loss at the end; infinite if a loss before was not finite."""
+        """Return the training loss at the end; infinite if an earlier loss was not finite."""
         sound = np.isfinite(self.losses).all() and np.isfinite(self.train_loss[-1])
         return float(self.train_loss[-1]) if sound else math.inf
 
     def row(self) -> dict[str, Any]:
-        """The run as a row of a tidy table."""
+        """Return the run as a row of a tidy table."""
         measured = {"final_loss": self.final_loss, "test_accuracy": self.test_accuracy}
         diverged = not math.isfinite(self.final_loss)
         first = {"optimizer": self.optimizer, **self.numbers, "seed": self.seed}
@@ -48,13 +48,13 @@ class Point:
 
 @dataclass(frozen=True)
 class Setting:
-    """All runs of one setting of one optimiser.
+    """Summarise all runs of one setting of one optimiser.
 
     Attributes:
-      optimizer: Its name.
-      numbers: Hyper-parameters by name.
-      losses: Training loss at the end, by seed; infinite for a run that diverged.
-      accuracies: Test accuracy, by seed.
+        optimizer: Name of the optimiser.
+        numbers: Hyper-parameters by name.
+        losses: Training loss at the end, by seed, in nats; infinite for a run that diverged.
+        accuracies: Test accuracy, by seed.
     """
 
     optimizer: str
@@ -64,24 +64,24 @@ class Setting:
 
     @property
     def loss(self) -> float:
-        """The mean over seeds, infinite if one diverged."""
+        """Return the mean training loss over seeds: infinite if a run diverged."""
         return sum(self.losses) / len(self.losses)
 
     @property
     def spread(self) -> float:
-        """The standard deviation over seeds: 0 for one, not a number if one diverged."""
+        """Return the losses' standard deviation: 0 for one seed, NaN if a run diverged."""
         finite = math.isfinite(self.loss)
         return float(np.std(self.losses, ddof=int(len(self.losses) > 1))) if finite else math.nan
 
 
 @dataclass(frozen=True, eq=False)
 class Sweep:
-    """The runs of a sweep.
+    """Hold the runs of a sweep.
 
     Attributes:
-      problem: What was trained.
-      points: The finished runs.
-      planned: How many there were to be.
+        problem: The problem that was trained on.
+        points: The finished runs.
+        planned: Number of runs that were planned.
     """
 
     problem: Problem
@@ -90,16 +90,16 @@ class Sweep:
 
     @property
     def interrupted(self) -> bool:
-        """Whether Ctrl-C ended it before all were finished."""
+        """Return whether Ctrl-C ended the sweep before all runs were finished."""
         return len(self.points) < self.planned
 
     def rows(self) -> list[dict[str, Any]]:
-        """A tidy table, a row for each run."""
+        """Return a tidy table with a row for each run."""
         return [point.row() for point in self.points]
 
     @cached_property
     def settings(self) -> list[Setting]:
-        """The runs by setting, in the order in which they were run."""
+        """Return the runs grouped by setting, in the order of training."""
         groups: dict[Any, list[Point]] = {}
         for point in self.points:
             groups.setdefault((point.optimizer, *point.numbers.items()), []).append(point)
@@ -114,10 +114,13 @@ class Sweep:
         ]
 
     def best(self, optimizer: str | None = None) -> Setting:
-        """The setting with the lowest mean training loss, of one optimiser if it is named.
+        """Return the setting with the lowest mean training loss.
+
+        Args:
+            optimizer: Name of the optimiser whose settings count; `None`: those of all optimisers.
 
         Raises:
-          LabError: If all diverged, or nothing was run.
+            LabError: If every run diverged, or none was finished.
         """
         settings = [s for s in self.settings if optimizer in (None, s.optimizer)]
         found = min(settings, key=lambda setting: setting.loss, default=None)

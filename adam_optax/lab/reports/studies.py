@@ -1,4 +1,4 @@
-"""What is shown and kept of a sweep, a suggestion and a watched run."""
+"""Report a sweep, a suggestion or a watched run: a table, notes, and files."""
 
 import dataclasses
 import math
@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from adam_optax._watch import plot
-from adam_optax.lab import html, sweep_plot
-from adam_optax.lab.files import to_csv, write_all
-from adam_optax.lab.observe import Observation
-from adam_optax.lab.plot import rendered
-from adam_optax.lab.points import Setting, Sweep
-from adam_optax.lab.suggest import Suggestion
+from adam_optax.lab.observation import Observation
+from adam_optax.lab.reports import html, sweep_plot
+from adam_optax.lab.reports.files import to_csv, write_all
+from adam_optax.lab.reports.loss_plot import render
+from adam_optax.lab.results import Setting, Sweep
+from adam_optax.lab.suggestion import Suggestion
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -22,15 +22,28 @@ if TYPE_CHECKING:
 Table = tuple[str, Sequence[str], list[list[str]]]
 """A title, a header and rows."""
 
+ENDS = (".png", ".svg", ".csv", ".html")
+"""Ends of the names of a report's files."""
+
+_SHOWN = (
+    "update_ratio",
+    "step_size",
+    "signal_to_noise",
+    "eps_share",
+    "storage_error",
+    "nonfinite",
+)
+"""Recorded quantities that the table of a watched run shows."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Report:
-    """What is shown of a study, and its files.
+    """Hold the printed part of a report, and the contents of its files.
 
     Attributes:
-      table: What is printed.
-      notes: Sentences below it.
-      files: By the end of the name.
+        table: The table that is printed.
+        notes: Sentences below the table.
+        files: Contents of the files, by the end of the file's name.
     """
 
     table: Table
@@ -38,20 +51,16 @@ class Report:
     files: Mapping[str, bytes]
 
     def write(self, directory: Path, stem: str) -> list[Path]:
-        """Writes the files, whole or not at all.
+        """Write each file, whole or not at all.
 
         Raises:
-          LabError: If one cannot be written.
+            LabError: If a file cannot be written.
         """
         return write_all(directory, {stem + end: content for end, content in self.files.items()})
 
 
-ENDS = (".png", ".svg", ".csv", ".html")
-"""How the files of every report end."""
-
-
 def sweep_report(sweep: Sweep) -> Report:
-    """Settings in the order of their loss, and every run in the CSV file."""
+    """Report a sweep: the settings in the order of their loss, every run in the CSV file."""
     names = list(sweep.settings[0].numbers)
     ranked = sorted(sweep.settings, key=lambda setting: setting.loss)
     done = f"{len(sweep.points)} runs"
@@ -64,11 +73,11 @@ def sweep_report(sweep: Sweep) -> Report:
     runs = sweep.rows()
     table = to_csv(list(runs[0]), [list(row.values()) for row in runs])
     text = "final training loss over what was varied"
-    return report_of((title, header, rows), [], drawn, table, text)
+    return build_report((title, header, rows), [], drawn, table, text)
 
 
 def suggestion_report(suggestion: Suggestion) -> Report:
-    """The numbers, what was tried for each, and the watched run."""
+    """Report a suggestion: the hyper-parameters, the settings tried, and the watched run."""
     title = (
         f"{suggestion.problem.name}, {suggestion.optimizer}: suggested from "
         f"{sum(len(stage.sweep.points) for stage in suggestion.stages)} runs of "
@@ -85,14 +94,14 @@ def suggestion_report(suggestion: Suggestion) -> Report:
     table = to_csv(list(tried[0]), [list(row.values()) for row in tried])
     seen = plot.figure(suggestion.observation.reading)
     more = html.heading("The suggested setting, watched")
-    more += html.image(rendered(seen, "png"), "what the optimiser does to each layer")
+    more += html.image(render(seen, "png"), "what the optimiser does to each layer")
     notes = suggestion.evidence()
     text = "final training loss over what was tried"
-    return report_of((title, ["number", "value"], rows), notes, drawn, table, text, more)
+    return build_report((title, ["number", "value"], rows), notes, drawn, table, text, more)
 
 
 def watch_report(observation: Observation) -> Report:
-    """Each layer at the last record, and every record in the CSV file."""
+    """Report a watched run: each layer at the last record, every record in the CSV file."""
     run = observation.run
     header = ["layer", "update/param", "step size, median", "signal/noise", "ruled by eps"]
     header += ["storage error", "not finite"]
@@ -106,21 +115,11 @@ def watch_report(observation: Observation) -> Report:
     table = to_csv(("step", "layer", "quantity", "value"), observation.rows)
     notes = [f"training loss {run.train_loss[-1]:.4g}, test accuracy {run.test_accuracy:.2%}"]
     text = "what the optimiser does to each layer, over steps"
-    return report_of((title, header, rows), notes, drawn, table, text)
-
-
-_SHOWN = (
-    "update_ratio",
-    "step_size",
-    "signal_to_noise",
-    "eps_share",
-    "storage_error",
-    "nonfinite",
-)
+    return build_report((title, header, rows), notes, drawn, table, text)
 
 
 def _last(values: "np.ndarray[tuple[int, ...], np.dtype[np.float32]]") -> str:
-    """The last record; of quantiles, the median."""
+    """Format the last record; of quantiles, the median."""
     newest = values[-1] if values.ndim == 1 else values[-1][values.shape[1] // 2]
     return f"{newest:.3g}" if np.isfinite(newest) else "—"
 
@@ -133,7 +132,7 @@ def _found(setting: Setting) -> list[str]:
     return [f"{setting.loss:#.3g} ± {setting.spread:#.2g}", f"{accuracy:.2f}"]
 
 
-def report_of(
+def build_report(
     table: Table,
     notes: list[str],
     drawn: "Figure",
@@ -141,17 +140,17 @@ def report_of(
     text: str,
     more: str = "",
 ) -> Report:
-    """A report with the files of `ENDS`.
+    """Build a report with the files of `ENDS`.
 
     Args:
-      table: What is printed.
-      notes: Sentences below it.
-      drawn: The figure.
-      rows: The CSV file.
-      text: What the figure shows.
-      more: HTML below the figure.
+        table: The table that is printed.
+        notes: Sentences below the table.
+        drawn: The figure.
+        rows: The contents of the CSV file.
+        text: Description of the figure.
+        more: HTML below the figure.
     """
-    picture = rendered(drawn, "png")
+    picture = render(drawn, "png")
     title, header, cells = table
     parts = [
         html.table(header, cells),
@@ -159,5 +158,5 @@ def report_of(
         html.image(picture, text),
         more,
     ]
-    contents = (picture, rendered(drawn, "svg"), rows, html.page(title, parts))
+    contents = (picture, render(drawn, "svg"), rows, html.page(title, parts))
     return Report(table, notes, dict(zip(ENDS, contents, strict=True)))

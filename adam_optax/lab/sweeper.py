@@ -1,4 +1,4 @@
-"""Many settings of hyper-parameters on one problem, in one compiled program."""
+"""Sweep many settings of hyper-parameters on one problem, in one compiled program."""
 
 import itertools
 from collections.abc import Callable, Iterator, Sequence
@@ -9,17 +9,18 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
+from adam_optax.lab._problems.problem import Problem
 from adam_optax.lab.errors import LabError
+from adam_optax.lab.grid import Job, Settings, jobs
 from adam_optax.lab.optimizers import Optimizer, resolve, resolve_all
-from adam_optax.lab.parts import Arrays, Parts
-from adam_optax.lab.points import Point, Sweep
-from adam_optax.lab.problem import Problem
 from adam_optax.lab.program import Program
-from adam_optax.lab.settings import Job, Settings, jobs
+from adam_optax.lab.results import Point, Sweep
+from adam_optax.lab.resume import Arrays, FinishedParts
 from adam_optax.lab.task import Task
-from adam_optax.lab.train import check_epochs, check_seeds
+from adam_optax.lab.trainer import check_epochs, check_seeds
 
 OnProgress = Callable[[int, int], object]
+"""Called with the number of runs done and the number of runs planned."""
 
 
 def sweep(
@@ -35,31 +36,33 @@ def sweep(
     parts: Path | str | None = None,
     on_progress: OnProgress | None = None,
 ) -> Sweep:
-    """Trains every setting with every seed, in one program that is compiled once.
+    """Train every setting with every seed, in one program that is compiled once.
 
     Args:
-      problem: A name (see `problems`) or a `Problem`.
-      optimizers: One, or several whose states have equal shapes: names such as `adam`, or
-        `Optimizer` records, whose `build` is given the learning rate and the other numbers by name,
-        as traced scalars: a schedule of the user's own takes its parameters so.
-      settings: Values by name, all with all: `{"learning_rate": [1e-3, 1e-2], "b1": [0.8, 0.9]}`;
-        or a list of settings, `[{"b1": 0.9, "b2": 0.999}, ...]`. Without a learning rate it is the
-        problem's times the optimiser's factor.
-      seeds: Seeds of the initial parameters and of the order of the batches.
-      epochs: By default the problem's.
-      batch_size: By default the problem's.
-      data_dir: The directory of the data files, for problems that are not embedded.
-      parallel: How many runs are vmapped. By default one on a CPU, where that is the fastest, and
-        as many as should fit the memory elsewhere.
-      parts: A directory for finished parts; a sweep that was killed goes on from them.
-      on_progress: Called after every part with the runs done and planned.
+        problem: A name (see `problems`) or a `Problem`.
+        optimizers: One optimiser, or several whose states have equal shapes: names such as `adam`,
+            or `Optimizer` records. The `build` of a record is called with the learning rate, and
+            with the other hyper-parameters by name, as traced scalars: so a user's own schedule
+            can take its parameters from the sweep.
+        settings: Values by name, every value with every other value:
+            `{"learning_rate": [1e-3, 1e-2], "b1": [0.8, 0.9]}`; or a list of settings:
+            `[{"b1": 0.9, "b2": 0.999}, ...]`. The default of the learning rate is the problem's
+            rate times the optimiser's factor.
+        seeds: Seeds of the initial parameters and of the order of the batches.
+        epochs: Passes over the training set; by default the problem's.
+        batch_size: Examples per step; by default the problem's.
+        data_dir: The directory of the data files, for problems that are not embedded.
+        parallel: Number of runs that are vmapped. By default one run on a CPU, where one is the
+            fastest, and elsewhere as many runs as should fit into the memory.
+        parts: A directory for finished parts, from which a killed sweep resumes.
+        on_progress: Called after every part with the number of runs done and planned.
 
     Returns:
-      The runs; with Ctrl-C those that were finished.
+        The runs; after Ctrl-C the finished ones.
 
     Raises:
-      DataError: If the data is missing or damaged.
-      LabError: If a name is unknown, a number is out of range, or nothing could be trained.
+        DataError: If the data is missing or damaged.
+        LabError: If a name is unknown, a number is out of range, or nothing could be trained.
     """
     single = isinstance(optimizers, str | Optimizer)
     found = [resolve(optimizers)] if single else resolve_all(optimizers)  # type: ignore[arg-type]
@@ -75,9 +78,20 @@ def sweep(
 
 
 class Sweeper:
-    """Runs jobs of some optimisers on a task, `width` at a time, by one compiled program.
+    """Run jobs of some optimisers on a task, `width` at a time, by one compiled program.
 
-    Without `every_epoch` the loss of the whole training set is measured at the end only.
+    Args:
+        task: The task to train on.
+        optimizers: The optimisers, whose states must have equal shapes.
+        width: Number of runs that are vmapped.
+        epochs: Epochs of each run.
+        parts: A directory for finished parts, from which a killed sweep resumes; `None`: nothing
+            is kept.
+        every_epoch: Whether to measure the loss of the whole training set after every epoch;
+            otherwise it is measured after the last epoch only.
+
+    Attributes:
+        task: The task.
     """
 
     def __init__(
@@ -93,15 +107,20 @@ class Sweeper:
         self._width, self._epochs = width, epochs
         self._program = Program(task, optimizers, width, every_epoch)
         names = [optimizer.name for optimizer in optimizers]
-        self._parts = Parts(None if parts is None else Path(parts), task, names, epochs)
+        self._parts = FinishedParts(None if parts is None else Path(parts), task, names, epochs)
 
     def run(self, todo: Sequence[Job], on_progress: OnProgress | None = None) -> Sweep:
-        """Trains all jobs, all with the same names of numbers; with Ctrl-C, some.
+        """Train all jobs; after Ctrl-C return the finished ones.
 
-        Finished parts stay until `clear`.
+        The files of finished parts stay until `clear` is called.
+
+        Args:
+            todo: The jobs, all of which must give the same hyper-parameters.
+            on_progress: Called after every part with the number of runs done and planned.
 
         Raises:
-          LabError: If an optimiser does not take the numbers, or a part cannot be kept.
+            LabError: If an optimiser does not take the hyper-parameters, or a part cannot be
+                written.
         """
         self._program.check({name: jnp.float32(value) for name, value in todo[0].numbers})
         chunks = list(_chunks(todo, self._width))
@@ -120,11 +139,11 @@ class Sweeper:
         return Sweep(self.task.problem, tuple(points), len(todo))
 
     def clear(self, todo: Sequence[Job]) -> None:
-        """Removes the finished parts of these jobs, once their results are elsewhere."""
+        """Remove the finished parts of these jobs, once their results are written elsewhere."""
         self._parts.clear(list(_chunks(todo, self._width)))
 
     def _trained(self, part: Sequence[Job]) -> Arrays:
-        """What comes of a part; what it lacks of the width is the last run again."""
+        """Train a part; a part with fewer runs than the width is filled up with its last run."""
         task, full = self.task, [*part, *[part[-1]] * (self._width - len(part))]
         names = [name for name, _ in part[0].numbers]
         table = np.array([[value for _, value in job.numbers] for job in full], np.float32)
@@ -140,7 +159,7 @@ class Sweeper:
 
 
 def _chunks(todo: Sequence[Job], width: int) -> Iterator[list[Job]]:
-    """Parts of at most `width` runs, of one optimiser each."""
+    """Yield parts of at most `width` runs, of one optimiser each."""
     for _, group in itertools.groupby(todo, lambda job: job.optimizer):
         runs = list(group)
         for begin in range(0, len(runs), width):
@@ -154,14 +173,15 @@ def _points(optimizers: list[Optimizer], part: Sequence[Job], arrays: Arrays) ->
 
 
 def _width(task: Task, parallel: int | None, runs: int) -> int:
-    """How many runs go at a time."""
+    """Return the number of runs that are vmapped."""
     if parallel is not None:
         if parallel < 1:
             raise LabError(f"parallel must be at least 1, got {parallel}")
         return min(parallel, runs)
     device = jax.devices()[0]
     limit = 0 if device.platform == "cpu" else (device.memory_stats() or {}).get("bytes_limit", 0)
-    # Parameters, gradients, updates and two moments, and as much again for activations.
+    # A run is taken to need parameters, gradients, updates and two moments, and as much again
+    # for activations.
     params = jax.eval_shape(lambda: task.params(0))
     each = 10 * sum(p.size * p.dtype.itemsize for p in jax.tree.leaves(params))
     return max(1, min(runs, int(limit // 2 // each)))

@@ -1,4 +1,4 @@
-"""Writing results: shown to be possible before a long training, and atomic."""
+"""Write results atomically, and check before a long training that writing is possible."""
 
 import csv
 import io
@@ -11,13 +11,12 @@ from adam_optax.lab.errors import LabError
 
 
 def check_writable(directory: Path, names: Iterable[str]) -> None:
-    """Shows that files of these names could be written, and leaves nothing behind.
+    """Check before a long training that files of these names can be written.
 
-    Meant for the time before a long training. The directory is made and removed
-    again if it was not there.
+    Nothing is left behind: the directory is created and removed again if it was not there.
 
     Raises:
-      LabError: If one of them could not be written.
+        LabError: If one of the files could not be written.
     """
     try:
         with _trial_directory(directory):
@@ -29,10 +28,17 @@ def check_writable(directory: Path, names: Iterable[str]) -> None:
 
 
 def write_all(directory: Path, contents: Mapping[str, bytes]) -> list[Path]:
-    """Writes files atomically, each replacing a file of the same name.
+    """Write files atomically, each in place of a file of the same name.
+
+    Args:
+        directory: Where the files go; created if it is not there.
+        contents: Contents by file name.
+
+    Returns:
+        The paths of the files.
 
     Raises:
-      LabError: If one cannot be written; the file that was there is then untouched.
+        LabError: If a file cannot be written; the file that was there is then untouched.
     """
     try:
         directory.mkdir(parents=True, exist_ok=True)
@@ -44,7 +50,7 @@ def write_all(directory: Path, contents: Mapping[str, bytes]) -> list[Path]:
 
 
 def to_csv(header: Sequence[str], rows: Iterable[Sequence[object]]) -> bytes:
-    """Formats a table as CSV, in UTF-8; `None` becomes an empty field."""
+    """Format a table as CSV, in UTF-8; `None` becomes an empty field."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(header)
@@ -59,7 +65,7 @@ def _check_replaceable(path: Path) -> None:
 
 @contextmanager
 def _trial_directory(directory: Path) -> Iterator[None]:
-    """Makes a directory and removes it again, unless it was there before."""
+    """Create a directory, and remove it again unless it was there before."""
     missing = [folder for folder in (directory, *directory.parents) if not folder.exists()]
     try:
         directory.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Several optimisers on one problem with the same seeds, and the summary of their runs."""
+"""Compare several optimisers on one problem with the same seeds, and summarise their runs."""
 
 import statistics
 from collections.abc import Callable, Mapping, Sequence
@@ -6,20 +6,20 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
+from adam_optax.lab._problems.problem import Problem
 from adam_optax.lab.errors import LabError
 from adam_optax.lab.optimizers import DEFAULT_OPTIMIZERS, Optimizer, resolve_all
-from adam_optax.lab.points import Sweep
-from adam_optax.lab.problem import Problem
-from adam_optax.lab.record import Epoch, Run
+from adam_optax.lab.results import Sweep
+from adam_optax.lab.run import Epoch, Run
 from adam_optax.lab.task import Task
-from adam_optax.lab.train import Trainer, check_epochs, check_seeds
+from adam_optax.lab.trainer import Trainer, check_epochs, check_seeds
 from adam_optax.lab.tuning import best_rate, fresh_seeds
 from adam_optax.lab.tuning import tune as tune_rate
 
 
 @dataclass(frozen=True)
 class Spread:
-    """A mean over seeds and their sample standard deviation, `None` for one seed."""
+    """Hold a mean over seeds, and the sample standard deviation: `None` for a single seed."""
 
     mean: float
     std: float | None
@@ -27,23 +27,23 @@ class Spread:
 
 @dataclass(frozen=True)
 class Row:
-    """The summary of one optimiser.
+    """Summarise the runs of one optimiser.
 
-    Losses, accuracy and steps are over the runs that did not diverge, and `None` if
-    there is none.
+    Losses, accuracy and steps are means over the runs that did not diverge, and `None` if every
+    run diverged.
 
     Attributes:
-      optimizer: Its name.
-      learning_rate: The rate that was used.
-      seeds: Finished runs.
-      diverged: Those of them that met a loss that is not finite.
-      final_loss: Training loss after the last epoch, in nats.
-      best_loss: Lowest training loss after any epoch, in nats.
-      test_accuracy: Fraction right.
-      reached: Runs that reached the target loss.
-      steps_to_target: Steps to the target; `None` unless every run reached it.
-      seconds_per_step: Median over the runs.
-      state_bytes_per_parameter: Bytes of optimiser state per model parameter.
+        optimizer: Name of the optimiser.
+        learning_rate: Learning rate of the runs.
+        seeds: Number of finished runs.
+        diverged: Number of finished runs that met a loss that is not finite.
+        final_loss: Training loss after the last epoch, in nats.
+        best_loss: Lowest training loss after any epoch, in nats.
+        test_accuracy: Fraction of the test set that is classified right.
+        reached: Number of runs that reached the target loss.
+        steps_to_target: Steps to the target loss; `None` unless every run reached the target.
+        seconds_per_step: Seconds of a step: the median over the runs.
+        state_bytes_per_parameter: Bytes of optimiser state per model parameter.
     """
 
     optimizer: str
@@ -61,14 +61,15 @@ class Row:
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """The runs of a comparison.
+    """Hold the runs of a comparison.
 
     Attributes:
-      problem: What was trained.
-      runs: The finished runs, optimiser by optimiser, seed by seed.
-      planned: How many runs there were to be.
-      interrupted: Whether Ctrl-C ended it before they were finished.
-      tuning: By optimiser, the sweep that its learning rate was chosen from; empty if none was.
+        problem: The problem that was trained on.
+        runs: The finished runs, optimiser by optimiser, seed by seed.
+        planned: Number of runs that were planned.
+        interrupted: Whether Ctrl-C ended the comparison before all runs were finished.
+        tuning: By optimiser, the sweep from which its learning rate was chosen; empty if no rate
+            was tuned.
     """
 
     problem: Problem
@@ -78,14 +79,14 @@ class Comparison:
     tuning: Mapping[str, Sweep] = field(default_factory=dict)
 
     def by_optimizer(self) -> dict[str, list[Run]]:
-        """Groups the finished runs by optimiser, in the order they were run."""
+        """Group the finished runs by optimiser, in the order of training."""
         groups: dict[str, list[Run]] = {}
         for run in self.runs:
             groups.setdefault(run.optimizer, []).append(run)
         return groups
 
     def rows(self) -> list[Row]:
-        """Summarises each optimiser that has a finished run."""
+        """Summarise each optimiser that has a finished run."""
         return [_summarize(runs) for runs in self.by_optimizer().values()]
 
 
@@ -103,31 +104,32 @@ def compare(
     on_run: Callable[[Run], object] | None = None,
     on_tuning: Callable[[str, int, int], object] | None = None,
 ) -> Comparison:
-    """Trains every optimiser with every seed; with equal seeds the batches are equal.
+    """Train every optimiser with every seed; with equal seeds the batches are equal.
 
     Args:
-      problem: A name (see `problems`) or a `Problem`.
-      optimizers: Names such as `adam` or `optax.sgd`, or `Optimizer` records.
-      seeds: Seeds of the initial parameters and of the order of the batches.
-      learning_rate: One rate for all, or a rate by optimiser name; where it says
-        nothing, the problem's rate times the optimiser's factor.
-      epochs: By default the problem's.
-      batch_size: By default the problem's.
-      data_dir: The directory of the data files, for problems that are not embedded.
-      tune: Whether each optimiser is compared at its own best learning rate: the one of a grid
-        with the lowest mean training loss over two seeds that are not among `seeds`. The grid is
-        `tuning.FACTORS` times its default rate, or the rates that are given here.
-      on_progress: Called after every epoch with the fraction done of the whole.
-      on_run: Called with every finished run.
-      on_tuning: Called after every run of the tuning with the optimiser's name, the runs done of
-        its sweep, and how many there are.
+        problem: A name (see `problems`) or a `Problem`.
+        optimizers: Names such as `adam` or `optax.sgd`, or `Optimizer` records.
+        seeds: Seeds of the initial parameters and of the order of the batches.
+        learning_rate: One rate for all, or a rate by optimiser name. An optimiser without a rate
+            is given the problem's rate times the optimiser's factor.
+        epochs: Passes over the training set; by default the problem's.
+        batch_size: Examples per step; by default the problem's.
+        data_dir: The directory of the data files, for problems that are not embedded.
+        tune: Whether each optimiser is compared at its own best learning rate: the rate of a grid
+            with the lowest mean training loss over two seeds that are not among `seeds`. The grid
+            is `tuning.FACTORS` times the optimiser's default rate, or the rates given here.
+        on_progress: Called after every epoch with the fraction done of the whole comparison and
+            the record of the epoch.
+        on_run: Called with every finished run.
+        on_tuning: Called after every run of the tuning with the optimiser's name, the number of
+            runs done in its sweep, and the number of runs planned.
 
     Returns:
-      The runs; with Ctrl-C those that were finished, and `interrupted` set.
+        The runs; after Ctrl-C the finished ones, with `interrupted` set.
 
     Raises:
-      DataError: If the data is missing or damaged.
-      LabError: If a name is unknown or a number is out of range.
+        DataError: If the data is missing or damaged.
+        LabError: If a name is unknown or a number is out of range.
     """
     found = resolve_all(optimizers)
     rates = _rates(found, learning_rate)
@@ -148,10 +150,7 @@ def compare(
         for optimizer in found:
             if tune is not False:
                 grid = None if tune is True else tune
-                report = partial(on_tuning or _silent, optimizer.name)
-                swept = tune_rate(task, optimizer, grid, fresh_seeds(seeds), epochs, report)
-                if swept.interrupted:
-                    raise KeyboardInterrupt
+                swept = _tuned(task, optimizer, grid, fresh_seeds(seeds), epochs, on_tuning)
                 tuning[optimizer.name] = swept
                 rates = {**rates, optimizer.name: best_rate(swept)}
             trainer = Trainer(task, optimizer, rates.get(optimizer.name))
@@ -164,8 +163,24 @@ def compare(
     return Comparison(task.problem, tuple(runs), planned, interrupted=False, tuning=tuning)
 
 
-def _silent(name: str, done: int, planned: int) -> None:
-    del name, done, planned
+def _tuned(
+    task: Task,
+    optimizer: Optimizer,
+    grid: Sequence[float] | None,
+    seeds: Sequence[int],
+    epochs: int,
+    on_tuning: Callable[[str, int, int], object] | None,
+) -> Sweep:
+    """Sweep the learning rates of an optimiser.
+
+    Raises:
+        KeyboardInterrupt: If Ctrl-C ended the sweep, because its best rate would be a guess.
+    """
+    report = None if on_tuning is None else partial(on_tuning, optimizer.name)
+    swept = tune_rate(task, optimizer, grid, seeds, epochs, report)
+    if swept.interrupted:
+        raise KeyboardInterrupt
+    return swept
 
 
 def _rates(

@@ -1,29 +1,32 @@
-"""Figures of sweeps: the loss at the end over what was varied."""
+"""Draw figures of sweeps: final loss over the hyper-parameter that was varied."""
 
 import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from adam_optax._core.plotting import COLORS, DASHES, DPI
 from adam_optax.lab.errors import needs_lab_extra
-from adam_optax.lab.plot import COLORS, DASHES, DPI, SIZE
-from adam_optax.lab.points import Setting, Sweep
+from adam_optax.lab.reports.loss_plot import SIZE
+from adam_optax.lab.results import Setting, Sweep
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 _LINES = 8
-"""The best so many lines are drawn."""
+"""Number of lines that are drawn: those with the lowest losses."""
 
 
 def figure(panels: Sequence[tuple[str, Sweep]]) -> "Figure":
-    """Draws a panel for each sweep: a line for each combination of what is not on the axis.
+    """Draw a panel for each sweep: final loss over the hyper-parameter with the most values.
+
+    A panel has a line for each combination of the other hyper-parameters.
 
     Args:
-      panels: Titles and sweeps.
+        panels: Titles and sweeps.
 
     Raises:
-      LabError: If matplotlib is not installed.
+        LabError: If matplotlib is not installed.
     """
     with needs_lab_extra("the figure"):
         from matplotlib.figure import Figure
@@ -40,7 +43,7 @@ def figure(panels: Sequence[tuple[str, Sweep]]) -> "Figure":
 
 
 def varied(sweep: Sweep) -> list[str]:
-    """The numbers that differ between settings, those with the most values first."""
+    """Return the hyper-parameters that differ between settings, those with most values first."""
     names = list(sweep.settings[0].numbers)
     counts = {n: len({setting.numbers[n] for setting in sweep.settings}) for n in names}
     return sorted((n for n in names if counts[n] > 1), key=lambda n: -counts[n])
@@ -83,5 +86,5 @@ def _line(axes: "Axes", place: int, label: str, across: str, settings: list[Sett
     lowest, highest = ([pick(s.losses) for s in sound] for pick in (min, max))
     axes.fill_between(x, lowest, highest, color=color, alpha=0.12, linewidth=0)
     lost = [s.numbers[across] for s in settings if not math.isfinite(s.loss)]
-    if lost:  # marked at the top
+    if lost:  # crosses at the top mark where runs diverged
         axes.plot(lost, [0.97] * len(lost), "x", color=color, transform=axes.get_xaxis_transform())

@@ -1,4 +1,4 @@
-"""Reviews as bags of words: which of the commonest 10,000 words are in each."""
+"""Read IMDB's reviews as bags of words: which of the commonest 10,000 words each contains."""
 
 import csv
 import io
@@ -8,47 +8,55 @@ from pathlib import Path
 
 import numpy as np
 
+from adam_optax.lab._problems.data_files import read_bytes, require_path
+from adam_optax.lab._problems.problem import Data
 from adam_optax.lab.errors import DataError, needs_lab_extra
-from adam_optax.lab.problem import Data
-from adam_optax.lab.sources import needed, read_bytes
 
 WORDS = 10_000
-_MOST = 1 << 30
+"""Number of words that are counted."""
+_MAX_BYTES = 1 << 30
 _FILES = (
     "the folder aclImdb (train/pos, train/neg, test/pos, test/neg), or a CSV file with the columns "
     "text and label (of several sources, those rows whose source is imdb)"
 )
-_TEST = 5  # of a table, every fifth review
+_TEST_EVERY = 5
+"""Every fifth review of a table is held out."""
 
 Reviews = list[tuple[str, str]]
-"""Texts and their labels."""
+"""Pairs of a text and its label."""
 
 
 def load(data_dir: Path | None) -> Data:
-    """Reads the reviews: uint8 (n, 10000), 1 where a word is in a review, and 0 or 1.
+    """Read the reviews: uint8 (n, 10000), 1 where a review contains a word; labels are 0 or 1.
 
-    Words are counted in the training set. Of a table, reviews that are there twice are taken once.
+    The words are the commonest ones of the training set. A review that a table contains twice is
+    taken once.
 
     Raises:
-      DataError: If there are no reviews of two labels.
+        DataError: If there are no reviews of two labels.
     """
-    place = needed(data_dir, "imdb", _FILES)
+    place = require_path(data_dir, "imdb", _FILES)
     if (place / "train").is_dir():
         return bags(_folder(place / "train"), _folder(place / "test"), place)
     table = place if place.is_file() else _only_csv(place)
     reviews = list(dict.fromkeys(_rows(table)))
     order = np.random.default_rng(0).permutation(len(reviews))
-    parts: tuple[Reviews, Reviews] = ([], [])
+    train_and_test: tuple[Reviews, Reviews] = ([], [])
     for place_in_order, i in enumerate(order):
-        parts[place_in_order % _TEST == 0].append(reviews[i])
-    return bags(*parts, table)
+        train_and_test[place_in_order % _TEST_EVERY == 0].append(reviews[i])
+    return bags(*train_and_test, table)
 
 
 def bags(train: Reviews, test: Reviews, place: Path) -> Data:
-    """The data of reviews; the place is for the message.
+    """Count the words of reviews.
+
+    Args:
+        train: The reviews to train on, whose commonest words are counted.
+        test: The held-out reviews.
+        place: Where the reviews are from, for the error message.
 
     Raises:
-      DataError: If there are not two labels.
+        DataError: If there are not two labels.
     """
     names = sorted({label for _, label in train})
     if len(names) != 2 or {label for _, label in test} - set(names) or not test:
@@ -71,7 +79,7 @@ def _folder(folder: Path) -> Reviews:
 
 
 def _text(path: Path) -> str:
-    return read_bytes(path, _MOST).decode("utf-8", errors="replace")
+    return read_bytes(path, _MAX_BYTES).decode("utf-8", errors="replace")
 
 
 def _only_csv(folder: Path) -> Path:

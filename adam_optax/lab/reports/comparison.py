@@ -1,17 +1,14 @@
-"""What is shown and kept of a comparison: a table, figures, CSV files, and a page of them."""
+"""Report a comparison: a table, figures, CSV files, and a page that contains them."""
 
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from adam_optax.lab.compare import Comparison, Row, Spread
+from adam_optax.lab.comparison import Comparison, Row, Spread
 from adam_optax.lab.errors import needs_lab_extra
-from adam_optax.lab.files import to_csv, write_all
-from adam_optax.lab.html import heading, image, page, paragraph
-from adam_optax.lab.html import table as html_table
-from adam_optax.lab.plot import figure, rendered
-from adam_optax.lab.sweep_plot import figure as tuning_figure
-from adam_optax.lab.tuning import at_the_edge
+from adam_optax.lab.reports import html, loss_plot, sweep_plot
+from adam_optax.lab.reports.files import to_csv, write_all
+from adam_optax.lab.tuning import is_at_edge
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -31,27 +28,31 @@ RUN_COLUMNS = (
     "diverged",
 )
 CURVE_COLUMNS = ("problem", "optimizer", "seed", "step", "batch_loss")
-
-
+_HEADER = ("optimiser", "rate", "final loss", "best loss", "test %", "steps to", "µs/step", "B/par")
 _ENDS = (".png", ".svg", "-runs.csv", "-curves.csv", ".html")
 
 
 def names(stem: str) -> tuple[str, ...]:
-    """Returns the file names of a report: figures, runs, loss curves, and the page of all."""
+    """Return the file names of a report: figures, runs, loss curves, and the page of all."""
     return tuple(f"{stem}{end}" for end in _ENDS)
 
 
 def write(comparison: Comparison, directory: Path, stem: str) -> list[Path]:
-    """Writes figures, CSV files and the page; see `names`.
+    """Write figures, CSV files and the page.
+
+    Args:
+        comparison: The comparison.
+        directory: Where the files go.
+        stem: Beginning of the file names (see `names`).
 
     Raises:
-      LabError: If matplotlib is missing or a file cannot be written.
+        LabError: If matplotlib is missing or a file cannot be written.
     """
-    drawn = figure(comparison)
-    picture = rendered(drawn, "png")
+    drawn = loss_plot.figure(comparison)
+    picture = loss_plot.render(drawn, "png")
     contents = (
         picture,
-        rendered(drawn, "svg"),
+        loss_plot.render(drawn, "svg"),
         to_csv(RUN_COLUMNS, _run_rows(comparison)),
         to_csv(CURVE_COLUMNS, _curve_rows(comparison)),
         _page(comparison, picture),
@@ -60,10 +61,10 @@ def write(comparison: Comparison, directory: Path, stem: str) -> list[Path]:
 
 
 def table(comparison: Comparison) -> "Table":
-    """Lays the summary out, mean ± standard deviation over seeds.
+    """Build the table of a comparison: mean ± standard deviation over seeds.
 
     Raises:
-      LabError: If rich is not installed.
+        LabError: If rich is not installed.
     """
     with needs_lab_extra("the table"):
         from rich.box import SIMPLE_HEAD
@@ -75,32 +76,30 @@ def table(comparison: Comparison) -> "Table":
     result.caption = "\n".join(_notes(comparison))
     result.add_column("optimiser", no_wrap=True)
     result.add_column("rate", justify="right", no_wrap=True)
-    # In 80 columns these break, around the deviation; what cannot break stays whole.
+    # In 80 columns these cells break before the deviation; the numbers themselves stay whole.
     for header in ("final loss", "best loss", "test %", f"steps to {target:g}"):
         result.add_column(header, justify="right")
     result.add_column("µs/\nstep", justify="right", no_wrap=True)
     result.add_column("state\nB/par", justify="right", no_wrap=True)
     for row in comparison.rows():
-        # Text, since a name in square brackets would be taken for markup.
+        # A plain string would be read as markup, and a name in square brackets would be lost.
         result.add_row(*(Text(cell) for cell in _cells(row)))
     return result
 
 
-HEADER = ("optimiser", "rate", "final loss", "best loss", "test %", "steps to", "µs/step", "B/par")
-
-
 def _page(comparison: Comparison, picture: bytes) -> bytes:
     target = f"steps to {comparison.problem.target_loss:g}"
-    header = [target if name == "steps to" else name for name in HEADER]
+    header = [target if name == "steps to" else name for name in _HEADER]
     rows = [_cells(row) for row in comparison.rows()]
-    parts = [paragraph(_title(comparison)), html_table(header, rows)]
-    parts += [paragraph(note) for note in _notes(comparison)]
-    parts.append(image(picture, "training loss over steps, a curve for each optimiser"))
+    parts = [html.paragraph(_title(comparison)), html.table(header, rows)]
+    parts += [html.paragraph(note) for note in _notes(comparison)]
+    parts.append(html.image(picture, "training loss over steps, a curve for each optimiser"))
     if comparison.tuning:
         panels = list(comparison.tuning.items())
-        drawn = rendered(tuning_figure(panels), "png")
-        parts += [heading("Learning rates tried"), image(drawn, "final loss over learning rate")]
-    return page(f"{comparison.problem.name}: {comparison.problem.description}", parts)
+        tuned = loss_plot.render(sweep_plot.figure(panels), "png")
+        parts.append(html.heading("Learning rates tried"))
+        parts.append(html.image(tuned, "final loss over learning rate"))
+    return html.page(f"{comparison.problem.name}: {comparison.problem.description}", parts)
 
 
 def _notes(comparison: Comparison) -> list[str]:
@@ -110,7 +109,7 @@ def _notes(comparison: Comparison) -> list[str]:
         tried = max(len(sweep.settings) for sweep in comparison.tuning.values())
         listed = ", ".join(map(str, seeds))
         notes.append(f"each at the best of {tried} rates by mean final loss over seeds {listed}")
-        edges = [name for name, sweep in comparison.tuning.items() if at_the_edge(sweep)]
+        edges = [name for name, sweep in comparison.tuning.items() if is_at_edge(sweep)]
         notes += [f"at the edge of the rates tried: {', '.join(edges)}"] if edges else []
     return notes
 

@@ -1,4 +1,4 @@
-"""The built-in problems, and those of the user's own."""
+"""List the built-in problems, and find a problem by its name."""
 
 import importlib
 import sys
@@ -6,32 +6,25 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
-from adam_optax.lab import cifar, imdb, shakespeare
+from adam_optax.lab._problems import cifar, imdb, mnist, shakespeare
+from adam_optax.lab._problems.models import CNN, MLP, Logistic, Transformer
+from adam_optax.lab._problems.problem import Data, Problem
 from adam_optax.lab.errors import DataError, LabError, needs_lab_extra
-from adam_optax.lab.idx import read_idx
-from adam_optax.lab.models import CNN, MLP, Logistic, Transformer
-from adam_optax.lab.problem import Data, Problem
 
-MNIST_FILES = (
-    "train-images-idx3-ubyte",
-    "train-labels-idx1-ubyte",
-    "t10k-images-idx3-ubyte",
-    "t10k-labels-idx1-ubyte",
-)
 _DIGITS_TRAIN = 1500
 
 
-def get(problem: str | Problem) -> Problem:
-    """Finds a problem by name; a `Problem` of the caller's own passes through.
+def find_problem(problem: str | Problem) -> Problem:
+    """Find a problem by its name.
 
     Args:
-      problem: One of `problems`, or `module:function`, a function of the caller's own without
-        arguments that returns a `Problem`. The module is also looked for where the program runs.
+        problem: The name of one of `problems`; or `module:function`, the caller's own function
+            without arguments that returns a `Problem`; or a `Problem`, which is returned as it is.
+            The module is also looked for in the current directory.
 
     Raises:
-      LabError: If there is no such problem, or the function did not return one.
+        LabError: If there is no such problem, or the function did not return a `Problem`.
     """
     if isinstance(problem, Problem):
         return problem
@@ -40,10 +33,10 @@ def get(problem: str | Problem) -> Problem:
     if ":" not in problem:
         known = ", ".join(problems)
         raise LabError(f"unknown problem {problem!r}; known: {known}, and module:function")
-    return _own(problem)
+    return _call_function(problem)
 
 
-def _own(name: str) -> Problem:
+def _call_function(name: str) -> Problem:
     module, _, function = name.partition(":")
     here = str(Path.cwd())
     sys.path.insert(0, here)
@@ -65,40 +58,11 @@ def _load_digits(data_dir: Path | None) -> Data:
     with needs_lab_extra("the digits problem"):
         from sklearn.datasets import load_digits
     x, y = load_digits(return_X_y=True)
-    # The file is ordered by writer; without shuffling the test set has other hands.
+    # The file is ordered by writer: without shuffling, other writers would be in the test set.
     order = np.random.default_rng(0).permutation(len(x))
     x, y = (x[order] / 16).astype(np.float32), y[order].astype(np.int32)
     n = _DIGITS_TRAIN
     return Data(x[:n], y[:n], x[n:], y[n:])
-
-
-def _load_mnist(data_dir: Path | None) -> Data:
-    if data_dir is None:
-        raise DataError(f"mnist needs a data directory (--data-dir) with {_mnist_names()}")
-    images, labels, test_images, test_labels = (_find(data_dir, name) for name in MNIST_FILES)
-    return Data(*_read_pair(images, labels), *_read_pair(test_images, test_labels))
-
-
-def _mnist_names() -> str:
-    return ", ".join(MNIST_FILES) + " (each plain or .gz)"
-
-
-def _find(folder: Path, name: str) -> Path:
-    for path in (folder / name, folder / f"{name}.gz"):
-        if path.is_file():
-            return path
-    raise DataError(f"{folder / name}: no such file, plain or .gz; expected {_mnist_names()}")
-
-
-def _read_pair(images: Path, labels: Path) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
-    x, y = read_idx(images), read_idx(labels)
-    if x.dtype != np.uint8 or x.shape[1:] != (28, 28) or not len(x):
-        raise DataError(f"{images}: expected uint8 images (n, 28, 28), got {x.dtype} {x.shape}")
-    if y.dtype != np.uint8 or y.shape != x.shape[:1]:
-        raise DataError(f"{labels}: expected {len(x)} uint8 labels, got {y.dtype} {y.shape}")
-    if y.max() > 9:
-        raise DataError(f"{labels}: expected labels 0 to 9, got {y.max()}")
-    return x.reshape(len(x), -1).astype(np.float32) / np.float32(255), y.astype(np.int32)
 
 
 problems: dict[str, Problem] = {
@@ -117,7 +81,7 @@ problems: dict[str, Problem] = {
         Problem(
             name="mnist",
             description="70,000 handwritten digits of 28x28 pixels; MLP 784-128-128-10",
-            load=_load_mnist,
+            load=mnist.load,
             model=partial(MLP, (128, 128), 10),
             batch_size=128,
             epochs=3,
@@ -156,4 +120,4 @@ problems: dict[str, Problem] = {
         ),
     )
 }
-"""Every problem by name."""
+"""The built-in problems by name."""

@@ -1,4 +1,4 @@
-"""`python -m adam_optax.lab`, the same as the command `adam-optax`."""
+"""Run `python -m adam_optax.cli`, which is the same as the command `adam-optax`."""
 
 import sys
 

@@ -1,49 +1,41 @@
-"""The figure of a comparison: training loss over steps, one curve per optimiser."""
+"""Draw the figure of a comparison: training loss over steps, a curve for each optimiser."""
 
 import io
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from adam_optax.lab.compare import Comparison
+from adam_optax._core.plotting import COLORS, DASHES, DPI
+from adam_optax.lab.comparison import Comparison
 from adam_optax.lab.errors import needs_lab_extra
-from adam_optax.lab.record import WINDOW, Run, smooth
+from adam_optax.lab.run import WINDOW, Run, smooth
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 SIZE = (8.0, 5.0)
-"""Inches; at `DPI` twice the width of a README's column, for sharp screens."""
-DPI = 200
-
-# Okabe and Ito's colours for all kinds of colour vision, without the pale yellow. Eight
-# styles beside seven colours: they part company where either comes round again.
-COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#000000", "#e69f00", "#56b4e9")
-DASHES: tuple[Any, ...] = (
-    "-",
-    (0, (5, 3)),
-    (0, (1, 2)),
-    (0, (6, 2, 1, 2)),
-    (0, (3, 3)),
-    (0, (9, 4)),
-    (0, (4, 2, 1, 2, 1, 2)),
-    (0, (2, 5)),
-)
+"""Width and height of a figure, in inches."""
 
 
 def png(comparison: Comparison) -> bytes:
-    """Draws `figure` as a PNG.
+    """Draw the figure of a comparison as PNG.
 
     Raises:
-      LabError: If matplotlib is not installed.
+        LabError: If matplotlib is not installed.
     """
-    return rendered(figure(comparison), "png")
+    return render(figure(comparison), "png")
 
 
-def rendered(drawn: "Figure", kind: str, dpi: float = DPI) -> bytes:
-    """The bytes of a figure as PNG or SVG, the same for the same figure."""
+def render(drawn: "Figure", kind: str, dpi: float = DPI) -> bytes:
+    """Return a figure as PNG or SVG; the same figure gives the same bytes.
+
+    Args:
+        drawn: The figure.
+        kind: `"png"` or `"svg"`.
+        dpi: Pixels an inch.
+    """
     from matplotlib import rc_context
 
     buffer = io.BytesIO()
@@ -55,14 +47,14 @@ def rendered(drawn: "Figure", kind: str, dpi: float = DPI) -> bytes:
 
 
 def figure(comparison: Comparison) -> "Figure":
-    """Draws the smoothed loss of every optimiser, with a band from best to worst seed.
+    """Draw the smoothed loss of every optimiser, with a band from the best to the worst seed.
 
     Raises:
-      LabError: If matplotlib is not installed.
+        LabError: If matplotlib is not installed.
     """
     with needs_lab_extra("the figure"):
         from matplotlib.figure import Figure
-    # The object interface: pyplot would change the caller's backend and figures.
+    # The object interface is used, because pyplot would change the caller's backend and figures.
     drawn = Figure(figsize=SIZE, dpi=DPI, layout="constrained")
     axes = drawn.add_subplot()
     groups = comparison.by_optimizer()
@@ -73,9 +65,9 @@ def figure(comparison: Comparison) -> "Figure":
 
 
 def curves(runs: list[Run]) -> NDArray[np.float64]:
-    """Stacks the smoothed losses, shape (seeds, steps), cut where the first one ends.
+    """Stack the smoothed losses, shape (seeds, steps), cut where the shortest curve ends.
 
-    Runs that diverged are left out, unless all did: then each counts while finite.
+    Runs that diverged are left out. If all runs diverged, the finite beginning of each is taken.
     """
     kept = [run for run in runs if not run.diverged] or runs
     smoothed = [smooth(run.losses) for run in kept]
@@ -87,7 +79,7 @@ def _draw(axes: "Axes", place: int, count: int, name: str, runs: list[Run]) -> N
     losses = curves(runs)
     steps = np.arange(1, losses.shape[1] + 1)
     color, dashes = COLORS[place % len(COLORS)], DASHES[place % len(DASHES)]
-    # Curves that coincide stay visible: the first is the widest and lies below.
+    # Curves that coincide stay visible, because the first is the widest and lies below the others.
     width = 3.2 - 1.8 * place / max(count - 1, 1)
     lowest, highest = losses.min(axis=0), losses.max(axis=0)
     axes.fill_between(steps, lowest, highest, color=color, alpha=0.15, linewidth=0)

@@ -1,4 +1,4 @@
-"""Storage formats as text, for the command line."""
+"""Read storage formats from text, for the command line."""
 
 import ast
 import dataclasses
@@ -11,16 +11,22 @@ from adam_optax.lab.errors import LabError
 from adam_optax.lab.optimizers import Optimizer, check_runs, resolve
 
 FORMATS = ("dense", "stochastic", "pair", "float8", "int8", "int4")
-"""Of `adam_optax.storage`."""
-KNOWN = "stochastic, pair, 'pair(3)', 'pair(block=128)', float8, int8, int4, 'dense(\"bfloat16\")'"
-"""Examples, for a help text."""
+"""Names of the formats of `adam_optax.storage` that can be chosen by text."""
+STORAGE_EXAMPLES = (
+    "stochastic, pair, 'pair(3)', 'pair(block=128)', float8, int8, int4, 'dense(\"bfloat16\")'"
+)
+"""Examples for a help text."""
 
 
-def stored(optimizer: str | Optimizer, text: str | None) -> Optimizer:
-    """The optimiser with its moments kept in a format; None: as it is.
+def with_storage(optimizer: str | Optimizer, text: str | None) -> Optimizer:
+    """Find an optimiser, and let it store its moments in a format.
+
+    Args:
+        optimizer: A name, or an `Optimizer`.
+        text: The format, `pair(3)` say; `None`: the optimiser's own default.
 
     Raises:
-      LabError: If there is no such format, or the optimiser does not take it.
+        LabError: If there is no such format, or the optimiser does not take it.
     """
     found = resolve(optimizer)
     if text is None:
@@ -28,13 +34,13 @@ def stored(optimizer: str | Optimizer, text: str | None) -> Optimizer:
     if found.name.startswith("optax."):
         raise LabError(f"{found.name} takes no storage; {found.name.removeprefix('optax.')} does")
     build = partial(found.build, storage=parse_storage(text))
-    kept = dataclasses.replace(found, name=f"{found.name} {text}", build=build)
-    check_runs(kept)
-    return kept
+    changed = dataclasses.replace(found, name=f"{found.name} {text}", build=build)
+    check_runs(changed)
+    return changed
 
 
 def file_name(optimizer: str) -> str:
-    """An optimiser's name, for a file's.
+    """Turn an optimiser's name into a part of a file name.
 
     >>> file_name("adam pair(block=128)")
     'adam-pair-block-128'
@@ -43,10 +49,10 @@ def file_name(optimizer: str) -> str:
 
 
 def parse_storage(text: str) -> Any:
-    """A format of `adam_optax.storage` from text, which is read and not run.
+    """Read a format of `adam_optax.storage` from text, which is parsed and never executed.
 
     Raises:
-        LabError: if it is none.
+        LabError: If the text is not a format.
 
     >>> parse_storage("pair") == parse_storage("pair(bytes=2)")
     True

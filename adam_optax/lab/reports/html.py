@@ -1,4 +1,4 @@
-"""A page of text, tables and pictures in one file that needs no other."""
+"""Write a page of text, tables and pictures as one file that needs no other file."""
 
 import base64
 import html
@@ -16,7 +16,12 @@ div { overflow-x: auto }
 
 
 def page(title: str, parts: Iterable[str]) -> bytes:
-    """The page; the parts are HTML, as made by the functions below."""
+    """Return a page under a title.
+
+    Args:
+        title: The title, as text.
+        parts: The parts of the page, as HTML from the functions below.
+    """
     name = html.escape(title)
     head = f'<meta charset="utf-8"><title>{name}</title><style>{_STYLE}</style>'
     body = "\n".join(parts)
@@ -25,23 +30,28 @@ def page(title: str, parts: Iterable[str]) -> bytes:
 
 
 def heading(text: str) -> str:
-    """A heading."""
+    """Return a heading as HTML."""
     return f"<h2>{html.escape(text)}</h2>"
 
 
 def paragraph(text: str) -> str:
-    """A paragraph."""
+    """Return a paragraph as HTML."""
     return f"<p>{html.escape(text)}</p>"
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table of texts."""
+    """Return a table of texts as HTML."""
     lines = [_row("th", header), *(_row("td", row) for row in rows)]
     return "<div><table>\n" + "\n".join(lines) + "\n</table></div>"
 
 
 def image(png: bytes, text: str) -> str:
-    """A picture, inside the page; the text says what it shows."""
+    """Return a picture as HTML that contains the picture's bytes.
+
+    Args:
+        png: The picture, as PNG.
+        text: Description of the picture, for those who do not see it.
+    """
     data = base64.b64encode(png).decode()
     return f'<img src="data:image/png;base64,{data}" alt="{html.escape(text, quote=True)}">'
 
