@@ -30,10 +30,10 @@ def optimizer_function(function: Function) -> Function:
     """
     signature = inspect.signature(function)
     *explicit, options = signature.parameters.values()
-    (shared,) = typing.get_args(options.annotation)
+    (shared,) = typing.get_args(typing.get_type_hints(function)[options.name])
     expanded = [
-        Parameter(name, Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
-        for name, annotation in reversed(typing.get_type_hints(shared).items())
+        Parameter(name, Parameter.KEYWORD_ONLY, default=None, annotation=kind.__forward_arg__)
+        for name, kind in reversed(shared.__annotations__.items())
     ]
     public: Any = function
     public.__signature__ = signature.replace(parameters=[*explicit, *expanded])

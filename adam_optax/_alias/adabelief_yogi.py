@@ -1,5 +1,7 @@
 """Minimise with AdaBelief and Yogi: Adam with another second moment."""
 
+from __future__ import annotations  # so that `help` shows the names of types
+
 from typing import Unpack
 
 from adam_optax import rules
@@ -94,7 +96,7 @@ def scale_by_belief(
 
     Take a `scale_by_*` transformation to put something between the rescaling and the learning rate,
     as in `optax.chain(ao.scale_by_belief(), ..., optax.scale_by_learning_rate(1e-3))`; else take
-    `adabelief`, which is the two in one pass over memory.
+    `adabelief`, which does both in one pass over memory.
 
     Step: `μ̂ / (√ν̂ + eps), ν = b2 ν + (1-b2) |g - μ|² + eps_root`, with `μ = b1 μ + (1-b1) g`,
     `μ̂ = μ / (1 - b1^t)` and `ν̂ = ν / (1 - b2^t)` for the gradient `g` and the step `t`, 1 at the
@@ -218,7 +220,7 @@ def scale_by_yogi(
 
     Take a `scale_by_*` transformation to put something between the rescaling and the learning rate,
     as in `optax.chain(ao.scale_by_yogi(), ..., optax.scale_by_learning_rate(1e-3))`; else take
-    `yogi`, which is the two in one pass over memory.
+    `yogi`, which does both in one pass over memory.
 
     Step: `μ̂ / (√(ν̂ + eps_root) + eps), ν = ν - (1-b2) sign(ν - |g|²) |g|²`, with
     `μ = b1 μ + (1-b1) g`, `μ̂ = μ / (1 - b1^t)` and `ν̂ = ν / (1 - b2^t)` for the gradient `g` and

@@ -1,5 +1,7 @@
 """Minimise with Adafactor, whose second moment of a matrix is kept as a row and a column."""
 
+from __future__ import annotations  # so that `help` shows the names of types
+
 from collections.abc import Mapping
 from typing import Unpack
 

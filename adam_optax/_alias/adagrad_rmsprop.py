@@ -1,5 +1,7 @@
 """Minimise with what Adam grew out of: SGD, AdaGrad, RMSProp and AdaDelta."""
 
+from __future__ import annotations  # so that `help` shows the names of types
+
 from typing import Unpack
 
 import optax
@@ -102,7 +104,8 @@ def adagrad(
     """Minimise with AdaGrad: the gradient over the root of the sum of all squares.
 
     Take AdaGrad for convex problems and for sparse features, as in embeddings: frequent features
-    get short steps, rare ones long steps. Its steps shrink by themselves, for the sum only grows.
+    get short steps, rare ones long steps. The steps shrink by themselves, because the sum only
+    grows.
 
     Step: `g / √(Σ_t |g|² + eps)`, times `-learning_rate`, for the gradient `g`; the sum starts at
     `initial_accumulator_value`. With decay, `λ p` is added to the step.
@@ -116,7 +119,7 @@ def adagrad(
             option `coupling` says otherwise; None: no decay.
         mask: which parameters decay: a tree of bools, a prefix of such a tree, or a function from
             the parameters to one; None: all parameters.
-        mu_dtype: None; there is no moment that can be negative, to which it could apply.
+        mu_dtype: must be None, because no moment is kept that can be negative.
         **options: `coupling`, how the decay goes with the learning rate, and `nu_dtype` and
             `storage`, how the moments are kept; see `ao.DecayOptions`.
 
@@ -158,7 +161,7 @@ def scale_by_rss(
 
     Take a `scale_by_*` transformation to put something between the rescaling and the learning rate,
     as in `optax.chain(ao.scale_by_rss(), ..., optax.scale_by_learning_rate(1e-3))`; else take
-    `adagrad`, which is the two in one pass over memory.
+    `adagrad`, which does both in one pass over memory.
 
     Step: `g / √(Σ_t |g|² + eps)` for the gradient `g`; the sum starts at
     `initial_accumulator_value`.
@@ -166,7 +169,7 @@ def scale_by_rss(
     Args:
         initial_accumulator_value: where the sum of squares starts.
         eps: added to the sum of squares under the root, in units of the squared gradient.
-        mu_dtype: None; there is no moment that can be negative, to which it could apply.
+        mu_dtype: must be None, because no moment is kept that can be negative.
         **options: `nu_dtype` and `storage`, how the moments are kept; see `ao.MomentOptions`.
 
     Returns:
@@ -212,13 +215,13 @@ def rmsprop(
 ) -> Transformation:
     """Minimise with RMSProp: the gradient over the root of the mean squared gradient.
 
-    Take RMSProp for recurrent networks and reinforcement learning, where it is the custom: AdaGrad
-    that forgets, Adam without its first moment.
+    Take RMSProp for recurrent networks and reinforcement learning, where RMSProp is the custom.
+    RMSProp is AdaGrad that forgets, or Adam without its first moment.
 
     Step: `g / √(ν + eps), ν = decay ν + (1-decay) |g|²`, times `-learning_rate`, for the gradient
-    `g`. Centred, `E|g|² - |E g|²` stands for ν: it is kept by itself, as `variance`, since the
-    difference of two averages cancels. Momentum sums steps that have the learning rate in them.
-    With decay, `λ p` is added to the step.
+    `g`. With `centered`, `E|g|² - |E g|²` stands for ν. This variance is kept by itself, as
+    `variance`, because the difference of two averages cancels. Momentum sums steps that have the
+    learning rate in them. With decay, `λ p` is added to the step.
 
     Args:
         learning_rate: step size: a number, a scalar array or a schedule `count -> value`, as may be
@@ -284,8 +287,8 @@ def adadelta(
 ) -> Transformation:
     """Minimise with AdaDelta: gradients in units of the steps before.
 
-    Take AdaDelta where no learning rate is to be tuned: its steps have the unit of the parameters.
-    They start small. Its weight decay is added to the gradient, as in optax.
+    Take AdaDelta where no learning rate is to be tuned: AdaDelta's steps have the unit of the
+    parameters, and start small. The weight decay is added to the gradient, as in optax.
 
     Step: `d = g √(e_x + eps) / √(e_g + eps)`, times `-learning_rate`, with `e_g` the average by rho
     of `|g|²` for the gradient `g`, and `e_x` that of `|d|²` up to the step before.
@@ -339,7 +342,7 @@ def scale_by_adadelta(
 
     Take a `scale_by_*` transformation to put something between the rescaling and the learning rate,
     as in `optax.chain(ao.scale_by_adadelta(), ..., optax.scale_by_learning_rate(1e-3))`; else take
-    `adadelta`, which is the two in one pass over memory.
+    `adadelta`, which does both in one pass over memory.
 
     Step: `d = g √(e_x + eps) / √(e_g + eps)`, with `e_g` the average by rho of `|g|²` for the
     gradient `g`, and `e_x` that of `|d|²` up to the step before.
@@ -347,7 +350,7 @@ def scale_by_adadelta(
     Args:
         rho: decay rate of both averages, in [0, 1).
         eps: added under both roots, in units of the squared gradient and of the squared step.
-        mu_dtype: None; there is no moment that can be negative, to which it could apply.
+        mu_dtype: must be None, because no moment is kept that can be negative.
         **options: `nu_dtype` and `storage`, how the moments are kept; see `ao.MomentOptions`.
 
     Returns:

@@ -1,5 +1,7 @@
 """Minimise with Adam, NAdam and their forms with decoupled weight decay."""
 
+from __future__ import annotations  # so that `help` shows the names of types
+
 from typing import Unpack
 
 from adam_optax import rules
@@ -294,7 +296,7 @@ def scale_by_adam(
 
     Take a `scale_by_*` transformation to put something between the rescaling and the learning rate,
     as in `optax.chain(ao.scale_by_adam(), ..., optax.scale_by_learning_rate(1e-3))`; else take
-    `adam`, which is the two in one pass over memory.
+    `adam`, which does both in one pass over memory.
 
     Step: `μ̂ / (√(ν̂ + eps_root) + eps)`, with `μ = b1 μ + (1-b1) g`, `ν = b2 ν + (1-b2) |g|²`,
     `μ̂ = μ / (1 - b1^t)` and `ν̂ = ν / (1 - b2^t)` for the gradient `g` and the step `t`, 1 at the

@@ -1,5 +1,7 @@
 """Minimise with Adan and Lion: Adam with another first moment."""
 
+from __future__ import annotations  # so that `help` shows the names of types
+
 from typing import Literal, Unpack
 
 from adam_optax import rules
@@ -32,8 +34,8 @@ def adan(
     """Minimise with Adan: Adam on the gradient and its change.
 
     Take Adan for vision models and large batches, at learning rates several times Adam's: the
-    change of the gradient is Nesterov's look-ahead without a second gradient. It keeps four arrays
-    for each parameter.
+    change of the gradient is Nesterov's look-ahead without a second gradient. Adan keeps four
+    arrays for each parameter.
 
     Step: `(μ̂ + k δ̂) / (√(ν̂ + eps_root) + eps) + λ p`, times `-learning_rate`, with `μ`, `δ` and
     `ν` the averages by b1, b2 and b3 of `g`, of its change `Δ = g - g_{t-1}` and of `|g + k Δ|²`,
@@ -100,8 +102,8 @@ def scale_by_adan(
 
     Take a `scale_by_*` transformation to put something between the rescaling and the learning rate,
     as in `optax.chain(ao.scale_by_adan(), ..., optax.scale_by_learning_rate(1e-3))`; else take
-    `adan`, which is the two in one pass over memory. Mind that the default of `eps_root` is another
-    there, as in optax.
+    `adan`, which does both in one pass over memory. As in optax, `eps_root` is 0 here by default,
+    and 1e-8 in `adan`.
 
     Step: `(μ̂ + k δ̂) / (√(ν̂ + eps_root) + eps)`, with `μ`, `δ` and `ν` the averages by b1, b2 and
     b3 of `g`, of its change `Δ = g - g_{t-1}` and of `|g + k Δ|²`, `μ̂`, `δ̂` and `ν̂` these
@@ -157,8 +159,9 @@ def lion(
 ) -> Transformation:
     """Minimise with Lion: the sign of a mean of gradients.
 
-    Take Lion to save memory, for it keeps one moment: with a learning rate 3 to 10 times smaller
-    than AdamW's, and a weight decay as much larger. All parameters move by the learning rate.
+    Take Lion to save memory: Lion keeps one moment. Its learning rate should be 3 to 10 times
+    smaller than AdamW's, and its weight decay 3 to 10 times larger, because every parameter moves
+    by the whole learning rate in every step.
 
     Step: `sign(b1 μ_{t-1} + (1-b1) g) + λ p`, times `-learning_rate`, with `μ = b2 μ + (1-b2) g`
     for the gradient `g` and the parameter `p`.
@@ -220,7 +223,7 @@ def scale_by_lion(
 
     Take a `scale_by_*` transformation to put something between the rescaling and the learning rate,
     as in `optax.chain(ao.scale_by_lion(), ..., optax.scale_by_learning_rate(1e-3))`; else take
-    `lion`, which is the two in one pass over memory.
+    `lion`, which does both in one pass over memory.
 
     Step: `sign(c)`, with `c = b1 μ_{t-1} + (1-b1) g` and `μ = b2 μ + (1-b2) g` for the gradient
     `g`.

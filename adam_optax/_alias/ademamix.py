@@ -1,5 +1,7 @@
 """Minimise with AdEMAMix and its simplified form."""
 
+from __future__ import annotations  # so that `help` shows the names of types
+
 from typing import Unpack
 
 from adam_optax import rules
@@ -33,7 +35,7 @@ def ademamix(
     """Minimise with AdEMAMix: Adam with a fast and a slow mean of the gradients.
 
     Take AdEMAMix for long runs on much data, such as language models: gradients of ten thousand
-    steps ago still help, if they stand beside a fast mean. It keeps a third moment.
+    steps ago still help, if they stand beside a fast mean. AdEMAMix keeps a third moment.
 
     Step: `(μ̂ + alpha μ_slow) / (√(ν̂ + eps_root) + eps) + λ p`, times `-learning_rate`, with
     `μ = b1 μ + (1-b1) g`, `μ_slow = b3 μ_slow + (1-b3) g`, `ν = b2 ν + (1-b2) |g|²`,
@@ -101,8 +103,8 @@ def scale_by_ademamix(
 
     Take a `scale_by_*` transformation to put something between the rescaling and the learning rate,
     as in `optax.chain(ao.scale_by_ademamix(), ..., optax.scale_by_learning_rate(1e-3))`; else take
-    `ademamix`, which is the two in one pass over memory. Mind that the default of `alpha` is
-    another there, as in optax.
+    `ademamix`, which does both in one pass over memory. As in optax, `alpha` is 6 here by default,
+    and 5 in `ademamix`.
 
     Step: `(μ̂ + alpha μ_slow) / (√(ν̂ + eps_root) + eps)`, with `μ = b1 μ + (1-b1) g`,
     `μ_slow = b3 μ_slow + (1-b3) g`, `ν = b2 ν + (1-b2) |g|²`, `μ̂ = μ / (1 - b1^t)` and
@@ -228,7 +230,7 @@ def scale_by_simplified_ademamix(
 
     Take a `scale_by_*` transformation to put something between the rescaling and the learning rate,
     as in `optax.chain(ao.scale_by_simplified_ademamix(), ...,
-    optax.scale_by_learning_rate(1e-3))`; else take `simplified_ademamix`, which is the two in one
+    optax.scale_by_learning_rate(1e-3))`; else take `simplified_ademamix`, which does both in one
     pass over memory.
 
     Step: `(μ + alpha g) / (√(ν̂ + eps_root) + eps), μ = b1 μ + g`, with `ν = b2 ν + (1-b2) |g|²`

@@ -1,5 +1,7 @@
 """Minimise with AMSGrad and AdaMax: Adam with a maximum in its second moment."""
 
+from __future__ import annotations  # so that `help` shows the names of types
+
 from typing import Unpack
 
 from adam_optax import rules
@@ -36,7 +38,7 @@ def amsgrad(
     """Minimise with AMSGrad: Adam whose second moment never falls.
 
     Take AMSGrad where Adam oscillates or diverges late in training because rare large gradients are
-    forgotten: its effective learning rate never rises. It keeps a third moment.
+    forgotten: AMSGrad's effective learning rate never rises. AMSGrad keeps a third moment.
 
     Step: `μ̂ / (√(max ν̂ + eps_root) + eps)`, times `-learning_rate`, with `μ = b1 μ + (1-b1) g`,
     `ν = b2 ν + (1-b2) |g|²`, `μ̂ = μ / (1 - b1^t)` and `ν̂ = ν / (1 - b2^t)` for the gradient `g`
@@ -117,7 +119,7 @@ def scale_by_amsgrad(
 
     Take a `scale_by_*` transformation to put something between the rescaling and the learning rate,
     as in `optax.chain(ao.scale_by_amsgrad(), ..., optax.scale_by_learning_rate(1e-3))`; else take
-    `amsgrad`, which is the two in one pass over memory.
+    `amsgrad`, which does both in one pass over memory.
 
     Step: `μ̂ / (√(max ν̂ + eps_root) + eps)`, with `μ = b1 μ + (1-b1) g`, `ν = b2 ν + (1-b2) |g|²`,
     `μ̂ = μ / (1 - b1^t)` and `ν̂ = ν / (1 - b2^t)` for the gradient `g` and the step `t`, 1 at the
@@ -178,8 +180,8 @@ def adamax(
 ) -> Transformation:
     """Minimise with AdaMax: Adam on the infinity norm.
 
-    Take AdaMax where gradients are sparse, as of embeddings: a decaying maximum of magnitudes is
-    not pulled down by zeros as a mean of squares is, and it needs no bias correction.
+    Take AdaMax where gradients are sparse, as of embeddings: zeros do not pull down a decaying
+    maximum of magnitudes as much as a mean of squares, and the maximum needs no bias correction.
 
     Step: `μ̂ / ν, ν = max(b2 ν, |g| + eps)`, times `-learning_rate`, with `μ = b1 μ + (1-b1) g` and
     `μ̂ = μ / (1 - b1^t)` for the gradient `g` and the step `t`, 1 at the first.
@@ -300,7 +302,7 @@ def scale_by_adamax(
 
     Take a `scale_by_*` transformation to put something between the rescaling and the learning rate,
     as in `optax.chain(ao.scale_by_adamax(), ..., optax.scale_by_learning_rate(1e-3))`; else take
-    `adamax`, which is the two in one pass over memory.
+    `adamax`, which does both in one pass over memory.
 
     Step: `μ̂ / ν, ν = max(b2 ν, |g| + eps)`, with `μ = b1 μ + (1-b1) g` and `μ̂ = μ / (1 - b1^t)`
     for the gradient `g` and the step `t`, 1 at the first.

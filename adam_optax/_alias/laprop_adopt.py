@@ -1,5 +1,7 @@
 """Minimise with LaProp and ADOPT: normalise first, then average."""
 
+from __future__ import annotations  # so that `help` shows the names of types
+
 from collections.abc import Callable
 from typing import Unpack
 
@@ -97,7 +99,7 @@ def scale_by_laprop(
 
     Take a `scale_by_*` transformation to put something between the rescaling and the learning rate,
     as in `optax.chain(ao.scale_by_laprop(), ..., optax.scale_by_learning_rate(1e-3))`; else take
-    `laprop`, which is the two in one pass over memory.
+    `laprop`, which does both in one pass over memory.
 
     Step: `μ̂, μ = b1 μ + (1-b1) g / (√(ν̂ + eps_root) + eps)`, with `ν = b2 ν + (1-b2) |g|²`,
     `μ̂ = μ / (1 - b1^t)` and `ν̂ = ν / (1 - b2^t)` for the gradient `g` and the step `t`, 1 at the
@@ -221,7 +223,7 @@ def scale_by_adopt(
 
     Take a `scale_by_*` transformation to put something between the rescaling and the learning rate,
     as in `optax.chain(ao.scale_by_adopt(), ..., optax.scale_by_learning_rate(1e-3))`; else take
-    `adopt`, which is the two in one pass over memory.
+    `adopt`, which does both in one pass over memory.
 
     Step: `μ = b1 μ + (1-b1) clip(g / max(√ν_{t-1}, eps), ±(t-1)^¼)`, with `ν = b2 ν + (1-b2) |g|²`
     for the gradient `g` and the step `t`, 1 at the first. The first step only sets `ν = |g|²` and

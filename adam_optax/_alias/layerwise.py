@@ -1,5 +1,7 @@
 """Minimise with LAMB, NovoGrad and StableAdamW, which look at whole layers."""
 
+from __future__ import annotations  # so that `help` shows the names of types
+
 from typing import Unpack
 
 from adam_optax import rules
@@ -94,8 +96,8 @@ def novograd(
 ) -> Transformation:
     """Minimise with NovoGrad: gradients over the norm of their layer, and decay in the average.
 
-    Take NovoGrad for speech and vision models with large batches: it needs half of Adam's memory,
-    as its second moment is one number for each parameter array.
+    Take NovoGrad for speech and vision models with large batches. NovoGrad needs half of Adam's
+    memory, because its second moment is one number for each parameter array.
 
     Step: `μ = b1 μ + g / (√(ν + eps_root) + eps) + λ p`, times `-learning_rate`, with
     `ν = b2 ν + (1-b2) Σ|g|²`, at first `Σ|g|²`, for the gradient `g` and the parameter `p`.
@@ -117,8 +119,8 @@ def novograd(
             `ao.DecayOptions`.
 
     Returns:
-        The optimiser; `state[0]` holds `count` and the moments `mu` and `nu`, a scalar for each
-        parameter array.
+        The optimiser; `state[0]` holds `count` and the moments `mu` and `nu`, of which `nu` is one
+        number for each parameter array.
 
     Raises:
         ValueError: if a number is out of range.
@@ -158,8 +160,8 @@ def scale_by_novograd(
 
     Take a `scale_by_*` transformation to put something between the rescaling and the learning rate,
     as in `optax.chain(ao.scale_by_novograd(), ..., optax.scale_by_learning_rate(1e-3))`; else take
-    `novograd`, which is the two in one pass over memory. Mind that the default of `eps` is another
-    there, as in optax.
+    `novograd`, which does both in one pass over memory. As in optax, `eps` is 1e-8 here by default,
+    and 1e-6 in `novograd`.
 
     Step: `μ`, with `μ = b1 μ + g / (√(ν + eps_root) + eps) + λ p` and `ν = b2 ν + (1-b2) Σ|g|²`, at
     first `Σ|g|²`, for the gradient `g` and the parameter `p`.
@@ -177,7 +179,7 @@ def scale_by_novograd(
 
     Returns:
         A transformation that rescales gradients, before learning rate and sign; its state holds
-        `count` and the moments `mu` and `nu`, a scalar for each parameter array.
+        `count` and the moments `mu` and `nu`, of which `nu` is one number for each parameter array.
 
     Raises:
         ValueError: if a number is out of range.
@@ -214,9 +216,9 @@ def stable_adamw(
 ) -> Transformation:
     """Minimise with StableAdamW: AdamW with Adafactor's update clipping.
 
-    Take StableAdamW where the loss of a large model has spikes, or instead of clipping gradients: a
-    step whose gradients are larger than its second moment knows is shortened, for each parameter
-    array by itself.
+    Take StableAdamW where the loss of a large model has spikes, or instead of clipping gradients:
+    for each parameter array by itself, a step is shortened where the gradients are larger than the
+    second moment predicts.
 
     Step: `d / max(1, rms(g / √ν̂)), d = μ̂ / (√ν̂ + eps) + λ p`, times `-learning_rate`, with
     `μ = b1 μ + (1-b1) g`, `ν = b2 ν + (1-b2) |g|²`, `μ̂ = μ / (1 - b1^t)` and `ν̂ = ν / (1 - b2^t)`

@@ -15,6 +15,8 @@ decay. A new option of all optimisers is one line here. All optimisers have in c
   bfloat16 arrays, rates above 0.998 are taken as 0.99902.
 """
 
+from __future__ import annotations  # so that `help` shows the names of types
+
 from typing import TypedDict
 
 from adam_optax._core.types import DTypeLike

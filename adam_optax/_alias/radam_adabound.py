@@ -1,5 +1,7 @@
 """Minimise with RAdam and AdaBound: Adam held back early, or late."""
 
+from __future__ import annotations  # so that `help` shows the names of types
+
 from typing import Unpack
 
 from adam_optax import rules
@@ -32,8 +34,8 @@ def radam(
 ) -> Transformation:
     """Minimise with RAdam: Adam, rectified while its second moment is young.
 
-    Take RAdam where Adam needs a warm-up of the learning rate: it starts with momentum alone, and
-    shrinks Adam's step while its second moment averages few gradients.
+    Take RAdam where Adam needs a warm-up of the learning rate: RAdam starts with momentum alone,
+    and shrinks Adam's step while its second moment averages few gradients.
 
     Step: `r_t μ̂ / (√(ν̂ + eps_root) + eps), and μ̂ while ρ_t < threshold`, times `-learning_rate`,
     with `r_t = √((ρ_t-4) (ρ_t-2) ρ_∞ / ((ρ_∞-4) (ρ_∞-2) ρ_t))`, `ρ_∞ = 2 / (1-b2) - 1`,
@@ -103,7 +105,7 @@ def scale_by_radam(
 
     Take a `scale_by_*` transformation to put something between the rescaling and the learning rate,
     as in `optax.chain(ao.scale_by_radam(), ..., optax.scale_by_learning_rate(1e-3))`; else take
-    `radam`, which is the two in one pass over memory.
+    `radam`, which does both in one pass over memory.
 
     Step: `r_t μ̂ / (√(ν̂ + eps_root) + eps), and μ̂ while ρ_t < threshold`, with
     `r_t = √((ρ_t-4) (ρ_t-2) ρ_∞ / ((ρ_∞-4) (ρ_∞-2) ρ_t))`, `ρ_∞ = 2 / (1-b2) - 1`,
@@ -236,8 +238,8 @@ def amsbound(
 ) -> Transformation:
     """Minimise with AMSBound: AdaBound whose second moment never falls.
 
-    Take AMSBound where AdaBound is right and rare large gradients must not be forgotten. It keeps a
-    third moment.
+    Take AMSBound where AdaBound is right and rare large gradients must not be forgotten. AMSBound
+    keeps a third moment.
 
     Step: `clip(√(1-b2^t) / (1-b1^t) / (√ν_max + eps), low_t, high_t) μ`, times `-learning_rate`,
     with `ν_max = max(ν_max, ν)`, `low_t = final_lr / base_lr (1 - 1 / (gamma t + 1))`,

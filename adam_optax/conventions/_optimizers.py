@@ -1,5 +1,7 @@
 """Minimise with Adam's forms that frameworks compute and no paper writes."""
 
+from __future__ import annotations  # so that `help` shows the names of types
+
 from typing import Unpack
 
 from adam_optax import rules
@@ -48,8 +50,8 @@ def scheduled_nadam(
             `storage`, how the moments are kept; see `ao.DecayOptions`.
 
     Returns:
-        The optimiser; `state[0]` holds `count` and the moments `mu`, `nu` and `product`, a scalar
-        for each parameter array.
+        The optimiser; `state[0]` holds `count` and the moments `mu`, `nu` and `product`, of which
+        `product` is one number for each parameter array.
 
     Raises:
         ValueError: if a number is out of range, or if `mask` or `coupling` is given without
