@@ -18,7 +18,7 @@ import numpy as np
 import optax
 
 import adam_optax as ao
-from adam_optax._engine import execute
+from adam_optax._engine import leaf
 from adam_optax.aot import hlo
 from benchmarks.contenders import transformer
 from tests.engine.sharding.layouts import STORAGE
@@ -135,8 +135,8 @@ def of_leaves(leaves: int, rounds: int, kind: str, storage: str) -> Iterator[Row
     txs = ao.adamw(1e-3, storage=STORAGE[storage]), optax.adamw(1e-3)
     columns: tuple[list[dict[str, float]], ...] = ([], [])
     for _ in range(rounds):
-        execute.leaf_step.cache_clear()  # else only the first round would trace anything
-        execute.ticker.cache_clear()
+        leaf.compile_leaf_step.cache_clear()  # else only the first round would trace anything
+        leaf.compile_step_scalars.cache_clear()
         for column, tx in zip(columns, txs, strict=True):
             column.append(stages(tx, params))
     limits: dict[str, float] = {"trace + lower": 0.5} if leaves >= 100 else {}

@@ -6,7 +6,14 @@ from collections.abc import Callable
 import jax.numpy as jnp
 from jax import Array
 
-from adam_optax._core.numerics import Number, abs_sq, safe_divide, safe_sqrt, update_ema
+from adam_optax._core.numerics import (
+    Number,
+    abs_sq,
+    is_python_number,
+    safe_divide,
+    safe_sqrt,
+    update_ema,
+)
 from adam_optax.directions import denominator, ratio
 from adam_optax.moments import Leaf, ema, previous, square, trace
 from adam_optax.rules.base import Rule, variant
@@ -33,13 +40,14 @@ def adan(
     return Rule(moments, ratio(eps, eps_root, num=lambda x: x.hat["mu"] + k * x.hat["delta"]))
 
 
-@variant(decay_rates=("b1", "b2"), non_negative=("eps", "eps_root"))
+@variant(decay_rates=("b1", "b2"), non_negative=("eps", "eps_root", "weight_decay"))
 def novograd(
     b1: Number = 0.9,
     b2: Number = 0.25,
     eps: Number = 1e-6,
     eps_root: Number = 0.0,
     nesterov: bool = False,
+    weight_decay: Number = 0.0,
 ) -> Rule:
     """NovoGrad (Ginsburg et al. 2019, Algorithm 1): one nu for the leaf, decay in the average.
 
@@ -51,7 +59,9 @@ def novograd(
 
     def scaled(x: Leaf) -> Array:
         unit = safe_divide(x.g, denominator(x.current["nu"], eps, eps_root), least=eps)
-        return unit if isinstance(x.weight_decay, float) else unit + x.weight_decay * x.p
+        unit = unit if isinstance(x.weight_decay, float) else unit + x.weight_decay * x.p
+        none = is_python_number(weight_decay) and weight_decay == 0
+        return unit if none else unit + weight_decay * x.p
 
     nu = ema(b2, lambda x: jnp.sum(square(x)), signed=False)
     nu = dataclasses.replace(nu, update=update, scalar=True)
@@ -59,13 +69,28 @@ def novograd(
     return Rule({"nu": nu, "mu": mu}, lambda x: x.hat["mu"], handles=("weight_decay",))
 
 
-@variant(decay_rates=("b1", "b2"))
-def lion(b1: Number = 0.9, b2: Number = 0.99) -> Rule:
+@variant(decay_rates=("b1", "b2"), non_negative=("smooth_beta",))
+def lion(
+    b1: Number = 0.9, b2: Number = 0.99, mode: str = "hard", smooth_beta: Number = 1.0
+) -> Rule:
     """Lion (Chen et al. 2023, Algorithm 2): the sign of an average.
 
     Step: `sign(b1 μ_{t-1} + (1-b1) g), μ = b2 μ + (1-b2) g`.
+    For the sign of `c` stands, as in optax, `tanh(smooth_beta c)` if `mode` is "smooth", and `c`
+    itself where `|c| < 1` if it is "refined".
     """
-    return Rule({"mu": ema(b2)}, lambda x: jnp.sign(update_ema(b1, x.previous["mu"], x.g)))
+    if mode not in ("hard", "smooth", "refined"):
+        raise ValueError(f"mode must be 'hard', 'smooth' or 'refined', not {mode!r}")
+
+    def direction(x: Leaf) -> Array:
+        c = update_ema(b1, x.previous["mu"], x.g)
+        if mode == "smooth":
+            if jnp.iscomplexobj(c):
+                raise TypeError("lion cannot smooth complex numbers; set mode='refined' or 'hard'")
+            return jnp.tanh(smooth_beta * c)
+        return jnp.sign(c) if mode == "hard" else jnp.where(abs(c) < 1, c, jnp.sign(c))
+
+    return Rule({"mu": ema(b2)}, direction)
 
 
 def fourth_root(count: Array) -> Array:
