@@ -107,4 +107,5 @@ def adafactor(
         decay=decay_from_arguments(weight_decay_rate, weight_decay_mask, coupling),
         storage=storage,
         mu_dtype=None if momentum is None else dtype_momentum,
+        name="adafactor",
     )

@@ -327,7 +327,8 @@ def adadelta(
     tx = optimizer(rule, learning_rate, **known(adadelta, options))
     if isinstance(weight_decay, int | float) and weight_decay == 0:
         return tx
-    return optax.chain(optax.add_decayed_weights(weight_decay, weight_decay_mask), tx)
+    decay = optax.add_decayed_weights(weight_decay, weight_decay_mask)
+    return Transformation(*optax.chain(decay, tx))
 
 
 @optimizer_function

@@ -49,13 +49,12 @@ def test_moments_made_wider_are_seen(target: str) -> None:
     """Try a format that claims sixteen bits and keeps thirty-two."""
 
     class Wide(Format):
-        def encode(self, m: Any, moment: Any, stamp: Any) -> dict[str, Any]:
-            del moment, stamp
+        def encode(self, values: Any, context: Any) -> dict[str, Any]:
+            (m,) = values
             return {"": m.astype(jnp.bfloat16).astype(jnp.float32)}
 
-        def decode(self, kept: Any, moment: Any, stamp: Any) -> Any:
-            del moment, stamp
-            return kept[""]
+        def decode(self, encoded: Any, context: Any) -> Any:
+            return (encoded[""],)
 
     found = measured(target, ao.adam(1e-3, storage=Wide()))
     with pytest.raises(AssertionError):
