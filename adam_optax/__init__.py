@@ -1,15 +1,22 @@
-"""The Adam family for JAX: optax-compatible, right to the last digits.
+"""Train with the Adam family in JAX: optax-compatible, right to the last digits.
 
     >>> import adam_optax as ao
     >>> tx = ao.adamw(1e-3, weight_decay=1e-2)
 
-The parts, from the outside in: `alias` (optimisers under optax's names), `optimizer`
-and `scale_by` (a rule as a transformation), `rules` (the variants), `moments` and `directions`
-(what they are made of), `storage` (how moments are kept), `precision` (how sixteen-bit parameters
-are updated), `rows` (embedding tables of which a batch touches few rows), `watch` (what an
-optimiser does to each layer), `convert` (states from and to optax, PyTorch and Keras),
-`conventions` (how other frameworks write Adam).
+The optimisers carry optax's names and stand at the top: `adam`, `adamw`, `scale_by_adam` and so on.
+Below them, from the outside in:
+
+- `optimizer` and `scale_by` turn a rule into an optax transformation; `step` applies one.
+- `rules` holds the variants, `moments` and `directions` the parts that a variant is made of.
+- `couplings` says how decoupled weight decay depends on the learning rate.
+- `storage` holds the formats in which moments are kept between steps.
+
+Around them: `precision` (updates of sixteen-bit parameters), `rows` (embedding tables of which a
+batch touches few rows), `watch` (records of what an optimiser does to each layer), `convert`
+(states from and to optax, PyTorch and Keras) and `conventions` (Adam as other frameworks write it).
 """
+
+import importlib.metadata as _metadata
 
 from adam_optax import conventions as conventions
 from adam_optax import convert as convert
@@ -84,4 +91,88 @@ from adam_optax.moments import Moment as Moment
 from adam_optax.rules.base import Rule as Rule
 from adam_optax.rules.base import variant as variant
 
-__version__ = "0.1.0"
+__all__ = [
+    "Decay",
+    "DecayOptions",
+    "Direction",
+    "Leaf",
+    "Memory",
+    "Moment",
+    "MomentOptions",
+    "Rule",
+    "ScaleByState",
+    "Transformation",
+    "__version__",
+    "adabelief",
+    "adabound",
+    "adadelta",
+    "adafactor",
+    "adagrad",
+    "adam",
+    "adamax",
+    "adamaxw",
+    "adamw",
+    "adan",
+    "ademamix",
+    "adopt",
+    "amsbound",
+    "amsgrad",
+    "citation",
+    "clip_by_global_norm",
+    "conventions",
+    "convert",
+    "couplings",
+    "directions",
+    "lamb",
+    "laprop",
+    "lion",
+    "memory",
+    "moments",
+    "nadam",
+    "nadamw",
+    "novograd",
+    "offload",
+    "optimizer",
+    "precision",
+    "radam",
+    "read_average",
+    "read_moments",
+    "rmsprop",
+    "rows",
+    "rules",
+    "scale_by",
+    "scale_by_adadelta",
+    "scale_by_adam",
+    "scale_by_adamax",
+    "scale_by_adan",
+    "scale_by_ademamix",
+    "scale_by_adopt",
+    "scale_by_amsgrad",
+    "scale_by_belief",
+    "scale_by_laprop",
+    "scale_by_lion",
+    "scale_by_novograd",
+    "scale_by_radam",
+    "scale_by_rss",
+    "scale_by_simplified_ademamix",
+    "scale_by_yogi",
+    "sgd",
+    "simplified_ademamix",
+    "stable_adamw",
+    "step",
+    "storage",
+    "temporal_average",
+    "variant",
+    "watch",
+    "yogi",
+]
+
+try:
+    __version__ = _metadata.version("adam-optax")
+except _metadata.PackageNotFoundError:  # imported from a source tree that was never installed
+    __version__ = "0+unknown"
+
+
+def __dir__() -> list[str]:
+    """List what users call."""
+    return sorted(__all__)
