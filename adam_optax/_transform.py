@@ -7,6 +7,7 @@ updates to the parameters in that pass, too.
 """
 
 import functools as ft
+import types
 from typing import Any, NamedTuple
 
 import jax
@@ -24,7 +25,7 @@ from adam_optax.rules.base import Rule
 from adam_optax.storage._plan import StorageSpec, plan_storage
 
 
-class Transformation(optax.GradientTransformationExtraArgs):
+class Transformation(optax.GradientTransformationExtraArgs):  # type: ignore[misc]  # untyped
     """Hold pure functions `init` and `update`, as every optax transformation does.
 
     `repr` shows the call that made the transformation.
@@ -34,15 +35,28 @@ class Transformation(optax.GradientTransformationExtraArgs):
 
     def __repr__(self) -> str:
         """Show the call that made the transformation."""
-        return getattr(self.update, CALL, super().__repr__())
+        call = getattr(self.update, CALL, None)
+        if call is None:
+            return super().__repr__()  # type: ignore[no-any-return]
+        function, arguments = call
+        return f"{function}({', '.join(f'{n}={_shown(v)}' for n, v in arguments.items())})"
 
 
 CALL = "adam_optax_call"
-"""The attribute of an `update` function that holds the text of the call that made it."""
+"""The attribute of an `update` function that holds the call that made the transformation."""
+
+
+def _shown(value: Any) -> str:
+    return value.__name__ if isinstance(value, types.FunctionType) else repr(value)
 
 
 def scale_by(
-    rule: Rule, *, storage: StorageSpec = None, mu_dtype: Any = None, nu_dtype: Any = None
+    rule: Rule,
+    *,
+    storage: StorageSpec = None,
+    mu_dtype: Any = None,
+    nu_dtype: Any = None,
+    name: str = "scale_by",
 ) -> Transformation:
     """Rescale gradients by a rule, the way optax's `scale_by_adam` does by Adam's.
 
@@ -54,6 +68,7 @@ def scale_by(
             out: float32.
         mu_dtype: short for dense storage in this dtype of the moments that can be negative.
         nu_dtype: short for dense storage in this dtype of the moments that cannot.
+        name: the function that is shown by `repr`.
 
     Returns:
         A transformation whose updates point uphill, like the gradients. It needs `params` only if
@@ -76,7 +91,9 @@ def scale_by(
         del extra_args
         return engine.update(updates, state, params)
 
-    return named(Transformation(engine.init, tag_update(update, engine)), f"scale_by({rule!r})")
+    tx = Transformation(engine.init, tag_update(update, engine))
+    kept = {"mu_dtype": mu_dtype, "nu_dtype": nu_dtype, "storage": storage}
+    return named(tx, name, **_shown_rule(rule, name), **kept)
 
 
 class Decay(NamedTuple):
@@ -102,6 +119,7 @@ def optimizer(
     storage: StorageSpec = None,
     mu_dtype: Any = None,
     nu_dtype: Any = None,
+    name: str = "optimizer",
 ) -> Transformation:
     """Minimise with a rule: `updates = -learning_rate (direction + weight_decay params)`.
 
@@ -113,6 +131,7 @@ def optimizer(
         storage: see `scale_by`.
         mu_dtype: see `scale_by`.
         nu_dtype: see `scale_by`.
+        name: the function that is shown by `repr`.
 
     >>> import jax.numpy as jnp, adam_optax as ao
     >>> tx = ao.optimizer(ao.rules.adam(b2=0.99), 0.1, decay=ao.Decay(0.01))
@@ -157,13 +176,29 @@ def optimizer(
         return result, (first, *jax.tree.map(safe_increment, tail))
 
     tx = Transformation(init, tag_update(update, engine, ft.partial(run, applies=True)))
-    given = f"{rule!r}, learning_rate={learning_rate!r}"
-    return named(tx, f"optimizer({given}{'' if decay is None else f', decay={decay!r}'})")
+    kept = {"mu_dtype": mu_dtype, "nu_dtype": nu_dtype, "storage": storage}
+    decaying = {} if decay is None else decay._asdict()
+    if coupling == RATE:
+        decaying.pop("coupling", None)
+    given = _shown_rule(rule, name) | decaying | kept
+    return named(tx, name, learning_rate=learning_rate, **given)
 
 
-def named(tx: Transformation, call: str) -> Transformation:
-    """Give a transformation the text of the call that made it, for `repr`."""
-    setattr(tx.update, CALL, call)
+def _shown_rule(rule: Rule, name: str) -> dict[str, Any]:
+    """Return a rule as `repr` shows it: its numbers under an optimiser's own name, or itself."""
+    own = name in ("optimizer", "scale_by") or rule.origin is None
+    return {"rule": rule} if own or rule.origin is None else dict(rule.origin.hyperparams)
+
+
+def named(tx: Transformation, function: str, **arguments: Any) -> Transformation:
+    """Give a transformation the call that made it, for `repr`; an argument None is left out.
+
+    Args:
+        tx: the transformation.
+        function: the name of the function that the user called.
+        arguments: what the user gave, with defaults.
+    """
+    setattr(tx.update, CALL, (function, {n: v for n, v in arguments.items() if v is not None}))
     return tx
 
 

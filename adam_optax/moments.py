@@ -111,7 +111,7 @@ class Moment:
     def __repr__(self) -> str:
         """Show how the moment was made: `ema(0.9) of g`."""
         name, *given = self.label
-        known = {grad: "g", square: "|g|^2"}
+        known: dict[Any, str] = {grad: "g", square: "|g|^2"}
         numbers = ", ".join(f"{v:g}" if isinstance(v, float) else str(v) for v in given)
         observed = known.get(self.observe, getattr(self.observe, "__name__", "x").strip("<>"))
         return f"{name}({numbers}) of {observed}"

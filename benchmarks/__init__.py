@@ -1,1 +1,1 @@
-"""Measurements, side by side with optax in one run. No timing decides a test."""
+"""Measure side by side with optax, in one run; no timing decides a test."""

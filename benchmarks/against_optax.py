@@ -1,9 +1,9 @@
-"""Ours beside optax: tracing, compiling and stepping. `python -m benchmarks.against_optax`.
+"""Compare tracing, compiling and stepping with optax: `python -m benchmarks.against_optax`.
 
-With `--storage`, moments are kept in these formats, beside optax's in float32.
-The two are measured in turn, so that the ratios hold on a machine whose speed drifts. Printed are
-medians, and the ratio ours/optax as the median over pairs with the smallest and the largest.
-Times of the host (trace, lower, compile) are CPU time of the process, the others wall time.
+`--storage` names formats for our moments; optax's moments are float32. The two libraries are
+measured in turn, so that the ratios hold on a machine whose speed drifts. The table shows medians,
+and the ratio ours/optax as the median over pairs with the smallest and the largest. Times of the
+host (trace, lower, compile) are CPU time of the process, other times are wall time.
 """
 
 import argparse
@@ -18,6 +18,7 @@ import numpy as np
 import optax
 
 import adam_optax as ao
+from adam_optax._engine import leaf
 from adam_optax.aot import hlo
 from benchmarks.contenders import transformer
 from tests.engine.sharding.layouts import STORAGE
@@ -27,7 +28,7 @@ SCHEDULE = optax.cosine_decay_schedule(1e-3, 1000)
 
 
 class Row(NamedTuple):
-    """One line of the table: what was measured, in which unit, ours and optax's, and a limit."""
+    """Hold one line of the table: quantity, unit, our and optax's values, and a limit."""
 
     what: str
     unit: str
@@ -36,7 +37,7 @@ class Row(NamedTuple):
     limit: float | None
 
     def cells(self) -> tuple[str, ...]:
-        """The line as text."""
+        """Return the cells of the line as text."""
         ratios = [a / b for a, b in zip(self.ours, self.optax, strict=True)]
         spread = f"{statistics.median(ratios):.2f} ({min(ratios):.2f}-{max(ratios):.2f})"
         limit = "" if self.limit is None else f"{self.limit:.2f}"
@@ -45,23 +46,23 @@ class Row(NamedTuple):
 
 
 def small(leaves: int) -> Any:
-    """A tree of tiny leaves of twelve shapes."""
+    """Build a tree of tiny leaves of twelve shapes."""
     return {f"leaf{i}": jnp.ones(SHAPES[i % 12]) for i in range(leaves)}
 
 
 def decoder(leaves: int) -> Any:
-    """The leaves of a narrow transformer, as many as there are layers for."""
+    """Build the first `leaves` leaves of a narrow transformer."""
     shapes = transformer(32, leaves // 12 + 1, 128)[:leaves]
     return {f"leaf{i}": jnp.ones(shape) for i, shape in enumerate(shapes)}
 
 
 def big(millions: int, leaves: int) -> Any:
-    """A tree of a few large leaves."""
+    """Build a tree of a few large leaves."""
     return {f"leaf{i}": jnp.ones((millions * 2**20 // leaves,)) for i in range(leaves)}
 
 
 def train_step(tx: Any) -> Callable[..., Any]:
-    """Update and apply, anew for each measurement so that nothing is cached by JAX's jit."""
+    """Return a new function for update and apply, of which JAX's jit has cached nothing."""
 
     def step(grads: Any, state: Any, params: Any) -> tuple[Any, Any]:
         updates, state = tx.update(grads, state, params)
@@ -71,7 +72,7 @@ def train_step(tx: Any) -> Callable[..., Any]:
 
 
 def stages(tx: Any, params: Any) -> dict[str, float]:
-    """CPU seconds of tracing, lowering and compiling, and what came out."""
+    """Return CPU seconds of tracing, lowering and compiling, and facts of the compiled step."""
     state = jax.eval_shape(tx.init, params)
     marks = [time.process_time()]
     traced = jax.jit(train_step(tx)).trace(params, state, params)
@@ -88,7 +89,7 @@ def stages(tx: Any, params: Any) -> dict[str, float]:
 
 
 def steps(tx: Any, params: Any, repeats: int) -> Iterator[float]:
-    """Wall seconds of compiled steps. All is donated: gradients are temporaries in training."""
+    """Yield wall seconds of a compiled step; gradients are donated too, as in training."""
     step = jax.jit(train_step(tx), donate_argnums=(0, 1, 2), keep_unused=True)
     fresh = jax.jit(lambda p: jax.tree.map(lambda x: x * 0.1, p))
     state = jax.jit(tx.init)(params)
@@ -104,7 +105,7 @@ def steps(tx: Any, params: Any, repeats: int) -> Iterator[float]:
 
 
 def eager(tx: Any, params: Any, repeats: int) -> Iterator[float]:
-    """Wall seconds of `tx.update` outside jit."""
+    """Yield wall seconds of `tx.update` outside jit."""
     state = tx.init(params)
     jax.block_until_ready(tx.update(params, state, params))
     while True:
@@ -121,7 +122,7 @@ TREES = {"tiny": small, "transformer": decoder}
 def compared(
     what: str, measure: Callable[..., Iterator[float]], txs: Pair, params: Any, **how: Any
 ) -> Row:
-    """Rounds of ours and optax's, one after the other."""
+    """Measure rounds of our and optax's steps, one after the other."""
     repeats, rounds, limit = how["repeats"], how["rounds"], how["limit"]
     ours, theirs = (measure(tx, jax.tree.map(jnp.copy, params), repeats) for tx in txs)
     pairs = [(next(ours), next(theirs)) for _ in range(rounds)]
@@ -129,13 +130,13 @@ def compared(
 
 
 def of_leaves(leaves: int, rounds: int, kind: str, storage: str) -> Iterator[Row]:
-    """All that depends on the number of leaves."""
+    """Yield the lines that depend on the number of leaves."""
     params = TREES[kind](leaves)
     txs = ao.adamw(1e-3, storage=STORAGE[storage]), optax.adamw(1e-3)
     columns: tuple[list[dict[str, float]], ...] = ([], [])
     for _ in range(rounds):
-        ao.execute.leaf_step.cache_clear()  # or only the first round would trace anything
-        ao.execute.ticker.cache_clear()
+        leaf.compile_leaf_step.cache_clear()  # else only the first round would trace anything
+        leaf.compile_step_scalars.cache_clear()
         for column, tx in zip(columns, txs, strict=True):
             column.append(stages(tx, params))
     limits: dict[str, float] = {"trace + lower": 0.5} if leaves >= 100 else {}
@@ -151,7 +152,7 @@ def of_leaves(leaves: int, rounds: int, kind: str, storage: str) -> Iterator[Row
 
 
 def of_bytes(millions: int, rounds: int) -> Iterator[Row]:
-    """What depends on memory alone: one large leaf, and the chain that people run."""
+    """Yield the lines that depend on memory alone: one large leaf, and a usual chain."""
     how = {"rounds": rounds, "repeats": 1}
     txs = ao.adamw(1e-3), optax.adamw(1e-3)
     what = f"one leaf of {millions} M: jitted step"

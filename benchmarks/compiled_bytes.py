@@ -1,7 +1,7 @@
-"""Bytes a parameter moved by the compiled step. `python -m benchmarks.compiled_bytes`.
+"""Count the bytes per parameter that a compiled step moves: `python -m benchmarks.compiled_bytes`.
 
-Of `tx.update` and `optax.apply_updates`, and of `ao.step`, which is both in one. Needs the extra
-`aot`, and no accelerator.
+The step is `tx.update` and `optax.apply_updates`, or `ao.step`, which is both in one. The benchmark
+needs the extra `aot`, and no accelerator.
 """
 
 import jax
@@ -10,7 +10,7 @@ import adam_optax as ao
 from adam_optax.aot import targets
 from tests.aot.compiled import compiled
 
-jax.config.update("jax_platforms", "cpu")  # the others are compiled for, not used
+jax.config.update("jax_platforms", "cpu")  # accelerators are compiled for, not used
 
 FORMATS = {
     "float32": None,
@@ -28,7 +28,7 @@ TARGETS = ("v5e", "v6e", "h100")
 
 
 def table(names: list[str]) -> str:
-    """A row per format, two columns per accelerator."""
+    """Return the table: a row per format, two columns per accelerator."""
     heads = [head for name in names for head in (name, f"{name}, `ao.step`")]
     rows = [["adam, storage", *heads], ["---"] * (1 + len(heads))]
     for format_, storage in FORMATS.items():

@@ -1,7 +1,7 @@
-"""One optimiser on one model, in a process of its own: `python -m benchmarks.contenders`.
+"""Step one optimiser on one model, in a process of its own: `python -m benchmarks.contenders`.
 
-It prints a line of JSON about its set-up; then, for each line it is sent, the seconds of a step.
-PyTorch's need PyTorch, torchao's torchao; whoever runs this says with which Python.
+The process prints a line of JSON about its set-up; then, for each line on stdin, the seconds of a
+step. PyTorch's optimisers need PyTorch, torchao's need torchao in the Python that runs the process.
 """
 
 import json
@@ -19,14 +19,14 @@ Shapes = list[tuple[int, ...]]
 
 
 def transformer(width: int, layers: int, words: int) -> Shapes:
-    """The leaves of a decoder: an embedding, then twelve leaves a layer."""
+    """Return the shapes of a decoder: an embedding, then twelve leaves a layer."""
     layer = [(width, 3 * width), (3 * width,), (width, width), (width,), (width,), (width,)]
     layer += [(width, 4 * width), (4 * width,), (4 * width, width), (width,), (width,), (width,)]
     return [(words, width), *layer * layers, (width,), (width,)]
 
 
 def shapes(model: str, scale: float) -> Shapes:
-    """The leaves of a model; a scale below 1 makes the large ones smaller, for a trial."""
+    """Return the shapes of a model; a scale below 1 makes the large ones smaller, for a trial."""
     if model == "one":
         return [(int(scale * 64 * 2**10) * 2**10,)]
     if model == "transformer":
@@ -35,13 +35,19 @@ def shapes(model: str, scale: float) -> Shapes:
 
 
 def arrays(of: Shapes, seed: int) -> list[Any]:
-    """Numbers of the size of weights or gradients."""
+    """Draw numbers of the size of weights or gradients."""
     rng = np.random.default_rng(seed)
     return [rng.standard_normal(s, dtype=np.float32) * np.float32(0.02) for s in of]
 
 
 class Stepper:
-    """A step to be timed, and what its making took."""
+    """Hold a step that is timed, and the facts of its set-up.
+
+    Attributes:
+        step: The step.
+        compiled: Seconds of compiling.
+        state: Bytes of the optimiser's state.
+    """
 
     step: Callable[[], None]
     compiled: float
@@ -49,7 +55,7 @@ class Stepper:
 
 
 class InJax(Stepper):
-    """Ours or optax's, with parameters and state donated."""
+    """Step an optimiser of ours or of optax, with parameters and state donated."""
 
     def __init__(self, name: str, of: Shapes, chain: bool) -> None:
         import jax
@@ -68,7 +74,7 @@ class InJax(Stepper):
         self.compiled = time.perf_counter() - began
         self.state = sum(x.nbytes for x in jax.tree.leaves(state))
         run = [(params, state)]
-        del params, state  # or the first step would not find them to be its own
+        del params, state  # else the first step could not reuse their memory
 
         def step() -> None:
             run[0] = jax.block_until_ready(compiled(*run[0], grads))
@@ -92,7 +98,7 @@ def _jax_optimizer(name: str, chain: bool) -> Any:
 
 
 class InTorch(Stepper):
-    """PyTorch's, or torchao's on top of it."""
+    """Step an optimiser of PyTorch or torchao."""
 
     def __init__(self, name: str, of: Shapes, chain: bool) -> None:
         import torch
@@ -133,19 +139,19 @@ def _torch_optimizer(name: str, params: Any) -> Any:
 
 
 def _bytes(x: Any) -> int:
-    """Of a tensor, or of the tensors that one of torchao's is made of."""
+    """Return the bytes of a tensor, or of the tensors inside one of torchao's."""
     if hasattr(x, "__tensor_flatten__"):
         return sum(_bytes(getattr(x, name)) for name in x.__tensor_flatten__()[0])
     return int(x.numel() * x.element_size())
 
 
 def peak() -> int:
-    """The most memory that this process has had."""
+    """Return the peak memory of this process, in bytes."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def seconds(step: Callable[[], None], least: float = 0.2) -> Iterator[float]:
-    """Of one step, as the mean over steps that take this long together."""
+    """Yield the seconds of a step: the mean over steps that take `least` seconds together."""
     step()
     began = time.perf_counter()
     step()

@@ -1,6 +1,6 @@
-"""Where ours and optax's numbers differ. `python -m benchmarks.differences`.
+"""Measure where our numbers and optax's differ: `python -m benchmarks.differences`.
 
-Each line is measured when this is run; the README quotes it, and a test holds the README to it.
+The README quotes the table, and a test compares the README with a new measurement.
 """
 
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ from tests.support import oracle
 
 
 class Difference(NamedTuple):
-    """One claim, with optax's number, ours and the right one."""
+    """Hold one quantity, with optax's number, our number and the right one."""
 
     what: str
     optax: str
@@ -25,14 +25,14 @@ class Difference(NamedTuple):
 
 
 def first_update(module: Any, g: Any, **how: Any) -> float:
-    """The first update of Adam with learning rate 1e-3, on parameters of ones."""
+    """Return the first update of Adam with learning rate 1e-3, on parameters of ones."""
     grads, params = jnp.asarray(g), jnp.ones((), how.pop("params", jnp.float32))
     tx = module.adam(1e-3, **how)
     return float(tx.update(grads, tx.init(params), params)[0])
 
 
 def bias_correction() -> Iterator[Difference]:
-    """The factor 1 - b2, read from the first nu_hat: its error is that of the factor."""
+    """Measure the error of the factor 1 - b2, which is the error of the first nu_hat."""
     for b2 in (0.999, 0.99999, 1 - 1e-7):
 
         def off(module: Any, b2: float = b2) -> str:
@@ -46,7 +46,7 @@ def bias_correction() -> Iterator[Difference]:
 
 
 def low_precision() -> Iterator[Difference]:
-    """Moments of bfloat16 parameters, gradients in float16."""
+    """Measure moments of bfloat16 parameters, and updates of float16 gradients."""
     falling = np.repeat([1.0, 0.01], [1000, 4000])
 
     def nu(module: Any) -> str:
@@ -71,7 +71,7 @@ def low_precision() -> Iterator[Difference]:
 
 
 def injected(module: Any) -> float:
-    """The first update of an Adam whose numbers optax hands in as bfloat16 arrays."""
+    """Return the first update of an Adam whose numbers optax passes as bfloat16 arrays."""
     tx, p = optax.inject_hyperparams(module.adam)(1e-3), jnp.bfloat16(1)
     return float(tx.update(jnp.bfloat16(1), tx.init(p), p)[0])
 
@@ -81,13 +81,13 @@ def _text(number: float) -> str:
 
 
 def everything() -> list[Difference]:
-    """All differences, measured under the promotion that optax needs."""
+    """Measure all differences, under the dtype promotion that optax needs."""
     with jax.numpy_dtype_promotion("standard"):
         return [*bias_correction(), *low_precision()]
 
 
 def table() -> str:
-    """The differences as a Markdown table."""
+    """Return the differences as a Markdown table."""
     lines = ["| | optax | adam_optax | exact |", "|---|---|---|---|"]
     lines += ["| " + " | ".join(difference) + " |" for difference in everything()]
     return "\n".join(lines)

@@ -1,7 +1,7 @@
-"""What the paper claims of its figures, and what the committed runs say of it.
+"""Check the Adam paper's claims against the committed runs: `python -m benchmarks.paper`.
 
-`python -m benchmarks.paper` prints the table of the README; the runs are those of
-`adam-optax reproduce`, whose CSV files are in `notebooks/results`.
+The README quotes the table. The runs are those of `adam-optax reproduce`, whose CSV files are in
+`notebooks/results`.
 """
 
 import pathlib
@@ -14,7 +14,7 @@ RESULTS = pathlib.Path(__file__).parents[1] / "notebooks" / "results"
 
 
 def rows() -> list[str]:
-    """A line of Markdown for each claim."""
+    """Return a line of Markdown for each claim."""
     return [
         f"| {claim.text} | {'yes' if claim.holds else 'no'} | {claim.measured} |"
         for name in FIGURES

@@ -1,15 +1,15 @@
-"""The real torchao and bitsandbytes on our gradient streams: run by hand, in their own environment.
+"""Measure torchao and bitsandbytes on our gradient streams, by hand in their own environment.
 
     python -m venv peers
     peers/bin/pip install torch==2.13.0 torchao==0.18.0 bitsandbytes==0.50.2 numpy
     python -m benchmarks.peers streams.npz        # here: the gradients, from this package
     peers/bin/python benchmarks/peers.py streams.npz peers.json
 
-The second writes what `python -m benchmarks.streams` quotes. torchao compiles its step, which
-takes a minute. Everything runs on a CPU: there, bitsandbytes gives neither zeros nor the smallest
-numbers the code 0 but the eighth, and so freezes where rounding its code book to nearest, as
-torchao does, explodes. The learning rate is 1 and each step begins with parameters of zero, so that
-they hold the update without rounding.
+The second command writes the file that `python -m benchmarks.streams` quotes. torchao compiles its
+step, which takes a minute. Everything runs on a CPU. There, bitsandbytes gives zeros and the
+smallest numbers the eighth code instead of code 0; its update therefore freezes, where rounding to
+the nearest code, as torchao does, explodes. The learning rate is 1 and each step begins with
+parameters of zero, so that the parameters hold the update without rounding.
 """
 
 import argparse
@@ -26,7 +26,7 @@ STREAMS = ("rows", "iid", "sparse", "bursty")
 
 
 def write(path: pathlib.Path) -> None:
-    """The gradients of every stream and step, as float32."""
+    """Write the gradients of every stream and step, as float32."""
     import jax
     import jax.numpy as jnp
 
@@ -40,7 +40,7 @@ def write(path: pathlib.Path) -> None:
 
 
 def peers() -> dict[str, Callable[[Any], Any]]:
-    """Their optimisers, by name."""
+    """Return functions that build the peers' optimisers, by name."""
     import bitsandbytes as bnb
     import torchao.optim as ao
 
@@ -54,7 +54,7 @@ def peers() -> dict[str, Callable[[Any], Any]]:
 
 
 def updates(make: Callable[[Any], Any], grads: Any) -> Any:
-    """The updates of every step, uphill like the gradients."""
+    """Return the updates of every step, with the sign of the gradients."""
     import torch
 
     p = torch.nn.Parameter(torch.zeros(N))
@@ -69,7 +69,7 @@ def updates(make: Callable[[Any], Any], grads: Any) -> Any:
 
 
 def exact(grads: Any) -> Any:
-    """Adam's updates in float64."""
+    """Compute Adam's updates in float64."""
     mu, nu, steps = np.zeros(N), np.zeros(N), np.zeros_like(grads)
     for t, g in enumerate(grads.astype(np.float64), 1):
         mu, nu = 0.9 * mu + 0.1 * g, 0.999 * nu + 0.001 * g * g
@@ -78,7 +78,7 @@ def exact(grads: Any) -> Any:
 
 
 def measured(u: Any, v: Any) -> dict[str, dict[str, float]]:
-    """What `tests.support.streams` measures, by phase."""
+    """Measure the updates by phase, as `tests.support.streams` does."""
     table = {}
     for phase, (a, b) in PHASES.items():
         x, y = u[a:b].astype(np.float64), v[a:b].astype(np.float64)
@@ -93,7 +93,7 @@ def measured(u: Any, v: Any) -> dict[str, dict[str, float]]:
 
 
 def main() -> None:
-    """Write the gradients, or what the peers make of them."""
+    """Write the gradients, or the measurements of the peers' updates."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("gradients", type=pathlib.Path)
     parser.add_argument("results", type=pathlib.Path, nargs="?")

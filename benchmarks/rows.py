@@ -1,8 +1,8 @@
-"""Time of a step against the rows of the table. `python -m benchmarks.rows`.
+"""Time a step for tables with more and more rows: `python -m benchmarks.rows`.
 
 Dense Adam (optax's and ours), the lazy rule of SparseAdam and exact rows take the same batches in
-turn, so that the ratios hold on a machine whose speed drifts. All states are donated. Printed are
-medians over rounds, with the ratios' smallest and largest; `--plot FILE` draws them.
+turn, so that the ratios hold on a machine whose speed drifts. All states are donated. The table
+shows medians over rounds, with the smallest and the largest ratio; `--plot FILE` draws the times.
 """
 
 import argparse
@@ -27,26 +27,26 @@ Step = Callable[[Any, Any], Any]
 
 
 class Row(NamedTuple):
-    """Seconds a step of each way, round by round, and bytes of scratch, for a table's rows."""
+    """Hold, for a number of rows, the seconds per step of each way by round, and scratch bytes."""
 
     num_rows: int
     seconds: dict[str, list[float]]
     scratch: dict[str, int]
 
     def ratio(self, one: str, other: str) -> tuple[float, float, float]:
-        """Median, least and most of one's time over the other's."""
+        """Return the median, the least and the most of one way's time over the other's."""
         pairs = zip(self.seconds[one], self.seconds[other], strict=True)
         each = sorted(a / b for a, b in pairs)
         return statistics.median(each), each[0], each[-1]
 
 
 def loss(params: Any, local: Any) -> Any:
-    """Something that is cheap and has a gradient in every element."""
+    """Compute a cheap loss that has a gradient in every element."""
     return jnp.sum(jnp.tanh(params[local]))
 
 
 def dense(tx: Any) -> tuple[Any, Step]:
-    """The step of a dense optimiser."""
+    """Return the initialisation and the step of a dense optimiser."""
 
     def step(carry: Any, ids: Any) -> Any:
         table, state = carry
@@ -58,7 +58,7 @@ def dense(tx: Any) -> tuple[Any, Step]:
 
 
 def sparse(tx: Any, num_rows: int) -> tuple[Any, Step]:
-    """The step of a table of rows."""
+    """Return the initialisation and the step of a table of rows."""
 
     def step(state: Any, ids: Any) -> Any:
         batch = rows.unique(ids, num_rows)
@@ -69,7 +69,7 @@ def sparse(tx: Any, num_rows: int) -> tuple[Any, Step]:
 
 
 def ways(num_rows: int) -> dict[str, tuple[Any, Step]]:
-    """What is compared."""
+    """Return the initialisation and the step of every way that is compared."""
     return {
         "optax.adam, dense": dense(optax.adam(1e-3)),
         "adam, dense": dense(ao.adam(1e-3)),
@@ -79,14 +79,14 @@ def ways(num_rows: int) -> dict[str, tuple[Any, Step]]:
 
 
 def batches(num_rows: int, count: int) -> Iterator[Any]:
-    """Ids of which 4,096 are distinct."""
+    """Yield batches of 4,096 distinct ids."""
     rng = np.random.default_rng(0)
     for _ in range(count):
         yield jnp.asarray(rng.choice(num_rows, TOUCHED, replace=False), jnp.int32)
 
 
 def measure(num_rows: int, rounds: int, repeats: int) -> Row:
-    """Times the ways in turn."""
+    """Time the ways in turn."""
     ids = list(batches(num_rows, repeats))
     seconds: dict[str, list[float]] = {}
     scratch: dict[str, int] = {}
@@ -109,7 +109,7 @@ def measure(num_rows: int, rounds: int, repeats: int) -> Row:
 
 
 def table(found: list[Row]) -> str:
-    """The times as a Markdown table."""
+    """Return the times as a Markdown table."""
     names = list(found[0].seconds)
     head = ["rows", *(f"{n} [ms]" for n in names), "optax/exact", "exact/lazy", "scratch [MB]"]
     lines = [head, ["---"] * len(head)]
@@ -125,7 +125,7 @@ def table(found: list[Row]) -> str:
 
 
 def plot(found: list[Row], path: Path) -> None:
-    """Time against rows, both on logarithmic scales."""
+    """Draw time against rows, both on logarithmic scales."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -146,7 +146,7 @@ def plot(found: list[Row], path: Path) -> None:
 
 
 def main() -> None:
-    """Measures, prints and draws."""
+    """Measure, print and draw."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, nargs="+", default=SIZES)
     parser.add_argument("--rounds", type=int, default=7)

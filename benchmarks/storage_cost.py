@@ -1,6 +1,7 @@
-"""A step in every format beside optax's in float32. `python -m benchmarks.storage_cost`.
+"""Time a step in every format beside optax's in float32: `python -m benchmarks.storage_cost`.
 
-One large leaf, jitted, everything donated, measured in turn with optax's (see `against_optax`).
+The step of one large leaf is jitted, everything is donated, and our step and optax's are measured
+in turn (see `against_optax`).
 """
 
 import argparse
@@ -12,7 +13,7 @@ from benchmarks.against_optax import big, compared, steps
 from tests.support.formats import FORMATS
 
 LIMITS = {"pair()": 2.0, "pair(block=128)": 4.0}
-"""Of ours over optax's, where something is promised."""
+"""Limits of our time over optax's, for the formats for which a limit is promised."""
 
 
 def main() -> None:

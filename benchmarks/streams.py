@@ -1,9 +1,8 @@
-"""Every storage format beside its peers on four streams. `python -m benchmarks.streams`.
+"""Compare every storage format with its peers on four streams: `python -m benchmarks.streams`.
 
-A Markdown table of the worst phase (see `tests.support.streams`): the error of the updates, the
-largest
-update and the mean size of an update, each over those of float32. The peers' numbers are quoted
-from `peers.json`, which `benchmarks/peers.py` writes by running them.
+The Markdown table shows the worst phase (see `tests.support.streams`): the error of the updates,
+the largest update and the mean size of an update, each over that of float32. The peers' numbers are
+quoted from `peers.json`, which `benchmarks/peers.py` writes by running the peers.
 """
 
 import argparse
@@ -16,26 +15,26 @@ from tests.support.streams import STREAMS, Measure, adam, worst
 
 PEERS = pathlib.Path(__file__).with_name("peers.json")
 PEER_BYTES = {"AdamW8bit": 2 + 8 / 256, "AdamW4bit": 1 + 8 / 128, "AdamWFp8": 2 + 8 / 256}
-"""A parameter, their units included: float32, by block, two moments."""
+"""Bytes per parameter of two moments, with a float32 scale for each block."""
 NAMES = [name for name in FORMATS if name not in ("dense()", "factored()")]
-"""The first is float32 itself; the second keeps a vector whole."""
+"""Formats that are compared: `dense()` is float32 itself, `factored()` keeps a vector whole."""
 
 
 def cell(phases: Mapping[str, Measure]) -> str:
-    """The worst of a stream, as text."""
+    """Format the worst phase of a stream."""
     w = worst(phases)
     return f"{w.rms:.3g}, {w.peak:.3g}, {w.l1:.3g}"
 
 
 def ours(n: int, b1: float, b2: float, seed: int) -> Iterator[tuple[str, float, list[str]]]:
-    """A line for every format."""
+    """Yield a line for every format."""
     for name in NAMES:
         cells = [cell(adam(FORMATS[name], stream, n, b1, b2, seed)) for stream in STREAMS]
         yield f"`{name}`", size(FORMATS[name]), cells
 
 
 def peers() -> Iterator[tuple[str, float, list[str]]]:
-    """A line for every peer."""
+    """Yield a line for every peer."""
     for name, streams in json.loads(PEERS.read_text()).items():
         cells = [cell({p: Measure(**m) for p, m in streams[s].items()}) for s in STREAMS]
         (width,) = (b for kind, b in PEER_BYTES.items() if kind in name)

@@ -1,8 +1,9 @@
-"""A sweep beside the loops that people write. `python -m benchmarks.sweeps`.
+"""Time a sweep beside the loops that people write: `python -m benchmarks.sweeps`.
 
-Thirty-two settings of Adam on the digits, from nothing to the last loss, compilation included. The
-ways are measured in turn, so that the ratios hold on a machine whose speed drifts; printed are
-medians, and the ratio of each to the sweep as the median over rounds with smallest and largest.
+Thirty-two settings of Adam are trained on the digits; the time includes the compilation. The ways
+are measured in turn, so that the ratios hold on a machine whose speed drifts. The table shows
+medians, and the ratio of each way to the sweep as the median over rounds with the smallest and the
+largest.
 """
 
 import argparse
@@ -34,7 +35,7 @@ SEEDS = range(2)
 
 
 def swept(parallel: int | None) -> Callable[[Task, int], list[float]]:
-    """`lab.sweep`."""
+    """Return the way that is `lab.sweep`, with so many runs vmapped."""
 
     def run(task: Task, epochs: int) -> list[float]:
         found = lab.sweep(task.problem, "adam", SETTINGS, SEEDS, epochs=epochs, parallel=parallel)
@@ -44,7 +45,7 @@ def swept(parallel: int | None) -> Callable[[Task, int], list[float]]:
 
 
 def anew(task: Task, epochs: int) -> list[float]:
-    """A step compiled for every setting."""
+    """Train with a step that is compiled for every setting."""
     losses = []
     for point in POINTS:
         tx = ao.adam(**point)
@@ -54,7 +55,7 @@ def anew(task: Task, epochs: int) -> list[float]:
 
 
 def once(task: Task, epochs: int) -> list[float]:
-    """One step compiled for all settings, called in a loop."""
+    """Train with one step that is compiled for all settings and called in a loop."""
     step = _compiled(task, lambda numbers: ao.adam(**numbers))
     init = ao.adam(1e-3).init
     return [_trained(task, step, init, p, seed, epochs) for p in POINTS for seed in SEEDS]
@@ -95,7 +96,7 @@ WAYS = {
 
 
 def main() -> None:
-    """Measures and prints a table."""
+    """Measure and print a table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--epochs", type=int, default=10)

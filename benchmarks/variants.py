@@ -31,29 +31,32 @@ def _parameters(thing: Any) -> Any:
 
 
 def row(name: str) -> list[str]:
-    """Name, moments, bytes per float32 parameter, paper, step, and optax's name for it."""
+    """Name, step, moments, bytes per float32 parameter, idea, paper, and optax's name for it."""
     state = jax.eval_shape(optimisers()[name](1e-3).init, PARAMS)
     moments = unpack(state[0])
     size = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(moments))
     text = (optimisers()[name].__doc__ or "").strip()
-    paper = text.splitlines()[0].rstrip(".")
+    idea = text.splitlines()[0].rstrip(".").removeprefix("Minimise with ")
     theirs = [f"`{m}{name}`" for m, at in _OPTAX.items() if hasattr(at, name)]
     names = " ".join(f"`{n}`" for n in moments)
-    cells = [f"`{name}`", _step(name, text), names, f"{size / PARAMS.size:.2g}", paper]
-    return [cell.replace("|", "\\|") for cell in (*cells, (theirs or [""])[0])]
+    share = f"{size / PARAMS.size:.2g}"
+    cells = [f"`{name}`", _step(text), names, share, idea, _paper(text), (theirs or [""])[0]]
+    return [cell.replace("|", "\\|") for cell in cells]
 
 
-def _step(name: str, text: str) -> str:
-    """The formula in a docstring, as the optimiser's own defaults make it."""
+def _step(text: str) -> str:
+    """The formula in a docstring."""
     (step,) = re.findall(r"Step: `(.*?)`", text, re.DOTALL)
-    parameters = inspect.signature(optimisers()[name]).parameters
-    if "nesterov" in parameters and parameters["nesterov"].default:
-        step = step.replace("μ̂", "(b1 μ / (1-b1^{t+1}) + (1-b1) g / (1-b1^t))")
-    decays = "weight_decay" in parameters and parameters["weight_decay"].default
-    if decays and "λ" not in step:  # the step ends where the first moment is explained
-        head, comma, rest = step.partition(", ")
-        step = f"{head} + λ p{comma}{rest}"
-    return f"`{step}`"
+    return f"`{' '.join(step.split())}`"
+
+
+def _paper(text: str) -> str:
+    """The first reference in a docstring: its authors and year, with its link."""
+    reference = " ".join(text.partition("References:")[2].split())
+    found = re.match(r"(.+?), \[.*?\]\((https:.*?)\), .*?(\d{4})", reference)
+    assert found is not None, reference
+    authors, link, year = found.groups()
+    return f"[{authors} {year}]({link})"
 
 
 _OPTAX = {"optax.": optax, "optax.contrib.": optax.contrib}
@@ -61,7 +64,7 @@ _OPTAX = {"optax.": optax, "optax.contrib.": optax.contrib}
 
 def table() -> str:
     """All variants as a Markdown table."""
-    head = ["", "step", "moments", "B", "what it is", "replaces"]
+    head = ["", "step", "moments", "B", "what it is", "paper", "replaces"]
     rows = [row(name) for name in sorted(optimisers())]
     return "\n".join("| " + " | ".join(r) + " |" for r in (head, ["---"] * len(head), *rows))
 

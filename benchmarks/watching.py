@@ -1,8 +1,8 @@
-"""What watching costs: steps of a model of 10 M parameters. `python -m benchmarks.watching`.
+"""Time watching on a model of 10 M parameters: `python -m benchmarks.watching`.
 
-With and without `ao.watch`, in turn, so that the ratio holds on a machine whose speed drifts.
-Printed are medians of rounds of twenty steps, and the ratios, as median, smallest and largest, of
-wall time and of CPU time, which other programs on the machine disturb less.
+Steps with and without `ao.watch` are timed in turn, so that the ratio holds on a machine whose
+speed drifts. The table shows medians of rounds of twenty steps, and the ratios (median, smallest
+and largest) of wall time and of CPU time, which other programs on the machine disturb less.
 """
 
 import argparse
@@ -21,14 +21,14 @@ WIDTH, LAYERS, STEPS = 1024, 9, 20
 
 
 def model() -> Any:
-    """Nine square layers with biases, 9.4 M parameters."""
+    """Build nine square layers with biases: 9.4 M parameters."""
     keys = jax.random.split(jax.random.key(0), LAYERS)
     size = (WIDTH, WIDTH)
     return [{"w": jax.random.normal(k, size) / 32, "b": jnp.zeros(WIDTH)} for k in keys]
 
 
 def stepper(tx: Any) -> Callable[..., Any]:
-    """The compiled training step; parameters and state are donated."""
+    """Return the compiled training step; parameters and state are donated."""
 
     def loss(params: Any, x: Any) -> Any:
         for layer in params:
@@ -44,7 +44,7 @@ def stepper(tx: Any) -> Callable[..., Any]:
 
 
 class Side:
-    """One of the two: its step, and where its training stands."""
+    """Train with or without watching, and time the steps."""
 
     def __init__(self, tx: Any, x: Any) -> None:
         self._step, self._x = stepper(tx), x
@@ -52,7 +52,7 @@ class Side:
         self.seconds()
 
     def seconds(self) -> tuple[float, float]:
-        """Wall seconds and CPU seconds per step of a round."""
+        """Return wall seconds and CPU seconds per step of a round."""
         begin = time.perf_counter(), time.process_time()
         for _ in range(STEPS):
             self._at = self._step(*self._at, self._x)
@@ -62,7 +62,7 @@ class Side:
 
 
 def line(batch: int, storage: Any, rounds: int) -> str:
-    """A row of the table."""
+    """Return a row of the table."""
     tx, x = ao.adam(1e-3, storage=storage), jax.random.normal(jax.random.key(1), (batch, WIDTH))
     plain, watched = Side(tx, x), Side(ao.watch(tx), x)
     pairs = [(plain.seconds(), watched.seconds()) for _ in range(rounds)]
@@ -77,7 +77,7 @@ def _spread(pairs: list[tuple[float, float]]) -> str:
 
 
 def main() -> None:
-    """Measures and prints a table."""
+    """Measure and print a table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--batch", type=int, nargs="+", default=[32, 128])

@@ -1,12 +1,18 @@
-"""Name the types that arguments of optimisers have."""
+"""Name the types that public functions share."""
 
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
+import numpy as np
 from jax import Array
+from jax.typing import ArrayLike
+from jax.typing import DTypeLike as DTypeLike
 
-ScalarOrSchedule: TypeAlias = float | Array | Callable[[Array], Array | float]
-"""A number, a scalar array, or a schedule `count -> value`."""
+Schedule: TypeAlias = Callable[[Array], ArrayLike]
+"""A function from the count of steps, an int32 scalar that is 0 at the first, to a number."""
 
-Mask: TypeAlias = Any | Callable[[Any], Any] | None
-"""A tree of bools, a prefix of one, or a function from the parameters to one."""
+ScalarOrSchedule: TypeAlias = float | np.number[Any] | Array | Schedule
+"""A hyper-parameter: a number, a scalar array (traced ones too) or a schedule."""
+
+Mask: TypeAlias = Callable[[Any], Any] | Any
+"""A tree of bools, a prefix of such a tree, a function from the parameters to one, or None."""

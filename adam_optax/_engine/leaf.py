@@ -87,7 +87,8 @@ def compile_step_scalars(
         before, count = count, safe_increment(count)
         found: ByPrecision = {}
         moments: Moments = {}
-        for dtype in (jnp.float64, jnp.float32) if jax.config.jax_enable_x64 else (jnp.float32,):
+        double = jax.config.read("jax_enable_x64")
+        for dtype in (jnp.float64, jnp.float32) if double else (jnp.float32,):
             t = count.astype(dtype)
             numbers = recipe.in_precision(hyperparams, dtype) if hyperparams else {}
             rule = recipe.factory(**recipe.constants, **numbers)
@@ -105,9 +106,9 @@ def compile_step_scalars(
             )
         by_storage = []
         for storage in storages:
-            both = tuple(
-                tuple(_precompute(slot, moments, when) for slot in storage.slots)
-                for when in (before, count)
+            both = (
+                tuple(_precompute(slot, moments, before) for slot in storage.slots),
+                tuple(_precompute(slot, moments, count) for slot in storage.slots),
             )
             by_storage.append({name: one._replace(storage=both) for name, one in found.items()})
         return count, by_storage
@@ -279,14 +280,19 @@ def promote(
     moments = {n: m.astype(dtype if jnp.iscomplexobj(m) else real) for n, m in decoded.items()}
     p = None if p is None else jnp.astype(p, dtype)
     x = Leaf(jnp.astype(g, dtype), p, scalars.t, moments, scalars=scalars.rule)
-    given = {"weight_decay": scalars.weight_decay, "learning_rate": scalars.learning_rate}
-    return x._replace(**{n: v for n, v in given.items() if v is not None})
+    if scalars.weight_decay is not None:
+        x = x._replace(weight_decay=scalars.weight_decay)
+    if scalars.learning_rate is not None:
+        x = x._replace(learning_rate=scalars.learning_rate)
+    return x
 
 
-def allow_complex_promotion(dtype: Any) -> contextlib.AbstractContextManager[Any]:
+def allow_complex_promotion(dtype: Any) -> contextlib.AbstractContextManager[object]:
     """Let real and complex arrays of one precision meet, which strict promotion would refuse."""
     if jnp.issubdtype(dtype, jnp.complexfloating):
-        return jax.numpy_dtype_promotion("standard")
+        standard: contextlib.AbstractContextManager[object]
+        standard = jax.numpy_dtype_promotion("standard")
+        return standard
     return contextlib.nullcontext()
 
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from adam_optax.lab.errors import needs_lab_extra
-from adam_optax.lab.plot import COLORS, DASHES, DPI
+from adam_optax._core.extras import needs_extra
+from adam_optax._core.plotting import COLORS, DASHES, DPI
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -38,9 +38,9 @@ def figure(reading: Reading) -> "Figure":
 
     Raises:
       ValueError: If nothing was recorded.
-      LabError: If matplotlib is not installed.
+      MissingExtraError: If matplotlib is not installed.
     """
-    with needs_lab_extra("the figure"):
+    with needs_extra("the figure", "lab"):
         from matplotlib.figure import Figure
     if not any(len(layer["step"]) for layer in reading.values()):
         raise ValueError("there is no record to draw: train for a step first")
@@ -87,7 +87,7 @@ def _line(axes: "Axes", steps: NDArray[Any], values: NDArray[Any], style: dict[s
 def _style(place: int, count: int) -> dict[str, Any]:
     if count <= _LEGEND:
         return {"color": COLORS[place % len(COLORS)], "ls": DASHES[place % len(DASHES)], "lw": 1.5}
-    with needs_lab_extra("the figure"):
+    with needs_extra("the figure", "lab"):
         from matplotlib import colormaps
     return {"color": colormaps["viridis"](place / (count - 1)), "lw": 1.0}
 

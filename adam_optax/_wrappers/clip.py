@@ -45,7 +45,7 @@ def clip_by_global_norm(max_norm: Any) -> Transformation:
     tx = Transformation(
         lambda params: optax.EmptyState(), tag_update(update, "clip_by_global_norm")
     )
-    return named(tx, f"clip_by_global_norm({max_norm!r})")
+    return named(tx, "clip_by_global_norm", max_norm=max_norm)
 
 
 @jax.jit

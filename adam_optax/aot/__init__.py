@@ -1,9 +1,10 @@
-"""An update compiled for an accelerator that need not be there, and what it does to memory.
+"""Compile an update for an accelerator that need not be there, and measure its use of memory.
 
-`compile_update` compiles and measures, `table` prints; `adam-optax compile-report` is both.
+`compile_update` compiles the update of an optimiser, `compile_step` any step, and `facts` measures
+a function that is compiled already. The command `adam-optax compile-report` prints the same facts
+for a user's own model. Compiling for TPUs and GPUs needs the extra `adam-optax[aot]`.
 """
 
-from adam_optax.aot.compiled import Compiled as Compiled
-from adam_optax.aot.compiled import compile_step as compile_step
-from adam_optax.aot.compiled import compile_update as compile_update
-from adam_optax.aot.compiled import facts as facts
+from adam_optax.aot.compiled import Compiled, compile_step, compile_update, facts
+
+__all__ = ["Compiled", "compile_step", "compile_update", "facts"]

@@ -1,4 +1,4 @@
-"""A training step's last part, update and apply, compiled for an accelerator."""
+"""Compile the last part of a training step, update and apply, for an accelerator."""
 
 import math
 import time
@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
-from jax.sharding import Mesh, NamedSharding, PartitionSpec, SingleDeviceSharding
+from jax.sharding import Mesh, NamedSharding, PartitionSpec, Sharding, SingleDeviceSharding
 
 from adam_optax._transform import step as applied
 from adam_optax.aot import hlo, targets
@@ -20,15 +20,15 @@ AXIS = "x"
 
 
 class Compiled(NamedTuple):
-    """What was found in a compiled step.
+    """Hold the facts of a compiled step.
 
     Attributes:
-        moved: bytes a parameter to and from a device's main memory, of all its devices.
-        kernels: what a device runs one after the other.
-        copied: bytes of output that are not in the place of an input.
-        scratch: bytes of temporary memory on a device.
-        collectives: how often devices talk to one another, by kind.
-        seconds: to trace, lower and compile.
+        moved: Bytes per parameter that move to and from main memory, of all devices together.
+        kernels: Number of kernels that a device runs one after the other.
+        copied: Bytes of output that are not in the place of an input.
+        scratch: Bytes of temporary memory on a device.
+        collectives: Number of operations in which devices communicate, by kind.
+        seconds: Seconds to trace, lower and compile.
     """
 
     moved: float
@@ -41,27 +41,29 @@ class Compiled(NamedTuple):
 
 def compile_update(
     target: str,
-    tx: Any,
-    params: Any,
+    tx: optax.GradientTransformation,
+    params: optax.Params,
     *,
     donate: bool = True,
-    spec: Callable[[Any], PartitionSpec] | None = None,
+    spec: Callable[[jax.ShapeDtypeStruct], PartitionSpec] | None = None,
     in_one: bool = False,
 ) -> Compiled:
     """Compile `tx.update` and `optax.apply_updates` for an accelerator, and measure the result.
 
     Args:
         target: `v5e`, `v6e`, `v5p`, `a100`, `h100`, `b200`, or `cpu` for this machine.
-        tx: any optax transformation.
-        params: a tree of arrays or `jax.ShapeDtypeStruct`s; nothing is allocated.
-        donate: whether the step may overwrite parameters and state.
-        spec: how a leaf of parameters, state or gradients is spread over the mesh of all devices,
-            whose one axis is `"x"`; None: all is on one device.
-        in_one: compile `ao.step(tx, ...)`, which is both, instead of the two.
+        tx: Any optax transformation.
+        params: A tree of arrays or `jax.ShapeDtypeStruct`s; nothing is allocated.
+        donate: Whether the step may overwrite parameters and state.
+        spec: Maps a leaf of parameters, state or gradients to its sharding over the mesh of all
+            devices, whose one axis is `"x"`; `None`: everything is on one device.
+        in_one: Whether to compile `ao.step(tx, ...)`, which updates and applies in one, instead of
+            the two functions.
 
     Raises:
-        ValueError: if there is no such target.
-        ModuleNotFoundError: if its compiler is not installed; says what to install.
+        ValueError: If there is no such target.
+        ModuleNotFoundError: If the compiler of the target is not installed; the message says what
+            to install.
 
     >>> import jax, adam_optax as ao
     >>> params = {"w": jax.ShapeDtypeStruct((256, 128), "float32")}
@@ -74,12 +76,19 @@ def compile_update(
 
 
 def update_and_apply(
-    tx: Any, params: Any, in_one: bool = False
+    tx: optax.GradientTransformation, params: optax.Params, in_one: bool = False
 ) -> tuple[Callable[..., Any], tuple[Any, ...]]:
-    """The step, and the shapes of its arguments: parameters, state and gradients."""
+    """Return the step, and the shapes of its arguments: parameters, state and gradients.
 
-    def step(params: Any, state: Any, grads: Any) -> Any:
-        with jax.numpy_dtype_promotion("standard"):  # which optax needs
+    Args:
+        tx: Any optax transformation.
+        params: A tree of arrays or `jax.ShapeDtypeStruct`s.
+        in_one: Whether the step is `ao.step(tx, ...)` instead of `tx.update` and
+            `optax.apply_updates`.
+    """
+
+    def step(params: optax.Params, state: optax.OptState, grads: optax.Updates) -> Any:
+        with jax.numpy_dtype_promotion("standard"):  # optax needs it
             if in_one:
                 return applied(tx, grads, state, params)
             updates, state = tx.update(grads, state, params)
@@ -95,17 +104,21 @@ def compile_step(
     arguments: tuple[Any, ...],
     parameters: int,
     donate: tuple[int, ...] = (),
-    spec: Callable[[Any], PartitionSpec] | None = None,
+    spec: Callable[[jax.ShapeDtypeStruct], PartitionSpec] | None = None,
 ) -> Compiled:
-    """Compile any step for an accelerator; see `compile_update`.
+    """Compile any step for an accelerator, and measure the result.
 
     Args:
-        target: as there.
-        step: the function.
-        arguments: trees of shapes.
-        parameters: how many there are, for bytes a parameter.
-        donate: the arguments that the step may overwrite.
-        spec: as there.
+        target: The accelerator, as in `compile_update`.
+        step: The function.
+        arguments: The step's arguments, as trees of shapes.
+        parameters: Number of parameters, for the bytes per parameter.
+        donate: Positions of the arguments that the step may overwrite.
+        spec: Maps a leaf to its sharding, as in `compile_update`.
+
+    Raises:
+        ValueError: If there is no such target.
+        ModuleNotFoundError: If the compiler of the target is not installed.
     """
     platform = targets.platform(target)
     if absent := targets.missing(target):
@@ -114,9 +127,8 @@ def compile_step(
     there = _placed(targets.devices(target), spec)
     started = time.perf_counter()
     with warnings.catch_warnings():
-        warnings.filterwarnings(
-            "ignore", "Some donated buffers were not usable"
-        )  # `copied` says so
+        # `copied` reports the same.
+        warnings.filterwarnings("ignore", "Some donated buffers were not usable")
         traced = jax.jit(step, donate_argnums=donate).trace(*jax.tree.map(there, arguments))
         done = traced.lower(lowering_platforms=(platform,)).compile()
     seconds = time.perf_counter() - started
@@ -124,9 +136,17 @@ def compile_step(
     return facts(done, parameters, shards)._replace(seconds=seconds)
 
 
-def facts(compiled: Any, parameters: int, shards: int = 1) -> Compiled:
-    """What there is to know of a compiled function on so many devices."""
+def facts(compiled: jax.stages.Compiled, parameters: int, shards: int = 1) -> Compiled:
+    """Measure a function that is compiled already.
+
+    Args:
+        compiled: The result of `jax.jit(...).lower(...).compile()`.
+        parameters: Number of parameters, for the bytes per parameter.
+        shards: Number of devices over which the function is sharded.
+    """
     text, memory = compiled.as_text(), compiled.memory_analysis()
+    assert text is not None
+    assert memory is not None  # the backends of all targets report both
     return Compiled(
         moved=hlo.moved(text) * shards / max(parameters, 1),
         kernels=hlo.kernels(text),
@@ -136,12 +156,14 @@ def facts(compiled: Any, parameters: int, shards: int = 1) -> Compiled:
     )
 
 
-def _placed(devices: tuple[Any, ...], spec: Callable[[Any], PartitionSpec] | None) -> Any:
-    """A shape with a place on these devices."""
+def _placed(
+    devices: tuple[jax.Device, ...], spec: Callable[[jax.ShapeDtypeStruct], PartitionSpec] | None
+) -> Callable[[jax.ShapeDtypeStruct], jax.ShapeDtypeStruct]:
+    """Return a function that gives a shape its sharding on these devices."""
     mesh = Mesh(devices, (AXIS,))
 
-    def placed(x: Any) -> jax.ShapeDtypeStruct:
-        place: Any = SingleDeviceSharding(devices[0])
+    def placed(x: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
+        place: Sharding = SingleDeviceSharding(devices[0])
         if spec is not None:
             place = NamedSharding(mesh, spec(x))
         return jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place)
@@ -149,5 +171,5 @@ def _placed(devices: tuple[Any, ...], spec: Callable[[Any], PartitionSpec] | Non
     return placed
 
 
-def _parameters(params: Any) -> int:
+def _parameters(params: optax.Params) -> int:
     return sum(math.prod(jnp.shape(p)) for p in jax.tree.leaves(params))

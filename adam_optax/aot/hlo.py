@@ -1,7 +1,7 @@
-"""Bytes that a compiled module moves to and from main memory, read off its text.
+"""Count the bytes that a compiled module moves to and from main memory, from the module's text.
 
-XLA's own count is of no use on TPUs: it counts what moves inside the chip, too. An array's layout
-says in which memory it is: `S(1)` is on the chip.
+XLA's own count is of no use on TPUs, because it includes what moves inside the chip. An array's
+layout says in which memory the array is: `S(1)` is on the chip.
 """
 
 import collections
@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 SIZES = {"pred": 1, "s4": 0.5, "u4": 0.5, "bf16": 2, "f8e4m3fn": 1, "f8e5m2": 1}
+"""Bytes of an element. Of other dtypes, the first number in the name is the number of bits."""
 ARRAY = re.compile(r"\b(pred|bf16|[suf]\d+\w*)\[([\d,]*)\](\{[^{}]*\})?")
 FREE = {
     "parameter",
@@ -21,15 +22,16 @@ FREE = {
     "opt-barrier",
 }
 FREE |= {"partition-id", "copy-done", "slice-done", "async-done"}
+"""Operations that move no bytes."""
 MOVES = {"copy-start", "slice-start", "copy"}
-"""Between memories and places; `copied` and `moved` count their bytes."""
+"""Operations that move an array between memories or places; they are not kernels."""
 COLLECTIVE = re.compile(
     r" (all-reduce|all-gather|reduce-scatter|all-to-all|collective-permute)(?:-start)?\("
 )
 
 
 class Instruction(NamedTuple):
-    """A line of a module's entry: its type, operation and operands."""
+    """Hold one line of a module's entry computation: its type, operation and operands."""
 
     type: str
     operation: str
@@ -37,7 +39,7 @@ class Instruction(NamedTuple):
 
 
 def moved(text: str) -> float:
-    """Bytes read from and written to main memory by the entry computation."""
+    """Count the bytes that the entry computation reads from and writes to main memory."""
     found = dict(_instructions(text))
     total = 0.0
     for one in found.values():
@@ -50,15 +52,15 @@ def moved(text: str) -> float:
 
 
 def kernels(text: str) -> int:
-    """How many kernels the entry computation runs: all that makes an array, but for mere copies.
+    """Count the kernels of the entry computation: operations that compute an array.
 
-    What is computed of scalars alone is none: a TPU has a core for that.
+    Copies are not counted, nor are operations on scalars alone, which run on a TPU's scalar core.
     """
     return sum(_is_kernel(one) for _, one in _instructions(text))
 
 
 def collectives(text: str) -> dict[str, int]:
-    """How often each way of devices to talk to one another is there, wherever in the module.
+    """Count the operations in which devices communicate, by kind, in the whole module.
 
     >>> collectives("  %a = f32[] all-reduce(%b), to_apply=%add")
     {'all-reduce': 1}
@@ -73,7 +75,10 @@ def _is_kernel(one: Instruction) -> bool:
 
 
 def _transfer(one: Instruction) -> float:
-    """A copy between memories counts on its sides in main memory, with the size of what arrives."""
+    """Count the bytes of a copy between memories: once for each side that is in main memory.
+
+    The size is that of the array that arrives.
+    """
     sides = list(_arrays(one.type))[:2]
     there = sides[0] if one.operation == "copy-start" else sides[1]
     return sum(there[0] for _, chip in sides if not chip)
@@ -84,7 +89,7 @@ def _main(kind: str) -> float:
 
 
 def _arrays(kind: str) -> Iterator[tuple[float, bool]]:
-    """The size of every array of a type, and whether it is on the chip."""
+    """Yield the bytes of every array of a type, and whether the array is on the chip."""
     for name, dims, layout in ARRAY.findall(kind):
         size = SIZES.get(name) or int(re.findall(r"\d+", name)[0]) / 8
         for length in filter(None, dims.split(",")):
@@ -101,12 +106,13 @@ def _instructions(text: str) -> Iterator[tuple[str, Instruction]]:
             if operation := re.match(r"([\w\-]+)\(", rest):
                 arguments = _parenthesis(rest[operation.end() - 1 :])
                 operands = re.findall(r"%([\w.\-]+)", arguments)
-                joined = 'custom_call_target="ConcatBitcast"' in line  # slices, already in place
+                # This call joins slices that are in place already: it moves nothing.
+                joined = 'custom_call_target="ConcatBitcast"' in line
                 yield named[1], Instruction(kind, "bitcast" if joined else operation[1], operands)
 
 
 def _split(text: str) -> tuple[str, str]:
-    """A type, which may be a tuple, and what follows it."""
+    """Split a text into the type at its start, which may be a tuple, and the rest."""
     if not text.startswith("("):
         kind, _, rest = text.partition(" ")
         return kind, rest
@@ -115,7 +121,7 @@ def _split(text: str) -> tuple[str, str]:
 
 
 def _parenthesis(text: str) -> str:
-    """A text that starts with a parenthesis, up to where that is closed."""
+    """Return the beginning of a text, from its opening parenthesis to the closing one."""
     depth = 0
     for i, letter in enumerate(text):
         depth += (letter == "(") - (letter == ")")

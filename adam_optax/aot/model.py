@@ -1,6 +1,6 @@
-"""The shapes of a user's model: of an orbax checkpoint, or of what a function of theirs returns.
+"""Read the shapes of a user's model from an orbax checkpoint or from the user's own function.
 
-A checkpoint's metadata alone is read; no array is loaded and nothing is unpickled.
+Of a checkpoint only the metadata is read: no array is loaded and nothing is unpickled.
 """
 
 import contextlib
@@ -14,63 +14,72 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import optax
 
-from adam_optax.lab.errors import LabError
+
+class ModelError(ValueError):
+    """Report a model whose parameters cannot be read; the message says why."""
 
 
-def from_function(name: str) -> Any:
-    """The shapes of what `module:function` returns, a tree of arrays or `jax.ShapeDtypeStruct`s.
+def from_function(name: str) -> optax.Params:
+    """Return the shapes of the tree that the function `module:function` returns.
 
     The module is imported, from the current directory too; the function is called under
     `jax.eval_shape`, so that a model is described and not allocated.
 
+    Args:
+        name: `module:function`, a function without arguments that returns a tree of arrays or of
+            `jax.ShapeDtypeStruct`s.
+
     Raises:
-        LabError: if there is none, or it does not return such a tree.
+        ModelError: If there is no such function, or the function does not return such a tree.
     """
     module, colon, function = name.partition(":")
     if not (colon and module and function):
-        raise LabError(f"--params {name!r} must be module:function, such as my_model:init_params")
+        raise ModelError(f"--params {name!r} must be module:function, such as my_model:init_params")
     with _from_here():
         try:
             made = getattr(importlib.import_module(module), function)
         except (ImportError, AttributeError, ValueError) as error:
-            raise LabError(f"--params {name}: {error}") from error
+            raise ModelError(f"--params {name}: {error}") from error
         try:
             found = jax.eval_shape(lambda: jax.tree.map(_array, made()))
-        except Exception as error:  # the user's own code
-            raise LabError(f"--params {name} failed: {type(error).__name__}: {error}") from error
+        except Exception as error:  # the user's own code may raise anything
+            raise ModelError(f"--params {name} failed: {type(error).__name__}: {error}") from error
     return _checked(found, f"--params {name}")
 
 
-def from_checkpoint(path: Path, key: str | None = None) -> Any:
-    """The shapes of the arrays that an orbax checkpoint holds.
+def from_checkpoint(path: Path, key: str | None = None) -> optax.Params:
+    """Return the shapes of the arrays in an orbax checkpoint.
 
     Args:
-        path: its directory; of a `CheckpointManager`'s, that of an item of a step, `10/default`.
-        key: where in it the parameters are, such as `params` or `model/params`; None: all of it.
+        path: Directory of the checkpoint; for a checkpoint of a `CheckpointManager`, the directory
+            of an item of a step, `10/default` say.
+        key: Place of the parameters in the checkpoint, such as `params` or `model/params`; `None`:
+            the whole checkpoint.
 
     Raises:
-        LabError: if there is no checkpoint, it has no such key, or no parameters are there.
+        ModelError: If there is no checkpoint, it has no such key, or no parameters are there.
     """
     tree = _metadata(path)
     for part in key.split("/") if key else ():
         if not (isinstance(tree, dict) and part in tree):
             known = ", ".join(map(str, tree)) if isinstance(tree, dict) else type(tree).__name__
-            raise LabError(f"{path} has no {part!r} of --key {key}; there is {known}")
+            raise ModelError(f"{path} has no {part!r} of --key {key}; there is {known}")
         tree = tree[part]
     found = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), tree)
     return _checked(found, str(path))
 
 
-def cast(params: Any, dtype: Any) -> Any:
-    """The same shapes in another dtype, or in their own if it is None."""
+def cast(params: optax.Params, dtype: jax.typing.DTypeLike | None) -> optax.Params:
+    """Return the same shapes in another dtype, or unchanged if `dtype` is `None`."""
     if dtype is None:
         return params
     return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, jnp.dtype(dtype)), params)
 
 
-def count(params: Any) -> int:
-    """The number of parameters."""
+def count(params: optax.Params) -> int:
+    """Return the number of parameters."""
     return sum(math.prod(x.shape) for x in jax.tree.leaves(params))
 
 
@@ -78,38 +87,38 @@ def _metadata(path: Path) -> Any:
     try:
         import orbax.checkpoint as ocp
     except ModuleNotFoundError as error:
-        raise LabError(
+        raise ModelError(
             f"--checkpoint needs orbax: pip install orbax-checkpoint ({error})"
         ) from error
     if not path.is_dir():
-        raise LabError(f"--checkpoint {path} is no directory")
-    logging.getLogger("absl").setLevel(logging.ERROR)  # what it warns of is said below
+        raise ModelError(f"--checkpoint {path} is no directory")
+    logging.getLogger("absl").setLevel(logging.ERROR)  # the errors below say what orbax warns of
     try:
         with ocp.StandardCheckpointer() as checkpointer:
             found = checkpointer.metadata(path.absolute()).item_metadata
-    except Exception as error:  # orbax's are many
-        raise LabError(f"--checkpoint {path} cannot be read: {error}") from error
+    except Exception as error:  # orbax raises errors of many kinds
+        raise ModelError(f"--checkpoint {path} cannot be read: {error}") from error
     if found is None:
         near = sorted([*path.glob("*/_METADATA"), *path.glob("*/*/_METADATA")])
         inside = f"; there is one in {near[-1].parent}" if near else ""
-        raise LabError(f"--checkpoint {path} is no orbax checkpoint of a tree{inside}")
+        raise ModelError(f"--checkpoint {path} is no orbax checkpoint of a tree{inside}")
     return found.tree
 
 
-def _checked(params: Any, what: str) -> Any:
+def _checked(params: optax.Params, what: str) -> optax.Params:
     leaves = jax.tree.leaves_with_path(params)
     if not leaves:
-        raise LabError(f"{what} has no parameters")
+        raise ModelError(f"{what} has no parameters")
     for path, leaf in leaves:
         if not jnp.issubdtype(leaf.dtype, jnp.inexact):
             name = jax.tree_util.keystr(path)
-            raise LabError(
+            raise ModelError(
                 f"{what} has {leaf.dtype} at {name}, which no optimiser trains; see --key"
             )
     return params
 
 
-def _array(x: Any) -> Any:
+def _array(x: Any) -> jax.Array:
     if isinstance(x, jax.ShapeDtypeStruct):
         return jnp.zeros(x.shape, x.dtype)
     return jnp.asarray(x)
@@ -117,7 +126,7 @@ def _array(x: Any) -> Any:
 
 @contextlib.contextmanager
 def _from_here() -> Iterator[None]:
-    """The current directory is where a user's modules are, as it is under `python -m`."""
+    """Import a user's modules from the current directory, as `python -m` does."""
     sys.path.insert(0, "")
     try:
         yield

@@ -1,13 +1,13 @@
-"""Accelerators to compile for, none of which need be there.
+"""Describe the accelerators to compile for, none of which need be there.
 
-TPUs need `libtpu`, GPUs `jax-cuda13-plugin`, `nvidia-nvvm` and `nvidia-cuda-nvcc`: the extra `aot`.
-The numbers are those of public data sheets and of CUDA's occupancy tables.
+Compiling for TPUs needs `libtpu`; compiling for GPUs needs `jax-cuda13-plugin`, `nvidia-nvvm` and
+`nvidia-cuda-nvcc`. The extra `aot` contains all of them. The numbers are from public data sheets
+and from CUDA's occupancy tables.
 """
 
 import functools
 import importlib.util
 import os
-from typing import Any
 
 import jax
 
@@ -19,14 +19,25 @@ QUIET = {
     "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",  # else two processes fight over a lock file
     "TF_CPP_MIN_LOG_LEVEL": "2",
 }
+"""Environment variables under which `libtpu` neither looks for a TPU nor logs."""
 TPUS = {"v5e": "v5e:2x4", "v6e": "v6e:2x4", "v5p": "v5p:2x2x2"}
-"""Topologies of eight devices."""
+"""Topologies of eight devices, by target."""
 
 
 def _gpu(
     name: str, major: int, cores: int, bandwidth: float, clock: float, memory: int, shared: int
 ) -> str:
-    """The text that XLA takes for a description of a GPU; `shared` is for each of its cores."""
+    """Return the text that XLA reads as the description of a GPU.
+
+    Args:
+        name: Name of the GPU.
+        major: Major number of its compute capability.
+        cores: Number of cores (streaming multiprocessors).
+        bandwidth: Memory bandwidth, in bytes per second.
+        clock: Clock rate, in GHz.
+        memory: Memory, in bytes.
+        shared: Shared memory of each core, in bytes.
+    """
     feature = "ACCELERATED_FEATURES" if major >= 9 else "NONE"
     return f"""gpu_device_info {{
   threads_per_block_limit: 1024 threads_per_warp: 32
@@ -54,13 +65,19 @@ GPUS = {
     "h100": _gpu("NVIDIA H100 80GB HBM3", 9, 132, 3.35232e12, 1.98, 84942979072, 233472),
     "b200": _gpu("NVIDIA B200", 10, 148, 7.67232e12, 1.965, 191514411008, 233472),
 }
+"""Descriptions of GPUs, by target."""
 NEEDS = {"tpu": ("libtpu",), "cuda": ("jax_cuda13_plugin", "nvidia"), "cpu": ()}
+"""Packages that must be installed to compile for a platform."""
 INSTALL = "pip install 'adam-optax[aot]'"
 TARGETS = (*TPUS, *GPUS, "cpu")
+"""All targets; `cpu` is this machine."""
 
 
 def platform(target: str) -> str:
-    """`tpu`, `cuda` or `cpu`.
+    """Return the platform of a target: `tpu`, `cuda` or `cpu`.
+
+    Raises:
+        ValueError: If there is no such target.
 
     >>> platform("v5e"), platform("h100")
     ('tpu', 'cuda')
@@ -71,7 +88,9 @@ def platform(target: str) -> str:
 
 
 def missing(target: str) -> list[str]:
-    """The packages without which this target cannot be compiled for; the extra `aot` has them.
+    """Return the missing packages without which no step can be compiled for a target.
+
+    The extra `aot` contains these packages.
 
     >>> missing("cpu")
     []
@@ -80,8 +99,8 @@ def missing(target: str) -> list[str]:
 
 
 @functools.cache
-def devices(target: str) -> tuple[Any, ...]:
-    """The devices of a topology: eight of an accelerator, this machine's of `cpu`."""
+def devices(target: str) -> tuple[jax.Device, ...]:
+    """Return the devices of a target: eight of an accelerator, or this machine's for `cpu`."""
     from jax.experimental import topologies
 
     for name, value in QUIET.items():
@@ -94,11 +113,11 @@ def devices(target: str) -> tuple[Any, ...]:
         config = {"target_config": GPUS[target], "topology": "1x1x8"}
         try:
             found = topologies.get_topology_desc(platform="cuda", **config)
-        except NotImplementedError as error:  # the plugin found no GPU before
+        except NotImplementedError as error:  # JAX was used before, and its plugin found no GPU
             raise RuntimeError("set JAX_PLATFORMS=cpu before JAX is used") from error
     return tuple(found.devices)
 
 
-def device(target: str) -> Any:
-    """One device of the topology."""
+def device(target: str) -> jax.Device:
+    """Return the first device of a target."""
     return devices(target)[0]

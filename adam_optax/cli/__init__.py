@@ -1,1 +1,1 @@
-"""Run the command `adam-optax`."""
+"""Run the command `adam-optax`, or `python -m adam_optax.cli`."""

@@ -1,4 +1,4 @@
-"""What the texts on the command line stand for, and which are refused."""
+"""Parse the texts of arguments, and refuse those that are out of range."""
 
 import argparse
 import math
@@ -6,12 +6,21 @@ from pathlib import Path
 
 
 def positive(text: str) -> int:
-    """An integer from 1."""
+    """Parse an integer from 1, of 32 bits."""
     return integer(text, 1)
 
 
+def seed(text: str) -> int:
+    """Parse a seed: an integer from 0, of 32 bits."""
+    return integer(text, 0)
+
+
 def integer(text: str, least: int) -> int:
-    """An integer from `least`, of 32 bits."""
+    """Parse an integer from `least`, of 32 bits.
+
+    Raises:
+        ArgumentTypeError: If the text is no such integer.
+    """
     try:
         value = int(text)
     except ValueError:
@@ -21,18 +30,12 @@ def integer(text: str, least: int) -> int:
     return value
 
 
-def seeds(text: str) -> range:
-    """The numbers below an integer."""
-    return range(positive(text))
-
-
-def seed(text: str) -> list[int]:
-    """One seed."""
-    return [integer(text, 0)]
-
-
 def rate(text: str) -> float:
-    """A positive number."""
+    """Parse a positive number.
+
+    Raises:
+        ArgumentTypeError: If the text is no positive finite number.
+    """
     try:
         value = float(text)
     except ValueError:
@@ -43,26 +46,42 @@ def rate(text: str) -> float:
 
 
 def names(text: str) -> list[str]:
-    """Names between commas."""
+    """Parse names between commas.
+
+    Raises:
+        ArgumentTypeError: If a name is empty.
+    """
     return [one for part in text.split(",") for one in name(part)]
 
 
 def name(text: str) -> list[str]:
-    """One name."""
+    """Parse one name, to a list of that name.
+
+    Raises:
+        ArgumentTypeError: If the name is empty.
+    """
     if not text.strip():
         raise argparse.ArgumentTypeError(f"expected the name of an optimiser, got {text!r}")
     return [text.strip()]
 
 
 def path(text: str) -> Path:
-    """A directory."""
+    """Parse the path of a directory.
+
+    Raises:
+        ArgumentTypeError: If the text is empty.
+    """
     if not text:
         raise argparse.ArgumentTypeError("expected a directory, got an empty text")
     return Path(text)
 
 
 def setting(text: str) -> tuple[str, list[float]]:
-    """A name and its values: `b1=0.5,0.9`, or `eps=1e-8:1e-2:7` in equal ratios."""
+    """Parse a name and its values: `b1=0.5,0.9`, or `eps=1e-8:1e-2:7` in equal ratios.
+
+    Raises:
+        ArgumentTypeError: If the text has neither form, or a value is not finite.
+    """
     name, equals, values = text.partition("=")
     try:
         found = spaced(values) if ":" in values else [float(value) for value in values.split(",")]
@@ -76,10 +95,10 @@ def setting(text: str) -> tuple[str, list[float]]:
 
 
 def spaced(text: str) -> list[float]:
-    """Values from low to high in equal ratios, to three digits.
+    """Parse `low:high:count` to values in equal ratios, rounded to three digits.
 
     Raises:
-      ValueError: If it is not `low:high:count` with positive numbers and two values or more.
+        ValueError: If the text is not `low:high:count` with positive numbers and a count from 2.
     """
     low, high, count = text.split(":")
     first, last, steps = float(low), float(high), int(count) - 1

@@ -1,27 +1,22 @@
-"""The command `adam-optax compile-report`: an optimiser's step on a user's model, compiled."""
+"""Run the command `adam-optax compile-report`: compile an optimiser's step on a user's model."""
 
 import argparse
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import jax
 import jax.numpy as jnp
+import optax
 
 from adam_optax._wrappers.memory import human
 from adam_optax.aot import model, targets
 from adam_optax.aot.compiled import Compiled, compile_update
+from adam_optax.cli.parser import Command
 from adam_optax.lab.errors import LabError
-from adam_optax.lab.optimizers import factory
-from adam_optax.lab.storages import KNOWN, parse_storage
+from adam_optax.lab.optimizers import find_factory
+from adam_optax.lab.storage_formats import STORAGE_EXAMPLES, parse_storage
 
-NAME = "compile-report"
-EXAMPLES = """\
-  adam-optax compile-report --target h100,v5e --params my_model:init_params
-  adam-optax compile-report --target v6e --checkpoint runs/10/default --key params \\
-    --optimizer lion --storage stochastic --dtype bfloat16
-"""
 _COLUMNS = """\
 columns: bytes moved a parameter, to and from memory (XLA's sizes of what each kernel reads and
 writes; 28 is the least for Adam in float32); kernels, of so many leaves; what is updated in place;
@@ -29,17 +24,7 @@ scratch memory; time to compile. Nothing is run, and no accelerator need be ther
 """
 
 
-def add_arguments(commands: Any) -> None:
-    """Adds the subcommand to those of a parser."""
-    summary = "compile an optimiser's step for accelerators that need not be there"
-    parser = commands.add_parser(
-        NAME,
-        help=summary,
-        description=f"{summary[0].upper()}{summary[1:]}, and print what it does to memory.",
-        epilog=f"examples:\n{EXAMPLES}\n{_COLUMNS}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
     known = ", ".join(targets.TARGETS)
     parser.add_argument("--target", metavar="A,B,...", required=True, help=f"of {known}")
     whose = parser.add_mutually_exclusive_group(required=True)
@@ -53,31 +38,33 @@ def add_arguments(commands: Any) -> None:
     parser.add_argument(
         "--optimizer", metavar="NAME", default="adamw", help="adamw (default), optax.lion, ..."
     )
-    parser.add_argument("--storage", metavar="FORMAT", help=f"of the moments: {KNOWN}")
+    parser.add_argument("--storage", metavar="FORMAT", help=f"of the moments: {STORAGE_EXAMPLES}")
     parser.add_argument("--dtype", metavar="DTYPE", help="of the parameters (default: their own)")
 
 
-def run(args: argparse.Namespace) -> str:
-    """The table.
+def _run(args: argparse.Namespace) -> int:
+    """Compile the step for each target, and print a table of the facts.
 
     Raises:
-        LabError: if an argument does not fit, a model cannot be read, or a compiler is missing.
+        LabError: If an argument does not fit, or a compiler is missing.
+        ModelError: If the model cannot be read.
     """
     names = _targets(args.target)
-    tx = optimizer(args.optimizer, args.storage)
+    tx = _optimizer(args.optimizer, args.storage)
     dtype = _dtype(args.dtype)
     if "JAX_PLATFORMS" not in os.environ:  # accelerators are compiled for, not used
         jax.config.update("jax_platforms", "cpu")
     params = model.cast(_params(args), dtype)
-    return table(params, {name: _compiled(name, tx, params) for name in names})
+    print(_table(params, {name: _compile(name, tx, params) for name in names}), flush=True)
+    return 0
 
 
-def table(params: Any, found: dict[str, Compiled]) -> str:
-    """A line for each target, under a line about the model."""
+def _table(params: optax.Params, found: dict[str, Compiled]) -> str:
+    """Format a line for each target, below a line about the model."""
     leaves = len(jax.tree.leaves(params))
     rows = [("target", "B/parameter", "kernels", "in place", "scratch", "compiled in")]
     for name, one in found.items():
-        # An output that is no parameter or moment, a tuple's pointers, takes a few bytes.
+        # The output contains a few bytes besides parameters and moments: a tuple's pointers.
         place = "all" if one.copied <= 1024 + 16 * leaves else f"all but {human(one.copied)}"
         seconds = f"{one.seconds:.1f} s"
         scratch = human(one.scratch)
@@ -87,13 +74,13 @@ def table(params: Any, found: dict[str, Compiled]) -> str:
     return "\n".join([head, *(_line(row, widths) for row in rows)])
 
 
-def optimizer(name: str, storage: str | None) -> Any:
-    """An optimiser by name, with its moments in a format.
+def _optimizer(name: str, storage: str | None) -> optax.GradientTransformation:
+    """Build an optimiser by name, with its moments in a format.
 
     Raises:
-        LabError: if there is none of that name, or it cannot be had in that format.
+        LabError: If no optimiser has that name, or the optimiser does not take the format.
     """
-    make, options = factory(name), {}
+    make, options = find_factory(name), {}
     if storage is not None:
         if name.startswith("optax."):
             raise LabError(f"--storage is for our optimisers; {name} has none")
@@ -112,7 +99,7 @@ def _targets(text: str) -> Sequence[str]:
     return list(dict.fromkeys(names))
 
 
-def _dtype(name: str | None) -> Any:
+def _dtype(name: str | None) -> jnp.dtype | None:
     try:
         dtype = None if name is None else jnp.dtype(name)
     except TypeError as error:
@@ -122,7 +109,7 @@ def _dtype(name: str | None) -> Any:
     return dtype
 
 
-def _params(args: argparse.Namespace) -> Any:
+def _params(args: argparse.Namespace) -> optax.Params:
     if args.params is None:
         return model.from_checkpoint(args.checkpoint, args.key)
     if args.key is not None:
@@ -130,12 +117,12 @@ def _params(args: argparse.Namespace) -> Any:
     return model.from_function(args.params)
 
 
-def _compiled(target: str, tx: Any, params: Any) -> Compiled:
+def _compile(target: str, tx: optax.GradientTransformation, params: optax.Params) -> Compiled:
     try:
         return compile_update(target, tx, params)
     except ModuleNotFoundError as error:
         raise LabError(str(error)) from error
-    except Exception as error:  # a compiler's, and what an optimiser says of these parameters
+    except Exception as error:  # the compiler's error, or the optimiser's about these parameters
         raise LabError(f"{target}: {str(error).splitlines()[0]}") from error
 
 
@@ -145,3 +132,18 @@ def _line(row: Sequence[str], widths: Sequence[int]) -> str:
         for i, (cell, w) in enumerate(zip(row, widths, strict=True))
     )
     return "  ".join([first, *rest])
+
+
+COMPILE_REPORT = Command(
+    name="compile-report",
+    summary="compile an optimiser's step for accelerators that need not be there",
+    details=", and print what it does to memory.",
+    examples="""\
+  adam-optax compile-report --target h100,v5e --params my_model:init_params
+  adam-optax compile-report --target v6e --checkpoint runs/10/default --key params \\
+    --optimizer lion --storage stochastic --dtype bfloat16
+""",
+    epilog=lambda: _COLUMNS,
+    add_arguments=_add_arguments,
+    run=_run,
+)

@@ -1,4 +1,4 @@
-"""What commands say while and after they train: tables, bars, where the files went."""
+"""Print on the terminal: tables, progress bars, the paths of written files, and failures."""
 
 import sys
 from collections.abc import Iterator
@@ -6,16 +6,31 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from adam_optax.lab.sweep import OnProgress
+from adam_optax.lab.errors import needs_lab_extra
+from adam_optax.lab.sweeper import OnProgress
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from adam_optax.lab.study_reports import Report
+    from adam_optax.lab.reports.studies import Report
+
+INTERRUPTED = 130
+"""The exit code after Ctrl-C."""
+
+
+def check_lab_extra(command: str) -> None:
+    """Check before the training that the packages of the lab extra are installed.
+
+    Raises:
+        LabError: If a package is missing.
+    """
+    with needs_lab_extra(f"adam-optax {command}"):
+        import matplotlib.figure  # noqa: F401
+        import rich.console  # noqa: F401
 
 
 def show(table: "Table") -> None:
-    """Prints a table, whole where no terminal limits its width."""
+    """Print a table, whole where no terminal limits its width."""
     from rich.console import Console
 
     console = Console()
@@ -26,15 +41,20 @@ def show(table: "Table") -> None:
 
 
 def finish(report: "Report", out: Path, stem: str) -> None:
-    """Writes a report's files and prints the rest of it.
+    """Write a report's files and print the rest of the report.
+
+    Args:
+        report: The report.
+        out: Where the files go.
+        stem: Beginning of the names of the files.
 
     Raises:
-      LabError: If a file cannot be written.
+        LabError: If a file cannot be written.
     """
     try:
         written = report.write(out, stem)
     finally:
-        # A disk that filled up meanwhile must not cost the numbers as well.
+        # If the disk filled up meanwhile, the numbers are shown all the same.
         _print(report)
     print("Wrote", ", ".join(map(str, written)), flush=True)
 
@@ -50,7 +70,8 @@ def _print(report: "Report") -> None:
     for place, name in enumerate(header):
         table.add_column(name, justify="right" if place else "left", no_wrap=True)
     for row in rows:
-        table.add_row(*map(Text, row))  # a name in square brackets would be taken for markup
+        # A plain string would be read as markup, and a name in square brackets would be lost.
+        table.add_row(*map(Text, row))
     show(table)
     for note in report.notes:
         print(note)
@@ -58,7 +79,7 @@ def _print(report: "Report") -> None:
 
 @contextmanager
 def bar(quiet: bool) -> Iterator[OnProgress]:
-    """A progress bar of runs, on stderr, where someone is looking."""
+    """Show a progress bar of runs on stderr, if stderr is a terminal."""
     from rich.console import Console
     from rich.progress import Progress
 
@@ -75,10 +96,12 @@ def bar(quiet: bool) -> Iterator[OnProgress]:
 
 
 def interrupted(text: str) -> int:
-    """Says on stderr what became of what was interrupted; returns the exit code."""
+    """Print on stderr what became of an interrupted command, and return the exit code."""
     print("adam-optax: interrupted:", text, file=sys.stderr)
     return INTERRUPTED
 
 
-INTERRUPTED = 130
-"""The exit code after Ctrl-C."""
+def fail(message: str, code: int) -> int:
+    """Print a message in one line on stderr, and return the exit code."""
+    print("adam-optax:", " ".join(message.split()), file=sys.stderr)
+    return code

@@ -1,4 +1,4 @@
-"""Run `adam-optax convert`: convert states between files, without the optimiser that made them."""
+"""Run the command `adam-optax convert`, which converts states from file to file."""
 
 import argparse
 import json
@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from adam_optax.cli.parser import Command
 from adam_optax.convert import (
     ConversionError,
     keras_to_named,
@@ -24,15 +25,7 @@ from adam_optax.convert._files import (
 from adam_optax.convert._keras_files import read_keras, write_keras
 from adam_optax.convert._torch import split_state_dict
 
-EXAMPLES = """\
-  adam-optax convert optimizer.pt --names names.json --out state.safetensors
-  adam-optax convert checkpoint.pt --key optimizer --names names.json --out state.safetensors
-  adam-optax convert model.keras --names names.json --out state.safetensors
-  adam-optax convert state.safetensors --to torch --like fresh.pt --names names.json --out new.pt
-  adam-optax convert state.safetensors --to keras --like model.keras --names names.json \\
-    --out new.keras
-"""
-_NAMES = """\
+_NAMES_HELP = """\
 names.json maps the other framework's names of parameters to paths here, in the order of
 model.named_parameters() or model.trainable_variables: Keras's files and some of PyTorch's hold no
 names, and are read in that order. A pair permutes axes, null leaves a parameter out:
@@ -44,17 +37,7 @@ _KINDS = {".pt": "torch", ".pth": "torch", ".keras": "keras", ".h5": "keras"}
 _OURS = ".safetensors"
 
 
-def add_arguments(commands: Any) -> None:
-    """Add the subcommand `convert` to a parser's subcommands."""
-    summary = "take an optimiser's state from a file of PyTorch's or Keras's, or back"
-    parser = commands.add_parser(
-        "convert",
-        help=summary,
-        description=f"{summary[0].upper()}{summary[1:]}; no code from the file is run.",
-        epilog=f"examples:\n{EXAMPLES}\n{_NAMES}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
     kinds = f".pt, .pth, .keras, .weights.h5, or {_OURS} with --to"
     parser.add_argument("source", metavar="SOURCE", type=Path, help=kinds)
     parser.add_argument("--names", type=Path, metavar="FILE", required=True, help="see below")
@@ -69,11 +52,11 @@ def add_arguments(commands: Any) -> None:
     parser.add_argument("--key", metavar="KEY", help=key)
 
 
-def run(args: argparse.Namespace) -> Path:
-    """Convert a file as the arguments say, and return the path of the new file.
+def _run(args: argparse.Namespace) -> int:
+    """Convert a file and print the path of the new file.
 
     Raises:
-        ConversionError: if arguments, files, names or states do not fit. Nothing is written then.
+        ConversionError: If arguments, files, names or states do not fit; nothing is written then.
     """
     template = args.source if args.to is None else args.like
     _check_arguments(args, template)
@@ -82,12 +65,11 @@ def run(args: argparse.Namespace) -> Path:
         write_named(args.out, _read_theirs(args.source, names, args.key))
     else:
         _write_theirs(args, read_named(args.source), names)
-    out: Path = args.out
-    return out
+    print("Wrote", args.out, flush=True)
+    return 0
 
 
 def _check_arguments(args: argparse.Namespace, template: Path | None) -> None:
-    """Check that the arguments go together, before any file is read."""
     if args.to is None and args.source.suffix == _OURS:
         raise ConversionError(f"{args.source} is a state of this library's; say --to what")
     if args.to is None and args.like is not None:
@@ -108,14 +90,12 @@ def _check_arguments(args: argparse.Namespace, template: Path | None) -> None:
 
 
 def _kind(path: Path) -> str:
-    """Return the framework whose files have this suffix."""
     if path.suffix not in _KINDS:
         raise ConversionError(f"{path} is none of {', '.join(_KINDS)}")
     return _KINDS[path.suffix]
 
 
 def _check_out(out: Path, suffixes: list[str], inputs: list[Path]) -> None:
-    """Check that the new file can be written and overwrites no input."""
     if out.suffix not in suffixes:
         raise ConversionError(f"--out {out} must end in {' or '.join(suffixes)}")
     if out.exists() and any(path.exists() and out.samefile(path) for path in inputs):
@@ -127,7 +107,6 @@ def _check_out(out: Path, suffixes: list[str], inputs: list[Path]) -> None:
 
 
 def _read_names(path: Path) -> dict[str, Any]:
-    """Read the mapping of names from a JSON file."""
     try:
         names = json.loads(read_bytes(path), object_pairs_hook=_unique)
     except (ValueError, RecursionError) as error:
@@ -138,7 +117,6 @@ def _read_names(path: Path) -> dict[str, Any]:
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Build a dict, and refuse keys that are there twice, of which JSON would drop one."""
     keys = [key for key, _ in pairs]
     if twice := {key for key in keys if keys.count(key) > 1}:
         raise ValueError(f"{join_names(map(repr, sorted(twice)))} is there twice")
@@ -146,7 +124,6 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _read_theirs(path: Path, names: dict[str, Any], key: str | None) -> NamedArrays:
-    """Read a file of another framework as named arrays."""
     if _kind(path) == "keras":
         return keras_to_named(read_keras(path, list(names)), names)
     state_dict = _torch(path, key)
@@ -154,7 +131,6 @@ def _read_theirs(path: Path, names: dict[str, Any], key: str | None) -> NamedArr
 
 
 def _write_theirs(args: argparse.Namespace, named: NamedArrays, names: dict[str, Any]) -> None:
-    """Write named arrays to a file of another framework."""
     if args.to == "keras":
         variables = read_keras(args.like, list(names))
         write_keras(args.like, args.out, named_to_keras(named, names, variables))
@@ -164,7 +140,7 @@ def _write_theirs(args: argparse.Namespace, named: NamedArrays, names: dict[str,
 
 
 def _order(state_dict: Any, names: dict[str, Any]) -> list[str] | None:
-    """Return the order of the names file, or None if PyTorch has recorded the names."""
+    """Return the order of the names file, or `None` if PyTorch has recorded the order itself."""
     groups, _ = split_state_dict(state_dict)
     by_name = any(isinstance(i, str) for group in groups for i in group["params"])
     recorded = by_name or any("param_names" in group for group in groups)
@@ -172,7 +148,7 @@ def _order(state_dict: Any, names: dict[str, Any]) -> list[str] | None:
 
 
 def _torch(path: Path, key: str | None) -> Any:
-    """Read a PyTorch file, and return the part of it that `--key` names: the optimiser's."""
+    """Read the optimiser's part of a file of PyTorch's."""
     found: Any = read_torch(path)
     for part in key.split("/") if key else ():
         if isinstance(found, list | tuple) and part.isdecimal() and int(part) < len(found):
@@ -185,3 +161,21 @@ def _torch(path: Path, key: str | None) -> Any:
             )
             raise ConversionError(f"{path} has no {part!r} of --key {key}; there is {keys}")
     return found
+
+
+CONVERT = Command(
+    name="convert",
+    summary="take an optimiser's state from a file of PyTorch's or Keras's, or back",
+    details="; no code from the file is run.",
+    examples="""\
+  adam-optax convert optimizer.pt --names names.json --out state.safetensors
+  adam-optax convert checkpoint.pt --key optimizer --names names.json --out state.safetensors
+  adam-optax convert model.keras --names names.json --out state.safetensors
+  adam-optax convert state.safetensors --to torch --like fresh.pt --names names.json --out new.pt
+  adam-optax convert state.safetensors --to keras --like model.keras --names names.json \\
+    --out new.keras
+""",
+    epilog=lambda: _NAMES_HELP,
+    add_arguments=_add_arguments,
+    run=_run,
+)

@@ -1,4 +1,4 @@
-"""The lab: optimisers compared on real data, from Python or with `adam-optax`.
+"""Compare optimisers on real data, from Python or with the command `adam-optax`.
 
     from adam_optax import lab
 
@@ -6,31 +6,49 @@
     for row in comparison.rows():
         print(row.optimizer, row.final_loss, row.test_accuracy)
 
-`compare` trains several optimisers with the same seeds, `train` one with one seed;
-`report` makes the table, the figure and the CSV files. Needs `adam-optax[lab]`.
+`compare` trains several optimisers with the same seeds, `train` one optimiser with one seed,
+`sweep` every setting of a grid of hyper-parameters; `suggest` finds hyper-parameters in short
+runs, and `observe` records what an optimiser does to each layer. `problems` holds the built-in
+problems by name. The lab needs the extra `adam-optax[lab]`.
 """
 
-from adam_optax.lab.compare import Comparison as Comparison
-from adam_optax.lab.compare import Row as Row
-from adam_optax.lab.compare import Spread as Spread
-from adam_optax.lab.compare import compare as compare
-from adam_optax.lab.errors import DataError as DataError
-from adam_optax.lab.errors import LabError as LabError
-from adam_optax.lab.idx import read_idx as read_idx
-from adam_optax.lab.models import CNN as CNN
-from adam_optax.lab.models import MLP as MLP
-from adam_optax.lab.models import Logistic as Logistic
-from adam_optax.lab.models import Transformer as Transformer
-from adam_optax.lab.observe import observe as observe
-from adam_optax.lab.optimizers import Optimizer as Optimizer
-from adam_optax.lab.points import Point as Point
-from adam_optax.lab.points import Setting as Setting
-from adam_optax.lab.points import Sweep as Sweep
-from adam_optax.lab.problem import Data as Data
-from adam_optax.lab.problem import Problem as Problem
-from adam_optax.lab.problems import problems as problems
-from adam_optax.lab.record import Epoch as Epoch
-from adam_optax.lab.record import Run as Run
-from adam_optax.lab.suggest import suggest as suggest
-from adam_optax.lab.sweep import sweep as sweep
-from adam_optax.lab.train import train as train
+from adam_optax.lab._problems.builtin import problems
+from adam_optax.lab._problems.mnist import read_idx
+from adam_optax.lab._problems.models import CNN, MLP, Logistic, Transformer
+from adam_optax.lab._problems.problem import Data, Problem
+from adam_optax.lab.comparison import Comparison, Row, Spread, compare
+from adam_optax.lab.errors import DataError, LabError
+from adam_optax.lab.observation import observe
+from adam_optax.lab.optimizers import Optimizer
+from adam_optax.lab.results import Point, Setting, Sweep
+from adam_optax.lab.run import Epoch, Run
+from adam_optax.lab.suggestion import suggest
+from adam_optax.lab.sweeper import sweep
+from adam_optax.lab.trainer import train
+
+__all__ = [
+    "CNN",
+    "MLP",
+    "Comparison",
+    "Data",
+    "DataError",
+    "Epoch",
+    "LabError",
+    "Logistic",
+    "Optimizer",
+    "Point",
+    "Problem",
+    "Row",
+    "Run",
+    "Setting",
+    "Spread",
+    "Sweep",
+    "Transformer",
+    "compare",
+    "observe",
+    "problems",
+    "read_idx",
+    "suggest",
+    "sweep",
+    "train",
+]

@@ -1,29 +1,31 @@
-"""What the lab raises when the input, the data or the installation is at fault."""
+"""Define the errors that the lab raises for bad input, bad data and missing packages."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from adam_optax._core.extras import MissingExtraError, needs_extra
+
 
 class LabError(ValueError):
-    """A mistake that the caller can put right; the message says how."""
+    """Report a mistake that the caller can put right; the message says how."""
 
 
 class DataError(LabError):
-    """A data file is missing, damaged or not what the problem expects."""
+    """Report a data file that is missing, damaged or not what the problem expects."""
 
 
 @contextmanager
-def needs_lab_extra(what: str) -> Iterator[None]:
-    """Turns a missing optional package into the command that installs it.
+def needs_lab_extra(feature: str) -> Iterator[None]:
+    """Turn a failed import in the body into the command that installs the lab's packages.
 
     Args:
-      what: The feature that imports the package, the subject of the message.
+        feature: The feature that imports the package: the subject of the message.
 
     Raises:
-      LabError: If the body fails to import a module.
+        LabError: If the body fails to import a module.
     """
     try:
-        yield
-    except ModuleNotFoundError as error:
-        install = "pip install 'adam-optax[lab]'"
-        raise LabError(f"{what} needs the lab extra: {install} ({error})") from error
+        with needs_extra(feature, "lab"):
+            yield
+    except MissingExtraError as error:
+        raise LabError(str(error)) from error

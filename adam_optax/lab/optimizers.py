@@ -1,4 +1,4 @@
-"""From the name of an optimiser to the optimiser, with a fair default learning rate."""
+"""Find an optimiser by its name, with a fair default learning rate."""
 
 import difflib
 import functools
@@ -24,42 +24,44 @@ DEFAULT_OPTIMIZERS = (
     "optax.adam",
     "optax.sgd",
 )
+"""The optimisers of a comparison for which none are named."""
 
 
 @dataclass(frozen=True)
 class Preset:
-    """How an optimiser departs from Adam's defaults when the user gives no rate.
+    """Describe how an optimiser departs from Adam's defaults when the user gives no rate.
 
     Attributes:
-      rate: Learning rate in multiples of the problem's, which is Adam's.
-      arguments: Keyword arguments beside the learning rate.
+        rate: Learning rate as a multiple of the problem's rate, which is Adam's.
+        arguments: Keyword arguments beside the learning rate.
     """
 
     rate: float = 1.0
     arguments: dict[str, Any] = field(default_factory=dict)
 
 
-# A normalised step has the size of the learning rate, whatever the gradient's; the
-# others need the scale of the gradient put back. By the name after `optax.`.
+# Adam's step has the size of the learning rate, whatever the gradient's size. The step of an
+# optimiser below has another size, which the factor makes up for.
 PRESETS = {
     "adamax": Preset(rate=2.0),  # the paper's 0.002 beside Adam's 0.001
     "adamaxw": Preset(rate=2.0),
     "adagrad": Preset(rate=10.0),  # the sum under the root only grows
-    "adadelta": Preset(rate=1000.0),  # brings its own scale; Zeiler's rate is 1
+    "adadelta": Preset(rate=1000.0),  # AdaDelta has a scale of its own; Zeiler's rate is 1
     "sgd": Preset(rate=30.0, arguments={"momentum": 0.9}),
     "lion": Preset(rate=0.1),  # every element moves by the full rate
 }
+"""Presets by the name of the optimiser, without `optax.`."""
 
 
 @dataclass(frozen=True)
 class Optimizer:
-    """An optimiser as the lab runs it.
+    """Describe an optimiser that the lab can train.
 
     Attributes:
-      name: Label in tables, figures and files.
-      build: Maps a learning rate, and by name what else a sweep sets, to the gradient
-        transformation. The numbers may be traced.
-      rate: Default learning rate in multiples of the problem's.
+        name: Label in tables, figures and files.
+        build: Maps a learning rate, and by name the other hyper-parameters of a sweep, to the
+            gradient transformation. The hyper-parameters may be traced.
+        rate: Default learning rate as a multiple of the problem's rate.
     """
 
     name: str
@@ -68,13 +70,13 @@ class Optimizer:
 
 
 def resolve(optimizer: str | Optimizer) -> Optimizer:
-    """Finds an optimiser of `adam_optax` (`adam`) or of optax (`optax.adam`).
+    """Find an optimiser of `adam_optax` (`adam`) or of optax (`optax.adam`).
 
     Args:
-      optimizer: A name, or an `Optimizer` of the caller's own.
+        optimizer: A name, or the caller's own `Optimizer`, which is returned as it is.
 
     Raises:
-      LabError: If there is none of that name, or it cannot train from gradients alone.
+        LabError: If no optimiser has that name, or it cannot train from gradients alone.
     """
     if isinstance(optimizer, Optimizer):
         return optimizer
@@ -84,10 +86,10 @@ def resolve(optimizer: str | Optimizer) -> Optimizer:
 
 
 def resolve_all(optimizers: Sequence[str | Optimizer]) -> list[Optimizer]:
-    """Resolves each optimiser and refuses an empty list and repeated names.
+    """Find each optimiser, and refuse an empty list and repeated names.
 
     Raises:
-      LabError: As `resolve` does, or for a name given twice.
+        LabError: If `resolve` refuses an optimiser, a name is given twice, or none is given.
     """
     found = [resolve(optimizer) for optimizer in optimizers]
     names = [optimizer.name for optimizer in found]
@@ -99,21 +101,24 @@ def resolve_all(optimizers: Sequence[str | Optimizer]) -> list[Optimizer]:
 
 
 def _by_name(name: str) -> Optimizer:
-    make = factory(name)
+    make = find_factory(name)
     preset = PRESETS.get(name.removeprefix("optax."), Preset())
 
     def build(rate: float, **others: Any) -> optax.GradientTransformation:
         tx = make(learning_rate=rate, **{**preset.arguments, **others})
-        return _promoting(tx) if name.startswith("optax.") else tx
+        return _allow_promotion(tx) if name.startswith("optax.") else tx
 
     return Optimizer(name, build, preset.rate)
 
 
-def factory(name: str) -> Callable[..., Any]:
-    """What makes the optimiser of a name from a learning rate and its own arguments.
+def find_factory(name: str) -> Callable[..., optax.GradientTransformation]:
+    """Find the function that builds an optimiser from a learning rate and other arguments.
+
+    Args:
+        name: The name of the optimiser, `adam` or `optax.adam` say.
 
     Raises:
-      LabError: If there is none of that name.
+        LabError: If no optimiser has that name.
     """
     module = "optax" if name.startswith("optax.") else "adam_optax"
     short = name.removeprefix("optax.")
@@ -123,17 +128,20 @@ def factory(name: str) -> Callable[..., Any]:
     return factories[short]
 
 
-def _promoting(tx: optax.GradientTransformation) -> optax.GradientTransformation:
-    """Lets optax mix dtypes, which it does, in programs that forbid it elsewhere."""
+def _allow_promotion(tx: optax.GradientTransformation) -> optax.GradientTransformation:
+    """Let optax mix dtypes in programs that forbid implicit promotion elsewhere."""
 
-    def update(updates: Any, state: Any, params: Any = None) -> Any:
+    def update(
+        updates: optax.Updates, state: optax.OptState, params: optax.Params | None = None
+    ) -> tuple[optax.Updates, optax.OptState]:
         with jax.numpy_dtype_promotion("standard"):
-            return tx.update(updates, state, params)
+            updates, state = tx.update(updates, state, params)
+            return updates, state
 
     return optax.GradientTransformation(tx.init, update)
 
 
-def _factories(module: ModuleType) -> dict[str, Callable[..., Any]]:
+def _factories(module: ModuleType) -> dict[str, Callable[..., optax.GradientTransformation]]:
     public = {name: getattr(module, name) for name in dir(module) if not name.startswith("_")}
     return {
         name: value
@@ -155,7 +163,11 @@ def _unknown(name: str, short: str, known: list[str]) -> str:
 
 
 def check_runs(optimizer: Optimizer) -> None:
-    """Traces one update, so that what cannot run is refused before any training."""
+    """Trace one update, so that an optimiser that cannot run is refused before any training.
+
+    Raises:
+        LabError: If the update cannot be traced.
+    """
 
     def update(params: jax.Array) -> Any:
         tx = optimizer.build(1e-3)

@@ -1,4 +1,4 @@
-"""What all optimisers share on a problem: data, initial parameters, batches, loss."""
+"""Prepare what all optimisers share on a problem: data, initial parameters, batches, loss."""
 
 import zlib
 from collections.abc import Callable, Iterator
@@ -8,33 +8,39 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 from numpy.typing import NDArray
 
+from adam_optax.lab._problems.builtin import find_problem
+from adam_optax.lab._problems.problem import Problem
 from adam_optax.lab.errors import LabError
-from adam_optax.lab.problem import Problem
-from adam_optax.lab.problems import get
 
-_PART = 2048
-"""How many examples are evaluated at a time."""
+_CHUNK = 2048
+"""Examples that are evaluated at a time."""
 
 
 class Task:
-    """A problem with its data on the device.
+    """Hold a problem with its data on the device.
 
-    The initial parameters and the order of the batches follow from the problem and
-    the seed alone, so with the same seed every optimiser sees identical batches from
-    the same start, and what differs between the runs is the optimiser.
+    The initial parameters and the order of the batches follow from the problem and the seed
+    alone: with the same seed every optimiser sees identical batches from the same start, and the
+    runs differ by the optimiser only.
+
+    Args:
+        problem: The name of a problem, or a `Problem`.
+        batch_size: Examples per step; `None`: the problem's own batch size.
+        data_dir: Directory of the data files, for problems that are not embedded.
 
     Attributes:
-      problem: What is trained.
-      batch_size: Examples per step.
-      steps_per_epoch: Full batches in the training set.
-      train: Features and labels to train on.
-      test: Features and labels held out.
+        problem: The problem.
+        batch_size: Examples per step.
+        steps_per_epoch: Number of full batches in the training set.
+        train: Features and labels of the training set.
+        test: Features and labels of the test set.
 
     Raises:
-      DataError: If the data is missing or damaged.
-      LabError: If the problem is unknown or a batch does not fit the training set.
+        DataError: If the data is missing or damaged.
+        LabError: If the problem is unknown or a batch does not fit the training set.
     """
 
     def __init__(
@@ -43,7 +49,7 @@ class Task:
         batch_size: int | None = None,
         data_dir: Path | str | None = None,
     ) -> None:
-        self.problem = get(problem)
+        self.problem = find_problem(problem)
         data = self.problem.load(None if data_dir is None else Path(data_dir))
         self.batch_size = self.problem.batch_size if batch_size is None else batch_size
         examples = len(data.train_x)
@@ -57,14 +63,15 @@ class Task:
         self._init = jax.jit(model.init)
         self._measure = jax.jit(self.loss_and_accuracy)
 
-    def params(self, seed: int) -> Any:
-        """Makes the initial parameters of a seed."""
-        return self._init(jax.random.key(seed), self.train[0][:1])
+    def params(self, seed: int) -> optax.Params:
+        """Build the initial parameters of a seed."""
+        params: optax.Params = self._init(jax.random.key(seed), self.train[0][:1])
+        return params
 
     def orders(self, seed: int) -> Iterator[NDArray[np.int32]]:
-        """Yields for each epoch the examples of its batches, shape (steps, batch size).
+        """Yield for each epoch the examples of its batches, shape (steps, batch size).
 
-        What does not fill a batch is left out, another rest in every epoch.
+        Examples that do not fill a batch are left out, other ones in every epoch.
         """
         rng = np.random.default_rng([seed, zlib.crc32(self.problem.name.encode())])
         shape = self.steps_per_epoch, self.batch_size
@@ -72,43 +79,62 @@ class Task:
             order = rng.permutation(len(self.train[0]))[: shape[0] * shape[1]]
             yield order.astype(np.int32).reshape(shape)
 
-    def loss(self, params: Any, x: jax.Array, y: jax.Array, key: Any = None) -> jax.Array:
-        """Computes the mean loss in nats, with the model's noise if given a key."""
+    def loss(
+        self, params: optax.Params, x: jax.Array, y: jax.Array, key: jax.Array | None = None
+    ) -> jax.Array:
+        """Compute the mean loss, in nats.
+
+        Args:
+            params: Parameters of the model.
+            x: Features of the examples.
+            y: Labels of the examples.
+            key: Random key of the model's noise (dropout); `None`: no noise.
+        """
         outputs = self._apply(params, x, **({} if key is None else {"rngs": {"dropout": key}}))
         return self.problem.losses(outputs, y).mean()
 
-    def batch_loss(self, params: Any, batch: jax.Array, x: jax.Array, y: jax.Array) -> jax.Array:
-        """Computes the loss in training, of the examples of a batch.
+    def batch_loss(
+        self, params: optax.Params, batch: jax.Array, x: jax.Array, y: jax.Array
+    ) -> jax.Array:
+        """Compute the mean training loss of the examples of a batch, in nats.
 
-        The noise follows from the batch, so that every optimiser sees the same.
+        The key of the model's noise follows from the batch, so that every optimiser sees the same
+        noise.
+
+        Args:
+            params: Parameters of the model.
+            batch: Numbers of the examples, shape (batch size,).
+            x: Features of the whole training set.
+            y: Labels of the whole training set.
         """
         key = jax.random.fold_in(jax.random.key(0), batch.sum())
         return self.loss(params, x[batch], y[batch], key)
 
-    def evaluate(self, params: Any) -> tuple[float, float]:
-        """Returns the loss on the training set and the accuracy on the test set."""
+    def evaluate(self, params: optax.Params) -> tuple[float, float]:
+        """Return the loss on the training set, in nats, and the accuracy on the test set."""
         loss, _ = self._measure(params, *self.train)
         _, accuracy = self._measure(params, *self.test)
         return float(loss), float(accuracy)
 
     def loss_and_accuracy(
-        self, params: Any, x: jax.Array, y: jax.Array
+        self, params: optax.Params, x: jax.Array, y: jax.Array
     ) -> tuple[jax.Array, jax.Array]:
-        """Computes the mean loss and the share that is right, without the model's noise.
+        """Compute the mean loss and the accuracy of all examples, without the model's noise.
 
-        Part by part: the activations of all examples would not fit the memory.
+        The examples are evaluated chunk by chunk, because the activations of all examples together
+        would not fit into the memory.
         """
 
-        def sums(part: tuple[jax.Array, jax.Array]) -> jax.Array:
-            outputs, problem = self._apply(params, part[0]), self.problem
+        def sums(chunk: tuple[jax.Array, jax.Array]) -> jax.Array:
+            outputs, problem = self._apply(params, chunk[0]), self.problem
             return jnp.stack(
-                [problem.losses(outputs, part[1]).sum(), problem.right(outputs, part[1]).sum()]
+                [problem.losses(outputs, chunk[1]).sum(), problem.right(outputs, chunk[1]).sum()]
             )
 
-        whole = len(x) // _PART * _PART
-        parts = [a[:whole].reshape(-1, _PART, *a.shape[1:]) for a in (x, y)]
+        whole = len(x) // _CHUNK * _CHUNK
+        chunks = [a[:whole].reshape(-1, _CHUNK, *a.shape[1:]) for a in (x, y)]
         totals = sums((x[whole:], y[whole:]))
         if whole:
-            totals = totals + jax.lax.map(sums, tuple(parts)).sum(0)
+            totals = totals + jax.lax.map(sums, tuple(chunks)).sum(0)
         loss, right = totals / y.size
         return loss, right

@@ -1,23 +1,23 @@
-"""Each optimiser at its own best learning rate: the grid, and the sweep that finds it."""
+"""Tune the learning rate of each optimiser: the grid, and the sweep over the grid."""
 
 from collections.abc import Sequence
 
+from adam_optax.lab._problems.problem import Problem
 from adam_optax.lab.errors import LabError
+from adam_optax.lab.grid import LEARNING_RATE, jobs
 from adam_optax.lab.optimizers import Optimizer
-from adam_optax.lab.points import Sweep
-from adam_optax.lab.problem import Problem
-from adam_optax.lab.settings import RATE, jobs
-from adam_optax.lab.sweep import OnProgress, Sweeper
+from adam_optax.lab.results import Sweep
+from adam_optax.lab.sweeper import OnProgress, Sweeper
 from adam_optax.lab.task import Task
 
 FACTORS = tuple(10 ** (k / 4) for k in range(-6, 7))
-"""Of the default rate: four a decade, three decades."""
+"""Factors of the default rate that are tried: four a decade, three decades."""
 
 
-def rates(
+def learning_rates(
     problem: Problem, optimizer: Optimizer, factors: Sequence[float] = FACTORS
 ) -> list[float]:
-    """Learning rates around an optimiser's default, to three digits."""
+    """Return learning rates around an optimiser's default, rounded to three digits."""
     default = optimizer.rate * problem.learning_rate
     return [float(f"{default * factor:.3g}") for factor in factors]
 
@@ -30,28 +30,37 @@ def tune(
     epochs: int,
     on_progress: OnProgress | None = None,
 ) -> Sweep:
-    """Trains an optimiser with every learning rate of a grid."""
-    grid = rates(task.problem, optimizer) if chosen is None else list(chosen)
-    todo = jobs(task.problem, [optimizer], {RATE: grid}, seeds)
+    """Train an optimiser with every learning rate of a grid.
+
+    Args:
+        task: The task to train on.
+        optimizer: The optimiser.
+        chosen: The learning rates; `None`: those of `learning_rates`.
+        seeds: Seeds of the runs.
+        epochs: Epochs of each run.
+        on_progress: Called after every run with the number of runs done and planned.
+    """
+    grid = learning_rates(task.problem, optimizer) if chosen is None else list(chosen)
+    todo = jobs(task.problem, [optimizer], {LEARNING_RATE: grid}, seeds)
     return Sweeper(task, [optimizer], 1, epochs).run(todo, on_progress)
 
 
 def best_rate(sweep: Sweep) -> float:
-    """The learning rate with the lowest mean training loss."""
-    return sweep.best().numbers[RATE]
+    """Return the learning rate with the lowest mean training loss."""
+    return sweep.best().numbers[LEARNING_RATE]
 
 
-def at_the_edge(sweep: Sweep) -> bool:
-    """Whether a better rate may lie beyond the grid."""
-    grid = [setting.numbers[RATE] for setting in sweep.settings]
+def is_at_edge(sweep: Sweep) -> bool:
+    """Return whether the best rate is at an edge of the grid, beyond which a better may lie."""
+    grid = [setting.numbers[LEARNING_RATE] for setting in sweep.settings]
     return best_rate(sweep) in (min(grid), max(grid))
 
 
 def fresh_seeds(seeds: Sequence[int], count: int = 2) -> range:
-    """Seeds that are not among these, for choosing what these then compare.
+    """Return seeds for tuning that are not among the seeds of the comparison.
 
     Raises:
-      LabError: If there are none left.
+        LabError: If no seeds above those of the comparison are left.
     """
     begin = max(seeds) + 1
     if begin + count > 2**31:

@@ -4,7 +4,7 @@ import dataclasses
 import functools as ft
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar, cast, overload
+from typing import Any, TypeAlias, overload
 
 import jax.numpy as jnp
 from jax import Array
@@ -14,8 +14,8 @@ from adam_optax._core.numerics import widen_decay_rate
 from adam_optax.directions import Direction
 from adam_optax.moments import Leaf, Moment, no_scalars
 
-Factory = Callable[..., "Rule"]
-F = TypeVar("F", bound=Callable[..., "Rule"])
+Factory: TypeAlias = Callable[..., "Rule"]
+"""A function from hyper-parameters to a rule."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -140,7 +140,7 @@ def dynamic_hyperparams(rule: Rule, count: Array) -> dict[str, Array]:
 
 
 @overload
-def variant(make: F, /) -> F: ...
+def variant(make: Factory, /) -> Factory: ...
 @overload
 def variant(
     *,
@@ -149,9 +149,9 @@ def variant(
     optional: tuple[str, ...] = ...,
     constant: tuple[str, ...] = ...,
     functions: tuple[str, ...] = ...,
-) -> Callable[[F], F]: ...
+) -> Callable[[Factory], Factory]: ...
 def variant(
-    make: Any = None,
+    make: Factory | None = None,
     /,
     *,
     decay_rates: tuple[str, ...] = (),
@@ -159,7 +159,7 @@ def variant(
     optional: tuple[str, ...] = (),
     constant: tuple[str, ...] = (),
     functions: tuple[str, ...] = (),
-) -> Any:
+) -> Factory | Callable[[Factory], Factory]:
     """Turn a function from hyper-parameters to a `Rule` into a variant.
 
     Each number may then be a Python number, a scalar array (traced ones too) or a schedule
@@ -188,7 +188,7 @@ def variant(
     kinds = dict.fromkeys(decay_rates, Kind.DECAY_RATE)
     kinds |= dict.fromkeys(non_negative, Kind.NON_NEGATIVE)
 
-    def decorate(factory: F) -> F:
+    def decorate(factory: Factory) -> Factory:
         signature = inspect.signature(factory)
         if unknown := ({*kinds, *optional, *constant, *functions} - signature.parameters.keys()):
             raise ValueError(f"{factory.__name__} takes no {', '.join(sorted(unknown))}")
@@ -221,6 +221,6 @@ def variant(
             origin = Origin(factory, hyperparams, dynamic, recipe, built)
             return dataclasses.replace(built, origin=origin)
 
-        return cast(F, bind)
+        return bind
 
     return decorate if make is None else decorate(make)

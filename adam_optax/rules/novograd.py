@@ -5,19 +5,20 @@ import dataclasses
 import jax.numpy as jnp
 from jax import Array
 
-from adam_optax._core.numerics import Number, safe_divide, update_ema
+from adam_optax._core.numerics import Number, is_python_number, safe_divide, update_ema
 from adam_optax.directions import denominator
 from adam_optax.moments import Leaf, ema, square, trace
 from adam_optax.rules.base import Rule, variant
 
 
-@variant(decay_rates=("b1", "b2"), non_negative=("eps", "eps_root"))
+@variant(decay_rates=("b1", "b2"), non_negative=("eps", "eps_root", "weight_decay"))
 def novograd(
     b1: Number = 0.9,
     b2: Number = 0.25,
     eps: Number = 1e-6,
     eps_root: Number = 0.0,
     nesterov: bool = False,
+    weight_decay: Number = 0.0,
 ) -> Rule:
     """Build NovoGrad's rule: gradients over the norm of their layer, and decay in the average.
 
@@ -38,10 +39,12 @@ def novograd(
         eps_root: added to the second moment under the root, in units of the squared gradient;
             default 0.0.
         nesterov: whether the first moment is read one step ahead; default False.
+        weight_decay: strength of a weight decay that no learning rate and no mask changes, as of
+            `scale_by_novograd`; default 0.0.
 
     Returns:
         The rule, for `adam_optax.optimizer` or `adam_optax.scale_by`. It applies the weight decay
-        itself.
+        of the optimiser itself.
 
     Raises:
         ValueError: if a number is out of range.
@@ -60,8 +63,11 @@ def novograd(
 
     def decayed_grad(x: Leaf) -> Array:
         g = safe_divide(x.g, denominator(x.current["nu"], eps, eps_root), least=eps)
-        # Without weight decay, x.weight_decay is a Python float, and no parameter need be there.
-        return g if isinstance(x.weight_decay, float) else g + x.weight_decay * x.p
+        # Without decay no parameter is read, since none need be there. The optimiser's decay is an
+        # array unless there is none.
+        g = g if isinstance(x.weight_decay, float) else g + x.weight_decay * x.p
+        no_decay = is_python_number(weight_decay) and weight_decay == 0
+        return g if no_decay else g + weight_decay * x.p
 
     nu = ema(b2, lambda x: jnp.sum(square(x)), signed=False)
     nu = dataclasses.replace(nu, update=update, scalar=True)

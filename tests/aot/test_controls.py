@@ -1,4 +1,4 @@
-"""What the checks of compiled steps are for: each mistake is seen, and by the number it changes."""
+"""Check that the checks of compiled steps see each mistake, by the number that it changes."""
 
 import functools
 from typing import Any
@@ -19,7 +19,7 @@ EACH = pytest.mark.parametrize("target", ["v5e", "h100"])
 
 
 def refused(found: Compiled, least: float = 28.0) -> None:
-    """The check that the real ones pass."""
+    """Check that a faulty step fails the check that the real steps pass."""
     with pytest.raises(AssertionError):
         one_pass(found, GPU["float32"], least)
 
@@ -46,16 +46,15 @@ def test_a_flattened_tree_moves_everything_again(target: str) -> None:
 
 @EACH
 def test_moments_made_wider_are_seen(target: str) -> None:
-    """A format that says sixteen bits and keeps thirty-two."""
+    """Try a format that claims sixteen bits and keeps thirty-two."""
 
     class Wide(Format):
-        def encode(self, m: Any, moment: Any, stamp: Any) -> dict[str, Any]:
-            del moment, stamp
+        def encode(self, values: Any, context: Any) -> dict[str, Any]:
+            (m,) = values
             return {"": m.astype(jnp.bfloat16).astype(jnp.float32)}
 
-        def decode(self, kept: Any, moment: Any, stamp: Any) -> Any:
-            del moment, stamp
-            return kept[""]
+        def decode(self, encoded: Any, context: Any) -> Any:
+            return (encoded[""],)
 
     found = measured(target, ao.adam(1e-3, storage=Wide()))
     with pytest.raises(AssertionError):
@@ -64,7 +63,7 @@ def test_moments_made_wider_are_seen(target: str) -> None:
 
 @EACH
 def test_a_state_that_grows_is_not_in_place(target: str) -> None:
-    """Moments that come back in another dtype cannot take the place of the old ones."""
+    """Return moments in another dtype, which cannot take the place of the old ones."""
     tx = ao.adam(1e-3, mu_dtype="bfloat16")
 
     def update(grads: Any, state: Any, params: Any) -> Any:
@@ -88,7 +87,7 @@ def test_two_passes_are_seen(target: str) -> None:
 
 @EACH
 def test_a_state_apart_from_its_parameters_is_gathered(target: str) -> None:
-    """Gradients spread otherwise than parameters: the devices talk, and it is counted."""
+    """Shard gradients otherwise than parameters: the devices communicate, which is counted."""
     kinds: list[Any] = [jax.sharding.PartitionSpec(None, "x"), spread]
 
     def mixed(leaf: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Formats that need a kernel, as compiled for accelerators: one pass over memory, in place."""
+"""Compile formats that need a kernel: one pass over memory, in place."""
 
 import functools
 from typing import Any
@@ -26,7 +26,8 @@ FORMATS: dict[str, tuple[Any, float]] = {
     "int4": (S.int4(), 14.13),
     "pair(1, block=128)": (S.pair(1, block=128), 14.07),
 }
-"""What must be moved: parameter, gradient and codes read, parameter and codes written."""
+"""Formats, and the bytes that must move: parameter, gradient and codes read, parameter and codes
+written."""
 
 
 @functools.cache
@@ -64,7 +65,7 @@ def test_an_update_that_leaves_the_kernel_is_read_again(target: str) -> None:
 @pytest.mark.parametrize("target", ["v5e", "h100"])
 @pytest.mark.parametrize("kind", ["explicit", "auto"])
 def test_eight_devices_each_run_a_kernel(kind: str, target: str) -> None:
-    """XLA for TPUs cannot ask for the code of a part: there the sharding must be in the types."""
+    """Run the kernel on each shard; on TPUs only if the sharding is in the types."""
     if absent := targets.missing(target):
         pytest.skip(f"{targets.INSTALL} ({', '.join(absent)})")
     mode = AxisType.Explicit if kind == "explicit" else AxisType.Auto

@@ -1,4 +1,4 @@
-"""State in the host's memory: what is left on the device, read off the compiled step."""
+"""Check what is left on the device by the compiled step if the host keeps the state."""
 
 from typing import Any
 
@@ -20,7 +20,7 @@ CLIPPED = optax.chain(ao.clip_by_global_norm(1.0), ao.adamw(1e-3))
 
 
 def compiled(target: str, tx: Any, away: bool) -> Any:
-    """Parameters and gradients on the device, the state there or with the host."""
+    """Compile a step; parameters and gradients are on the device, the state there or away."""
     if absent := targets.missing(target):
         pytest.skip(f"{targets.INSTALL} ({', '.join(absent)})")
     near = SingleDeviceSharding(targets.device(target))
@@ -74,7 +74,7 @@ def test_what_is_no_transformation_is_refused() -> None:
 
 
 def test_moved_where_it_is_asked_for() -> None:
-    """Scalars stay."""
+    """Check that arrays move to the host and scalars stay on the device."""
     (adam, *_) = ao.offload(ao.adam(1e-3), always=True).init({"w": jnp.ones(3), "s": jnp.ones(())})
     assert adam.mu["w"].sharding.memory_kind == "pinned_host"
     assert adam.mu["s"].sharding.memory_kind == adam.count.sharding.memory_kind == "device"

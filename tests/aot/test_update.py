@@ -1,4 +1,4 @@
-"""Adam as compiled for accelerators: one pass over memory, in place, no scratch, no talk."""
+"""Compile Adam for accelerators: one pass, in place, no scratch, no communication."""
 
 import functools
 from typing import Any, NamedTuple
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.heavy
 
 
 class Bar(NamedTuple):
-    """What a format may take: bytes moved a parameter, and kernels a leaf."""
+    """Hold the limits of a format: bytes moved per parameter, and kernels per leaf."""
 
     bytes: float
     kernels: int = 1
@@ -34,20 +34,20 @@ GPU = {n: Bar(least) for n, least in LEAST.items()}
 # XLA for TPUs computes the step and each code in kernels of their own, which read again.
 TPU = GPU | {"stochastic": Bar(20.0, 2), "pair(4)": Bar(26.7, 3), "pair": Bar(21.4, 3)}
 BARS = {(t, n): (TPU if t in targets.TPUS else GPU)[n] for t in targets.TARGETS[:-1] for n in LEAST}
-"""By target and format."""
+"""Limits by target and format."""
 ONE, EIGHT = "one", "eight"
 EACH = pytest.mark.parametrize(("target", "name"), BARS, ids=["-".join(key) for key in BARS])
 
 
 @functools.cache
 def adam(target: str, name: str, where: str = ONE) -> Compiled:
-    """Of six leaves on one device, or on each an eighth of them."""
+    """Compile AdamW of six leaves, on one device or sharded over eight."""
     spec = spread if where == EIGHT else None
     return measured(target, ao.adamw(1e-3, storage=FORMATS[name]), spec=spec)
 
 
 def one_pass(found: Compiled, bar: Bar, least: float) -> None:
-    """All bytes moved as often as allowed, by few kernels, in place."""
+    """Check that bytes move as often as allowed, by few kernels, in place."""
     assert least <= found.moved <= bar.bytes * 1.001  # scalars, and the rounding of the bar
     # Under XLA for GPUs the scalars of a step are kernels of their own, of a few bytes each: three
     # to six of them, by generation. One more kernel a leaf would be six more in any case.
@@ -70,7 +70,7 @@ def test_a_sharded_step_is_the_same_and_asks_nobody(target: str, name: str) -> N
 
 @pytest.mark.parametrize("target", ["v5e", "h100"])
 def test_large_leaves_are_moved_as_small_ones(target: str) -> None:
-    """Larger than what a TPU could keep on its chip from one kernel to the next."""
+    """Compile leaves that a TPU cannot keep on its chip from one kernel to the next."""
     for make in (ao.adam, ao.adamw):
         found = measured(target, make(1e-3), shapes(SHAPES))
         assert found.moved == pytest.approx(28.0, rel=1e-3)
@@ -99,5 +99,5 @@ def test_sixteen_bit_parameters_move_ten_bytes(target: str) -> None:
 
 
 def clipped() -> Any:
-    """The chain that people run."""
+    """Build the chain that is run most: clipping, then AdamW."""
     return optax.chain(ao.clip_by_global_norm(1.0), ao.adamw(1e-3))

@@ -1,4 +1,4 @@
-"""Every variant compiles, in few kernels, and its state is updated in place."""
+"""Check that every variant compiles to few kernels, and updates its state in place."""
 
 from typing import Any
 
@@ -19,7 +19,7 @@ REDUCE = {"lamb", "adafactor", "novograd", "stable_adamw"}
 
 
 def holds(target: str, name: str, tx: Any) -> None:
-    """Compiled, in place, without more scratch than an update takes."""
+    """Check that a step is in place and takes no more scratch than one update."""
     found = measured(target, tx, shapes(LEAVES))
     again = name in REDUCE
     assert found.copied < 1024

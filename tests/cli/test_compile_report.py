@@ -1,4 +1,4 @@
-"""`adam-optax compile-report` as a user meets it: a table, and one line for every mistake."""
+"""Test `adam-optax compile-report` as a user calls it: a table, and one line for a mistake."""
 
 import shlex
 from pathlib import Path
@@ -133,7 +133,7 @@ ENTRY %main (p: f32[8,128]) -> (f32[8,128], f32[]) {
 
 @pytest.mark.quick
 def test_what_is_read_off_a_module() -> None:
-    """Bytes between chip and memory once; 4 for each scalar."""
+    """Check the bytes: an array that moves between chip and memory once, 4 for each scalar."""
     assert hlo.moved(HLO) == 4096 + (4096 + 2048) + 4 + 3 * 4
     assert hlo.kernels(HLO) == 1
     assert hlo.collectives(HLO) == {"all-reduce": 1}

@@ -1,4 +1,4 @@
-"""Run `adam-optax convert` as a user does: Keras files, and one line for every mistake."""
+"""Test `adam-optax convert` as a user calls it: Keras's files, and one line for a mistake."""
 
 import json
 import shlex

@@ -1,4 +1,4 @@
-"""The command as a user meets it: results, one line for every mistake, Ctrl-C."""
+"""Test the command as a user calls it: results, one line for every mistake, Ctrl-C."""
 
 import argparse
 import csv
@@ -35,7 +35,7 @@ def read_csv(path: Path) -> list[dict[str, str]]:
 
 
 def refused(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> str:
-    """Runs, asserts one line of error, and returns its text."""
+    """Run the command, check that it prints one line of error, and return the line."""
     assert main.main(arguments) == 2
     output = capsys.readouterr()
     assert output.out == ""
@@ -135,7 +135,9 @@ def test_a_truncated_file_is_named(capsys: pytest.CaptureFixture[str], tmp_path:
 def test_output_is_checked_before_training(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, out: str
 ) -> None:
-    monkeypatch.setattr(main, "compare", lambda *_, **__: pytest.fail("training began"))
+    monkeypatch.setattr(
+        "adam_optax.cli.compare.compare", lambda *_, **__: pytest.fail("training began")
+    )
     (tmp_path / "file").write_bytes(b"mine")
     refused(capsys, ["compare", "digits", "--out", out])
     assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"mine"]
@@ -162,10 +164,10 @@ def interrupt_at(monkeypatch: pytest.MonkeyPatch, fraction: float) -> None:
             raise KeyboardInterrupt
 
     @contextmanager
-    def watch(_: argparse.Namespace) -> Iterator[Callable[[float, Epoch], None]]:
+    def show_progress(_: argparse.Namespace) -> Iterator[Callable[[float, Epoch], None]]:
         yield stop
 
-    monkeypatch.setattr(main, "_watch", watch)
+    monkeypatch.setattr("adam_optax.cli.compare._show_progress", show_progress)
 
 
 def test_an_interrupt_reports_the_finished_runs(
@@ -223,7 +225,7 @@ def test_help_shows_examples_problems_and_rates(
 
 
 def test_the_module_runs_and_a_closed_pipe_is_no_traceback(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "adam_optax.lab", "train", "digits"]
+    command = [sys.executable, "-m", "adam_optax.cli", "train", "digits"]
     root = Path(__file__).parents[2]
     with subprocess.Popen(
         [*command, "--epochs", "1", "--out", str(tmp_path)],

@@ -1,6 +1,5 @@
 """Places where an optimiser might quietly go wrong, and does not."""
 
-import inspect
 import pickle
 from typing import Any
 
@@ -125,15 +124,6 @@ def test_optimisers_can_be_pickled(name: str) -> None:
         one(again()) if "scale" in name else one(again(0.1)),
         one(getattr(ao, name)() if "scale" in name else getattr(ao, name)(0.1)),
     )
-
-
-def test_every_optimiser_documents_each_of_its_parameters() -> None:
-    for name in ("lion", "adopt", "rmsprop", "adabound", "scale_by_yogi"):
-        make = getattr(ao, name)
-        for parameter in inspect.signature(make).parameters:
-            assert f"\n        {parameter}: " in make.__doc__, (name, parameter)
-    again = pickle.loads(pickle.dumps(ao.conventions.scheduled_nadam))
-    assert again is ao.conventions.scheduled_nadam
 
 
 def test_a_state_filled_with_anything_answers_hasattr() -> None:

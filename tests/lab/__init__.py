@@ -1,1 +1,1 @@
-"""Tests of the lab."""
+"""Test the lab."""

@@ -1,4 +1,4 @@
-"""A problem small enough to be trained in every test, and runs made up by hand."""
+"""Provide a problem small enough to be trained in every test, and runs made up by hand."""
 
 from collections.abc import Callable
 from functools import partial
@@ -19,7 +19,7 @@ def _load(_: Path | None) -> Data:
 
 @pytest.fixture(scope="session")
 def tiny() -> Problem:
-    """Seventy examples of two classes: four batches of 16 and a rest of six."""
+    """Build seventy examples of two classes: four batches of 16 and a remainder of six."""
     return Problem("tiny", "two classes", _load, partial(MLP, (4,), 2), 16, 3, 0.6, 1e-2)
 
 
@@ -53,7 +53,7 @@ def make_run() -> Callable[..., Run]:
 
 @pytest.fixture
 def made_up(tiny: Problem, make_run: Callable[..., Run]) -> Comparison:
-    """Two optimisers, the second one with a run that diverged."""
+    """Build a comparison of two optimisers, the second of which has a run that diverged."""
     runs = (
         make_run("adam", 0, train_loss=(0.4, 0.3), accuracy=0.9, steps=2),
         make_run("adam", 1, train_loss=(0.1, 0.5), accuracy=0.8, steps=4),

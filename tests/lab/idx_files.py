@@ -1,4 +1,4 @@
-"""Writes IDX files for the tests; the reader under test has no writer."""
+"""Write IDX files for the tests, because the reader under test has no writer."""
 
 import gzip
 import struct
@@ -19,7 +19,7 @@ def encode(array: NDArray[Any], packed: bool = False) -> bytes:
 
 
 def mnist_arrays(train: int = 256, test: int = 64) -> dict[str, NDArray[np.uint8]]:
-    """Makes MNIST's four arrays of a problem that a small model can learn."""
+    """Build MNIST's four arrays for a problem that a small model can learn."""
     rng = np.random.default_rng(0)
     prototypes = rng.integers(0, 256, (10, 28, 28))
     arrays = {}
@@ -33,7 +33,7 @@ def mnist_arrays(train: int = 256, test: int = 64) -> dict[str, NDArray[np.uint8
 
 
 def write_mnist(folder: Path, **replaced: NDArray[Any]) -> Path:
-    """Writes the four files, the training ones inside gzip; some arrays may be replaced."""
+    """Write the four files, the training files inside gzip; some arrays may be replaced."""
     for name, array in mnist_arrays().items():
         packed = name.startswith("train")
         content = encode(replaced.get(name.replace("-", "_"), array), packed)

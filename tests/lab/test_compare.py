@@ -1,4 +1,4 @@
-"""The summary is what the runs say, and an interrupt loses none that is finished."""
+"""Check that the summary agrees with the runs, and that an interrupt loses no finished run."""
 
 from collections.abc import Callable
 from typing import Any

@@ -1,4 +1,4 @@
-"""imdb, cifar10, shakespeare and the user's own: read as promised, or refused by name."""
+"""Check the data of imdb, cifar10, shakespeare and the user's own problems, and their errors."""
 
 import csv
 import gzip
@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from adam_optax.lab import CNN, DataError, LabError, Logistic, Problem, Transformer, problems
-from adam_optax.lab.problems import get
+from adam_optax.lab._problems.builtin import find_problem
 from adam_optax.lab.task import Task
 
 
@@ -184,7 +184,7 @@ def test_a_transformer_does_not_look_ahead() -> None:
 def test_all_of_a_large_set_is_evaluated(tiny: Problem, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = Task(tiny)
     expected = whole.evaluate(whole.params(0))
-    monkeypatch.setattr("adam_optax.lab.task._PART", 16)  # 70 are four parts and a rest
+    monkeypatch.setattr("adam_optax.lab.task._CHUNK", 16)  # 70 are four parts and a rest
     in_parts = Task(tiny)
     np.testing.assert_allclose(in_parts.evaluate(in_parts.params(0)), expected, rtol=1e-5)
 
@@ -199,7 +199,7 @@ def test_a_problem_of_the_users_own(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         "def fails(): raise OSError('no such thing')",
     ]
     (tmp_path / "my_problems_of_a_test.py").write_text("\n".join(lines))
-    assert get("my_problems_of_a_test:short").epochs == 1
+    assert find_problem("my_problems_of_a_test:short").epochs == 1
     for name, message in {
         "my_problems_of_a_test:number": "returned no lab.Problem but int",
         "my_problems_of_a_test:fails": "cannot be made: no such thing",
@@ -207,4 +207,4 @@ def test_a_problem_of_the_users_own(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         "no_such_module_at_all:f": "cannot be made: No module named 'no_such_module_at_all'",
     }.items():
         with pytest.raises(LabError, match=message):
-            get(name)
+            find_problem(name)

@@ -1,4 +1,4 @@
-"""The IDX reader returns what was written, or says what is wrong, and nothing else."""
+"""Check that the IDX reader returns the array that was written, or says what is wrong."""
 
 import gzip
 import struct

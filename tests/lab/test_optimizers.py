@@ -1,4 +1,4 @@
-"""Names lead to optimisers that can train, and other names to a helpful refusal."""
+"""Check that names are resolved to optimisers that can train, or refused with help."""
 
 import optax
 import pytest

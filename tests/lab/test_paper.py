@@ -1,4 +1,4 @@
-"""The paper's experiments: the command on a tiny problem, its models, optimisers and claims."""
+"""Test the paper's experiments: the command on a tiny problem, models, optimisers, claims."""
 
 import csv
 from collections.abc import Callable, Sequence
@@ -14,15 +14,14 @@ import pytest
 
 from adam_optax.cli import main
 from adam_optax.lab import MLP, DataError, LabError, Problem, problems
-from adam_optax.lab.convolve import convolved, max_pooled
-from adam_optax.lab.models import VAE
+from adam_optax.lab._problems.models import VAE, convolve, max_pool
 from adam_optax.lab.paper import contenders as c
 from adam_optax.lab.paper.claims import claims
 from adam_optax.lab.paper.draw import figure
-from adam_optax.lab.paper.figures import FIGURES, Panel, Size, _smaller
+from adam_optax.lab.paper.figures import FIGURES, Panel, Size, _downscale
 from adam_optax.lab.paper.report import paper_report, read
 from adam_optax.lab.paper.run import Curve, Reproduction, at_the_edge, best
-from adam_optax.lab.sweep import Sweeper
+from adam_optax.lab.sweeper import Sweeper
 from benchmarks.paper import RESULTS
 from benchmarks.paper import rows as rows_of_claims
 from tests.cli.test_main import refused
@@ -37,7 +36,7 @@ def in_an_empty_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
 
 @pytest.fixture
 def tiny_figure(tiny: Problem, monkeypatch: pytest.MonkeyPatch) -> Panel:
-    """A figure2 of a second or two."""
+    """Replace figure2 by one that takes a second or two."""
     monkeypatch.setitem(problems, "tiny", replace(tiny, name="tiny"))
     small = replace(
         FIGURES["figure2"][0],
@@ -84,7 +83,7 @@ def test_the_full_size_is_the_papers(tiny_figure: Panel, capsys: Any) -> None:
 
 @pytest.mark.heavy
 def test_what_was_stopped_goes_on(tiny_figure: Panel, monkeypatch: pytest.MonkeyPatch) -> None:
-    """And is what it would have been; only what was not finished is trained."""
+    """Check that a resumed command gives the same runs, and trains only unfinished ones."""
     whole = Reproduction("figure2", False, None, None).run()
     trained = []
     once = Sweeper._trained
@@ -147,7 +146,7 @@ def test_rates_fall_with_the_root_of_the_step() -> None:
 
 
 def test_adam_without_correction_is_the_formula() -> None:
-    """Against float64, where the correction is nearly a factor of 300."""
+    """Compare with float64, at a step where the correction would be a factor of nearly 300."""
     tx = c.UNCORRECTED.optimizer.build(1e-2, b1=0.0, b2=0.9999)
     grads = np.random.default_rng(0).normal(size=(5, 4)).astype(np.float32)
     state, nu = tx.init(jnp.ones(4)), np.zeros(4)
@@ -159,7 +158,7 @@ def test_adam_without_correction_is_the_formula() -> None:
 
 
 def test_the_bound_is_the_papers() -> None:
-    """Of one example, by the formulas in float64."""
+    """Compare the bound of one example with the formulas in float64."""
     model = VAE(hidden=6, latent=3)
     x = np.random.default_rng(0).random((1, 5)).astype(np.float32)
     params = model.init(jax.random.key(0), x)
@@ -189,7 +188,7 @@ def test_noise_is_of_the_key() -> None:
 
 @pytest.mark.parametrize("name", FIGURES)
 def test_every_panel_is_what_it_says(name: str) -> None:
-    """Its model takes its data, and at the small size has no more parameters than at the full."""
+    """Check that the model takes the data, and has no more parameters at the small size."""
     for panel in FIGURES[name]:
         assert panel.paper.share == 1
         assert panel.paper.examples is None
@@ -205,13 +204,13 @@ def test_every_panel_is_what_it_says(name: str) -> None:
 
 @pytest.mark.parametrize("side", [*(pytest.param(n, marks=pytest.mark.heavy) for n in (1, 4)), 7])
 def test_images_are_convolved_and_pooled_as_by_xla(side: int) -> None:
-    """And their gradients; on random numbers, of which no two are equal."""
+    """Check the gradients as well, on random numbers of which no two are equal."""
     x = jax.random.normal(jax.random.key(0), (2, side, side + 1, 3))
     kernel = jax.random.normal(jax.random.key(1), (5, 5, 3, 4))
     order = ("NHWC", "HWIO", "NHWC")
 
     def ours(x: jax.Array, kernel: jax.Array) -> jax.Array:
-        return max_pooled(convolved(x, kernel), 3, 2)
+        return max_pool(convolve(x, kernel), 3, 2)
 
     def theirs(x: jax.Array, kernel: jax.Array) -> jax.Array:
         y = jax.lax.conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=order)
@@ -233,7 +232,7 @@ def _with_slopes(f: Callable[..., jax.Array], *arguments: jax.Array) -> list[jax
 
 def test_smaller_images_are_means() -> None:
     images = np.arange(2 * 4 * 4 * 3, dtype=np.uint8).reshape(2, 4, 4, 3)
-    small = _smaller(images, 2)
+    small = _downscale(images, 2)
     assert small.shape == (2, 2, 2, 3)
     assert small.dtype == np.uint8
     assert small[0, 0, 0, 0] == (0 + 3 + 12 + 15) // 4
@@ -245,7 +244,7 @@ def _size(model: nn.Module, x: Any) -> int:
 
 
 def curves(panel: str, **costs: Sequence[float]) -> list[Curve]:
-    """Made up: each optimiser at one rate."""
+    """Make up runs of each optimiser at one rate."""
     names = {
         "adam": "Adam",
         "sgd": "SGD Nesterov",
@@ -288,7 +287,7 @@ def test_claims_of_the_cnn() -> None:
 
 
 def grid(cost: Callable[[str, float, float], float]) -> list[Curve]:
-    """Made up: a figure4 of three rates."""
+    """Make up runs of a figure4 of three rates."""
     return [
         Curve("vae", name, {"learning_rate": rate, "b1": b1, "b2": b2}, (200.0, found))
         for name in ("Adam", "Adam, uncorrected")

@@ -1,4 +1,4 @@
-"""Data arrives in the promised form, or the message names the file that is wrong."""
+"""Check that data has the promised form, or that the message names the wrong file."""
 
 from pathlib import Path
 
@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from adam_optax.lab import DataError, LabError, problems
-from adam_optax.lab.problems import MNIST_FILES, get
+from adam_optax.lab._problems.builtin import find_problem
+from adam_optax.lab._problems.mnist import MNIST_FILES
 from tests.lab.idx_files import mnist_arrays, write_mnist
 
 BLANK = np.zeros((256, 28, 28), np.uint8)
@@ -83,6 +84,6 @@ def test_the_directory_is_required_where_it_is_used_and_refused_where_not(tmp_pa
 
 
 def test_an_unknown_problem_lists_the_known() -> None:
-    assert get("digits") is problems["digits"]
+    assert find_problem("digits") is problems["digits"]
     with pytest.raises(LabError, match="unknown problem 'cifar'; known: digits, mnist"):
-        get("cifar")
+        find_problem("cifar")

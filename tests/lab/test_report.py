@@ -1,4 +1,4 @@
-"""What is written can be read again, and a failure leaves what was there before."""
+"""Check that reports can be read again, and that a failed write leaves the old files."""
 
 import csv
 import io
@@ -12,7 +12,9 @@ import matplotlib
 import numpy as np
 import pytest
 
-from adam_optax.lab import Comparison, LabError, Problem, Run, files, plot, report
+from adam_optax.lab import Comparison, LabError, Problem, Run
+from adam_optax.lab.reports import comparison as report
+from adam_optax.lab.reports import files, loss_plot
 
 
 def rendered(comparison: Comparison, width: int = 200) -> str:
@@ -55,10 +57,10 @@ def test_the_files_say_what_the_runs_say(tmp_path: Path, made_up: Comparison) ->
 
 
 def test_the_figure_has_the_promised_size_and_content(made_up: Comparison) -> None:
-    picture = plot.png(made_up)
+    picture = loss_plot.png(made_up)
     assert picture.startswith(b"\x89PNG\r\n\x1a\n")
     assert struct.unpack(">II", picture[16:24]) == (1600, 1000)
-    empty = plot.png(replace(made_up, runs=made_up.runs[:1]))
+    empty = loss_plot.png(replace(made_up, runs=made_up.runs[:1]))
     assert len({picture, empty}) == 2
 
 
@@ -66,22 +68,24 @@ def test_drawing_changes_no_global_state(made_up: Comparison) -> None:
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
         before = dict(matplotlib.rcParams)
-        plot.png(made_up)
+        loss_plot.png(made_up)
         assert dict(matplotlib.rcParams) == before
 
 
 def test_curves_leave_diverged_runs_out_unless_all_did(made_up: Comparison) -> None:
     adam, sgd = made_up.by_optimizer().values()
-    assert plot.curves(adam).shape == (2, 3)
-    assert plot.curves(sgd).shape == (1, 3)
-    assert plot.curves(sgd[1:]).tolist() == [[2]]
+    assert loss_plot.curves(adam).shape == (2, 3)
+    assert loss_plot.curves(sgd).shape == (1, 3)
+    assert loss_plot.curves(sgd[1:]).tolist() == [[2]]
 
 
 @pytest.mark.parametrize("name", ["$\\frac$", "[bold]c[/bold]", "_hidden"])
 def test_names_are_not_markup(tiny: Problem, make_run: Callable[..., Run], name: str) -> None:
     comparison = Comparison(tiny, (make_run(name),), planned=1, interrupted=False)
     assert name in rendered(comparison)
-    assert plot.png(comparison) != plot.png(replace(comparison, runs=(make_run("other"),)))
+    assert loss_plot.png(comparison) != loss_plot.png(
+        replace(comparison, runs=(make_run("other"),))
+    )
 
 
 def test_the_table_shows_mean_deviation_and_what_was_missed(made_up: Comparison) -> None:

@@ -1,4 +1,4 @@
-"""The commands sweep, suggest and watch, and compare --tune, as a user meets them."""
+"""Test the commands sweep, suggest and watch, and compare --tune, as a user calls them."""
 
 import base64
 import re
@@ -14,10 +14,11 @@ import pytest
 import adam_optax as ao
 from adam_optax.cli import main, studies
 from adam_optax.cli.argument_types import setting
-from adam_optax.lab import LabError, Optimizer, Problem, compare, html, problems, sweep, tuning
-from adam_optax.lab.storages import stored
-from adam_optax.lab.study_reports import suggestion_report
-from adam_optax.lab.suggest import suggest
+from adam_optax.lab import LabError, Optimizer, Problem, compare, problems, sweep, tuning
+from adam_optax.lab.reports import html
+from adam_optax.lab.reports.studies import suggestion_report
+from adam_optax.lab.storage_formats import with_storage
+from adam_optax.lab.suggestion import suggest
 from tests.cli.test_main import read_csv, refused
 
 
@@ -28,7 +29,7 @@ def in_an_empty_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
 
 @pytest.fixture
 def tiny_digits(tiny: Problem, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A problem named digits that is compiled and trained in a moment."""
+    """Replace the problem digits by one that is compiled and trained in a moment."""
     monkeypatch.setitem(problems, "digits", replace(tiny, name="digits"))
 
 
@@ -36,7 +37,7 @@ FOLDER = Path("adam-optax-results")
 
 
 def is_one_page(path: Path, pictures: int) -> bool:
-    """Whether a page has so many pictures in it and needs no other file."""
+    """Return whether a page contains so many pictures and needs no other file."""
     text = path.read_text()
     found = re.findall(r'src="data:image/png;base64,([^"]+)"', text)
     assert all(base64.b64decode(data).startswith(b"\x89PNG") for data in found)
@@ -156,7 +157,7 @@ def test_each_optimiser_is_compared_at_its_own_best_rate(tiny: Problem) -> None:
     found = compare(tiny, [bad, good], [0, 1], epochs=2, tune=[0.01, 0.1, 1.0])
     assert {run.learning_rate for run in found.runs} == {1.0}
     assert [p.seed for p in found.tuning["bad"].points[:2]] == [2, 3]
-    assert tuning.at_the_edge(found.tuning["good"])
+    assert tuning.is_at_edge(found.tuning["good"])
     one, other = found.by_optimizer().values()
     for a, b in zip(one, other, strict=True):
         np.testing.assert_array_equal(a.losses, b.losses)
@@ -222,13 +223,13 @@ def test_values_are_listed_or_spaced() -> None:
 
 
 def test_storage_is_by_name() -> None:
-    assert stored("adam", None).name == "adam"
+    assert with_storage("adam", None).name == "adam"
     for text in ("stochastic", "pair(3)", "pair(block=128)", "dense('bfloat16')"):
-        assert stored("adam", text).name == f"adam {text}"
+        assert with_storage("adam", text).name == f"adam {text}"
     with pytest.raises(LabError, match="is no format, such as"):
-        stored("adam", "")
+        with_storage("adam", "")
     with pytest.raises(LabError, match="is none of dense, stochastic"):
-        stored("adam", "__import__('os')")
+        with_storage("adam", "__import__('os')")
 
 
 def test_a_page_shows_text_as_it_is() -> None:

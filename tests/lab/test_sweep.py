@@ -1,4 +1,4 @@
-"""A sweep is what each setting alone gives, compiled once, and survives being killed."""
+"""Check that a sweep equals its settings run alone, compiles once, and can be resumed."""
 
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ GRID = {"learning_rate": [1e-2, 1e-1], "b1": [0.5, 0.9]}
 
 
 def fading(rate: Any, fade: Any = 1.0) -> Any:
-    """Adam under a schedule of its own, whose parameter is swept."""
+    """Build Adam with a schedule whose parameter is swept."""
     return ao.adam(lambda count: rate * fade ** count.astype("float32"))
 
 

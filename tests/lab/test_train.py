@@ -1,4 +1,4 @@
-"""A run follows from problem, seed and optimiser alone, and records what happened."""
+"""Check that a run follows from problem, seed and optimiser alone, and what it records."""
 
 import itertools
 import time
@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adam_optax.lab import Epoch, LabError, Optimizer, Problem, train
-from adam_optax.lab.record import WINDOW, smooth, steps_to
+from adam_optax.lab.run import WINDOW, smooth, steps_to
 from adam_optax.lab.task import Task
-from adam_optax.lab.train import Trainer
+from adam_optax.lab.trainer import Trainer
 
 SGD = Optimizer("sgd", optax.sgd)
 ADAM = Optimizer("adam", lambda rate: optax.chain(optax.scale_by_rms(), optax.scale(-rate)))

@@ -14,7 +14,7 @@ import pytest
 
 import adam_optax as ao
 from benchmarks import differences, variants
-from tests.support import readme, stubs
+from tests.support import readme
 
 NEEDS_EXTRAS = "adam_optax.lab"
 
@@ -38,30 +38,11 @@ def _public() -> list[tuple[str, Any]]:
     return [(n, thing) for n, thing in vars(ao).items() if isinstance(thing, kinds)]
 
 
-def _made() -> list[tuple[str, Any]]:
-    things = [*_public(), *vars(ao.conventions).items()]
-    return [(n, thing) for n, thing in things if hasattr(thing, "__signature__")]
-
-
 @pytest.mark.parametrize(("name", "thing"), _public(), ids=[n for n, _ in _public()])
 def test_everything_public_is_documented(name: str, thing: Any) -> None:
     text = thing.__doc__ or ""
     assert len(text) > 40, name
     assert not text.startswith("partial("), name
-
-
-@pytest.mark.parametrize(("name", "thing"), _made(), ids=[n for n, _ in _made()])
-def test_examples_of_what_is_made_run(name: str, thing: Any) -> None:
-    (example,) = doctest.DocTestFinder().find(thing, name, globs={})
-    assert example.examples
-    with jax.numpy_dtype_promotion("standard"):
-        assert doctest.DocTestRunner().run(example).failed == 0
-
-
-@pytest.mark.quick
-@pytest.mark.parametrize("module", stubs.MODULES, ids=["family", "conventions"])
-def test_type_checkers_read_the_signatures(module: Any) -> None:
-    assert stubs.path(module).read_text() == stubs.stub(module)  # python -m tests.support.stubs
 
 
 def test_readme_code_runs() -> None:

@@ -43,8 +43,8 @@ def often(storage: Any, mu: float, nu: float, peak: float, draws: int) -> Any:
     one = leaf_storage(storage)
 
     def step(count: Array) -> Any:
-        values = (jnp.array(m, jnp.float32) for m in ([mu, peak], [nu, peak * peak]))
-        out = stored_once(one, *values, count)
+        both = (jnp.array(m, jnp.float32) for m in ([mu, peak], [nu, peak * peak]))
+        out = stored_once(one, next(both), next(both), count)
         return out["mu"][0], out["nu"][0]
 
     counts = jnp.arange(1, draws + 1, dtype=jnp.int32)

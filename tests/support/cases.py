@@ -37,7 +37,8 @@ class Case:
 
     def ours(self, learning_rate: Any = LEARNING_RATE, **more: Any) -> ao.Transformation:
         """The optimiser of this library."""
-        return getattr(ao, self.name)(learning_rate, **{**self.options, **more})
+        made: ao.Transformation = getattr(ao, self.name)(learning_rate, **{**self.options, **more})
+        return made
 
     def optax(self, learning_rate: Any = LEARNING_RATE, **more: Any) -> Any:
         """The optimiser of optax."""

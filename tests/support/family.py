@@ -47,7 +47,8 @@ class Member:
 
     def ours(self, **more: Any) -> ao.Transformation:
         """The optimiser of this library."""
-        return getattr(ao, self.name)(LEARNING_RATE, **{**self.options, **more})
+        made: ao.Transformation = getattr(ao, self.name)(LEARNING_RATE, **{**self.options, **more})
+        return made
 
     def optax(self) -> Any:
         """The optimiser of optax."""

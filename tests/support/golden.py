@@ -10,6 +10,7 @@ instruction set is pinned to AVX2.
 """
 
 import argparse
+import functools as ft
 import hashlib
 import json
 import os
@@ -18,6 +19,7 @@ import platform
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from importlib import metadata
 from typing import Any
 
 FILE = pathlib.Path(__file__).parent / "golden.json"
@@ -65,19 +67,16 @@ def cases() -> Iterator[tuple[str, Case]]:
 
     import adam_optax as ao
 
-    first = {}
-    for name, how in optimizers().items():
-        how = dict(how)
+    first: dict[str, tuple[Any, dict[str, Any]]] = {}
+    for name, settings in optimizers().items():
+        how = dict(settings)
         make = getattr(ao, how.pop("name"))
         first.setdefault(make.__name__, (make, how))
-        yield f"optimizer/{name}", _steps(lambda make=make, how=how: make(0.01, **how))
+        yield f"optimizer/{name}", _steps(ft.partial(make, 0.01, **how))
     for name, (make, how) in first.items():
         for kind, storage in storages().items():
-            how = {n: v for n, v in how.items() if n != "factored"}
-            if name == "adafactor":
-                how["factored"] = False
-            given = how | {"storage": storage}
-            yield f"storage/{name}/{kind}", _steps(lambda m=make, g=given: m(0.01, **g))
+            given = how | ({"factored": False} if name == "adafactor" else {})
+            yield f"storage/{name}/{kind}", _steps(ft.partial(make, 0.01, storage=storage, **given))
 
     falling = optax.linear_schedule(0.1, 0.01, 15)
     matrices = lambda params: jax.tree.map(lambda p: p.ndim > 1, params)  # noqa: E731
@@ -109,13 +108,21 @@ def cases() -> Iterator[tuple[str, Case]]:
             made = getattr(ao.precision, link)
             yield (
                 f"precision/{link}/{name}",
-                _steps(lambda made=made: optax.chain(ao.adamw(0.01), made()), dtype),
+                _steps(ft.partial(_linked, made), dtype),
             )
     for name in ("sgd", "adagrad", "rmsprop", "adam", "adamw", "nadam", "nadamw", "amsgrad"):
         yield f"rows/{name}", _rows(getattr(ao.rows, name))
     yield "rows/scheduled", _rows(lambda rate: ao.rows.adamw(falling, weight_decay=0.1))
     yield "step/adamw", _stepped(lambda: ao.adamw(falling, weight_decay=0.1))
     yield "step/pair()", _stepped(lambda: ao.adam(0.1, storage=pair))
+
+
+def _linked(link: Callable[[], Any]) -> Any:
+    import optax
+
+    import adam_optax as ao
+
+    return optax.chain(ao.adamw(0.01), link())
 
 
 def gradients(dtype: Any) -> tuple[Any, list[Any]]:
@@ -143,11 +150,9 @@ def _steps(make: Callable[[], Any], dtype: Any = "float32") -> Case:
         tx = make()
         params, grads = gradients(dtype)
         state, out = tx.init(params), None
-        start = params
         for g in grads:
             out, state = tx.update(g, state, params)
             params = optax.apply_updates(params, out)
-        del start
         return {"updates": out, "params": params, "state": state}
 
     return run
@@ -211,11 +216,10 @@ def record(case: Case) -> dict[str, Any]:
 def run(only: str = "") -> dict[str, Any]:
     """Record the cases whose names contain a text."""
     import jax
-    import jaxlib
 
     jax.config.update("jax_numpy_dtype_promotion", "standard")
     found = {name: record(case) for name, case in cases() if only in name}
-    about = {"jaxlib": jaxlib.__version__, "machine": platform.machine()}
+    about = {"jaxlib": metadata.version("jaxlib"), "machine": platform.machine()}
     return {"about": about, "cases": found}
 
 

@@ -1,1 +1,1 @@
-"""The experiments of the Adam paper (Kingma & Ba 2015, section 6), run anew."""
+"""Reproduce the experiments of the Adam paper (Kingma & Ba 2015, section 6)."""

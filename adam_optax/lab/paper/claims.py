@@ -1,4 +1,4 @@
-"""What the paper says of its figures, and whether the runs bear it out, in numbers."""
+"""Check the paper's claims about its figures against the numbers of the runs."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -10,17 +10,18 @@ from adam_optax.lab.paper.run import Curve, best, leaders
 
 _CONSTANT, _UNCORRECTED = ADAGRAD_CONSTANT.optimizer.name, UNCORRECTED.optimizer.name
 _ALIKE = 0.05
-"""Costs that differ by less than this are called similar; a convention, for one seed is run."""
+"""Costs that differ by less than this fraction are called similar: a convention, since only one
+seed is run."""
 
 
 @dataclass(frozen=True)
 class Claim:
-    """A sentence of the paper beside what was measured.
+    """Hold a claim of the paper beside the numbers that were measured.
 
     Attributes:
-      text: The paper's words, shortened.
-      measured: In numbers.
-      holds: Whether they bear it out.
+        text: The paper's words, shortened.
+        measured: The measured numbers.
+        holds: Whether the numbers bear the claim out.
     """
 
     text: str
@@ -29,7 +30,12 @@ class Claim:
 
 
 def claims(figure: str, curves: Sequence[Curve]) -> list[Claim]:
-    """Every claim of a figure, held to its runs."""
+    """Check every claim of a figure against its runs.
+
+    Args:
+        figure: Name of the figure, `figure1` to `figure4`.
+        curves: All runs of the figure.
+    """
     return [claim(curves) for claim in _CLAIMS[figure]]
 
 
@@ -113,7 +119,7 @@ def _margin(panel: str) -> Callable[[Sequence[Curve]], Claim]:
 
 
 def _lowest(curves: Sequence[Curve], name: str, **numbers: float) -> float:
-    """At the best rate, of an optimiser with these numbers."""
+    """Return the cost at the best rate of an optimiser with these hyper-parameters."""
     return min(
         c.cost for c in curves if c.optimizer == name and numbers.items() <= c.numbers.items()
     )
@@ -133,7 +139,7 @@ def _as_good_as_uncorrected(curves: Sequence[Curve]) -> Claim:
 
 
 def _slow_decay_needs_it(curves: Sequence[Curve]) -> Claim:
-    """What leaving the correction out costs at the rate that is best with it."""
+    """Compare the costs without and with correction, at the rate that is best with correction."""
     ratios = {
         (lead.numbers["b1"], lead.numbers["b2"]): _lowest(curves, _UNCORRECTED, **lead.numbers)
         / lead.cost

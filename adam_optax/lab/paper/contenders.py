@@ -1,4 +1,4 @@
-"""The paper's optimisers, each with the learning rates that are tried."""
+"""Define the paper's optimisers, each with the learning rates that are tried."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -15,12 +15,12 @@ from adam_optax.lab.optimizers import Optimizer
 
 @dataclass(frozen=True)
 class Contender:
-    """An optimiser and the decades of learning rates it is tried at.
+    """Describe an optimiser and the decades of learning rates that are tried.
 
     Attributes:
-      optimizer: As the lab runs it.
-      lowest: The lowest rate, as a power of ten.
-      highest: The highest.
+        optimizer: The optimiser.
+        lowest: Exponent of the lowest learning rate, a power of ten.
+        highest: Exponent of the highest learning rate, a power of ten.
     """
 
     optimizer: Optimizer
@@ -28,17 +28,27 @@ class Contender:
     highest: int
 
     def rates(self, per_decade: int) -> list[float]:
-        """So many a decade, to three digits."""
+        """Return the learning rates, rounded to three digits.
+
+        Args:
+            per_decade: Number of learning rates in a decade.
+        """
         places = range(per_decade * self.lowest, per_decade * self.highest + 1)
         return [float(f"{10 ** (place / per_decade):.3g}") for place in places]
 
     def over(self, lowest: int, highest: int) -> "Contender":
-        """The same with other rates."""
+        """Return the same optimiser with other decades of learning rates."""
         return replace(self, lowest=lowest, highest=highest)
 
 
 def decayed(contender: Contender, lowest: int, highest: int) -> Contender:
-    """With the learning rate over the root of the step's number (section 6.1)."""
+    """Return a contender whose rate falls with the root of the step's number (section 6.1).
+
+    Args:
+        contender: The contender with a constant learning rate.
+        lowest: Exponent of the lowest learning rate, a power of ten.
+        highest: Exponent of the highest learning rate, a power of ten.
+    """
     build = contender.optimizer.build
 
     def slower(rate: Any, **others: Any) -> optax.GradientTransformation:
@@ -53,7 +63,7 @@ def _over_root(count: Any) -> Array:
 
 @ao.variant
 def uncorrected(b1: Number = 0.9, b2: Number = 0.999, eps: Number = 1e-8) -> ao.Rule:
-    """Adam without bias correction, which the paper calls RMSProp with momentum.
+    """Build Adam without bias correction, which the paper calls RMSProp with momentum.
 
     Step: `μ / (√ν + eps)`.
     """
@@ -81,9 +91,10 @@ def _contender(
 ADAM = _contender("Adam", ao.adam, -4, -2)
 UNCORRECTED = _contender("Adam, uncorrected", _uncorrected, -4, -2)
 NESTEROV = _contender("SGD Nesterov", ao.sgd, -3, 0, momentum=0.9, nesterov=True)
-# Duchi's, without a start: optax's of .1 would rule where gradients are rare.
+# This is Duchi's AdaGrad, whose accumulator starts at 0: optax's start of 0.1 would outweigh rare
+# gradients.
 ADAGRAD = _contender("AdaGrad", ao.adagrad, -3, -1, initial_accumulator_value=0.0, eps=1e-8)
-# The decay of section 6.1 comes on top of AdaGrad's own; without it, the rate is constant.
+# Section 6.1 lets the rate decay on top of AdaGrad's own decay; here the rate is constant.
 ADAGRAD_CONSTANT = replace(
     ADAGRAD, optimizer=replace(ADAGRAD.optimizer, name="AdaGrad, constant rate")
 )

@@ -1,15 +1,15 @@
-"""The figures drawn anew from the results."""
+"""Draw the paper's figures from the runs."""
 
 import itertools
 import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from adam_optax._core.plotting import COLORS, DASHES, DPI
 from adam_optax.lab.errors import needs_lab_extra
+from adam_optax.lab.grid import LEARNING_RATE
 from adam_optax.lab.paper.figures import FIGURES, Panel
 from adam_optax.lab.paper.run import Curve, best
-from adam_optax.lab.plot import COLORS, DASHES, DPI
-from adam_optax.lab.settings import RATE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -17,15 +17,15 @@ if TYPE_CHECKING:
 
 
 def figure(name: str, curves: Sequence[Curve], size: str) -> "Figure":
-    """Draws a figure of the paper from these runs.
+    """Draw a figure of the paper from its runs.
 
     Args:
-      name: `figure1` to `figure4`.
-      curves: All its runs.
-      size: What was trained, panel by panel, for the lines below it.
+        name: Name of the figure, `figure1` to `figure4`.
+        curves: All runs of the figure.
+        size: Sizes of the experiments, panel by panel, for the lines below the figure.
 
     Raises:
-      LabError: If matplotlib is not installed, or every run of an optimiser diverged.
+        LabError: If matplotlib is not installed, or every run of an optimiser diverged.
     """
     with needs_lab_extra("the figure"):
         from matplotlib.figure import Figure
@@ -46,7 +46,7 @@ def figure(name: str, curves: Sequence[Curve], size: str) -> "Figure":
 
 
 def _over_epochs(axes: "Axes", panel: Panel, curves: Sequence[Curve]) -> None:
-    """The cost of each optimiser at its best rate, epoch by epoch."""
+    """Draw the cost of each optimiser at its best rate, epoch by epoch."""
     for place, (name, curve) in enumerate(best(curves, panel.name).items()):
         epochs = range(1, len(curve.costs) + 1)
         label = f"{name}, rate {curve.rate:.3g}"
@@ -62,7 +62,10 @@ def _over_epochs(axes: "Axes", panel: Panel, curves: Sequence[Curve]) -> None:
 
 
 def _over_rates(grid: Sequence["Axes"], panel: Panel, curves: Sequence[Curve]) -> None:
-    """The cost over the rate, for each pair of betas, early and at the end; × where it diverged."""
+    """Draw the cost over the rate for each pair of betas, early and at the end.
+
+    A cross marks a rate at which the run diverged.
+    """
     pairs = list(itertools.product(*panel.grid.values()))
     for axes, pair in zip(grid, pairs, strict=True):
         chosen = dict(zip(panel.grid, pair, strict=True))
@@ -83,17 +86,17 @@ def _over_rates(grid: Sequence["Axes"], panel: Panel, curves: Sequence[Curve]) -
 
 
 def _line(axes: "Axes", runs: Sequence[Curve], epoch: int, style: Any, label: str) -> None:
-    found = sorted((c.numbers[RATE], c.costs[epoch - 1]) for c in runs)
+    found = sorted((c.numbers[LEARNING_RATE], c.costs[epoch - 1]) for c in runs)
     sound = [(rate, cost) for rate, cost in found if math.isfinite(cost)]
     axes.plot(*zip(*sound, strict=True), marker="o", ms=3, label=label, **style)
-    lost = [rate for rate, cost in found if not math.isfinite(cost)]  # marked at the top
+    lost = [rate for rate, cost in found if not math.isfinite(cost)]  # crosses at the top
     height = 0.98 if style["ls"] == "-" else 0.94
     heights = [height] * len(lost)
     axes.plot(lost, heights, "x", color=style["color"], transform=axes.get_xaxis_transform())
 
 
 def early(runs: Sequence[Curve]) -> int:
-    """The epoch after a tenth of them, as the paper shows 10 of 100."""
+    """Return the epoch after a tenth of the training, as the paper shows epoch 10 of 100."""
     return max(1, len(runs[0].costs) // 10)
 
 

@@ -1,4 +1,4 @@
-"""The figures of the paper's experiments: what is trained, on what, for how long."""
+"""Define the experiments behind the paper's figures: problems, contenders and sizes."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -11,24 +11,24 @@ import jax
 import jax.numpy as jnp
 from numpy.typing import NDArray
 
-from adam_optax.lab.models import CNN, MLP, VAE, Logistic
+from adam_optax.lab._problems.builtin import problems
+from adam_optax.lab._problems.models import CNN, MLP, VAE, Logistic
+from adam_optax.lab._problems.problem import Data, Problem
 from adam_optax.lab.paper import contenders as c
-from adam_optax.lab.problem import Data, Problem
-from adam_optax.lab.problems import problems
 
 _BATCH = 128
 
 
 @dataclass(frozen=True)
 class Size:
-    """How much is trained.
+    """Describe the size of an experiment, in relation to the paper's.
 
     Attributes:
-      epochs: Passes over the examples.
-      examples: The first so many of the training set; None: all.
-      share: Of the paper's widths of the hidden layers, one in so many.
-      pixels: Of the sides of the images, one in so many.
-      per_decade: Learning rates in a decade.
+        epochs: Passes over the examples.
+        examples: Number of examples, the first of the training set; `None`: all.
+        share: Divisor of the widths of the paper's hidden layers.
+        pixels: Divisor of the sides of the images.
+        per_decade: Number of learning rates in a decade.
     """
 
     epochs: int
@@ -47,18 +47,18 @@ class Size:
 
 @dataclass(frozen=True)
 class Panel:
-    """One problem, and who is compared on it.
+    """Describe one panel of a figure: a problem, and the optimisers compared on it.
 
     Attributes:
-      name: In the results.
-      title: In the figure.
-      data: The built-in problem whose data is taken.
-      model: From a share of the widths to the module.
-      contenders: Who, and at which learning rates.
-      paper: The paper's size.
-      small: What two cores carry in minutes.
-      grid: What else is varied, with every learning rate.
-      bound: Whether the model returns losses, not logits.
+        name: Name in the results.
+        title: Title in the figure.
+        data: Name of the built-in problem whose data is taken.
+        model: Builds the module from the divisor of the hidden layers' widths.
+        contenders: The optimisers and their learning rates.
+        paper: The paper's size.
+        small: A size that two CPU cores train in minutes.
+        grid: Values of other hyper-parameters, which are tried with every learning rate.
+        bound: Whether the model returns losses and not logits.
     """
 
     name: str
@@ -72,34 +72,36 @@ class Panel:
     bound: bool = False
 
     def problem(self, size: Size) -> Problem:
-        """The problem at a size."""
+        """Build the problem at a size."""
         own = problems[self.data]
         name = f"{self.name}-{size.examples or 'all'}-{size.share}-{size.pixels}"
         found = replace(
             own,
             name=name,
-            load=lambda place: _cut(own.load(place), size),
+            load=lambda place: _reduce(own.load(place), size),
             model=partial(self.model, size.share),
             batch_size=_BATCH,
             epochs=size.epochs,
         )
-        return replace(found, losses=_itself, right=_never) if self.bound else found
+        if self.bound:
+            return replace(found, losses=_outputs_as_losses, right=_no_accuracy)
+        return found
 
     def runs(self, size: Size) -> int:
-        """How many there are."""
+        """Return the number of runs of the panel at a size."""
         others = math.prod(map(len, self.grid.values()))
         return others * sum(len(one.rates(size.per_decade)) for one in self.contenders)
 
 
-def _cut(data: Data, size: Size) -> Data:
-    """The first examples, of smaller images."""
+def _reduce(data: Data, size: Size) -> Data:
+    """Reduce a data set to its first examples and to smaller images."""
     x, y = data.train_x[: size.examples], data.train_y[: size.examples]
-    smaller = partial(_smaller, side=size.pixels)
+    smaller = partial(_downscale, side=size.pixels)
     return replace(data, train_x=smaller(x), train_y=y, test_x=smaller(data.test_x))
 
 
-def _smaller(images: NDArray[Any], side: int) -> NDArray[Any]:
-    """Each square of so many pixels becomes their mean."""
+def _downscale(images: NDArray[Any], side: int) -> NDArray[Any]:
+    """Replace each square of `side` by `side` pixels by the mean of its pixels."""
     if side == 1:
         return images
     n, height, width, colours = images.shape
@@ -108,12 +110,12 @@ def _smaller(images: NDArray[Any], side: int) -> NDArray[Any]:
     return means
 
 
-def _itself(losses: jax.Array, labels: jax.Array) -> jax.Array:
+def _outputs_as_losses(losses: jax.Array, labels: jax.Array) -> jax.Array:
     return losses
 
 
-def _never(outputs: jax.Array, labels: jax.Array) -> jax.Array:
-    """There is no right or wrong in what was given back."""
+def _no_accuracy(outputs: jax.Array, labels: jax.Array) -> jax.Array:
+    """Return NaN for each label, because a reconstruction is neither right nor wrong."""
     return jnp.full(labels.shape, jnp.nan)
 
 
@@ -192,4 +194,4 @@ FIGURES: dict[str, tuple[Panel, ...]] = {
         ),
     ),
 }
-"""By name, the panels of each."""
+"""The panels of each figure, by the figure's name."""

@@ -1,25 +1,31 @@
-"""What is shown and kept of a reproduced figure, and how its results are read again."""
+"""Report a reproduced figure, and read its runs back from the CSV file."""
 
 import csv
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from adam_optax.lab import html
 from adam_optax.lab.errors import DataError
-from adam_optax.lab.files import to_csv
+from adam_optax.lab.grid import LEARNING_RATE
 from adam_optax.lab.paper.claims import Claim, claims
 from adam_optax.lab.paper.draw import figure
 from adam_optax.lab.paper.figures import FIGURES, Panel
 from adam_optax.lab.paper.run import Curve, at_the_edge, leaders
-from adam_optax.lab.settings import RATE
-from adam_optax.lab.study_reports import Report, report_of
+from adam_optax.lab.reports import html
+from adam_optax.lab.reports.files import to_csv
+from adam_optax.lab.reports.studies import Report, build_report
 
 _FIRST = ("panel", "optimizer")
 _LAST = ("epoch", "cost")
 
 
 def paper_report(name: str, curves: Sequence[Curve], full: bool) -> Report:
-    """Each optimiser at its best rate, the claims, and every run in the CSV file."""
+    """Report a figure: each optimiser at its best rate, the claims, every run in the CSV file.
+
+    Args:
+        name: Name of the figure, `figure1` to `figure4`.
+        curves: All runs of the figure.
+        full: Whether the runs are of the paper's size.
+    """
     size = sizes(name, full)
     others = _names(curves)
     header = ["panel", "optimiser", *(n.replace("_", " ") for n in others), "cost, last epoch"]
@@ -35,11 +41,11 @@ def paper_report(name: str, curves: Sequence[Curve], full: bool) -> Report:
     notes = [*(f"{_verdict(c)}: {c.text} ({c.measured})" for c in judged), *_edges(curves)]
     drawn = figure(name, curves, size)
     text = "training cost, by epoch or by learning rate"
-    return report_of((title, header, rows), notes, drawn, _table(curves, others), text, more)
+    return build_report((title, header, rows), notes, drawn, _table(curves, others), text, more)
 
 
 def sizes(name: str, full: bool) -> str:
-    """What is trained, panel by panel."""
+    """Describe the sizes of a figure's experiments, panel by panel."""
     return "; ".join(_size(panel, full) for panel in FIGURES[name])
 
 
@@ -51,10 +57,10 @@ def _size(panel: Panel, full: bool) -> str:
 
 
 def read(path: Path) -> list[Curve]:
-    """The runs in a CSV file that `paper_report` made.
+    """Read the runs from a CSV file of `paper_report`.
 
     Raises:
-      DataError: If it is not one.
+        DataError: If the file is missing or no such file.
     """
     try:
         return _curves(path.read_text(encoding="utf-8").splitlines())
@@ -85,7 +91,7 @@ def _lines(curves: Sequence[Curve], others: Sequence[str]) -> Iterator[list[obje
 
 
 def _names(curves: Sequence[Curve]) -> list[str]:
-    return [RATE, *(name for name in curves[0].numbers if name != RATE)]
+    return [LEARNING_RATE, *(name for name in curves[0].numbers if name != LEARNING_RATE)]
 
 
 def _verdict(claim: Claim) -> str:

@@ -1,4 +1,4 @@
-"""Trains the runs of a figure: every contender at every learning rate, from the same start."""
+"""Train the runs of a figure: every contender at every learning rate, from the same start."""
 
 import math
 from collections.abc import Sequence
@@ -8,23 +8,23 @@ from pathlib import Path
 import numpy as np
 
 from adam_optax.lab.errors import LabError
+from adam_optax.lab.grid import LEARNING_RATE, Job, jobs
 from adam_optax.lab.paper.contenders import Contender
 from adam_optax.lab.paper.figures import FIGURES, Panel, Size
-from adam_optax.lab.points import Point
-from adam_optax.lab.settings import RATE, Job, jobs
-from adam_optax.lab.sweep import OnProgress, Sweeper
+from adam_optax.lab.results import Point
+from adam_optax.lab.sweeper import OnProgress, Sweeper
 from adam_optax.lab.task import Task
 
 
 @dataclass(frozen=True)
 class Curve:
-    """A run.
+    """Record the cost of one run of a panel, epoch by epoch.
 
     Attributes:
-      panel: Its name.
-      optimizer: Its name.
-      numbers: Hyper-parameters by name, among them `learning_rate`.
-      costs: The mean loss of the batches of each epoch, noise of the model included, in nats.
+        panel: Name of the panel.
+        optimizer: Name of the optimiser.
+        numbers: Hyper-parameters by name, among them `learning_rate`.
+        costs: Mean loss of the batches of each epoch, noise of the model included, in nats.
     """
 
     panel: str
@@ -34,21 +34,27 @@ class Curve:
 
     @property
     def rate(self) -> float:
-        """The learning rate."""
-        return self.numbers[RATE]
+        """Return the learning rate."""
+        return self.numbers[LEARNING_RATE]
 
     @property
     def cost(self) -> float:
-        """In the last epoch; infinite if one is not finite."""
+        """Return the cost of the last epoch; infinite if the cost of any epoch is not finite."""
         return self.costs[-1] if all(map(math.isfinite, self.costs)) else math.inf
 
 
 class Reproduction:
-    """The runs of a figure, and where their finished parts are kept meanwhile.
+    """Train the runs of a figure, and keep finished parts on disk meanwhile.
+
+    Args:
+        figure: Name of the figure, `figure1` to `figure4`.
+        full: Whether to train at the paper's size.
+        data_dir: Directory of the data files.
+        parts: Directory for finished parts; `None`: nothing is kept.
 
     Attributes:
-      figure: Its name.
-      full: Whether at the paper's size.
+        figure: Name of the figure.
+        full: Whether to train at the paper's size.
     """
 
     def __init__(self, figure: str, full: bool, data_dir: Path | None, parts: Path | None) -> None:
@@ -57,12 +63,16 @@ class Reproduction:
         self._done: list[tuple[Sweeper, list[Job]]] = []
 
     def run(self, seed: int = 0, on_progress: OnProgress | None = None) -> list[Curve]:
-        """Trains all; one that was killed goes on from its parts.
+        """Train all runs; a reproduction that was killed resumes from its finished parts.
+
+        Args:
+            seed: Seed of the initial parameters and of the order of the batches.
+            on_progress: Called after every run with the number of runs done and planned.
 
         Raises:
-          DataError: If data is missing or damaged.
-          LabError: If a part cannot be kept.
-          KeyboardInterrupt: With Ctrl-C.
+            DataError: If data is missing or damaged.
+            LabError: If a part cannot be written.
+            KeyboardInterrupt: If Ctrl-C was pressed.
         """
         panels = FIGURES[self.figure]
         planned = sum(panel.runs(self.size(panel)) for panel in panels)
@@ -81,16 +91,16 @@ class Reproduction:
         return curves
 
     def clear(self) -> None:
-        """Removes the parts, once the results are written."""
+        """Remove the finished parts, once the results are written."""
         for sweeper, todo in self._done:
             sweeper.clear(todo)
 
     def size(self, panel: Panel) -> Size:
-        """How much of a panel is trained."""
+        """Return the size at which a panel is trained."""
         return panel.paper if self.full else panel.small
 
     def _place(self, panel: Panel) -> Path | None:
-        """Where its data is: a folder of that name, or the directory itself."""
+        """Return the place of a panel's data: a folder of that name, or the directory itself."""
         if self._data_dir is None:
             return None
         own = self._data_dir / panel.data
@@ -103,7 +113,7 @@ class Reproduction:
         sweeper = Sweeper(
             task, [contender.optimizer], 1, size.epochs, self._parts, every_epoch=False
         )
-        grid = {RATE: contender.rates(size.per_decade), **panel.grid}
+        grid = {LEARNING_RATE: contender.rates(size.per_decade), **panel.grid}
         todo = jobs(task.problem, [contender.optimizer], grid, [seed])
         swept = sweeper.run(todo, show)
         if swept.interrupted:
@@ -118,12 +128,12 @@ def _curve(panel: Panel, point: Point, epochs: int) -> Curve:
 
 
 def leaders(curves: Sequence[Curve]) -> list[Curve]:
-    """Of each panel, optimiser and setting of other numbers, the run at the best learning rate.
+    """Return the runs at the best learning rate, the rate with the lowest cost in the last epoch.
 
-    That is the one with the lowest cost in the last epoch.
+    There is one run for each panel, optimiser and setting of the other hyper-parameters.
 
     Raises:
-      LabError: If all runs of one diverged.
+        LabError: If every run of an optimiser diverged.
     """
     found: dict[object, Curve] = {}
     for curve in curves:
@@ -136,12 +146,12 @@ def leaders(curves: Sequence[Curve]) -> list[Curve]:
 
 
 def best(curves: Sequence[Curve], panel: str) -> dict[str, Curve]:
-    """The leaders of a panel without a grid, by optimiser."""
+    """Return the leaders of a panel without a grid, by optimiser."""
     return {c.optimizer: c for c in leaders(curves) if c.panel == panel}
 
 
 def at_the_edge(curves: Sequence[Curve]) -> list[Curve]:
-    """The leaders that a rate beyond those tried might beat."""
+    """Return the leaders at an edge of the rates tried, which a rate beyond might beat."""
     tried: dict[object, list[float]] = {}
     for curve in curves:
         tried.setdefault(_group(curve), []).append(curve.rate)
@@ -153,5 +163,5 @@ def _ends(rates: Sequence[float]) -> tuple[float, float]:
 
 
 def _group(curve: Curve) -> object:
-    others = [number for number in curve.numbers.items() if number[0] != RATE]
+    others = [number for number in curve.numbers.items() if number[0] != LEARNING_RATE]
     return curve.panel, curve.optimizer, *others

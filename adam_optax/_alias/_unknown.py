@@ -1,0 +1,60 @@
+"""Explain why an optimiser does not take an argument that others take."""
+
+_RESCALING = "it is the rescaling alone; take the optimiser, or optax.add_decayed_weights"
+_DECAYING = "take {name}w, or conventions.l2 to add the decay to the gradient"
+_UNDER_ROOT = "its eps is under the root already"
+_LOOKS_AHEAD = "its step looks ahead already"
+_NO_ROOT = "it takes no root"
+_NO_MEAN = "it keeps no mean"
+_PLAIN_MEAN = "its bounds are made for the plain mean"
+_BOUNDED = "its bounds do what it would do"
+
+_DECAY = {"": _RESCALING, "adam": _DECAYING, "nadam": _DECAYING, "adamax": _DECAYING}
+
+REASONS = {
+    "weight_decay": _DECAY,
+    "mask": _DECAY,
+    "coupling": _DECAY,
+    "nesterov": {
+        "": "its mean is not read by itself",
+        "lion": _LOOKS_AHEAD,
+        "adan": _LOOKS_AHEAD,
+        "simplified_ademamix": _LOOKS_AHEAD,
+        "adagrad": _NO_MEAN,
+        "adadelta": _NO_MEAN,
+        "adabound": _PLAIN_MEAN,
+        "amsbound": _PLAIN_MEAN,
+    },
+    "eps_root": {
+        "": "its eps has another place",
+        "adagrad": _UNDER_ROOT,
+        "rmsprop": "eps_in_sqrt=True puts eps under the root",
+        "sgd": _NO_ROOT,
+        "lion": _NO_ROOT,
+        "adamax": _NO_ROOT,
+        "adamaxw": _NO_ROOT,
+        "adopt": "its eps bounds the root from below",
+        "stable_adamw": "its clipping compares the gradient with the plain root",
+        "adabound": _BOUNDED,
+        "amsbound": _BOUNDED,
+    },
+    "eps": {"": "nothing is divided"},
+    "eps_hat": {"": "epsilon-hat is written in adam, amsgrad and radam only"},
+}
+"""Why an argument is missing, by argument and by optimiser; `""` stands for all others."""
+
+
+def explain(name: str, argument: str, known: list[str]) -> str:
+    """Return the text of the error for an argument that an optimiser does not take.
+
+    Args:
+        name: the optimiser's.
+        argument: the argument's name.
+        known: the names of the arguments that the optimiser takes.
+    """
+    reasons = REASONS.get(argument, {})
+    rescales = name.startswith("scale_by_") and reasons is _DECAY
+    short = "" if rescales else name.removeprefix("scale_by_")
+    if why := reasons.get(short, reasons.get("", "")):
+        return f"{name} takes no {argument}: {why.format(name=name)}"
+    return f"{name} takes no {argument!r}; it takes {', '.join(known)}"

@@ -1,8 +1,0 @@
-"""`python -m adam_optax.lab`, the same as the command `adam-optax`."""
-
-import sys
-
-from adam_optax.cli.main import main
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Define the built-in problems: their data files, models, losses and budgets."""

@@ -1,0 +1,82 @@
+"""Train a watched optimiser, and hold the records of the watched run."""
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import optax
+from numpy.typing import NDArray
+
+from adam_optax._watch import watch
+from adam_optax.lab._problems.problem import Problem
+from adam_optax.lab.optimizers import Optimizer, resolve
+from adam_optax.lab.run import Epoch, Run
+from adam_optax.lab.task import Task
+from adam_optax.lab.trainer import Trainer, check_epochs
+
+RECORDS = 128
+"""Number of records that are made of a run, at most."""
+
+
+@dataclass(frozen=True, eq=False)
+class Observation:
+    """Hold what `adam_optax.watch` recorded of an optimiser in a run.
+
+    Attributes:
+        problem: The problem that was trained on.
+        run: The record of the run.
+        reading: The records as `adam_optax.watch.read` returns them: arrays by quantity, by layer.
+        rows: The same records as rows `(step, layer, quantity, value)`.
+    """
+
+    problem: Problem
+    run: Run
+    reading: dict[str, dict[str, NDArray[Any]]]
+    rows: tuple[tuple[int, str, str, float], ...]
+
+
+def observe(
+    problem: str | Problem,
+    optimizer: str | Optimizer = "adam",
+    seed: int = 0,
+    *,
+    learning_rate: float | None = None,
+    epochs: int | None = None,
+    batch_size: int | None = None,
+    data_dir: Path | str | None = None,
+    on_epoch: Callable[[Epoch], object] | None = None,
+    **numbers: float,
+) -> Observation:
+    """Train an optimiser inside `adam_optax.watch`, which records what a step does to each layer.
+
+    Args:
+        problem: A name (see `problems`) or a `Problem`.
+        optimizer: A name such as `adam` or `optax.adam`, or an `Optimizer`.
+        seed: Seed of the initial parameters and of the order of the batches.
+        learning_rate: By default the problem's rate times the optimiser's factor.
+        epochs: Passes over the training set; by default the problem's.
+        batch_size: Examples per step; by default the problem's.
+        data_dir: The directory of the data files, for problems that are not embedded.
+        on_epoch: Called after every epoch with its record.
+        **numbers: Other hyper-parameters of the optimiser, `eps=1e-6` say.
+
+    Returns:
+        The run and its records, at most `RECORDS` of them.
+
+    Raises:
+        DataError: If the data is missing or damaged.
+        LabError: If a name is unknown or a number is out of range.
+    """
+    found, task = resolve(optimizer), Task(problem, batch_size, data_dir)
+    epochs = check_epochs(task.problem, epochs)
+    every = -(-epochs * task.steps_per_epoch // RECORDS)
+
+    def build(rate: float) -> optax.GradientTransformation:
+        return watch(found.build(rate, **numbers), every=every, keep=RECORDS)
+
+    trainer = Trainer(task, dataclasses.replace(found, build=build), learning_rate)
+    run = trainer.run(seed, epochs, on_epoch)
+    rows = tuple(watch.rows(trainer.state))
+    return Observation(task.problem, run, watch.read(trainer.state), rows)

@@ -1,0 +1,1 @@
+"""Report results as tables, figures, CSV files and pages of HTML."""

@@ -1,0 +1,84 @@
+"""Record a training run, and read its loss curve."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+WINDOW = 20
+"""Steps over which the batch loss is averaged, for the target and for the figure."""
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """Record the training of one optimiser with one seed.
+
+    Attributes:
+        optimizer: Name of the optimiser.
+        seed: Seed of the initial parameters and of the order of the batches.
+        learning_rate: Learning rate of the run.
+        losses: Mean loss of the batch at every step, in nats.
+        train_loss: Mean loss over the whole training set after every epoch, in nats.
+        test_accuracy: Fraction of the test set that is classified right after the last epoch.
+        steps_to_target: First step (from 1) at which the mean of the last `WINDOW` losses is at
+            most the problem's target; `None` if there is no such step.
+        seconds_per_step: Seconds of a gradient and an update, without compilation: the median over
+            epochs.
+        state_bytes_per_parameter: Bytes of the optimiser's state per model parameter.
+        diverged: Whether a loss was not finite; the run ended with that epoch.
+    """
+
+    optimizer: str
+    seed: int
+    learning_rate: float
+    losses: NDArray[np.float32]
+    train_loss: tuple[float, ...]
+    test_accuracy: float
+    steps_to_target: int | None
+    seconds_per_step: float
+    state_bytes_per_parameter: float
+    diverged: bool
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """Record the state of a run after one epoch.
+
+    Attributes:
+        optimizer: Name of the optimiser.
+        seed: Seed of the run.
+        epoch: Number of the epoch, from 1.
+        epochs: Number of epochs of the run.
+        losses: Mean loss of the batch at every step of the epoch, in nats.
+        seconds_per_step: Seconds of a gradient and an update.
+        train_loss: Mean loss over the whole training set, in nats.
+        test_accuracy: Fraction of the test set that is classified right.
+    """
+
+    optimizer: str
+    seed: int
+    epoch: int
+    epochs: int
+    losses: NDArray[np.float32]
+    seconds_per_step: float
+    train_loss: float
+    test_accuracy: float
+
+    @property
+    def diverged(self) -> bool:
+        """Return whether a loss of this epoch is not finite."""
+        return not (math.isfinite(self.train_loss) and np.isfinite(self.losses).all())
+
+
+def smooth(losses: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Average the last `WINDOW` losses at every step, fewer at the start."""
+    # A difference of cumulative sums would be cheaper, and drown the losses that follow a spike.
+    total = np.convolve(losses.astype(np.float64), np.ones(WINDOW))[: len(losses)]
+    return total / np.minimum(np.arange(1, len(losses) + 1), WINDOW)
+
+
+def steps_to(target: float, losses: NDArray[np.float32]) -> int | None:
+    """Return the first step, from 1, whose smoothed loss is at most the target."""
+    reached = np.flatnonzero(smooth(losses) <= target)
+    return int(reached[0]) + 1 if len(reached) else None

@@ -1,0 +1,187 @@
+"""Sweep many settings of hyper-parameters on one problem, in one compiled program."""
+
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from numpy.typing import NDArray
+
+from adam_optax.lab._problems.problem import Problem
+from adam_optax.lab.errors import LabError
+from adam_optax.lab.grid import Job, Settings, jobs
+from adam_optax.lab.optimizers import Optimizer, resolve, resolve_all
+from adam_optax.lab.program import Program
+from adam_optax.lab.results import Point, Sweep
+from adam_optax.lab.resume import Arrays, FinishedParts
+from adam_optax.lab.task import Task
+from adam_optax.lab.trainer import check_epochs, check_seeds
+
+OnProgress = Callable[[int, int], object]
+"""Called with the number of runs done and the number of runs planned."""
+
+
+def sweep(
+    problem: str | Problem,
+    optimizers: str | Optimizer | Sequence[str | Optimizer],
+    settings: Settings,
+    seeds: Sequence[int] = range(3),
+    *,
+    epochs: int | None = None,
+    batch_size: int | None = None,
+    data_dir: Path | str | None = None,
+    parallel: int | None = None,
+    parts: Path | str | None = None,
+    on_progress: OnProgress | None = None,
+) -> Sweep:
+    """Train every setting with every seed, in one program that is compiled once.
+
+    Args:
+        problem: A name (see `problems`) or a `Problem`.
+        optimizers: One optimiser, or several whose states have equal shapes: names such as `adam`,
+            or `Optimizer` records. The `build` of a record is called with the learning rate, and
+            with the other hyper-parameters by name, as traced scalars: so a user's own schedule
+            can take its parameters from the sweep.
+        settings: Values by name, every value with every other value:
+            `{"learning_rate": [1e-3, 1e-2], "b1": [0.8, 0.9]}`; or a list of settings:
+            `[{"b1": 0.9, "b2": 0.999}, ...]`. The default of the learning rate is the problem's
+            rate times the optimiser's factor.
+        seeds: Seeds of the initial parameters and of the order of the batches.
+        epochs: Passes over the training set; by default the problem's.
+        batch_size: Examples per step; by default the problem's.
+        data_dir: The directory of the data files, for problems that are not embedded.
+        parallel: Number of runs that are vmapped. By default one run on a CPU, where one is the
+            fastest, and elsewhere as many runs as should fit into the memory.
+        parts: A directory for finished parts, from which a killed sweep resumes.
+        on_progress: Called after every part with the number of runs done and planned.
+
+    Returns:
+        The runs; after Ctrl-C the finished ones.
+
+    Raises:
+        DataError: If the data is missing or damaged.
+        LabError: If a name is unknown, a number is out of range, or nothing could be trained.
+    """
+    single = isinstance(optimizers, str | Optimizer)
+    found = [resolve(optimizers)] if single else resolve_all(optimizers)  # type: ignore[arg-type]
+    task = Task(problem, batch_size, data_dir)
+    check_seeds(seeds)
+    todo = jobs(task.problem, found, settings, seeds)
+    width = _width(task, parallel, len(todo) // len(found))
+    sweeper = Sweeper(task, found, width, check_epochs(task.problem, epochs), parts)
+    swept = sweeper.run(todo, on_progress)
+    if not swept.interrupted:
+        sweeper.clear(todo)
+    return swept
+
+
+class Sweeper:
+    """Run jobs of some optimisers on a task, `width` at a time, by one compiled program.
+
+    Args:
+        task: The task to train on.
+        optimizers: The optimisers, whose states must have equal shapes.
+        width: Number of runs that are vmapped.
+        epochs: Epochs of each run.
+        parts: A directory for finished parts, from which a killed sweep resumes; `None`: nothing
+            is kept.
+        every_epoch: Whether to measure the loss of the whole training set after every epoch;
+            otherwise it is measured after the last epoch only.
+
+    Attributes:
+        task: The task.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        optimizers: Sequence[Optimizer],
+        width: int,
+        epochs: int,
+        parts: Path | str | None = None,
+        every_epoch: bool = True,
+    ) -> None:
+        self.task, self._optimizers = task, list(optimizers)
+        self._width, self._epochs = width, epochs
+        self._program = Program(task, optimizers, width, every_epoch)
+        names = [optimizer.name for optimizer in optimizers]
+        self._parts = FinishedParts(None if parts is None else Path(parts), task, names, epochs)
+
+    def run(self, todo: Sequence[Job], on_progress: OnProgress | None = None) -> Sweep:
+        """Train all jobs; after Ctrl-C return the finished ones.
+
+        The files of finished parts stay until `clear` is called.
+
+        Args:
+            todo: The jobs, all of which must give the same hyper-parameters.
+            on_progress: Called after every part with the number of runs done and planned.
+
+        Raises:
+            LabError: If an optimiser does not take the hyper-parameters, or a part cannot be
+                written.
+        """
+        self._program.check({name: jnp.float32(value) for name, value in todo[0].numbers})
+        chunks = list(_chunks(todo, self._width))
+        points: list[Point] = []
+        try:
+            for part in chunks:
+                arrays = self._parts.load(part)
+                if arrays is None:
+                    arrays = self._trained(part)
+                    self._parts.save(part, arrays)
+                points += _points(self._optimizers, part, arrays)
+                if on_progress is not None:
+                    on_progress(len(points), len(todo))
+        except KeyboardInterrupt:
+            return Sweep(self.task.problem, tuple(points), len(todo))
+        return Sweep(self.task.problem, tuple(points), len(todo))
+
+    def clear(self, todo: Sequence[Job]) -> None:
+        """Remove the finished parts of these jobs, once their results are written elsewhere."""
+        self._parts.clear(list(_chunks(todo, self._width)))
+
+    def _trained(self, part: Sequence[Job]) -> Arrays:
+        """Train a part; a part with fewer runs than the width is filled up with its last run."""
+        task, full = self.task, [*part, *[part[-1]] * (self._width - len(part))]
+        names = [name for name, _ in part[0].numbers]
+        table = np.array([[value for _, value in job.numbers] for job in full], np.float32)
+        numbers = dict(zip(names, table.T, strict=True))
+        params = jax.tree.map(lambda *x: jnp.stack(x), *(task.params(job.seed) for job in full))
+        orders = np.stack([self._orders(job.seed) for job in full])
+        place, data = np.int32(part[0].optimizer), (task.train, task.test)
+        outcome = self._program.run(place, numbers, params, orders, data)
+        return tuple(np.asarray(array)[: len(part)] for array in outcome)
+
+    def _orders(self, seed: int) -> NDArray[np.int32]:
+        return np.stack(list(itertools.islice(self.task.orders(seed), self._epochs)))
+
+
+def _chunks(todo: Sequence[Job], width: int) -> Iterator[list[Job]]:
+    """Yield parts of at most `width` runs, of one optimiser each."""
+    for _, group in itertools.groupby(todo, lambda job: job.optimizer):
+        runs = list(group)
+        for begin in range(0, len(runs), width):
+            yield runs[begin : begin + width]
+
+
+def _points(optimizers: list[Optimizer], part: Sequence[Job], arrays: Arrays) -> Iterator[Point]:
+    for job, losses, after, accuracy in zip(part, *arrays, strict=True):
+        name = optimizers[job.optimizer].name
+        yield Point(name, dict(job.numbers), job.seed, losses, after, float(accuracy))
+
+
+def _width(task: Task, parallel: int | None, runs: int) -> int:
+    """Return the number of runs that are vmapped."""
+    if parallel is not None:
+        if parallel < 1:
+            raise LabError(f"parallel must be at least 1, got {parallel}")
+        return min(parallel, runs)
+    device = jax.devices()[0]
+    limit = 0 if device.platform == "cpu" else (device.memory_stats() or {}).get("bytes_limit", 0)
+    # A run is taken to need parameters, gradients, updates and two moments, and as much again
+    # for activations.
+    params = jax.eval_shape(lambda: task.params(0))
+    each = 10 * sum(p.size * p.dtype.itemsize for p in jax.tree.leaves(params))
+    return max(1, min(runs, int(limit // 2 // each)))

@@ -1,0 +1,195 @@
+"""Train one optimiser on one problem, compiled once for all seeds."""
+
+import itertools
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import optax
+
+from adam_optax.lab._problems.problem import Problem
+from adam_optax.lab.errors import LabError
+from adam_optax.lab.optimizers import Optimizer, resolve
+from adam_optax.lab.run import Epoch, Run, steps_to
+from adam_optax.lab.task import Task
+
+_Carry = tuple[optax.Params, optax.OptState]
+
+
+def train(
+    problem: str | Problem,
+    optimizer: str | Optimizer,
+    seed: int = 0,
+    *,
+    learning_rate: float | None = None,
+    epochs: int | None = None,
+    batch_size: int | None = None,
+    data_dir: Path | str | None = None,
+    on_epoch: Callable[[Epoch], object] | None = None,
+) -> Run:
+    """Train one optimiser on a problem, with one seed.
+
+    Args:
+        problem: A name (see `problems`) or a `Problem`.
+        optimizer: A name such as `adam` or `optax.sgd`, or an `Optimizer`.
+        seed: Seed of the initial parameters and of the order of the batches.
+        learning_rate: By default the problem's rate times the optimiser's factor.
+        epochs: Passes over the training set; by default the problem's.
+        batch_size: Examples per step; by default the problem's.
+        data_dir: The directory of the data files, for problems that are not embedded.
+        on_epoch: Called after every epoch with its record.
+
+    Returns:
+        The record of the run.
+
+    Raises:
+        DataError: If the data is missing or damaged.
+        LabError: If a name is unknown or a number is out of range.
+    """
+    found, task = resolve(optimizer), Task(problem, batch_size, data_dir)
+    return Trainer(task, found, learning_rate).run(seed, epochs, on_epoch)
+
+
+class Trainer:
+    """Train one optimiser at one learning rate on a task, compiled once for all seeds.
+
+    Args:
+        task: The task to train on.
+        optimizer: The optimiser.
+        learning_rate: By default the problem's rate times the optimiser's factor.
+
+    Attributes:
+        learning_rate: The learning rate.
+        state: State of the optimiser after the latest epoch of the latest run.
+
+    Raises:
+        LabError: If the learning rate is not a positive number.
+    """
+
+    def __init__(
+        self, task: Task, optimizer: Optimizer, learning_rate: float | None = None
+    ) -> None:
+        default = optimizer.rate * task.problem.learning_rate
+        self.learning_rate = default if learning_rate is None else learning_rate
+        if not (math.isfinite(self.learning_rate) and self.learning_rate > 0):
+            raise LabError(f"learning rate must be positive, got {self.learning_rate}")
+        self._task, self._name = task, optimizer.name
+        self._tx = optimizer.build(self.learning_rate)
+        params = task.params(0)
+        state = self._tx.init(params)
+        self._bytes_per_parameter = _bytes(state) / _size(params)
+        like = params, state, next(task.orders(0)), *task.train
+        # The program is compiled ahead and run once, so that no measured time contains the
+        # compilation or the extra cost of a program's first execution.
+        self._epoch = jax.jit(self._scan).lower(*like).compile()
+        self._epoch(*like)
+
+    def run(
+        self,
+        seed: int,
+        epochs: int | None = None,
+        on_epoch: Callable[[Epoch], object] | None = None,
+    ) -> Run:
+        """Train from the seed's initial parameters.
+
+        Args:
+            seed: Seed of the initial parameters and of the order of the batches.
+            epochs: Passes over the training set; by default the problem's.
+            on_epoch: Called after every epoch with its record.
+
+        Raises:
+            LabError: If `epochs` is below 1 or the seed is not in 0 to 2**31 - 1.
+        """
+        epochs = check_epochs(self._task.problem, epochs)
+        check_seed(seed)
+        done = []
+        for epoch in self._epochs(seed, epochs):
+            done.append(epoch)
+            if on_epoch is not None:
+                on_epoch(epoch)
+            if epoch.diverged:
+                break
+        return self._record(seed, done)
+
+    def _epochs(self, seed: int, epochs: int) -> Iterator[Epoch]:
+        params = self._task.params(seed)
+        self.state: optax.OptState = self._tx.init(params)
+        state = self.state
+        orders = itertools.islice(self._task.orders(seed), epochs)
+        for number, order in enumerate(orders, start=1):
+            start = time.perf_counter()
+            (params, state), losses = self._epoch(params, state, order, *self._task.train)
+            self.state = state
+            losses.block_until_ready()
+            seconds = (time.perf_counter() - start) / len(order)
+            measured = self._task.evaluate(params)
+            yield Epoch(self._name, seed, number, epochs, np.asarray(losses), seconds, *measured)
+
+    def _scan(
+        self,
+        params: optax.Params,
+        state: optax.OptState,
+        order: jax.Array,
+        x: jax.Array,
+        y: jax.Array,
+    ) -> tuple[_Carry, jax.Array]:
+        def step(carry: _Carry, batch: jax.Array) -> tuple[_Carry, jax.Array]:
+            params, state = carry
+            loss, grads = jax.value_and_grad(self._task.batch_loss)(params, batch, x, y)
+            updates, state = self._tx.update(grads, state, params)
+            return (optax.apply_updates(params, updates), state), loss
+
+        return jax.lax.scan(step, (params, state), order)
+
+    def _record(self, seed: int, epochs: list[Epoch]) -> Run:
+        losses = np.concatenate([epoch.losses for epoch in epochs])
+        return Run(
+            optimizer=self._name,
+            seed=seed,
+            learning_rate=self.learning_rate,
+            losses=losses,
+            train_loss=tuple(epoch.train_loss for epoch in epochs),
+            test_accuracy=epochs[-1].test_accuracy,
+            steps_to_target=steps_to(self._task.problem.target_loss, losses),
+            seconds_per_step=float(np.median([epoch.seconds_per_step for epoch in epochs])),
+            state_bytes_per_parameter=self._bytes_per_parameter,
+            diverged=epochs[-1].diverged,
+        )
+
+
+def check_epochs(problem: Problem, epochs: int | None) -> int:
+    """Return the number of epochs to train for: the problem's if `epochs` is `None`.
+
+    Raises:
+        LabError: If the number is below 1.
+    """
+    chosen = problem.epochs if epochs is None else epochs
+    if chosen < 1:
+        raise LabError(f"epochs must be at least 1, got {chosen}")
+    return chosen
+
+
+def check_seed(seed: int) -> None:
+    """Refuse a seed that is not in 0 to 2**31 - 1, because JAX's keys could not hold the seed."""
+    if not 0 <= seed < 2**31:
+        raise LabError(f"seed must be 0 to {2**31 - 1}, got {seed}")
+
+
+def check_seeds(seeds: Sequence[int]) -> None:
+    """Refuse an empty list of seeds, repeated seeds, and seeds that are out of range."""
+    for seed in seeds:
+        check_seed(seed)
+    if not seeds or len(set(seeds)) < len(seeds):
+        raise LabError("seeds must be different numbers, and at least one")
+
+
+def _bytes(tree: Any) -> int:
+    return sum(leaf.nbytes for leaf in jax.tree.leaves(tree))
+
+
+def _size(tree: Any) -> int:
+    return sum(leaf.size for leaf in jax.tree.leaves(tree))

@@ -1,0 +1,1 @@
+"""Test `adam_optax._alias`."""

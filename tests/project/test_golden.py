@@ -1,0 +1,58 @@
+"""Every optimiser computes, to the bit, what it computed before the package was rebuilt."""
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.support.golden import FILE, in_a_process
+
+
+def recorded() -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(FILE.read_text())
+    return found
+
+
+def compare(only: str) -> None:
+    """Hold the cases whose names contain a text to the file.
+
+    Bits are those of a jaxlib and a kind of machine: elsewhere only structures are compared.
+    """
+    file, run = recorded(), in_a_process(only)
+    expected = {name: case for name, case in file["cases"].items() if only in name}
+    found = run["cases"]
+    assert found.keys() == expected.keys()
+    if run["about"] != file["about"]:
+        expected, found = (
+            {name: {n: v for n, v in case.items() if n != "bits"} for name, case in cases.items()}
+            for cases in (expected, found)
+        )
+    changed = [name for name, case in found.items() if case != expected[name]]
+    assert not changed, (
+        f"{len(changed)} of {len(found)} results changed, such as {changed[:5]}; if that is meant, "
+        "write the file anew (python -m tests.support.golden --write) in a commit that says why"
+    )
+
+
+def test_chains_are_what_they_were() -> None:
+    compare("chain/")
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize("group", ["optimizer/", "storage/", "precision/", "rows/", "step/"])
+def test_results_are_what_they_were(group: str) -> None:
+    compare(group)
+
+
+def test_the_file_is_of_all_cases() -> None:
+    cases = recorded()["cases"]
+    assert len(cases) > 500
+    assert {name.split("/")[0] for name in cases} == {
+        "optimizer",
+        "storage",
+        "chain",
+        "precision",
+        "rows",
+        "step",
+    }
+    assert sum("refused" in case for case in cases.values()) < len(cases) / 4
