@@ -1,10 +1,15 @@
-"""How the moments become a step: functions `Leaf -> Array`, before learning rate and sign."""
+"""Make a step of the moments: functions `Leaf -> Array`, before learning rate and sign.
+
+A `Direction` reads a `Leaf`; a `Postprocess` changes the step of another direction, with weight
+decay in it. `Rule(moments, direction, postprocess=...)` puts them together.
+"""
 
 from collections.abc import Callable
 
 import jax.numpy as jnp
 from jax import Array
 
+from adam_optax._core.deprecation import renamed
 from adam_optax._core.numerics import (
     Number,
     abs_sq,
@@ -17,38 +22,60 @@ from adam_optax._core.numerics import (
 from adam_optax.moments import Leaf
 
 Direction = Callable[[Leaf], Array]
+"""A step of one leaf."""
+
 Postprocess = Callable[[Array, Leaf], Array]
+"""A last change to a step, given the step with weight decay in it and the leaf."""
 
 
 def first_moment(x: Leaf) -> Array:
-    """The first moment as it is read."""
+    """Return the first moment as it is read, `x.hat["mu"]`."""
     return x.hat["mu"]
 
 
 def denominator(v: Array, eps: Number, eps_root: Number = 0.0) -> Array:
-    """`sqrt(v + eps_root) + eps`, the denominator of most of the family."""
+    """Return `sqrt(v + eps_root) + eps`, the denominator of most of the family.
+
+    Args:
+        v: the second moment.
+        eps: added to the root, in units of the gradient.
+        eps_root: added under the root, in units of the squared gradient.
+    """
     return safe_sqrt(v if is_python_number(eps_root) and eps_root == 0 else v + eps_root) + eps
 
 
 def ratio(
     eps: Number = 1e-8, eps_root: Number = 0.0, den: str = "nu", num: Direction = first_moment
 ) -> Direction:
-    """`mu / (sqrt(nu + eps_root) + eps)` of the moments as read (Adam, Algorithm 1).
+    """Build the direction `mu / (sqrt(nu + eps_root) + eps)` of the moments as they are read.
+
+    This is Adam's (Kingma & Ba 2015, Algorithm 1).
 
     Args:
-        eps: added to the root.
-        eps_root: added under the root.
-        den: the moment in the denominator.
+        eps: added to the root, in units of the gradient.
+        eps_root: added under the root, in units of the squared gradient.
+        den: the name of the moment in the denominator.
         num: the numerator.
+
+    Example:
+        >>> import adam_optax as ao
+        >>> moments = {"mu": ao.moments.ema(0.9), "size": ao.moments.ema(0.999, ao.moments.square)}
+        >>> rule = ao.Rule(moments, ao.directions.ratio(1e-8, den="size"))
     """
     return lambda x: safe_divide(num(x), denominator(x.hat[den], eps, eps_root), least=eps)
 
 
 def ratio_eps_hat(eps: Number = 1e-8, eps_root: Number = 0.0, den: str = "nu") -> Direction:
-    """`ratio` with epsilon-hat (Kingma & Ba 2015, end of section 2), beside the raw root.
+    """Build `ratio` with the paper's epsilon-hat, which is added to the uncorrected root.
 
-    `sqrt(1 - b2^t) mu / (sqrt(nu) + eps)` of the raw `nu` is `ratio` with `eps / sqrt(1 - b2^t)`;
-    the rule's `pace` is `hat_pace(b2)`.
+    `sqrt(1 - b2^t) mu / (sqrt(nu) + eps)` of the uncorrected `nu` (Kingma & Ba 2015, end of section
+    2) is `ratio` with `eps / sqrt(1 - b2^t)` for `eps`. The rule's `precompute` must be
+    `eps_hat_scale(b2)`.
+
+    Args:
+        eps: epsilon-hat, in units of the gradient.
+        eps_root: added under the root of the corrected moment, in units of the squared gradient.
+        den: the name of the moment in the denominator.
     """
     return lambda x: safe_divide(
         first_moment(x), denominator(x.hat[den], eps * x.scalars, eps_root), least=eps
@@ -56,19 +83,34 @@ def ratio_eps_hat(eps: Number = 1e-8, eps_root: Number = 0.0, den: str = "nu") -
 
 
 def eps_hat_scale(b2: Number) -> Callable[[Array], Array]:
-    """By how much epsilon-hat is larger at a step: `1 / sqrt(1 - b2^t)`."""
+    """Build the function from the step `t` to `1 / sqrt(1 - b2^t)`, for `ratio_eps_hat`."""
     return lambda t: 1 / safe_sqrt(one_minus_power(b2, t))
 
 
 def ratio_no_sqrt(den: str = "nu", least: Number = 0.0) -> Direction:
-    """`mu / nu` of the moments as read, for a `nu >= least` on the gradient's scale (AdaMax)."""
+    """Build the direction `mu / nu` of the moments as they are read (AdaMax).
+
+    Args:
+        den: the name of the moment in the denominator, in units of the gradient.
+        least: a lower bound of that moment.
+    """
     return lambda x: safe_divide(x.hat["mu"], x.hat[den], least)
 
 
 def cautious(direction: Direction, least: float = 1e-3) -> Direction:
-    """Only where the step agrees with the gradient, and more there (Liang et al. 2024).
+    """Build a direction that steps only where the step agrees with the gradient, and more there.
 
-    `d * mask / max(mean(mask), least)` with `mask = d g > 0`, scaled as in timm.
+    `d * mask / max(mean(mask), least)` with `mask = d g > 0` (Liang et al. 2024, Algorithm 1),
+    scaled as in timm.
+
+    Args:
+        direction: the direction `d`.
+        least: the least share of the elements by which the rest is enlarged.
+
+    Example:
+        >>> import dataclasses, adam_optax as ao
+        >>> adam = ao.rules.adam()
+        >>> rule = dataclasses.replace(adam, direction=ao.directions.cautious(adam.direction))
     """
 
     def masked(x: Leaf) -> Array:
@@ -80,25 +122,58 @@ def cautious(direction: Direction, least: float = 1e-3) -> Direction:
 
 
 def trust_ratio(step: Array, x: Leaf) -> Array:
-    """The step at the length of the parameter (LAMB, Algorithm 2); as it is if either is 0."""
-    above, below = (safe_sqrt(jnp.sum(abs_sq(a))) for a in (x.p, step))
-    return step * jnp.where((above > 0) & (below > 0), safe_divide(above, below, 0.0), 1.0)
+    """Return the step at the length of the parameter; the step as it is if either length is 0.
+
+    `step |p| / |step|`, with norms over the leaf (LAMB, You et al. 2020, Algorithm 2).
+    """
+    param_norm, step_norm = (safe_sqrt(jnp.sum(abs_sq(a))) for a in (x.p, step))
+    both = (param_norm > 0) & (step_norm > 0)
+    return step * jnp.where(both, safe_divide(param_norm, step_norm, 0.0), 1.0)
 
 
 def clip_by_rms(threshold: Number = 1.0) -> Postprocess:
-    """The step over `max(1, rms(step) / threshold)` (Shazeer & Stern 2018, section 6)."""
+    """Build the division of a step by `max(1, rms(step) / threshold)`.
+
+    This is Adafactor's update clipping (Shazeer & Stern 2018, section 6).
+
+    Args:
+        threshold: the largest root mean square of a step.
+    """
     return lambda step, x: step / jnp.maximum(1.0, safe_sqrt(_mean(abs_sq(step))) / threshold)
 
 
 def clip_by_update_rms(eps: Number, den: str = "nu") -> Postprocess:
-    """The step over `max(1, rms(g / sqrt(nu)))` (StableAdamW, Wortsman et al. 2023)."""
+    """Build the division of a step by `max(1, rms(g / max(sqrt(nu), eps)))`.
 
-    def finish(step: Array, x: Leaf) -> Array:
-        share = safe_divide(abs(x.g), jnp.maximum(safe_sqrt(x.hat[den]), eps), least=eps)
-        return step / jnp.maximum(1.0, safe_sqrt(_mean(jnp.square(share))))
+    This is StableAdamW's (Wortsman et al. 2023, Algorithm 2).
 
-    return finish
+    Args:
+        eps: the least root, in units of the gradient.
+        den: the name of the second moment.
+    """
+
+    def clip(step: Array, x: Leaf) -> Array:
+        normalized = safe_divide(abs(x.g), jnp.maximum(safe_sqrt(x.hat[den]), eps), least=eps)
+        return step / jnp.maximum(1.0, safe_sqrt(_mean(jnp.square(normalized))))
+
+    return clip
 
 
 def _mean(x: Array) -> Array:
-    return jnp.sum(x) / max(x.size, 1)  # of an empty leaf: 0, where jnp.mean would be NaN
+    """Return the mean, 0 for an empty leaf, where `jnp.mean` would be NaN."""
+    return jnp.sum(x) / max(x.size, 1)
+
+
+__getattr__ = renamed(
+    __name__,
+    {
+        "Finish": "Postprocess",
+        "mean": "first_moment",
+        "deviation": "denominator",
+        "over": "ratio_no_sqrt",
+        "ratio_hat": "ratio_eps_hat",
+        "hat_pace": "eps_hat_scale",
+        "clipped": "clip_by_rms",
+        "stabilised": "clip_by_update_rms",
+    },
+)

@@ -54,6 +54,7 @@ class Leaf(NamedTuple):
 
 
 Read = Callable[[Leaf], Array]
+"""An observation of a leaf: the gradient, its square, its distance from a moment, ..."""
 
 
 def grad(x: Leaf) -> Array:
@@ -73,7 +74,7 @@ def raw(m: Array, x: Leaf, scalars: Any) -> Array:
 
 
 def no_scalars(t: Array) -> tuple[()]:
-    """Compute nothing at a step: for readings that need no scalars."""
+    """Return no scalars: for readings that need none at a step."""
     del t
     return ()
 

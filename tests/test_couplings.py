@@ -1,4 +1,4 @@
-"""How weight decay is coupled to the learning rate, and to the step."""
+"""Test how weight decay is coupled to the learning rate, and to the step."""
 
 import dataclasses
 import inspect
@@ -30,13 +30,13 @@ DECAYS = 1 / (1 + COUNTS / 50)
 
 
 def rate(n: Any) -> Any:
-    """The learning rate for ours and for optax; the oracle reads the table itself."""
+    """Return the learning rate for ours and for optax; the oracle reads the table itself."""
     return jnp.asarray(RATES)[n]
 
 
 @dataclasses.dataclass(frozen=True)
 class Pair:
-    """Ours, made when it is asked for, and the oracle's."""
+    """Hold a coupling of ours, made at a call, and the oracle's."""
 
     ours: Callable[[], Any]
     oracle: oracle_decay.Coupling
@@ -58,14 +58,14 @@ PAIRS |= {
 
 
 def weight(pair: str) -> float:
-    """A decay that shrinks by DECAY times PEAK where the rate is at its peak, coupled or not."""
+    """Return a decay that shrinks by DECAY times PEAK at the rate's peak, coupled or not."""
     coupling = PAIRS[pair].oracle
     return DECAY * PEAK / (coupling.inside(PEAK) * PEAK + coupling.outside)
 
 
 @dataclasses.dataclass(frozen=True)
 class Variant:
-    """A rule of ours, the oracle's, and the oracle's finish."""
+    """Hold a rule of ours, the oracle's, and the oracle's postprocessing."""
 
     rule: Callable[[], ao.Rule]
     oracle: Callable[[], oracle.Leaf]
@@ -97,7 +97,7 @@ SHORT = [pytest.param(v, p, id=f"{v}-{p}") for v in VARIANTS for p in PAIRS]
 
 
 def ours(variant: str, pair: str, learning_rate: Any = rate, decay: Any = None) -> Any:
-    """The optimiser."""
+    """Build the optimiser."""
     amount = weight(pair) if decay is None else decay
     return ao.optimizer(
         VARIANTS[variant].rule(),
@@ -107,7 +107,7 @@ def ours(variant: str, pair: str, learning_rate: Any = rate, decay: Any = None) 
 
 
 def right(variant: str, pair: str, steps: int, decay: Any = None) -> dict[str, Any]:
-    """The oracle's run."""
+    """Return the oracle's run."""
     amount, v = weight(pair) if decay is None else decay, VARIANTS[variant]
     coupling, schedule = PAIRS[pair].oracle, lambda n: RATES[n]
     grads = GRADS[:steps]
@@ -240,7 +240,7 @@ def test_what_the_mask_leaves_out_does_not_decay(pair: str) -> None:
 
 
 def _chained(pair: str) -> Any:
-    """Optax's chain of the same numbers, with the decay on the side where it belongs."""
+    """Build optax's chain of the same numbers, with the decay on the side where it belongs."""
     speed = optax.scale_by_learning_rate(rate)
     inside = optax.add_decayed_weights
     amount = weight(pair)
@@ -269,7 +269,7 @@ MEANS: dict[str, Any] = {"b1": 0.9, "b2": 0.999}
 
 
 def _framework(name: str, decay: float) -> tuple[Any, Any]:
-    """Ours and the framework's formula, at weight decay `decay`."""
+    """Return ours and the framework's formula, at weight decay `decay`."""
     lr, eta = oracle_frameworks.RATE, 0.25
 
     def unbiased(n: Any) -> Any:

@@ -1,29 +1,60 @@
-"""The variants. Each is a paper's algorithm box; `adam_optax._alias` gives them optax's names."""
+"""Define the variants, each a paper's algorithm box: what it remembers, and its step.
 
-from adam_optax.rules.adafactor import adafactor as adafactor
-from adam_optax.rules.adam import adabelief as adabelief
-from adam_optax.rules.adam import adam as adam
-from adam_optax.rules.adam import adamax as adamax
-from adam_optax.rules.adam import amsgrad as amsgrad
-from adam_optax.rules.adam import lamb as lamb
-from adam_optax.rules.adam import radam as radam
-from adam_optax.rules.adam import stable_adam as stable_adam
-from adam_optax.rules.adam import yogi as yogi
-from adam_optax.rules.average import temporal_average as temporal_average
-from adam_optax.rules.base import Rule as Rule
-from adam_optax.rules.base import variant as variant
-from adam_optax.rules.family import adan as adan
-from adam_optax.rules.family import ademamix as ademamix
-from adam_optax.rules.family import adopt as adopt
-from adam_optax.rules.family import laprop as laprop
-from adam_optax.rules.family import lion as lion
-from adam_optax.rules.family import novograd as novograd
-from adam_optax.rules.family import simplified_ademamix as simplified_ademamix
-from adam_optax.rules.forerunners import adabound as adabound
-from adam_optax.rules.forerunners import adadelta as adadelta
-from adam_optax.rules.forerunners import adagrad as adagrad
-from adam_optax.rules.forerunners import momentum as momentum
-from adam_optax.rules.forerunners import rmsprop as rmsprop
-from adam_optax.rules.frameworks import constant_adam as constant_adam
-from adam_optax.rules.frameworks import fading_adam as fading_adam
-from adam_optax.rules.frameworks import scheduled_nadam as scheduled_nadam
+`adam_optax.adam(...)` and the other optimisers are made of these rules. Take a rule itself to
+replace a part of it (`dataclasses.replace(rule, direction=...)`), or as the pattern of a `variant`
+of your own; `adam_optax.optimizer` and `adam_optax.scale_by` turn it into a transformation.
+"""
+
+from adam_optax.rules.adabelief import adabelief
+from adam_optax.rules.adabound import adabound
+from adam_optax.rules.adadelta import adadelta
+from adam_optax.rules.adafactor import adafactor
+from adam_optax.rules.adagrad import adagrad
+from adam_optax.rules.adam import adam
+from adam_optax.rules.adamax import adamax
+from adam_optax.rules.adan import adan
+from adam_optax.rules.ademamix import ademamix, simplified_ademamix
+from adam_optax.rules.adopt import adopt
+from adam_optax.rules.amsgrad import amsgrad
+from adam_optax.rules.averaging import temporal_average
+from adam_optax.rules.base import Rule, variant
+from adam_optax.rules.framework_variants import constant_adam, fading_adam, scheduled_nadam
+from adam_optax.rules.lamb import lamb
+from adam_optax.rules.laprop import laprop
+from adam_optax.rules.lion import lion
+from adam_optax.rules.novograd import novograd
+from adam_optax.rules.radam import radam
+from adam_optax.rules.rmsprop import rmsprop
+from adam_optax.rules.sgd import momentum
+from adam_optax.rules.stable_adam import stable_adam
+from adam_optax.rules.yogi import yogi
+
+__all__ = [
+    "Rule",
+    "adabelief",
+    "adabound",
+    "adadelta",
+    "adafactor",
+    "adagrad",
+    "adam",
+    "adamax",
+    "adan",
+    "ademamix",
+    "adopt",
+    "amsgrad",
+    "constant_adam",
+    "fading_adam",
+    "lamb",
+    "laprop",
+    "lion",
+    "momentum",
+    "novograd",
+    "radam",
+    "rmsprop",
+    "scheduled_nadam",
+    "simplified_ademamix",
+    "stable_adam",
+    "temporal_average",
+    "variant",
+    "yogi",
+]

@@ -1,4 +1,4 @@
-"""Adafactor's arithmetic; its memory is a storage of nu, `adam_optax.storage.factored`."""
+"""Define Adafactor (Shazeer & Stern 2018), whose moment `storage.factored` keeps small."""
 
 import jax.numpy as jnp
 from jax import Array
@@ -22,29 +22,63 @@ def adafactor(
     momentum: Number | None = None,
     eps: Number = 1e-30,
 ) -> Rule:
-    """Adafactor (Shazeer & Stern 2018, Algorithm 4); momentum follows the rate, as in optax.
+    """Build Adafactor's rule: RMSProp in steps relative to the size of the parameter.
+
+    Take Adafactor where the optimiser's memory is what limits the model: with `storage.factored`,
+    the second moment of an m by n matrix is m + n numbers, and there is no first moment unless
+    `momentum` is given.
+
+    Moments: `nu`, the mean squared gradient, and, with momentum, `mu`, the mean step.
 
     Step: `max(rms(p), 1e-3) d / max(1, rms(d) / threshold), d = g / √ν`,
-    with `ν = b ν + (1-b) (|g|² + eps)`, `b = 1 - t^-decay_rate`.
+    with `ν = b ν + (1-b) (|g|² + eps)`, `b = 1 - t^-decay_rate`, for the gradient `g`, the
+    parameter `p` and the step `t`, 1 at the first. The momentum averages steps that have the
+    learning rate in them, as in optax.
+
+    Args:
+        decay_rate: exponent of the second moment's decay rate, `1 - t^-decay_rate`; default 0.8.
+        decay_offset: the step from which `t` counts; default 0.
+        multiply_by_parameter_scale: whether steps are in units of `max(rms(p), 1e-3)`;
+            default True.
+        clipping_threshold: the largest root mean square of a step in such units; None stands for no
+            bound; default 1.0.
+        momentum: decay rate of the average `mu` of the steps, in [0, 1); None stands for no
+            average; default None.
+        eps: added to the squared gradients, in units of the squared gradient; default 1e-30.
+
+    Returns:
+        The rule, for `adam_optax.optimizer` or `adam_optax.scale_by`. With momentum, it applies the
+        learning rate itself.
+
+    Raises:
+        ValueError: if a number is out of range.
+
+    Example:
+        >>> import adam_optax as ao
+        >>> tx = ao.optimizer(ao.rules.adafactor(), 1e-2, storage={"nu": ao.storage.factored()})
+
+    References:
+        Shazeer & Stern, [Adafactor: Adaptive Learning Rates with Sublinear Memory
+        Cost](https://arxiv.org/abs/1804.04235), ICML 2018, Algorithm 4.
     """
 
     def update(m: Array, x: Array, t: Array) -> Array:
         age = jnp.maximum(t - decay_offset, 1.0)
         return m + jnp.exp(-decay_rate * jnp.log(age)) * (x - m)  # 1 - b_t = age^-decay_rate
 
-    def unit(x: Leaf) -> Array:
+    def scaled_grad(x: Leaf) -> Array:
         step = safe_divide(x.g, safe_sqrt(x.current["nu"]), 0.0)
         step = step if clipping_threshold is None else clip_by_rms(clipping_threshold)(step, x)
-        return step * parameter_scale(x) if multiply_by_parameter_scale else step
+        return step * _parameter_scale(x) if multiply_by_parameter_scale else step
 
     nu = Moment(lambda x: abs_sq(x.g) + eps, update, signed=False)
     if momentum is None:
-        return Rule({"nu": nu}, unit)
-    mu = ema(momentum, lambda x: x.learning_rate * unit(x), corrected=False)
+        return Rule({"nu": nu}, scaled_grad)
+    mu = ema(momentum, lambda x: x.learning_rate * scaled_grad(x), corrected=False)
     return Rule({"nu": nu, "mu": mu}, lambda x: x.current["mu"], handles=("learning_rate",))
 
 
-def parameter_scale(x: Leaf, least: float = 1e-3) -> Array:
-    """The size of the parameter, `max(rms(p), least)`, in which Adafactor takes its steps."""
-    size = jnp.sum(abs_sq(x.p)) / max(x.p.size, 1)
-    return jnp.maximum(safe_sqrt(size), least)
+def _parameter_scale(x: Leaf, least: float = 1e-3) -> Array:
+    """Return `max(rms(p), least)`, the size of the parameter that Adafactor's steps relate to."""
+    mean_square = jnp.sum(abs_sq(x.p)) / max(x.p.size, 1)
+    return jnp.maximum(safe_sqrt(mean_square), least)

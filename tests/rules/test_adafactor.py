@@ -1,4 +1,4 @@
-"""Adafactor, which is a rule, factored storage and a decay that no learning rate multiplies."""
+"""Test Adafactor: a rule, factored storage and a decay that no learning rate multiplies."""
 
 from collections.abc import Callable
 from typing import Any
@@ -44,7 +44,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
 
 
 def scheduled(options: dict[str, Any], read: Callable[[Any, Any], Any]) -> dict[str, Any]:
-    """The options with a function from counts for each table."""
+    """Return the options with a function from counts for each table."""
     return {
         n: (lambda count, v=v: read(v, count)) if isinstance(v, np.ndarray) else v
         for n, v in options.items()
@@ -52,14 +52,14 @@ def scheduled(options: dict[str, Any], read: Callable[[Any, Any], Any]) -> dict[
 
 
 def in_jax(options: dict[str, Any]) -> dict[str, Any]:
-    """For ours and for optax; float64's momentum must be asked for."""
+    """Return the options for ours and for optax, in whose float64 the momentum needs a dtype."""
     dtype = {"dtype_momentum": jnp.float64} if jax.config.read("jax_enable_x64") else {}
     schedules = scheduled(options, lambda table, count: jnp.asarray(table)[count])
     return {"min_dim_size_to_factor": 0, **dtype, **schedules}
 
 
 def expected_adafactor(name: str, shape: tuple[int, ...], steps: int) -> Any:
-    """The oracle's updates."""
+    """Return the oracle's updates."""
     options = scheduled(OPTIONS[name], lambda table, count: table[count])
     return optimise_adafactor(*data(shape, steps), **options)["updates"]
 
@@ -77,7 +77,7 @@ def exact_optax(
     eps: float = 1e-30,
     factored: bool = True,
 ) -> Any:
-    """optax.adafactor's own chain, with a decay rate that is not rounded to float32."""
+    """Build optax.adafactor's own chain, with a decay rate that is not rounded to float32."""
     fade = lambda i, e: 1.0 - (jnp.asarray(i, float) + 1.0) ** (-e)  # noqa: E731
     least = min_dim_size_to_factor
     links = [

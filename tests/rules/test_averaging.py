@@ -1,4 +1,4 @@
-"""Adam's temporal average of the parameters (Kingma & Ba 2015, section 7.2), behind anything."""
+"""Test Adam's temporal average of the parameters (Kingma & Ba 2015, section 7.2)."""
 
 from typing import Any
 
@@ -25,18 +25,18 @@ BEFORE = {
 
 
 def averaged(before: str = "ours", b2: float = 0.99) -> Any:
-    """An optimiser with the average behind it."""
+    """Build an optimiser with the average behind it."""
     return optax.chain(BEFORE[before](), ao.temporal_average(b2))
 
 
 def right(trajectory: Any, b2: float = 0.99) -> Any:
-    """The oracle's averages after each step."""
+    """Return the oracle's averages after each step."""
     rule = oracle_other.TemporalAverage(b2)
     return np.stack([rule.step(np.asarray(theta)) for theta in trajectory])
 
 
 def walk(tx: Any, grads: Any, params: Any) -> tuple[Any, Any, Any]:
-    """Parameters and averages after each step, and the last state."""
+    """Return parameters and averages after each step, and the last state."""
 
     def body(carry: Any, g: Any) -> Any:
         params, state = carry

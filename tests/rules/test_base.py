@@ -1,4 +1,4 @@
-"""A variant of the user's own: ten lines, and everything else comes with it."""
+"""Test that a user's own variant of ten lines has all that the others have."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ from tests.support.oracle import relative_rms
 
 @ao.variant
 def softsign(b1: float = 0.9, b2: float = 0.99, eps: float = 1e-3) -> ao.Rule:
-    """The mean over the mean magnitude."""
+    """Build a rule: the mean gradient over the mean magnitude."""
     size = moments.ema(b2, lambda x: jnp.abs(x.g), signed=False)
     return ao.Rule(
         {"mu": moments.ema(b1), "size": size}, lambda x: x.hat["mu"] / (x.hat["size"] + eps)
@@ -25,7 +25,7 @@ def softsign(b1: float = 0.9, b2: float = 0.99, eps: float = 1e-3) -> ao.Rule:
 
 
 def expected(grads: NDArray[np.float64], b1: float = 0.9, b2: float = 0.99) -> Any:
-    """The same in NumPy."""
+    """Compute the steps of `softsign` in NumPy."""
     mu, size, out = 0.0, 0.0, []
     for t, g in enumerate(grads, 1):
         mu, size = b1 * mu + (1 - b1) * g, b2 * size + (1 - b2) * np.abs(g)

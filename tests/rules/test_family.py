@@ -1,4 +1,4 @@
-"""The rest of the family under one battery: numbers, states and transformations."""
+"""Test the rest of the family by one battery: numbers, states and transformations."""
 
 from typing import Any
 

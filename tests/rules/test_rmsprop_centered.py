@@ -1,4 +1,4 @@
-"""Centred RMSProp where mean and deviation are far apart: the variance is kept, not subtracted."""
+"""Test centred RMSProp where the mean is far above the deviation, so that a difference cancels."""
 
 import itertools
 from typing import Any
@@ -19,20 +19,20 @@ SETTLED = 200  # where 1000² 0.9^t is far below the variance
 
 
 def far(deviation: float, steps: int = STEPS) -> Any:
-    """Gradients around 1000, exact in float32."""
+    """Make gradients around 1000, exact in float32."""
     rng = np.random.default_rng(4)
     g = 1000.0 + deviation * rng.standard_normal((steps, SIZE))
     return g.astype(np.float32).astype(np.float64)
 
 
 def right(grads: Any, **options: Any) -> Any:
-    """The oracle's updates."""
+    """Return the oracle's updates."""
     rule = oracle_other.RMSProp(centered=True, **options)
     return oracle.optimise(rule, grads, np.zeros(SIZE), 0.01)["updates"]
 
 
 def worst(updates: Any, expected: Any, first: int = 0) -> float:
-    """The largest error of any step from `first` on; nan if one is."""
+    """Return the largest error of any step from `first` on; nan if one is."""
     pairs = zip(updates[first:], expected[first:], strict=True)
     return float(np.max([relative_rms(mine, theirs) for mine, theirs in pairs]))
 

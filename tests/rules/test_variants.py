@@ -1,4 +1,4 @@
-"""Every variant and option against the float64 oracle, and against optax as a witness."""
+"""Test every variant and option against the float64 oracle, with optax as a witness."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Adam and its variants in float64 NumPy: the numbers every other implementation is held to.
+"""Compute Adam and its variants in float64 NumPy, the numbers that every test holds Adam to.
 
 The formulas are written down from the papers, with optax's placing of the constants:
 
@@ -62,7 +62,7 @@ def _quotient(numerator: Array, denominator: Array) -> Array:
 
 @dataclass
 class Leaf:
-    """What every rule keeps of its one leaf: the step count and the moments by name."""
+    """Hold what every rule keeps of its one leaf: the step count and the moments by name."""
 
     t: int = field(default=0, init=False)
     moments: dict[str, Array] = field(default_factory=dict, init=False)
@@ -91,7 +91,7 @@ class Leaf:
 
 @dataclass
 class Rule(Leaf):
-    """What Adam's own variants share: decay rates and Nesterov's look-ahead."""
+    """Hold what Adam's own variants share: decay rates and Nesterov's look-ahead."""
 
     b1: Hyper = 0.9
     b2: Hyper = 0.999
@@ -113,7 +113,7 @@ class Rule(Leaf):
 
 @dataclass
 class Adam(Rule):
-    """Adam and, with `nesterov`, NAdam.
+    """Compute Adam and, with `nesterov`, NAdam.
 
     mu <- b1·mu + (1 - b1)·g; nu <- b2·nu + (1 - b2)·g²;
     direction = mu_hat / (√(nu / (1 - b2ᵗ) + eps_root) + eps).
@@ -129,7 +129,7 @@ class Adam(Rule):
 
 @dataclass
 class AmsGrad(Rule):
-    """AMSGrad: Adam whose second moment never falls.
+    """Compute AMSGrad: Adam whose second moment never falls.
 
     optax:   nu_max <- max(nu_max, nu / (1 - b2ᵗ)), nu_hat = nu_max;
     raw_max: nu_max <- max(nu_max, nu), nu_hat = nu_max / (1 - b2ᵗ), the form of PyTorch;
@@ -157,7 +157,10 @@ class AmsGrad(Rule):
 
 @dataclass
 class AdaMax(Rule):
-    """AdaMax: nu <- max(b2·nu, |g| + eps), which needs no correction; direction = mu_hat / nu."""
+    """Compute AdaMax, Adam on the infinity norm.
+
+    nu <- max(b2·nu, |g| + eps), which needs no correction; direction = mu_hat / nu.
+    """
 
     def _direction(self, g: Array) -> Array:
         b1, b2, eps = self._now(self.b1, self.b2, self.eps)

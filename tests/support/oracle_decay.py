@@ -1,4 +1,4 @@
-"""Couplings of decoupled weight decay in float64 NumPy: what multiplies it, and where it acts.
+"""Compute decoupled weight decay in float64 NumPy: what multiplies the decay, and where it acts.
 
 * Loshchilov & Hutter 2019, Algorithm 2: the decay is η_t·λ·p with the schedule's multiplier η_t
   alone, so `relative` where lr_t = η_t·α and peak = α, and `INDEPENDENT` where η_t = 1. PyTorch,
@@ -24,11 +24,13 @@ from tests.support.oracle_other import stable_scale
 
 @dataclass(frozen=True)
 class Coupling:
-    """A decay term `inside(lr)·lr·wd·p + outside·wd·p`, the first with the step in a finish.
+    """Describe a decay term `inside(lr)·lr·wd·p + outside·wd·p`.
+
+    The first summand is added to the step before the finish, the second after it.
 
     Attributes:
-        inside: of the learning rate, what multiplies wd·p beside the direction.
-        outside: what multiplies wd·p beside the finished step.
+        inside: returns, of the learning rate, the factor of wd·p beside the direction.
+        outside: the factor of wd·p beside the finished step.
         cautious: whether only entries decay whose step does not make them larger.
     """
 
@@ -42,17 +44,17 @@ INDEPENDENT = Coupling(lambda lr: 0.0, outside=1.0)
 
 
 def relative(peak: float) -> Coupling:
-    """Return wd·lr/peak."""
+    """Return the coupling wd·lr/peak."""
     return Coupling(lambda lr: 1.0 / peak)
 
 
 def corrected(peak: float) -> Coupling:
-    """Return wd·lr²/peak, AdamC's."""
+    """Return AdamC's coupling, wd·lr²/peak."""
     return Coupling(lambda lr: lr / peak)
 
 
 def cautious(coupling: Coupling = RATE) -> Coupling:
-    """Return the same, only where d·p >= 0."""
+    """Return the same coupling, acting only where d·p >= 0."""
     return replace(coupling, cautious=True)
 
 
@@ -92,8 +94,8 @@ def optimise(
         params: The parameters p_0.
         learning_rate: lr, a number or a schedule; never 0 for `RMSProp` with momentum.
         weight_decay: wd, a number or a schedule.
-        coupling: What multiplies wd, and where it acts.
-        finish: What is done to the step with what is inside.
+        coupling: The factor of wd, and where the decay acts.
+        finish: The last change to the step with the inner decay in it.
 
     Returns:
         "updates" and "params", stacked over steps, and the final moments by name.

@@ -1,4 +1,4 @@
-"""Factored second moments in float64 NumPy: Adafactor, and Adam and others with its storage.
+"""Compute factored second moments in float64 NumPy: Adafactor, and others with its storage.
 
 Shazeer & Stern 2018, "Adafactor: adaptive learning rates with sublinear memory cost", section 3:
 the averages of row and column sums of s stand for the average of s, as row·col / sum(row). Sums
@@ -37,7 +37,7 @@ def outer(row: Array, col: Array, axes: tuple[int, int]) -> Array:
 
 @dataclass
 class Factored(Leaf):
-    """A mix-in by which `nu` is kept as `nu_row` and `nu_col`, and read as their product.
+    """Keep `nu` as `nu_row` and `nu_col`, and read it as their product: a mix-in.
 
     row <- b·row + (1 - b)·mean(x over the longest axis), col over the second longest;
     nu = row·col / mean(row). Smaller leaves are dense. The three are among the moments, row and
@@ -60,17 +60,17 @@ class Factored(Leaf):
 
 @dataclass
 class FactoredAdam(Factored, Adam):
-    """Adam with a factored nu, which the step reads; the corrections are Adam's."""
+    """Compute Adam with a factored nu, which the step reads; the corrections are Adam's."""
 
 
 @dataclass
 class FactoredRMSProp(Factored, RMSProp):
-    """RMSProp with a factored nu, not for `centered`."""
+    """Compute RMSProp with a factored nu, not for `centered`."""
 
 
 @dataclass
 class Adafactor(Factored):
-    """Adafactor (Shazeer & Stern 2018, Algorithms 4 to 6), in the order of optax's.
+    """Compute Adafactor (Shazeer & Stern 2018, Algorithms 4 to 6), in the order of optax's.
 
     b = 1 - (t - decay_offset)^-decay_rate, so 0 at first; nu <- b·nu + (1 - b)·(g² + eps),
     factored; u = g / √nu; u <- u / max(1, RMS(u) / clipping_threshold);

@@ -1,4 +1,4 @@
-"""The rest of the Adam family in float64 NumPy; what is further off is in `oracle_other`.
+"""Compute the rest of the Adam family in float64 NumPy; its neighbours are in `oracle_other`.
 
 Semantics, names and defaults are those of the optax alias where optax has the variant, and the
 paper's otherwise. Where optax departs from the paper, the class says so. As in `oracle`,
@@ -56,7 +56,7 @@ def _rooted(nu: Array, eps_root: float, eps: float) -> Array:
 
 @dataclass
 class AdamHat(Rule):
-    """Adam with epsilon-hat (Kingma & Ba 2015, end of section 2), the form of TensorFlow.
+    """Compute Adam with epsilon-hat (Kingma & Ba 2015, end of section 2), TensorFlow's form.
 
     mu, nu as in Adam; alpha_t = √c_b2(t) / c_b1(t); direction = alpha_t·mu / (√nu + eps), which
     is Adam with eps / √c_b2(t) for eps. With `nesterov`, Adam's look-ahead replaces mu / c_b1(t).
@@ -71,7 +71,7 @@ class AdamHat(Rule):
 
 @dataclass
 class AdaBelief(Rule):
-    """AdaBelief (Zhuang et al. 2020, Algorithm 2).
+    """Compute AdaBelief (Zhuang et al. 2020, Algorithm 2).
 
     mu <- b1·mu + (1 - b1)·g; nu <- b2·nu + (1 - b2)·(g - mu)² + eps_root, with the new mu and the
     constant kept in the stored moment; direction = mu_hat / (√(nu / c_b2(t)) + eps).
@@ -91,7 +91,7 @@ class AdaBelief(Rule):
 
 @dataclass
 class Acprop(Leaf):
-    """ACProp (Zhuang et al. 2021): AdaBelief whose denominator is one step old.
+    """Compute ACProp (Zhuang et al. 2021): AdaBelief whose denominator is one step old.
 
     direction = g / (√(nu / c_b2(t - 1)) + eps) with the nu of the step before, and with 1 under
     the root at t = 1; then mu <- b1·mu + (1 - b1)·g and nu <- b2·nu + (1 - b2)·(g - m)² + eps_root.
@@ -118,7 +118,7 @@ class Acprop(Leaf):
 
 @dataclass
 class Yogi(Leaf):
-    """Yogi (Zaheer et al. 2018, Algorithm 2).
+    """Compute Yogi (Zaheer et al. 2018, Algorithm 2).
 
     mu <- b1·mu + (1 - b1)·g; nu <- nu - (1 - b2)·sign(nu - g²)·g²;
     direction = (mu / c_b1(t)) / (√(nu / c_b2(t) + eps_root) + eps).
@@ -144,7 +144,7 @@ class Yogi(Leaf):
 
 @dataclass
 class RAdam(Rule):
-    """Rectified Adam (Liu et al. 2020, Algorithm 2).
+    """Compute Rectified Adam (Liu et al. 2020, Algorithm 2).
 
     direction = r_t·mu_hat / (√(nu / c_b2(t) + eps_root) + eps) where ρ_t >= threshold, else mu_hat,
     r_t = √((ρ_t - 4)(ρ_t - 2)ρ_∞ / ((ρ_∞ - 4)(ρ_∞ - 2)ρ_t)), see `sma_length`.
@@ -167,7 +167,7 @@ class RAdam(Rule):
 
 @dataclass
 class Adan(Leaf):
-    """Adan (Xie et al. 2022, Algorithm 1), whose β are 1 - b here.
+    """Compute Adan (Xie et al. 2022, Algorithm 1), whose β are 1 - b here.
 
     d = g - g_before, 0 at t = 1; mu <- b1·mu + (1 - b1)·g; delta <- b2·delta + (1 - b2)·d;
     nu <- b3·nu + (1 - b3)·(g + k·d)²; all three corrected by their c_b(t);
@@ -197,7 +197,7 @@ class Adan(Leaf):
 
 @dataclass
 class Lamb(Adam):
-    """LAMB (You et al. 2020, Algorithm 2, φ the identity).
+    """Compute LAMB (You et al. 2020, Algorithm 2, φ the identity).
 
     u = Adam's direction + weight_decay·p; direction = u·‖p‖ / ‖u‖, norms over the leaf, the ratio
     1 where either norm is 0. Needs p.
@@ -216,7 +216,7 @@ class Lamb(Adam):
 
 @dataclass
 class NovoGrad(Leaf):
-    """NovoGrad (Ginsburg et al. 2019, Algorithm 1), one nu for the leaf.
+    """Compute NovoGrad (Ginsburg et al. 2019, Algorithm 1), one nu for the leaf.
 
     nu = ‖g‖² at t = 1, then nu <- b2·nu + (1 - b2)·‖g‖²;
     mu <- b1·mu + g / (√(nu + eps_root) + eps) + weight_decay·p, from 0; direction = mu.
@@ -245,7 +245,7 @@ class NovoGrad(Leaf):
 
 @dataclass
 class Lion(Leaf):
-    """Lion (Chen et al. 2023, Algorithm 2); a complex sign is z / |z|.
+    """Compute Lion (Chen et al. 2023, Algorithm 2); a complex sign is z / |z|.
 
     direction = sign(b1·mu + (1 - b1)·g); then mu <- b2·mu + (1 - b2)·g.
     """
@@ -262,7 +262,7 @@ class Lion(Leaf):
 
 @dataclass
 class Adopt(Rule):
-    """ADOPT (Taniguchi et al. 2024, Algorithm 2), real leaves only where clipped.
+    """Compute ADOPT (Taniguchi et al. 2024, Algorithm 2), real leaves only where clipped.
 
     t = 1 only sets nu = g², mu = 0, and moves nothing. Afterwards, with count = t - 1,
     x = clip(g / max(√nu, eps), ±clip_value_fn(count)) with the nu of the step before;
@@ -293,7 +293,7 @@ class Adopt(Rule):
 
 @dataclass
 class AdEMAMix(Leaf):
-    """AdEMAMix (Pagliardini et al. 2024, Algorithm 1).
+    """Compute AdEMAMix (Pagliardini et al. 2024, Algorithm 1).
 
     mu <- b1·mu + (1 - b1)·g; mu_slow <- b3·mu_slow + (1 - b3)·g, uncorrected; nu as in Adam;
     direction = (mu / c_b1(t) + alpha·mu_slow) / (√(nu / c_b2(t) + eps_root) + eps).
@@ -318,7 +318,7 @@ class AdEMAMix(Leaf):
 
 @dataclass
 class SimplifiedAdEMAMix(Leaf):
-    """Simplified AdEMAMix (Morwani et al. 2025).
+    """Compute Simplified AdEMAMix (Morwani et al. 2025).
 
     mu <- b1·mu + g, a sum and uncorrected; nu as in Adam;
     direction = (mu + alpha·g) / (√(nu / c_b2(t) + eps_root) + eps).
@@ -342,7 +342,7 @@ class SimplifiedAdEMAMix(Leaf):
 
 @dataclass
 class LaProp(Leaf):
-    """LaProp (Ziyin, Wang & Ueda 2020, Algorithm 1): normalise first, then average.
+    """Compute LaProp (Ziyin, Wang & Ueda 2020, Algorithm 1): normalise first, then average.
 
     nu <- b2·nu + (1 - b2)·g²; mu <- b1·mu + (1 - b1)·g / (√(nu / c_b2(t)) + eps);
     direction = mu / c_b1(t). The authors' code averages lr·g/(…), the same at a constant rate.

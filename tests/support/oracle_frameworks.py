@@ -1,8 +1,8 @@
-"""The frameworks' formulas in float64 NumPy, from their sources, importing nothing of ours.
+"""Compute the frameworks' formulas in float64 NumPy, from their sources.
 
-Each function takes the gradients, steps on the leading axis, and returns the updates at learning
-rate 1e-3; those with weight decay take the parameters that it starts from too. `1 - b**t` is taken
-through `expm1`, so that none is off by more than roundings.
+Nothing of the package is imported. Each function takes the gradients, steps on the leading axis,
+and returns the updates at learning rate 1e-3; a function with weight decay takes the first
+parameters too. `1 - b**t` is computed by `expm1`, so that updates are off by roundings alone.
 """
 
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ RATE = 1e-3
 
 
 def warm(b: float, t: float) -> float:
-    """`1 - b^t`."""
+    """Return `1 - b^t`."""
     return float(-np.expm1(t * np.log(b))) if b > 0 else 1.0
 
 
@@ -27,7 +27,7 @@ def _moments(grads: Array, b1: float, b2: float) -> Iterator[tuple[int, Array, A
 
 
 def algorithm_1(grads: Array, b1: float, b2: float, eps: float) -> Array:
-    """The paper's Algorithm 1: `m/bc1 / (sqrt(v/bc2) + eps)`."""
+    """Return the updates of the paper's Algorithm 1: `m/bc1 / (sqrt(v/bc2) + eps)`."""
     return np.stack(
         [
             -RATE * (m / warm(b1, t)) / (np.sqrt(v / warm(b2, t)) + eps)
@@ -37,7 +37,7 @@ def algorithm_1(grads: Array, b1: float, b2: float, eps: float) -> Array:
 
 
 def epsilon_hat(grads: Array, b1: float, b2: float, eps: float) -> Array:
-    """The end of the paper's section 2: `alpha sqrt(bc2)/bc1 m / (sqrt(v) + eps)`."""
+    """Return the end of the paper's section 2: `alpha sqrt(bc2)/bc1 m / (sqrt(v) + eps)`."""
     return np.stack(
         [
             -RATE * np.sqrt(warm(b2, t)) / warm(b1, t) * m / (np.sqrt(v) + eps)
@@ -47,7 +47,7 @@ def epsilon_hat(grads: Array, b1: float, b2: float, eps: float) -> Array:
 
 
 def nesterov(grads: Array, b1: float, b2: float, eps: float) -> Array:
-    """optax: `b1 m/(1 - b1^(t+1)) + (1-b1) g/(1 - b1^t)` over Algorithm 1's denominator."""
+    """Return optax's NAdam: `b1 m/(1 - b1^(t+1)) + (1-b1) g/(1 - b1^t)` over Adam's root."""
     updates = []
     for t, g, m, v in _moments(grads, b1, b2):
         ahead = b1 * m / warm(b1, t + 1) + (1 - b1) * g / warm(b1, t)
@@ -56,7 +56,7 @@ def nesterov(grads: Array, b1: float, b2: float, eps: float) -> Array:
 
 
 def amsgrad_corrected(grads: Array, b1: float, b2: float, eps: float) -> Array:
-    """optax: the maximum over the corrected v."""
+    """Return optax's AMSGrad: the maximum over the corrected v."""
     updates, top = [], np.zeros_like(grads[0])
     for t, _, m, v in _moments(grads, b1, b2):
         top = np.maximum(top, v / warm(b2, t))
@@ -65,7 +65,7 @@ def amsgrad_corrected(grads: Array, b1: float, b2: float, eps: float) -> Array:
 
 
 def amsgrad_pytorch(grads: Array, b1: float, b2: float, eps: float) -> Array:
-    """PyTorch: the maximum over v, corrected afterwards; eps as in Algorithm 1."""
+    """Return PyTorch's AMSGrad: the maximum over v, corrected afterwards; eps as in Algorithm 1."""
     updates, top = [], np.zeros_like(grads[0])
     for t, _, m, v in _moments(grads, b1, b2):
         top = np.maximum(top, v)
@@ -74,7 +74,7 @@ def amsgrad_pytorch(grads: Array, b1: float, b2: float, eps: float) -> Array:
 
 
 def amsgrad_hat(grads: Array, b1: float, b2: float, eps: float) -> Array:
-    """Keras, Lasagne: the maximum over v; eps beside its root."""
+    """Return Keras's and Lasagne's AMSGrad: the maximum over v; eps beside its root."""
     updates, top = [], np.zeros_like(grads[0])
     for t, _, m, v in _moments(grads, b1, b2):
         top = np.maximum(top, v)
@@ -83,7 +83,7 @@ def amsgrad_hat(grads: Array, b1: float, b2: float, eps: float) -> Array:
 
 
 def adamax_inside(grads: Array, b1: float, b2: float, eps: float) -> Array:
-    """PyTorch, optax: `u = max(b2 u, |g| + eps)`."""
+    """Return PyTorch's and optax's AdaMax: `u = max(b2 u, |g| + eps)`."""
     updates, u = [], np.zeros_like(grads[0])
     for t, g, m, _ in _moments(grads, b1, b2):
         u = np.maximum(b2 * u, np.abs(g) + eps)
@@ -92,7 +92,7 @@ def adamax_inside(grads: Array, b1: float, b2: float, eps: float) -> Array:
 
 
 def adamax_outside(grads: Array, b1: float, b2: float, eps: float) -> Array:
-    """Keras, Lasagne, jax's examples: `m / (u + eps)`."""
+    """Return the AdaMax of Keras, Lasagne and jax's examples: `m / (u + eps)`."""
     updates, u = [], np.zeros_like(grads[0])
     for t, g, m, _ in _moments(grads, b1, b2):
         u = np.maximum(b2 * u, np.abs(g))
@@ -115,17 +115,17 @@ def _rectified(grads: Array, b1: float, b2: float, eps: float, *, hat: bool) -> 
 
 
 def radam(grads: Array, b1: float, b2: float, eps: float) -> Array:
-    """optax: `r m/bc1 / (sqrt(v/bc2) + eps)`, and `m/bc1` while rho is small."""
+    """Return optax's RAdam: `r m/bc1 / (sqrt(v/bc2) + eps)`, and `m/bc1` while rho is small."""
     return _rectified(grads, b1, b2, eps, hat=False)
 
 
 def radam_hat(grads: Array, b1: float, b2: float, eps: float) -> Array:
-    """PyTorch: `r m/bc1 sqrt(bc2) / (sqrt(v) + eps)` where rho > 5."""
+    """Return PyTorch's RAdam: `r m/bc1 sqrt(bc2) / (sqrt(v) + eps)` where rho > 5."""
     return _rectified(grads, b1, b2, eps, hat=True)
 
 
 def scheduled_nadam(grads: Array, b1: float, b2: float, eps: float, momentum_decay: float) -> Array:
-    """PyTorch, and Keras with 1: the momentum `b1 (1 - .96^(t psi)/2)` and the product of all."""
+    """Return PyTorch's NAdam, and Keras's with 1: the momentum is `b1 (1 - 0.96^(t psi)/2)`."""
     updates, product = [], 1.0
     for t, g, m, v in _moments(grads, b1, b2):
         mu, ahead = (b1 * (1 - 0.5 * 0.96 ** (s * momentum_decay)) for s in (t, t + 1))
@@ -136,7 +136,7 @@ def scheduled_nadam(grads: Array, b1: float, b2: float, eps: float, momentum_dec
 
 
 def fading_adam(grads: Array, b1: float, b2: float, eps: float, decay_factor: float) -> Array:
-    """Blocks: `beta_1_decayed` in the average and in its correction."""
+    """Return Blocks's Adam: `beta_1_decayed` is in the average and in its correction."""
     updates, m, v = [], np.zeros_like(grads[0]), np.zeros_like(grads[0])
     for t, g in enumerate(grads, 1):
         b = b1 * decay_factor ** (t - 1)
@@ -146,13 +146,16 @@ def fading_adam(grads: Array, b1: float, b2: float, eps: float, decay_factor: fl
 
 
 def constant_adam(grads: Array, b1: float, b2: float, eps: float) -> Array:
-    """ODL: `step = learning_rate * sqrt(1 - beta2) / (1 - beta1)` throughout."""
+    """Return ODL's Adam: `step = learning_rate * sqrt(1 - beta2) / (1 - beta1)` throughout."""
     step = RATE * np.sqrt(1 - b2) / (1 - b1)
     return np.stack([-step * m / (np.sqrt(v) + eps) for _, _, m, v in _moments(grads, b1, b2)])
 
 
 def adadelta(grads: Array, rho: float, eps: float) -> Array:
-    """Lasagne, H2O: `sqrt(e_x + eps) / sqrt(e_g + eps) g`, with e_x of the steps before."""
+    """Return Lasagne's and H2O's AdaDelta: `sqrt(e_x + eps) / sqrt(e_g + eps) g`.
+
+    `e_x` is that of the steps before.
+    """
     updates, e_g, e_x = [], np.zeros_like(grads[0]), np.zeros_like(grads[0])
     for g in grads:
         e_g = rho * e_g + (1 - rho) * g * g
@@ -165,7 +168,7 @@ def adadelta(grads: Array, rho: float, eps: float) -> Array:
 def adamw_paddle(
     grads: Array, start: Array, b1: float, b2: float, eps: float, decay: float
 ) -> Array:
-    """Paddle: `p (1 - lr coeff)`, then Algorithm 1's step; eps beside the corrected root."""
+    """Return Paddle's AdamW: `p (1 - lr coeff)`, then Algorithm 1's step."""
     p, updates = start, []
     for t, _, m, v in _moments(grads, b1, b2):
         shrunk = p * (1 - RATE * decay)
@@ -178,7 +181,7 @@ def adamw_paddle(
 def adamw_chainer(
     grads: Array, start: Array, b1: float, b2: float, eps: float, decay: float, eta: float = 1.0
 ) -> Array:
-    """Chainer: `eta (alpha_t m / (sqrt(v) + eps) + weight_decay_rate p)`, alpha in `alpha_t` only.
+    """Return Chainer's AdamW: `eta (alpha_t m / (sqrt(v) + eps) + weight_decay_rate p)`.
 
     `alpha_t = alpha sqrt(1 - b2^t) / (1 - b1^t)`; the rate of decay is not multiplied by alpha.
     """
@@ -201,10 +204,11 @@ def adamw_mxnet(
     correct_bias: bool = True,
     fused: bool = True,
 ) -> Array:
-    """MXNet: `lr_t (m / (sqrt(v) + eps) + wd p)`, so that wd too is multiplied by the correction.
+    """Return MXNet's AdamW: `lr_t (m / (sqrt(v) + eps) + wd p)`.
 
-    `lr_t = lr sqrt(1 - b2^t) / (1 - b1^t)`, lr without `correct_bias`. What is not fused decays
-    the stepped parameter: `w -= lr_t d; w -= lr_t wd w`.
+    `lr_t = lr sqrt(1 - b2^t) / (1 - b1^t)`, so that wd too is multiplied by the correction; `lr_t`
+    is lr without `correct_bias`. The form that is not fused decays the stepped parameter:
+    `w -= lr_t d; w -= lr_t wd w`.
     """
     p, updates = start, []
     for t, _, m, v in _moments(grads, b1, b2):

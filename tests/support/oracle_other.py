@@ -1,4 +1,4 @@
-"""Adam's neighbours in float64 NumPy: bounded, clipped and cautious steps, and its forerunners.
+"""Compute Adam's neighbours in float64 NumPy: bounded and cautious steps, and older optimisers.
 
 Conventions are those of `tests.support.oracle_family`; the moments bear optax's field names where
 optax has the rule. Averages and norms run over the whole leaf. Adafactor is in
@@ -45,7 +45,7 @@ def stable_scale(g: ArrayLike, nu: ArrayLike, eps: float) -> float:
 
 @dataclass
 class StableAdamW(Rule):
-    """StableAdamW (Wortsman et al. 2023, Algorithm 2): AdamW with Adafactor's update clipping.
+    """Compute StableAdamW (Wortsman et al. 2023, Algorithm 2): AdamW with update clipping.
 
     mu, nu as in Adam; nu_hat = nu / c_b2(t);
     direction = stable_scale(g, nu_hat, eps)·(mu_hat / (√nu_hat + eps) + weight_decay·p).
@@ -74,8 +74,9 @@ class StableAdamW(Rule):
 
 @dataclass
 class AdaBound(Leaf):
-    """AdaBound (Luo et al. 2019, Algorithm 2, with the corrections and eps of its authors' code).
+    """Compute AdaBound (Luo et al. 2019, Algorithm 2).
 
+    The corrections and eps are those of the authors' code:
     mu, nu as in Adam; rate = lr·√c_b2(t) / c_b1(t) / (√nu + eps), clipped between
     final·(1 - 1 / (gamma·t + 1)) and final·(1 + 1 / (gamma·t)); lr·direction = rate·mu.
     final = final_lr, the paper's, without `base_lr`; final_lr·lr / base_lr, as in the authors'
@@ -111,7 +112,7 @@ class AdaBound(Leaf):
 
 @dataclass
 class AMSBound(AdaBound):
-    """AMSBound (Luo et al. 2019, Algorithm 3): AdaBound over nu_max <- max(nu_max, nu), raw."""
+    """Compute AMSBound (Luo et al. 2019, Algorithm 3): AdaBound over nu_max <- max(nu_max, nu)."""
 
     def _bounding(self, nu: Array) -> Array:
         self.moments["nu_max"] = np.asarray(np.maximum(self.moments.get("nu_max", 0.0), nu))
@@ -129,7 +130,7 @@ class _Tracing(Leaf):
 
 @dataclass
 class Momentum(_Tracing):
-    """Momentum (Polyak 1964), undamped, or Nesterov's as in Sutskever et al. 2013.
+    """Compute momentum (Polyak 1964), undamped, or Nesterov's as in Sutskever et al. 2013.
 
     trace <- g + momentum·trace; direction = trace, or g + momentum·trace with `nesterov`.
     optax.sgd's own default is no momentum at all.
@@ -144,7 +145,7 @@ class Momentum(_Tracing):
 
 @dataclass
 class AdaGrad(Leaf):
-    """AdaGrad (Duchi, Hazan & Singer 2011, Figure 1, diagonal).
+    """Compute AdaGrad (Duchi, Hazan & Singer 2011, Figure 1, diagonal).
 
     sum_of_squares <- sum_of_squares + g², from `initial_accumulator_value`;
     direction = g / √(sum_of_squares + eps).
@@ -163,7 +164,7 @@ class AdaGrad(Leaf):
 
 @dataclass
 class RMSProp(_Tracing):
-    """RMSProp (Tieleman & Hinton 2012, lecture 6.5), centred as in Graves 2013.
+    """Compute RMSProp (Tieleman & Hinton 2012, lecture 6.5), centred as in Graves 2013.
 
     nu <- decay·nu + (1 - decay)·g², from `initial_scale`; centred, mu <- decay·mu + (1 - decay)·g
     and v = nu - mu², else v = nu; `bias_correction` divides nu and mu by c_decay(t) first;
@@ -224,7 +225,7 @@ class RMSProp(_Tracing):
 
 @dataclass
 class AdaDelta(Leaf):
-    """AdaDelta (Zeiler 2012, Algorithm 1).
+    """Compute AdaDelta (Zeiler 2012, Algorithm 1).
 
     e_g <- rho·e_g + (1 - rho)·g²; direction = g·√(e_x + eps) / √(e_g + eps);
     then e_x <- rho·e_x + (1 - rho)·direction², the learning rate left out.
@@ -245,7 +246,7 @@ class AdaDelta(Leaf):
 
 @dataclass
 class _Wrapper(Leaf):
-    """A rule around a rule, whose count and moments it shows as its own."""
+    """Change the direction of a rule, and show that rule's count and moments."""
 
     rule: Leaf
 
@@ -263,7 +264,7 @@ class _Wrapper(Leaf):
 
 @dataclass
 class Cautious(_Wrapper):
-    """A cautious rule (Liang et al. 2024, Algorithm 1), scaled as in timm.
+    """Compute a cautious rule (Liang et al. 2024, Algorithm 1), scaled as in timm.
 
     mask = direction·g > 0, or Re(direction·conj(g)) > 0; direction·mask / max(mean(mask), 1e-3).
     The paper divides by mean(mask) + eps: not the same where hardly any entry is left.
@@ -280,7 +281,7 @@ class Cautious(_Wrapper):
 
 @dataclass
 class RmsClipped(_Wrapper):
-    """A rule with Adafactor's clipping (Shazeer & Stern 2018, section 6).
+    """Compute a rule with Adafactor's clipping (Shazeer & Stern 2018, section 6).
 
     direction / max(1, RMS(direction) / threshold). See `stable_scale` for StableAdamW's.
     """
@@ -293,7 +294,7 @@ class RmsClipped(_Wrapper):
 
 @dataclass
 class TemporalAverage(Leaf):
-    """Adam's temporal averaging of the parameters (Kingma & Ba 2015, section 7.2).
+    """Average the parameters over time (Kingma & Ba 2015, section 7.2).
 
     theta_bar <- b2·theta_bar + (1 - b2)·theta, from 0; `step(theta)` takes the parameters after a
     step, not a gradient, and returns theta_bar / c_b2(t).

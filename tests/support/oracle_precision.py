@@ -1,4 +1,4 @@
-"""Rounding to bfloat16 and float16 in float64 NumPy, and the dither in Python's integers."""
+"""Round to bfloat16 and float16 in float64 NumPy, and dither in Python's integers."""
 
 import math
 import zlib
@@ -12,14 +12,14 @@ FORMATS = {"bfloat16": (8, -126, ml_dtypes.bfloat16), "float16": (11, -14, np.fl
 
 
 def unit(x: float, dtype: str) -> float:
-    """The distance between the neighbours of x in a format, itself included."""
+    """Return the spacing of a format's numbers at x."""
     digits, least, _ = FORMATS[dtype]
     exponent = math.frexp(x)[1] - 1 if x else least
     return 2.0 ** (max(exponent, least) - digits + 1)
 
 
 def rounded(x: float, share: float, dtype: str) -> float:
-    """`floor(|x| / unit + share) unit`, with the sign of x; in the format, it may be inf."""
+    """Return `floor(|x| / unit + share) unit`, with the sign of x, in the format; it may be inf."""
     if not math.isfinite(x):
         return x
     ulp = unit(x, dtype)
@@ -29,30 +29,30 @@ def rounded(x: float, share: float, dtype: str) -> float:
 
 
 def share(dither: int, dtype: str) -> float:
-    """What a dither of 32 bits adds, in units of the format: its bits that float32 has."""
+    """Return what a dither of 32 bits adds, in units of the format: the bits that float32 has."""
     drop = 24 - FORMATS[dtype][0]
     return (dither >> (32 - drop)) / 2.0**drop
 
 
 def mixed(x: int) -> int:
-    """MurmurHash3's finaliser."""
+    """Return MurmurHash3's finaliser of x."""
     x = ((x ^ (x >> 16)) * 0x85EBCA6B) % 2**32
     x = ((x ^ (x >> 13)) * 0xC2B2AE35) % 2**32
     return x ^ (x >> 16)
 
 
 def key(seed: int, path: str) -> int:
-    """What a seed and a leaf's path make of the hash."""
+    """Return the key that a seed and a leaf's path give the hash."""
     return (seed * 0x9E3779B1 + zlib.crc32(path.encode())) % 2**32
 
 
 def dither(place: int, count: int, seed: int = 0, path: str = "") -> int:
-    """The dither of the element at a row-major place of a leaf, when `count` steps are taken."""
+    """Return the dither of the element at a row-major place of a leaf, after `count` steps."""
     return (mixed(place % 2**32 ^ mixed(key(seed, path))) + count * 2654435769) % 2**32
 
 
 def float32_sum(p: Any, u: Any) -> Any:
-    """`p + u` rounded to float32, with what is below its normal numbers flushed to zero."""
+    """Return `p + u` rounded to float32, with subnormal numbers flushed to zero."""
     with np.errstate(all="ignore"):
         return _flushed(_flushed(p) + _flushed(u))
 

@@ -1,4 +1,4 @@
-"""Right to the last digits: what Adam's users rely on and where optax fails."""
+"""Test that Adam is right to the last digits, where optax is and where optax fails."""
 
 from typing import Any
 
@@ -18,14 +18,14 @@ RATES = [0.99, 0.995, 0.999, 0.9995, 0.9999, 0.99999]
 
 
 def _rms(updates: Any, expected: Any) -> Any:
-    """The relative RMS error at every step."""
+    """Return the relative RMS error at every step."""
     error, size = np.float64(updates) - expected, np.float64(expected)
     return np.sqrt(np.mean(error**2, axis=1) / np.mean(size**2, axis=1))
 
 
 @pytest.fixture(params=RATES)
 def errors(request: pytest.FixtureRequest) -> tuple[float, Any, Any]:
-    """b2, our error and optax's at every step."""
+    """Return b2, our error and optax's at every step."""
     b2 = request.param
     zeros = jnp.zeros(SIZE)
     expected = oracle.optimise(oracle.Adam(b2=b2), GRADS, np.zeros(SIZE), 1.0)["updates"]
@@ -91,7 +91,7 @@ def test_float16_gradients_give_the_update_of_float64(size: float, params_dtype:
 
 
 def test_optax_fails_on_float16_gradients_where_ours_do_not() -> None:
-    """The witness's fault, so that the claim in the README stays true."""
+    """Show the witness's fault, so that the claim in the README stays true."""
     with jax.numpy_dtype_promotion("standard"):
         tx, params = optax.adam(1e-3), jnp.zeros(1)
         update, _ = tx.update(jnp.full(1, 1e-3, jnp.float16), tx.init(params), params)
@@ -112,7 +112,7 @@ def test_a_zero_gradient_gives_a_zero_step_even_without_eps() -> None:
 
 
 def test_a_long_run_keeps_its_bias_factor() -> None:
-    """From step 2**31 - 2 on the count stands still, and the update stays that of a warm Adam."""
+    """Pass step 2**31 - 2, from which the count stands still and the bias factors stay 1."""
     tx = ao.adam(1.0, b2=1 - 1e-7)
     state = tx.init(jnp.zeros(2))
     count = jnp.int32(2**31 - 2)
