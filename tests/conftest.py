@@ -1,7 +1,14 @@
-"""Every test runs under strict promotion of dtypes and ranks; warnings are errors (pyproject)."""
+"""Run every test under strict promotion of dtypes and ranks; warnings are errors (pyproject)."""
 
 import os
+import pathlib
 from collections.abc import Iterator
+
+# Before jax is imported: workers, runs with planted faults and the next run share what is compiled.
+CACHE = pathlib.Path(__file__).parents[1] / ".jax_cache"
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(CACHE))
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 
 import hypothesis
 import jax

@@ -1,4 +1,4 @@
-"""Writing a file so that a crash or a full disk leaves the old one, not half a new one."""
+"""Write files so that a crash or a full disk leaves the old file, not half a new one."""
 
 import os
 import secrets
@@ -20,7 +20,7 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 
 def temporary(directory: Path) -> Path:
-    """An empty file of a new name in a directory."""
+    """Create an empty file of a new name in a directory."""
     path = directory / f".adam-optax-{secrets.token_hex(8)}.tmp"
     # Opened by hand: `tempfile` would make the results readable by their owner alone.
     os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
