@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Writes beside the file and renames, so that readers see the old or the new one."""
+    """Write beside the file and rename, so that readers see the old or the new one."""
     beside = temporary(path.parent)
     try:
         with beside.open("wb") as stream:
