@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adam_optax.precision._rounding import land, rounded
-from adam_optax.precision._split_master import joined, split
+from adam_optax.precision._rounding import round_to_dtype, update_to_reach
+from adam_optax.precision._split_master import join_halves, split_halves
 from tests.support import oracle_precision as oracle
 from tests.support.precision import LINKS, apply, float32, same_bits
 
@@ -73,7 +73,7 @@ def test_rounding_without_dither_truncates_and_with_all_of_it_rounds_up(dtype: s
     wide = every(dtype).astype(jnp.float32)
     normal = ~flushed(float32(wide))
     for dither in (0, 2**31, 2**32 - 1):
-        same = np.asarray(rounded(wide, jnp.dtype(dtype), np.uint32(dither)))
+        same = np.asarray(round_to_dtype(wide, jnp.dtype(dtype), np.uint32(dither)))
         np.testing.assert_array_equal(same[normal], float32(wide)[normal])
 
 
@@ -82,7 +82,7 @@ def test_rounding_without_dither_truncates_and_with_all_of_it_rounds_up(dtype: s
 def test_rounding_is_float64_s(x: float, dither: int, dtype: str) -> None:
     if flushed(np.float64(x)):
         return
-    ours = rounded(jnp.float32(x), jnp.dtype(dtype), np.uint32(dither))
+    ours = round_to_dtype(jnp.float32(x), jnp.dtype(dtype), np.uint32(dither))
     wanted = oracle.rounded(x, oracle.share(dither, dtype), dtype)
     if dtype == "float16" and 0 < abs(x) < 2.0**-14:  # float32 beside tiny: to 2^-14 of a unit
         assert abs(float(ours) - wanted) <= oracle.unit(x, dtype)
@@ -97,7 +97,9 @@ def test_rounding_is_float64_s(x: float, dither: int, dtype: str) -> None:
 def test_where_it_lands_is_known_exactly_whatever_the_target(dtype: str) -> None:
     """Also where the target is out of reach: the links go on from where the parameter is."""
     p, u = pairs(dtype, seed=1)
-    update, landed = jax.jit(land)(p, rounded(p.astype(jnp.float32) + u, jnp.dtype(dtype)))
+    update, landed = jax.jit(update_to_reach)(
+        p, round_to_dtype(p.astype(jnp.float32) + u, jnp.dtype(dtype))
+    )
     found = float32(apply(p, update))
     sure = ~flushed(found, float32(update))
     np.testing.assert_array_equal(np.asarray(landed)[sure], found[sure])
@@ -113,7 +115,7 @@ def test_rounding_to_nearest_is_the_cast(dtype: str) -> None:
     x = x[~flushed(x)]
     with np.errstate(over="ignore"):
         wanted = float32(jnp.asarray(x).astype(dtype))
-    ours = np.asarray(rounded(jnp.asarray(x), jnp.dtype(dtype)))
+    ours = np.asarray(round_to_dtype(jnp.asarray(x), jnp.dtype(dtype)))
     # float16 below 2^-14: rounded to 2^-13 of a unit before, which may make a half.
     sure = np.ones(x.shape, bool)
     if dtype == "float16":
@@ -134,14 +136,14 @@ def test_any_target_within_two_to_the_14_is_reached(a: int, b: int, dtype: str) 
         return
     if abs(y) * 2.0**14 < abs(x) or abs(y - x) > 3.4e38 > abs(y):
         return
-    update, landed = land(p, t.astype(jnp.float32))
+    update, landed = update_to_reach(p, t.astype(jnp.float32))
     assert float(apply(p, update)) == float(landed) == y
 
 
 def test_minus_zero_and_infinity_stay() -> None:
     for x in (-0.0, 0.0, np.inf, -np.inf):
         p = jnp.asarray([x], jnp.bfloat16)
-        update, _ = land(p, p.astype(jnp.float32))
+        update, _ = update_to_reach(p, p.astype(jnp.float32))
         same_bits(apply(p, update), p)
 
 
@@ -160,10 +162,10 @@ def test_masters_step_as_float32_from_any_bits(jit: bool) -> None:
     tx = LINKS["split_master"]()
 
     def step(m: Any, u: Any) -> Any:
-        p, low = split(m)
+        p, low = split_halves(m)
         updates, state = tx.update(u, tx.init(p)._replace(remainder=low), p)
         p = apply(p, updates)
-        return joined(p, state.remainder)
+        return join_halves(p, state.remainder)
 
     ours = np.asarray((jax.jit(step) if jit else step)(jnp.asarray(m), jnp.asarray(u)))
     right = oracle.float32_sum(m, u)
@@ -199,6 +201,6 @@ def test_halves_round_away_from_zero_and_back() -> None:
     m = jnp.asarray(
         [1 + 2.0**-8, 1 + 3 * 2.0**-8, -1 - 2.0**-8, 1 + 2.0**-8 - 2.0**-23], jnp.float32
     )
-    p, low = split(m)
+    p, low = split_halves(m)
     np.testing.assert_array_equal(float32(p), [1 + 2**-7, 1 + 2**-6, -1 - 2**-7, 1])
-    same_bits(joined(p, low), m)
+    same_bits(join_halves(p, low), m)
