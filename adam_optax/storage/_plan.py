@@ -142,7 +142,7 @@ def _for_leaf(storage: Any, moments: Moments, short: Mapping[str, Format]) -> Le
         return LeafStorage((_slot(joined, storage), *(_slot((n,), f) for n, f in given.items())))
     given = _by_name(storage, moments)
     _check_apart(set(given), short, moments)
-    formats = {n: Dense() for n in moments} | short | given
+    formats: dict[str, Format] = {n: Dense() for n in moments} | dict(short) | given
     return LeafStorage(tuple(_slot((n,), f) for n, f in formats.items()))
 
 
