@@ -79,9 +79,8 @@ class Format(abc.ABC):
 
     def __repr__(self) -> str:
         """Show the call that makes this format, with the arguments that are not the defaults."""
-        fields: tuple[dataclasses.Field[Any], ...] = ()
-        if dataclasses.is_dataclass(self):
-            fields = dataclasses.fields(self)
+        made: Any = self  # `Format` itself is no dataclass
+        fields = dataclasses.fields(made) if dataclasses.is_dataclass(made) else ()
         given = {f.name: getattr(self, f.name) for f in fields}
         changed = [f"{f.name}={given[f.name]!r}" for f in fields if given[f.name] != f.default]
         return f"{self.function}({', '.join(changed)})"
