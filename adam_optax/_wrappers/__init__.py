@@ -1,1 +1,1 @@
-"""Wrap, inspect and convert optax transformations: clipping, offloading, memory, citations."""
+"""Wrap and inspect optax transformations: clipping, offloading, memory, state, citations."""

@@ -1,16 +1,67 @@
-"""Cite the papers behind what a user composed."""
+"""Cite the papers behind an optimiser that a user composed; their BibTeX is in `papers.bib`."""
 
-from collections.abc import Iterator
+import functools
+import importlib.resources
+from collections.abc import Iterator, Mapping
 from typing import Any
+
+import optax
 
 from adam_optax._engine.tree import Engine
 from adam_optax._optax_interop import find_tags
-from adam_optax._wrappers import papers
 from adam_optax.storage._factored import Factored
 
+PAPERS: Mapping[str, tuple[str, ...]] = {
+    "adabelief": ("zhuang2020adabelief",),
+    "adabound": ("luo2019adaptive",),
+    "adadelta": ("zeiler2012adadelta",),
+    "adafactor": ("shazeer2018adafactor",),
+    "adagrad": ("duchi2011adaptive",),
+    "adam": ("kingma2015adam",),
+    "adamax": ("kingma2015adam",),
+    "adan": ("xie2024adan",),
+    "ademamix": ("pagliardini2025ademamix",),
+    "adopt": ("taniguchi2024adopt",),
+    "amsgrad": ("reddi2018convergence",),
+    "clip_by_global_norm": ("pascanu2013difficulty",),
+    "constant_adam": ("kingma2015adam",),
+    "fading_adam": ("kingma2015adam",),
+    "kahan": ("kahan1965further", "zamirai2020revisiting"),
+    "lamb": ("you2020large",),
+    "laprop": ("ziyin2020laprop",),
+    "lion": ("chen2023symbolic",),
+    "momentum": ("polyak1964methods",),
+    "novograd": ("ginsburg2019stochastic",),
+    "radam": ("liu2020variance",),
+    "rmsprop": ("tieleman2012lecture",),
+    "scheduled_nadam": ("kingma2015adam", "dozat2016incorporating"),
+    "simplified_ademamix": ("morwani2025connections",),
+    "split_master": ("micikevicius2018mixed",),
+    "stable_adam": ("wortsman2023stable",),
+    "stochastic_rounding": ("zamirai2020revisiting",),
+    "temporal_average": ("kingma2015adam",),
+    "yogi": ("zaheer2018adaptive",),
+}
+"""The BibTeX keys of the papers of each rule and of each other transformation, by name."""
 
-def citation(tx: Any) -> str:
+OPTION_PAPERS: Mapping[str, str] = {
+    "nesterov": "dozat2016incorporating",
+    "centered": "graves2013generating",
+}
+"""The BibTeX key of the paper of a rule's option, which is cited if the option is set."""
+
+DECAY_PAPERS: Mapping[str, str] = {
+    "decoupled": "loshchilov2019decoupled",
+    "corrected": "defazio2025gradients",
+    "cautious": "chen2025cautious",
+}
+"""The BibTeX key of the paper of each kind of weight decay."""
+
+
+def citation(tx: optax.GradientTransformation) -> str:
     """Return BibTeX of the papers that an optimiser is made of, through chains and wrappers.
+
+    Use it for the references of a paper or a report about a training run.
 
     Args:
         tx: an optimiser of this library, or any optax transformation around some.
@@ -19,35 +70,47 @@ def citation(tx: Any) -> str:
         The entries, each once, in the order of the links; for a rule of your own, a comment.
 
     Raises:
-        ValueError: if nothing of this library is found in it.
+        ValueError: if no transformation of this library is found in `tx`.
 
     >>> import optax, adam_optax as ao
     >>> tx = optax.chain(ao.clip_by_global_norm(1.0), ao.nadamw(1e-3))
     >>> [line for line in ao.citation(tx).splitlines() if line.startswith("@")][-2:]
     ['@inproceedings{dozat2016incorporating,', '@inproceedings{loshchilov2019decoupled,']
     """
-    found = find_tags(tx)
-    if not found:
+    tags = find_tags(tx)
+    if not tags:
         raise ValueError(
             "nothing of adam_optax is in this transformation; optax.inject_hyperparams hides what "
             "it makes: cite the optimiser that it is given"
         )
-    keys = dict.fromkeys(key for part in found for key in _keys(part))
-    return "\n\n".join(papers.bibtex(key) for key in keys)
+    keys = dict.fromkeys(key for tag in tags for key in _keys(tag))
+    entries = bibtex_entries()
+    return "\n\n".join(key if key.startswith("%") else entries[key] for key in keys)
 
 
-def _keys(part: Any) -> Iterator[str]:
-    if not isinstance(part, Engine):
-        yield from papers.OF.get(part, ())
+@functools.cache
+def bibtex_entries() -> Mapping[str, str]:
+    """Return the entries of `papers.bib`, which are parted by empty lines, by key."""
+    text = importlib.resources.files(__package__).joinpath("papers.bib").read_text("utf-8")
+    entries = text.strip().split("\n\n")
+    return {entry.partition("{")[2].partition(",")[0]: entry for entry in entries}
+
+
+def _keys(tag: Any) -> Iterator[str]:
+    """Yield the keys of a transformation's papers, given what its `update` was tagged with."""
+    if not isinstance(tag, Engine):
+        yield from PAPERS.get(tag, ())
         return
-    rule, coupling = part.rule, part.coupling
-    yield from papers.OF.get(rule.name, (f"% {rule.name}: no paper",))
+    rule, coupling = tag.rule, tag.coupling
+    yield from PAPERS.get(rule.name, (f"% {rule.name}: no paper",))
     given = rule.origin.hyperparams if rule.origin else {}
-    yield from (key for n, key in papers.OPTIONS.items() if given.get(n))
-    slots = part.plan.uniform.slots if part.plan.uniform else ()
+    yield from (key for option, key in OPTION_PAPERS.items() if given.get(option))
+    slots = tag.plan.uniform.slots if tag.plan.uniform else ()
     if any(isinstance(slot.format, Factored) for slot in slots):
-        yield from papers.OF["adafactor"]
-    if part.decays:
-        yield "loshchilov2019decoupled"
-        yield from ["defazio2025gradients"] if coupling.power == 2 else []
-        yield from ["chen2025cautious"] if coupling.cautious else []
+        yield from PAPERS["adafactor"]
+    if tag.decays:
+        yield DECAY_PAPERS["decoupled"]
+        if coupling.power == 2:
+            yield DECAY_PAPERS["corrected"]
+        if coupling.cautious:
+            yield DECAY_PAPERS["cautious"]

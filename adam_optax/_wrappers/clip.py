@@ -1,4 +1,4 @@
-"""Clipping by the global norm with one multiplication per element."""
+"""Clip gradients by their global norm, with one multiplication per element."""
 
 from typing import Any
 
@@ -13,19 +13,26 @@ from adam_optax._engine.tree import tag_update
 from adam_optax._transform import Transformation, named
 
 
-def clip_by_global_norm(max_norm: Any) -> Transformation:
+def clip_by_global_norm(max_norm: float | Array) -> Transformation:
     """Scale all gradients by `min(1, max_norm / norm)`, `norm = sqrt(sum |g|^2)` over all leaves.
 
-    What comes out has a norm of at most `max_norm`, up to rounding, whatever comes in: a gradient
-    whose norm is not finite, because it holds NaN or inf or its squares overflow, becomes zero
-    (optax's becomes NaN, or zero with NaN in it). A zero gradient stays zero. Squares are summed
-    in at least float32, the factor is one scalar, and each gradient keeps its dtype.
+    Use it before an optimiser, in `optax.chain`, where rare gradients are very large. Adam divides
+    by the size of its gradients, but one huge gradient spoils its second moment for a long time.
+
+    The result has a norm of at most `max_norm`, up to rounding, whatever the gradients are: a
+    gradient whose norm is not finite, because it holds NaN or inf or its squares overflow, becomes
+    zero (optax's becomes NaN, or zero with NaN in it). A zero gradient stays zero. Squares are
+    summed in at least float32, the factor is one scalar, and each gradient keeps its dtype.
 
     Args:
-        max_norm: a positive number or a scalar array.
+        max_norm: the largest norm, a positive number or a scalar array.
+
+    Returns:
+        A transformation without state.
 
     Raises:
         ValueError: if `max_norm` is not positive and finite.
+        TypeError: if `max_norm` is neither a number nor a scalar array.
 
     >>> import jax.numpy as jnp, adam_optax as ao
     >>> tx = ao.clip_by_global_norm(1.0)
@@ -37,36 +44,38 @@ def clip_by_global_norm(max_norm: Any) -> Transformation:
     """
     limit = hyperparameter("max_norm", max_norm, Kind.POSITIVE, schedule=False)
 
+    def init(params: Any) -> optax.EmptyState:
+        del params
+        return optax.EmptyState()
+
     def update(updates: Any, state: Any, params: Any = None, **extra_args: Any) -> tuple[Any, Any]:
         del params, extra_args
-        factor = _factor([_power(g) for g in jax.tree.leaves(updates)], limit)
-        return jax.tree.map(lambda g: _scaled(g, factor), updates), state
+        factor = _clip_factor([_sum_of_squares(g) for g in jax.tree.leaves(updates)], limit)
+        return jax.tree.map(lambda g: _scale(g, factor), updates), state
 
-    tx = Transformation(
-        lambda params: optax.EmptyState(), tag_update(update, "clip_by_global_norm")
-    )
+    tx = Transformation(init, tag_update(update, "clip_by_global_norm"))
     return named(tx, "clip_by_global_norm", max_norm=max_norm)
 
 
 @jax.jit
-def _power(g: Array) -> Array:
+def _sum_of_squares(g: Array) -> Array:
     wide = g.astype(compute_dtype(g))
     return jnp.sum(abs_sq(wide))
 
 
 @jax.jit
-def _factor(powers: list[Array], limit: Array | float) -> Array:
-    """`min(1, limit / norm)`, and 0 where the norm is not finite."""
-    if not powers:
+def _clip_factor(sums: list[Array], limit: Array | float) -> Array:
+    """Return `min(1, limit / norm)`, and 0 if the norm is not finite."""
+    if not sums:
         return jnp.ones(())
-    dtype = compute_dtype(*powers)
-    norm = safe_sqrt(sum((p.astype(dtype) for p in powers), jnp.zeros((), dtype)))
+    dtype = compute_dtype(*sums)
+    norm = safe_sqrt(sum((s.astype(dtype) for s in sums), jnp.zeros((), dtype)))
     limit = jnp.asarray(limit, dtype)
     return jnp.where(jnp.isfinite(norm), limit / jnp.maximum(norm, limit), 0)
 
 
 @jax.jit
-def _scaled(g: Array, factor: Array) -> Array:
+def _scale(g: Array, factor: Array) -> Array:
     dtype = compute_dtype(g)
     scaled = g.astype(dtype) * factor.astype(real_dtype(dtype)).astype(dtype)
     return jnp.where(factor > 0, scaled, jnp.zeros_like(scaled)).astype(g.dtype)  # inf * 0 is NaN

@@ -1,4 +1,4 @@
-"""What an optimiser's state will take, before anything is allocated."""
+"""Estimate the bytes of an optimiser's state before any array is allocated."""
 
 import dataclasses
 import math
@@ -8,17 +8,18 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-
-Path = tuple[Any, ...]
+import optax
+from jax import Array
+from jax.tree_util import KeyPath
 
 
 @dataclasses.dataclass(frozen=True)
 class Memory:
-    """The bytes of an optimiser's state; printed, it is a table.
+    """Hold the bytes of an optimiser's state; `print` shows them as a table.
 
     Attributes:
         by_entry: bytes by the name of the entry: a moment (`mu`, `nu_row`), or the last name on
-            the way to another part of the state (`ema`, `count`), all of that name together.
+            the way to another part of the state (`ema`, `count`); parts of one name are added.
         dtypes: the names of the dtypes of each entry.
         parameters: the number of parameters.
     """
@@ -29,15 +30,16 @@ class Memory:
 
     @property
     def total(self) -> int:
-        """All bytes."""
+        """Return the bytes of all entries together."""
         return sum(self.by_entry.values())
 
     @property
     def per_parameter(self) -> float:
-        """Bytes for each parameter; 0 if there are none."""
+        """Return the bytes for each parameter; 0 if there are no parameters."""
         return self.total / self.parameters if self.parameters else 0.0
 
     def __str__(self) -> str:
+        """Return the table of entries."""
         rows = [(n, ", ".join(self.dtypes[n]), b) for n, b in self.by_entry.items()]
         cells = [("entry", "dtype", "size", "B/parameter")]
         cells += [(n, d, *self._sizes(b)) for n, d, b in [*rows, ("total", "", self.total)]]
@@ -46,15 +48,18 @@ class Memory:
 
     def _sizes(self, size: int) -> tuple[str, str]:
         each = size / self.parameters if self.parameters else 0.0
-        return human(size), "< 0.0001" if 0 < each < 1e-4 else f"{each:.4g}"
+        return format_bytes(size), "< 0.0001" if 0 < each < 1e-4 else f"{each:.4g}"
 
 
-def memory(tx: Any, params: Any) -> Memory:
-    """The bytes that `tx.init(params)` will allocate, by entry of the state.
+def memory(tx: optax.GradientTransformation, params: Any) -> Memory:
+    """Return the bytes that `tx.init(params)` will allocate, by entry of the state.
 
-    Nothing is allocated: `jax.eval_shape` runs `tx.init`. The bytes are those of the arrays over
-    all devices; that a donated update needs none beside them, and what a step needs besides, is
-    up to the compiler.
+    Use it to choose between optimisers and between formats of `adam_optax.storage` before a model
+    is loaded.
+
+    No array is allocated: `jax.eval_shape` runs `tx.init`. The bytes are those of the arrays over
+    all devices together. What a step needs beside the state is up to the compiler
+    (`adam-optax compile-report` shows it); if the state is donated, the new one takes its place.
 
     Args:
         tx: any optax transformation.
@@ -64,7 +69,8 @@ def memory(tx: Any, params: Any) -> Memory:
         A record with `total`, `by_entry`, `per_parameter`, `dtypes` and a table as its text.
 
     Raises:
-        TypeError: if `tx` has no `init`. What `tx.init` raises for parameters that do not fit it.
+        TypeError: if `tx` has no `init`. Besides, whatever `tx.init` raises for parameters that do
+            not fit it.
 
     >>> import jax, adam_optax as ao
     >>> params = {"w": jax.ShapeDtypeStruct((7000, 1000, 1000), "bfloat16")}  # 7 billion
@@ -82,39 +88,39 @@ def memory(tx: Any, params: Any) -> Memory:
     if not callable(init := getattr(tx, "init", None)):
         raise TypeError(f"tx must be an optax transformation, not {type(tx).__name__}")
     state = jax.eval_shape(init, params)
-    known = {path for path, _ in jax.tree.leaves_with_path(params)}
+    param_paths = {path for path, _ in jax.tree.leaves_with_path(params)}
     by_entry: dict[str, int] = {}
     dtypes: dict[str, set[str]] = {}
     for path, leaf in jax.tree.leaves_with_path(state):
-        name = _entry(path, known)
-        by_entry[name] = by_entry.get(name, 0) + _bytes(leaf)
+        name = _entry_name(path, param_paths)
+        by_entry[name] = by_entry.get(name, 0) + _nbytes(leaf)
         dtypes.setdefault(name, set()).add(str(leaf.dtype))
     sizes = {n: tuple(sorted(kinds)) for n, kinds in dtypes.items()}
     parameters = sum(math.prod(jnp.shape(p)) for p in jax.tree.leaves(params))
     return Memory(MappingProxyType(by_entry), MappingProxyType(sizes), parameters)
 
 
-def _entry(path: Path, known: set[Path]) -> str:
-    """The last name on the way to a leaf, less what leads to it in the tree of parameters."""
-    lengths = (n for n in range(len(path), 0, -1) if path[len(path) - n :] in known)
-    within = next(lengths, 0)
-    for key in reversed(path[: len(path) - within]):
+def _entry_name(path: KeyPath[Any], param_paths: set[KeyPath[Any]]) -> str:
+    """Return the last name in a leaf's path, without the part that is the path of a parameter."""
+    lengths = (n for n in range(len(path), 0, -1) if path[len(path) - n :] in param_paths)
+    param_length = next(lengths, 0)
+    for key in reversed(path[: len(path) - param_length]):
         for attribute in ("name", "key"):  # of a field, of a dictionary
             if isinstance(name := getattr(key, attribute, None), str):
                 return name
     return jax.tree_util.keystr(path) or "state"
 
 
-def _bytes(leaf: Any) -> int:
+def _nbytes(leaf: Array | jax.ShapeDtypeStruct) -> int:
     if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
         leaf = jax.eval_shape(jax.random.key_data, leaf)
     return int(math.prod(leaf.shape)) * int(leaf.dtype.itemsize)
 
 
-def human(size: int) -> str:
-    """A number of bytes to three digits, in powers of a thousand.
+def format_bytes(size: int) -> str:
+    """Return a number of bytes as text, to three digits, in powers of a thousand.
 
-    >>> human(999), human(1500), human(56 * 10**9)
+    >>> format_bytes(999), format_bytes(1500), format_bytes(56 * 10**9)
     ('999 B', '1.50 kB', '56.0 GB')
     """
     power = 0
@@ -128,6 +134,7 @@ def human(size: int) -> str:
 
 
 def _line(row: tuple[str, ...], widths: list[int]) -> str:
+    """Return a row of the table: names aligned to the left, numbers to the right."""
     name, dtype, *numbers = (
         cell.ljust(w) if i < 2 else cell.rjust(w)
         for i, (cell, w) in enumerate(zip(row, widths, strict=True))

@@ -1,4 +1,4 @@
-"""State in the host's memory, brought to the device for the step."""
+"""Keep an optimiser's state in the host's memory, and bring it to the device for the step."""
 
 from typing import Any
 
@@ -6,23 +6,30 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from adam_optax._transform import Transformation
+from adam_optax._transform import Transformation, named
 
 
-def offload(tx: Any, always: bool = False) -> Transformation:
-    """Keep an optimiser's state in the host's memory, of which there is more.
+def offload(tx: optax.GradientTransformation, always: bool = False) -> Transformation:
+    """Keep an optimiser's state in the host's memory, which is larger than the device's.
 
-    The same numbers as `tx`. Between steps, while losses and gradients are computed, the device
-    holds no state but scalars. In an update under `jit` XLA brings it over and sends it back: for
-    GPUs a few leaves at a time, for TPUs all at once, so that there is room for it then. The link
-    between the two is slower than the device's memory. Donate the state, or the host holds it
-    twice. Restore a checkpoint to the shardings of a fresh state, which say `pinned_host`. Where
-    JAX runs on a CPU, whose memory is the host's, nothing is moved.
+    Use it where the state does not fit beside activations and gradients, and after smaller formats
+    of `adam_optax.storage` were tried: the link between host and device is slower than the device's
+    memory. The numbers are those of `tx`.
+
+    Between steps, while losses and gradients are computed, the device holds no state but scalars.
+    In an update under `jit` XLA brings the state over and sends it back: for GPUs a few leaves at
+    a time; for TPUs all at once, so that the device's memory must hold the state during an update.
+    Donate the state, or the host holds it twice. Restore a checkpoint to the shardings of a fresh
+    state, which say `pinned_host`. Where JAX runs on a CPU, whose memory is the host's, no array
+    is moved.
 
     Args:
         tx: any optax transformation.
-        always: move it also where JAX's default backend is a CPU: to compile for an accelerator
-            that is not there.
+        always: move the state also where JAX's default backend is a CPU: to compile for an
+            accelerator that is not there.
+
+    Returns:
+        A transformation with the state of `tx`.
 
     Raises:
         TypeError: if `tx` is no transformation.
@@ -36,20 +43,20 @@ def offload(tx: Any, always: bool = False) -> Transformation:
     """
     if not (callable(getattr(tx, "init", None)) and callable(getattr(tx, "update", None))):
         raise TypeError(f"tx must be an optax transformation, not {type(tx).__name__}")
-    whole = optax.with_extra_args_support(tx)
+    inner = optax.with_extra_args_support(tx)
 
-    def moved(state: Any, space: Any) -> Any:
-        """All of a state in a memory but its scalars, which are not worth a transfer."""
+    def move(state: Any, space: Any) -> Any:
+        """Move a state to a memory, except scalars, which are not worth a transfer."""
         if jax.default_backend() == "cpu" and not always:
             return state
         return jax.tree.map(lambda x: jax.device_put(x, space) if jnp.ndim(x) else x, state)
 
     def init(params: Any) -> Any:
-        return moved(whole.init(params), jax.memory.Space.Host)
+        return move(inner.init(params), jax.memory.Space.Host)
 
     def update(updates: Any, state: Any, params: Any = None, **extra_args: Any) -> tuple[Any, Any]:
-        near = moved(state, jax.memory.Space.Device)
-        updates, near = whole.update(updates, near, params, **extra_args)
-        return updates, moved(near, jax.memory.Space.Host)
+        on_device = move(state, jax.memory.Space.Device)
+        updates, on_device = inner.update(updates, on_device, params, **extra_args)
+        return updates, move(on_device, jax.memory.Space.Host)
 
-    return Transformation(init, update)
+    return named(Transformation(init, update), "offload", tx=tx, always=always or None)

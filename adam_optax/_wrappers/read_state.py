@@ -17,15 +17,21 @@ from adam_optax.rules.base import dynamic_hyperparams
 def read_moments(state: Any, tx: Any = None, params: Any = None) -> dict[str, Any]:
     """Return the moments in a state, by name, each a tree over the parameters in float32 or wider.
 
+    Use it to look at moments, whatever the storage, chain or wrapper that the state is of.
+
     Args:
         state: any tree with states of this library's rules in it.
-        tx: the transformation that made the state. Needed, like `params`, where moments are not
-            kept as dense arrays; without `tx`, entries are read as they are kept.
+        tx: the transformation that made the state. It is needed, like `params`, where moments are
+            not kept as dense arrays; without `tx`, the arrays of the state are returned.
         params: the parameters.
+
+    Returns:
+        The moments by name, such as `{"mu": ..., "nu": ...}`.
 
     Raises:
         ValueError: if there is no such state, or there are several of the same moments
-            (partitioned or masked groups: pass the inner state of one of them).
+            (partitioned or masked groups: pass the inner state of one of them); if the moments need
+            `tx` or `params` to be read; if `tx` did not make the state.
 
     >>> import jax.numpy as jnp, adam_optax as ao
     >>> tx = ao.adam(1e-3, storage={"nu": ao.storage.factored(2)})
@@ -43,31 +49,34 @@ def read_moments(state: Any, tx: Any = None, params: Any = None) -> dict[str, An
     return {n: jax.tree.map(_wide, m) for n, m in merged.items()}
 
 
-def _wide(m: Any) -> Any:
+def _wide(m: Array) -> Array:
+    """Widen a moment to the precision in which rules compute; refuse the codes of a format."""
     if not jnp.issubdtype(m.dtype, jnp.inexact):
         raise ValueError(f"moments are kept as {m.dtype}: read_moments(state, tx, params) reads it")
     return m.astype(compute_dtype(m))
 
 
 def _decoded(state: Any, tx: Any, params: Any) -> dict[str, Any]:
-    kept = unpack(state)
+    """Return the moments of one state, decoded by the engine in `tx` that keeps them."""
+    entries = unpack(state)
     if params is None:
         raise ValueError("reading through tx needs the parameters: read_moments(state, tx, params)")
-    engine = _engine(tx, params, set(kept))
+    engine = _find_engine(tx, params, set(entries))
     treedef: Any
     ps, treedef = jax.tree.flatten(params)
-    columns = {n: treedef.flatten_up_to(tree) for n, tree in kept.items()}
+    columns = {n: treedef.flatten_up_to(tree) for n, tree in entries.items()}
     rows = [{n: column[i] for n, column in columns.items()} for i in range(len(ps))]
     hyperparams = dynamic_hyperparams(engine.rule, state.count)
-    done = []
+    decoded = []
     for p, row, storage in zip(ps, rows, engine.plan.of_leaves(params), strict=True):
         own, _ = checks.split_entries(row, storage.entries)
         decode = compile_decode(engine.recipe, storage)
-        done.append(decode(own, hyperparams, state.count, jnp.shape(p)))
-    return {n: jax.tree.unflatten(treedef, [d[n] for d in done]) for n in engine.rule.moments}
+        decoded.append(decode(own, hyperparams, state.count, jnp.shape(p)))
+    return {n: jax.tree.unflatten(treedef, [d[n] for d in decoded]) for n in engine.rule.moments}
 
 
-def _engine(tx: Any, params: Any, entries: set[str]) -> Engine:
+def _find_engine(tx: Any, params: Any, entries: set[str]) -> Engine:
+    """Return the engine in a transformation whose state has these entries."""
     engines = [part for part in find_tags(tx) if isinstance(part, Engine)]
     for engine in engines:
         if set(entries_of(engine.plan.of_leaves(params))) == entries:
@@ -76,13 +85,16 @@ def _engine(tx: Any, params: Any, entries: set[str]) -> Engine:
 
 
 def read_average(state: Any, params: Any) -> Any:
-    """Return the averaged parameters (Kingma & Ba 2015, section 7.2) in a state.
+    """Return the averaged parameters that `temporal_average` keeps in a state.
 
-    The state must be of a chain with `temporal_average` in it.
+    Use it to evaluate a model that is trained by a chain with `temporal_average` in it.
 
     Args:
         state: any tree with exactly one state of `temporal_average` in it, kept dense.
         params: the parameters, in whose dtypes the average is returned.
+
+    Returns:
+        The average, as a tree like the parameters.
 
     Raises:
         ValueError: if there is no such state, or there are several.
@@ -91,22 +103,20 @@ def read_average(state: Any, params: Any) -> Any:
     >>> tx = optax.chain(ao.sgd(0.25), ao.temporal_average(b2=0.9))
     >>> params = jnp.array([1.0])
     >>> updates, state = tx.update(jnp.array([2.0]), tx.init(params), params)
-    >>> ao.read_average(state, params)  # of one step: where it led
+    >>> ao.read_average(state, params)  # after one step: the parameters after it
     Array([0.5], dtype=float32)
+
+    Reference: Kingma & Ba 2015, "Adam: A Method for Stochastic Optimization", section 7.2.
     """
-    leaves = jax.tree.leaves(state, is_leaf=_averages)
-    found = [s.moments["average"] for s in leaves if _averages(s)]
+    states = jax.tree.leaves(state, is_leaf=_is_average)
+    found = [s.moments["average"] for s in states if _is_average(s)]
     if len(found) != 1:
         raise ValueError(
             f"expected one state of temporal_average, found {len(found)}; make the optimiser as "
             "optax.chain(..., adam_optax.temporal_average())"
         )
-    return jax.tree.map(_like, found[0], params)
+    return jax.tree.map(lambda m, p: m.astype(p.dtype), found[0], params)
 
 
-def _averages(x: Any) -> bool:
+def _is_average(x: Any) -> bool:
     return isinstance(x, ScaleByState) and "average" in x.moments
-
-
-def _like(m: Array, p: Array) -> Array:
-    return m.astype(p.dtype)

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from adam_optax._wrappers.memory import human
+from adam_optax._wrappers.memory import format_bytes
 from adam_optax.aot import model, targets
 from adam_optax.aot.compiled import Compiled, compile_update
 from adam_optax.cli.parser import Command
@@ -64,10 +64,10 @@ def _table(params: optax.Params, found: dict[str, Compiled]) -> str:
     leaves = len(jax.tree.leaves(params))
     rows = [("target", "B/parameter", "kernels", "in place", "scratch", "compiled in")]
     for name, one in found.items():
-        # The output contains a few bytes besides parameters and moments: a tuple's pointers.
-        place = "all" if one.copied <= 1024 + 16 * leaves else f"all but {human(one.copied)}"
+        # An output that is no parameter or moment, a tuple's pointers, takes a few bytes.
+        place = "all" if one.copied <= 1024 + 16 * leaves else f"all but {format_bytes(one.copied)}"
         seconds = f"{one.seconds:.1f} s"
-        scratch = human(one.scratch)
+        scratch = format_bytes(one.scratch)
         rows.append((name, f"{one.moved:.2f}", str(one.kernels), place, scratch, seconds))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     head = f"{model.count(params):,} parameters in {leaves:,} leaves"

@@ -1,13 +1,62 @@
-"""The frameworks. `differs` computes what it says of epsilon-hat."""
+"""Describe how each framework writes Adam: the defaults and epsilons of its optimisers, as data."""
 
+import dataclasses
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
-from adam_optax.conventions._convention import convention
 from adam_optax.couplings import INDEPENDENT
 
 
-def _hat(eps: float, b2: float = 0.999) -> str:
-    """What epsilon-hat amounts to in optax's terms."""
+@dataclasses.dataclass(frozen=True, eq=False)
+class Convention:
+    """Describe one framework's Adam family: `KERAS.adam` are the arguments of `ao.adam`, and so on.
+
+    Attributes:
+        name: the framework.
+        source: where in its source code the formulas stand.
+        differs: what differs from optax, and by how much.
+        learning_rate: the framework's default for Adam; None if there is no default.
+        options: the arguments by optimiser; each is an attribute, too.
+        rates: default learning rates of the optimisers whose default is another.
+    """
+
+    name: str
+    source: str
+    differs: str
+    learning_rate: float | None
+    options: Mapping[str, Mapping[str, Any]]
+    rates: Mapping[str, float]
+
+    def __getattr__(self, name: str) -> Mapping[str, Any]:
+        options = self.__dict__.get("options", {})
+        if name in options:
+            arguments: Mapping[str, Any] = options[name]
+            return arguments
+        raise AttributeError(
+            f"the convention {self.__dict__.get('name')} has no {name}, or none that can be "
+            f"expressed exactly; it has {', '.join(options)}"
+        )
+
+    def __dir__(self) -> list[str]:
+        return [*super().__dir__(), *self.options]
+
+
+def _convention(
+    name: str,
+    source: str,
+    differs: str,
+    learning_rate: float | None = 1e-3,
+    rates: Mapping[str, float] = MappingProxyType({}),
+    **options: dict[str, Any],
+) -> Convention:
+    """Build a `Convention` whose mappings are read-only."""
+    frozen = MappingProxyType({n: MappingProxyType(dict(o)) for n, o in options.items()})
+    return Convention(name, source, differs, learning_rate, frozen, MappingProxyType(dict(rates)))
+
+
+def _describe_eps_hat(eps: float, b2: float = 0.999) -> str:
+    """Say to which `eps` of optax an epsilon-hat amounts at a few steps."""
     like = [f"{eps / (1 - b2**t) ** 0.5:.2e}" for t in (1, 100, 10_000)]
     return (
         f"Epsilon-hat: {eps:g} beside the root of the uncorrected nu acts like optax's eps = "
@@ -15,167 +64,172 @@ def _hat(eps: float, b2: float = 0.999) -> str:
     )
 
 
-_SAME = "As optax: eps beside the root of the corrected nu, the same at every step."
-_RAW = (
+_HAT_NOTE_8, _HAT_NOTE_7 = (_describe_eps_hat(eps) for eps in (1e-8, 1e-7))
+_AS_OPTAX = "As optax: eps beside the root of the corrected nu, the same at every step."
+_RAW_NOTE = (
     "AMSGrad's maximum is over the uncorrected nu: where optax's holds the peak of nu / (1 - b2^t) "
-    "of an early step, this one divides by 1 - b2^t of the present, .001 at step 1, .095 at step "
+    "of an early step, this one divides by 1 - b2^t of the present, 0.001 at step 1, 0.095 at step "
     "100 and 1 at step 10,000."
 )
-_OUTSIDE = (
+_OUTSIDE_NOTE = (
     "AdaMax adds eps where it divides instead of inside the maximum: the same once |g| >> eps."
 )
-_MEANS: dict[str, Any] = {"b1": 0.9, "b2": 0.999}
-_ALG1: dict[str, Any] = {**_MEANS, "eps": 1e-8, "eps_root": 0.0, "eps_hat": False}
-_HAT8: dict[str, Any] = {**_ALG1, "eps_hat": True}
-_HAT7: dict[str, Any] = {**_HAT8, "eps": 1e-7}
-_PEAK: dict[str, Any] = {"raw_max": True}
+_BETAS: dict[str, Any] = {"b1": 0.9, "b2": 0.999}
+_ALGORITHM_1: dict[str, Any] = {**_BETAS, "eps": 1e-8, "eps_root": 0.0, "eps_hat": False}
+_EPS_HAT_8: dict[str, Any] = {**_ALGORITHM_1, "eps_hat": True}
+_EPS_HAT_7: dict[str, Any] = {**_EPS_HAT_8, "eps": 1e-7}
+_RAW_MAX: dict[str, Any] = {"raw_max": True}
 
-PAPER = convention(
+PAPER = _convention(
     "Kingma & Ba 2015",
     "arXiv:1412.6980, Algorithms 1 and 2",
-    f"{_SAME} AdaMax has no eps.",
+    f"{_AS_OPTAX} AdaMax has no eps.",
     rates={"adamax": 2e-3},
-    adam=_ALG1,
-    adamax={**_MEANS, "eps": 0.0},
+    adam=_ALGORITHM_1,
+    adamax={**_BETAS, "eps": 0.0},
 )
-OPTAX = convention(
+OPTAX = _convention(
     "optax",
     "optax/_src/alias.py",
     "Nothing differs, at any step: these are optax's defaults, spelt out.",
     None,
-    adam=_ALG1,
-    adamw={**_ALG1, "weight_decay": 1e-4},
-    nadam=_ALG1,
-    nadamw={**_ALG1, "weight_decay": 1e-4},
-    amsgrad={**_ALG1, "raw_max": False},
-    adamax={**_MEANS, "eps": 1e-8},
-    adamaxw={**_MEANS, "eps": 1e-8, "weight_decay": 1e-4},
-    radam={**_ALG1, "threshold": 5.0},
+    adam=_ALGORITHM_1,
+    adamw={**_ALGORITHM_1, "weight_decay": 1e-4},
+    nadam=_ALGORITHM_1,
+    nadamw={**_ALGORITHM_1, "weight_decay": 1e-4},
+    amsgrad={**_ALGORITHM_1, "raw_max": False},
+    adamax={**_BETAS, "eps": 1e-8},
+    adamaxw={**_BETAS, "eps": 1e-8, "weight_decay": 1e-4},
+    radam={**_ALGORITHM_1, "threshold": 5.0},
 )
-PYTORCH = convention(
+PYTORCH = _convention(
     "PyTorch",
     "torch/optim/{adam,adamw,nadam,radam,adamax}.py",
-    f"{_SAME} AdamW decays by 1e-2 where optax's decays by 1e-4. {_RAW} RAdam: {_hat(1e-8)} "
-    "NAdam, `scheduled_nadam`, warms its momentum up from b1 / 2: .4501 at step 1, .457 at "
-    "step 100 and .812 at step 10,000. `weight_decay` elsewhere is `l2`.",
+    f"{_AS_OPTAX} AdamW decays by 1e-2 where optax's decays by 1e-4. {_RAW_NOTE} "
+    f"RAdam: {_HAT_NOTE_8} NAdam, `scheduled_nadam`, warms its momentum up from b1 / 2: 0.4501 at "
+    "step 1, 0.457 at step 100 and 0.812 at step 10,000. `weight_decay` of the others is `l2`.",
     rates={"adamax": 2e-3, "scheduled_nadam": 2e-3},
-    adam=_ALG1,
-    adamw={**_ALG1, "weight_decay": 1e-2},
-    amsgrad={**_ALG1, **_PEAK},
-    adamax={**_MEANS, "eps": 1e-8},
-    radam={**_HAT8, "threshold": 5.0},
-    scheduled_nadam={**_MEANS, "eps": 1e-8, "momentum_decay": 4e-3},
+    adam=_ALGORITHM_1,
+    adamw={**_ALGORITHM_1, "weight_decay": 1e-2},
+    amsgrad={**_ALGORITHM_1, **_RAW_MAX},
+    adamax={**_BETAS, "eps": 1e-8},
+    radam={**_EPS_HAT_8, "threshold": 5.0},
+    scheduled_nadam={**_BETAS, "eps": 1e-8, "momentum_decay": 4e-3},
 )
-TENSORFLOW1 = convention(
+TENSORFLOW1 = _convention(
     "TensorFlow 1",
     "tensorflow/python/training/adam.py",
-    _hat(1e-8),
-    adam=_HAT8,
+    _HAT_NOTE_8,
+    adam=_EPS_HAT_8,
 )
-KERAS = convention(
+KERAS = _convention(
     "Keras 3",
     "keras/src/optimizers/{adam,adamw,nadam,adamax}.py",
-    f"{_hat(1e-7)} AdamW decays by 4e-3 where optax's decays by 1e-4. {_RAW} {_OUTSIDE} Nadam, "
-    "`scheduled_nadam`, warms its momentum up: .468 at step 1, .892 at step 100, .9 at 10,000.",
-    adam=_HAT7,
-    adamw={**_HAT7, "weight_decay": 4e-3},
-    amsgrad={**_HAT7, **_PEAK},
-    adamax={**_MEANS, "eps": 1e-7, "eps_outside": True},
-    scheduled_nadam={**_MEANS, "eps": 1e-7, "momentum_decay": 1.0},
+    f"{_HAT_NOTE_7} AdamW decays by 4e-3 where optax's decays by 1e-4. {_RAW_NOTE} {_OUTSIDE_NOTE} "
+    "Nadam, `scheduled_nadam`, warms its momentum up: 0.468 at step 1, 0.892 at step 100 and 0.9 "
+    "at step 10,000.",
+    adam=_EPS_HAT_7,
+    adamw={**_EPS_HAT_7, "weight_decay": 4e-3},
+    amsgrad={**_EPS_HAT_7, **_RAW_MAX},
+    adamax={**_BETAS, "eps": 1e-7, "eps_outside": True},
+    scheduled_nadam={**_BETAS, "eps": 1e-7, "momentum_decay": 1.0},
 )
-KERAS2 = convention(
+KERAS2 = _convention(
     "Keras 2",
     "tensorflow/python/keras/optimizer_v2/adam.py, tf_keras/optimizers/{adam,adamw}.py",
-    f"{_hat(1e-7)} Its `decay` is `time_decay`; `adaptive_epsilon=True` is `PAPER`'s form.",
-    adam=_HAT7,
-    adamw={**_HAT7, "weight_decay": 4e-3},
-    amsgrad={**_HAT7, **_PEAK},
+    f"{_HAT_NOTE_7} Its `decay` is `time_decay`; `adaptive_epsilon=True` is `PAPER`'s form.",
+    adam=_EPS_HAT_7,
+    adamw={**_EPS_HAT_7, "weight_decay": 4e-3},
+    amsgrad={**_EPS_HAT_7, **_RAW_MAX},
 )
-LUA_TORCH = convention(
+LUA_TORCH = _convention(
     "Lua Torch",
     "torch/optim: adam.lua",
-    f"{_hat(1e-8)} Its `learningRateDecay` is `time_decay`, its `weightDecay` is `l2`.",
-    adam=_HAT8,
+    f"{_HAT_NOTE_8} Its `learningRateDecay` is `time_decay`, its `weightDecay` is `l2`.",
+    adam=_EPS_HAT_8,
 )
-LASAGNE = convention(
+LASAGNE = _convention(
     "Lasagne",
     "lasagne/updates.py",
-    f"{_hat(1e-8)} {_RAW} {_OUTSIDE}",
+    f"{_HAT_NOTE_8} {_RAW_NOTE} {_OUTSIDE_NOTE}",
     rates={"adamax": 2e-3, "adadelta": 1.0},
-    adam=_HAT8,
-    amsgrad={**_HAT8, **_PEAK},
-    adamax={**_MEANS, "eps": 1e-8, "eps_outside": True},
+    adam=_EPS_HAT_8,
+    amsgrad={**_EPS_HAT_8, **_RAW_MAX},
+    adamax={**_BETAS, "eps": 1e-8, "eps_outside": True},
     adadelta={"rho": 0.95, "eps": 1e-6},
 )
-BLOCKS = convention(
+BLOCKS = _convention(
     "Blocks",
     "blocks/algorithms/__init__.py",
-    f"{_hat(1e-8)} `fading_adam`: b1 is smaller by a factor 1 - 1e-8 at each step, .01 % less at "
-    "step 10,000.",
+    f"{_HAT_NOTE_8} `fading_adam` multiplies b1 by 1 - 1e-8 at each step: 0.01 % less at step "
+    "10,000.",
     2e-3,
-    fading_adam={**_MEANS, "eps": 1e-8, "decay_factor": 1 - 1e-8},
+    fading_adam={**_BETAS, "eps": 1e-8, "decay_factor": 1 - 1e-8},
 )
-CAFFE = convention(
+CAFFE = _convention(
     "Caffe",
     "src/caffe/solvers/adam_solver.cpp",
-    f"{_hat(1e-8)} b1 is the solver's momentum, which is 0 unless it is set.",
+    f"{_HAT_NOTE_8} b1 is the solver's momentum, which is 0 unless it is set.",
     None,
-    adam={**_HAT8, "b1": 0.0},
+    adam={**_EPS_HAT_8, "b1": 0.0},
 )
-MXNET = convention(
+MXNET = _convention(
     "MXNet",
     "python/mxnet/optimizer/adam.py",
-    f"{_hat(1e-8)} Its `wd` is `l2`.",
-    adam=_HAT8,
+    f"{_HAT_NOTE_8} Its `wd` is `l2`.",
+    adam=_EPS_HAT_8,
 )
-CHAINER = convention(
+CHAINER = _convention(
     "Chainer",
     "chainer/optimizers/adam.py",
-    f"{_hat(1e-8)} AdamW's decay is not times the learning rate, and 0 unless told; with another "
-    "`eta`, the learning rate is eta times alpha and the coupling `couplings.relative(alpha)`.",
-    adam=_HAT8,
-    adamw={**_HAT8, "weight_decay": 0.0, "coupling": INDEPENDENT},
+    f"{_HAT_NOTE_8} AdamW's decay is not multiplied by the learning rate, and is 0 by default; "
+    "with another `eta`, the learning rate is eta times alpha and the coupling "
+    "`couplings.relative(alpha)`.",
+    adam=_EPS_HAT_8,
+    adamw={**_EPS_HAT_8, "weight_decay": 0.0, "coupling": INDEPENDENT},
 )
-PADDLE = convention(
+PADDLE = _convention(
     "Paddle",
     "paddle/phi/kernels/funcs/adam_functors.h, cpu/adamw_kernel.cc",
-    f"{_SAME} Its documentation prints epsilon-hat; its kernel multiplies it by sqrt(1 - b2^t). "
-    "AdamW decays by 1e-2 where optax's decays by 1e-4.",
-    adam=_ALG1,
-    adamw={**_ALG1, "weight_decay": 1e-2},
+    f"{_AS_OPTAX} Its documentation prints epsilon-hat; its kernel multiplies epsilon-hat by "
+    "sqrt(1 - b2^t). AdamW decays by 1e-2 where optax's decays by 1e-4.",
+    adam=_ALGORITHM_1,
+    adamw={**_ALGORITHM_1, "weight_decay": 1e-2},
 )
-JAX_EXAMPLES = convention(
+JAX_EXAMPLES = _convention(
     "jax.example_libraries",
     "jax/example_libraries/optimizers.py",
-    f"{_SAME} {_OUTSIDE}",
+    f"{_AS_OPTAX} {_OUTSIDE_NOTE}",
     None,
-    adam=_ALG1,
-    adamax={**_MEANS, "eps": 1e-8, "eps_outside": True},
+    adam=_ALGORITHM_1,
+    adamax={**_BETAS, "eps": 1e-8, "eps_outside": True},
 )
-DEEPSPEED = convention(
+DEEPSPEED = _convention(
     "DeepSpeed",
     "csrc/includes/cpu_adam.h, csrc/adam/cpu_adam_impl.cpp",
-    f"{_SAME} Its default is AdamW with a decay of 0.",
-    adam=_ALG1,
-    adamw={**_ALG1, "weight_decay": 0.0},
+    f"{_AS_OPTAX} Its default is AdamW with a decay of 0.",
+    adam=_ALGORITHM_1,
+    adamw={**_ALGORITHM_1, "weight_decay": 0.0},
 )
-BITSANDBYTES = convention(
+BITSANDBYTES = _convention(
     "bitsandbytes",
     "csrc/kernels.cu",
-    f"{_SAME} In 32 bits; `Adam` there decays decoupled, too, by 0 unless told.",
-    adam=_ALG1,
+    f"{_AS_OPTAX} With states of 32 bits; its `Adam` has decoupled decay, too, 0 by default.",
+    adam=_ALGORITHM_1,
 )
-ODL = convention(
+ODL = _convention(
     "ODL",
     "odl/solvers/smooth/gradient.py",
-    "`constant_adam`: the bias factors of step 1 for good. From the same moments its step is that "
-    f"of epsilon-hat at step 1, 1.02 times that at step 100 and .316 at step 10,000. {_hat(1e-8)}",
-    constant_adam={**_MEANS, "eps": 1e-8},
+    "`constant_adam` applies the bias factors of step 1 at every step. From the same moments its "
+    "step is epsilon-hat's at step 1, 1.02 times epsilon-hat's at step 100 and 0.316 times at step "
+    f"10,000. {_HAT_NOTE_8}",
+    constant_adam={**_BETAS, "eps": 1e-8},
 )
-H2O = convention(
+H2O = _convention(
     "H2O",
     "hex/deeplearning/{DeepLearningModel,Neurons}.java",
-    "It has no Adam: ADADELTA with rho .99 and eps 1e-8 for optax's .9 and 1e-6, at every step.",
+    "It has no Adam: ADADELTA has rho 0.99 and eps 1e-8, at every step, where optax has 0.9 and "
+    "1e-6.",
     None,
     rates={"adadelta": 1.0},
     adadelta={"rho": 0.99, "eps": 1e-8},
@@ -200,4 +254,4 @@ ALL = (
     ODL,
     H2O,
 )
-"""All of them."""
+"""All conventions, in the order of this file."""

@@ -1,35 +1,46 @@
-"""Kahan summation: what a parameter's rounding dropped is added to its next step."""
+"""Add to each step of a 16-bit parameter the part that rounding dropped before (Kahan)."""
 
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
+from jax.tree_util import KeyPath
+from jax.typing import DTypeLike
 
 from adam_optax._engine.tree import tag_update
-from adam_optax._transform import Transformation
-from adam_optax.precision._common import accept, beside, is_low, present, walk
-from adam_optax.precision._rounding import in_place_of, land, rounded
+from adam_optax._transform import Transformation, named
+from adam_optax.precision._common import (
+    check_entry,
+    check_params,
+    init_entries,
+    is_16bit,
+    map_leaves,
+)
+from adam_optax.precision._rounding import round_to_dtype, straight_through, update_to_reach
 
-LINK = "kahan"
+_LINK = "kahan"
 
 
 class KahanState(NamedTuple):
-    """The state of `kahan`.
+    """Hold the state of `kahan`.
 
     Attributes:
-        compensation: a tree over the parameters: what is still to be added to each, and
-            `optax.MaskedNode()` beside a parameter that passes through.
+        compensation: a tree over the parameters: what is still to be added to each 16-bit
+            parameter, and `optax.MaskedNode()` for a parameter that passes through.
     """
 
     compensation: Any
 
 
-def kahan(dtype: Any = None) -> Transformation:
-    r"""Add to each step what rounding dropped from those before.
+def kahan(dtype: DTypeLike | None = None) -> Transformation:
+    r"""Add to each step the part that rounding dropped from the steps before (Kahan summation).
+
+    Take it to train bfloat16 or float16 parameters for two bytes a parameter, on any optimiser.
 
     :math:`y = u_t + c_t`, :math:`p_{t+1} = round(p_t + y)`,
-    :math:`c_{t+1} = round(y - (p_{t+1} - p_t))`, computed in float32. In bfloat16, parameter and
+    :math:`c_{t+1} = round(y - (p_{t+1} - p_t))`, where :math:`u_t` is the update, :math:`p_t` the
+    parameter and :math:`c_t` the compensation, computed in float32. In bfloat16, parameter and
     compensation together hold sixteen significant bits or more: steps down to 2^-18 of the
     parameter add up.
 
@@ -38,19 +49,19 @@ def kahan(dtype: Any = None) -> Transformation:
     `optax.tree.set(state, compensation=...)` clears it.
 
     Args:
-        dtype: of the compensation; None: the parameter's own, two bytes. float32 keeps all that
-            was dropped, for four.
+        dtype: the dtype of the compensation. None: the parameter's own, two bytes. float32 keeps
+            all that was dropped, for four bytes.
 
     Returns:
-        The last link of a chain. Its update needs `params`; the updates it emits for bfloat16 and
-        float16 parameters are float32, of the shape of the parameter, those of others pass
-        through. An update of None keeps the compensation. The derivative is that of adding
-        without rounding.
+        The last link of a chain. Its update needs `params`; the updates that it emits for bfloat16
+        and float16 parameters are float32, of the shape of the parameter, and the updates of other
+        parameters pass through. An update of None keeps the compensation. The derivative is that
+        of adding without rounding.
 
     Raises:
         TypeError: if `dtype` is not a floating dtype of 16 bits or more; at `init`, naming the tree
-            path, if a parameter is an integer or of eight bits.
-        ValueError: at `update`, without `params` or with trees or shapes that differ.
+            path, if a parameter is an integer or has eight bits.
+        ValueError: at `update`, without `params` or if trees or shapes differ.
 
     >>> import jax.numpy as jnp, optax, adam_optax as ao
     >>> tx = optax.chain(optax.sgd(1.0), ao.precision.kahan())
@@ -65,41 +76,47 @@ def kahan(dtype: Any = None) -> Transformation:
     References: Kahan 1965, "Further remarks on reducing truncation errors"; Zamirai et al. 2020,
     "Revisiting BFloat16 Training"; optimi (github.com/warner-benjamin/optimi).
     """
-    kind = None if dtype is None else _floating(dtype)
+    kind = None if dtype is None else _floating_dtype(dtype)
 
     def init(params: Any) -> KahanState:
-        accept(params, LINK)
-        return KahanState(beside(lambda p: jnp.zeros_like(p, kind), params))
+        check_params(params, _LINK)
+        return KahanState(init_entries(lambda p: jnp.zeros_like(p, kind), params))
 
     def update(updates: Any, state: Any, params: Any = None, **extra_args: Any) -> tuple[Any, Any]:
         del extra_args
+        updates, compensation = map_leaves(
+            _LINK, _update_leaf, updates, params, compensation=state.compensation
+        )
+        return updates, KahanState(compensation)
 
-        def leaf(path: Any, u: Array, p: Array, c: Any) -> tuple[Array, Array]:
-            del path
-            present(c, LINK, u)
-            return _step(u, p, c)  # type: ignore[no-any-return]
-
-        updates, kept = walk(LINK, leaf, updates, params, compensation=state.compensation)
-        return updates, KahanState(kept)
-
-    return Transformation(init, tag_update(update, LINK))
+    tx = Transformation(init, tag_update(update, _LINK))
+    return named(tx, "kahan", dtype=None if kind is None else kind.name)
 
 
-def _floating(dtype: Any) -> Any:
+def _floating_dtype(dtype: DTypeLike) -> jnp.dtype:
+    """Return a dtype of a compensation, or refuse it."""
     kind = jnp.dtype(dtype)
     if not jnp.issubdtype(kind, jnp.floating) or jnp.finfo(kind).bits < 16:
         raise TypeError(f"kahan({kind}): a compensation needs a floating dtype of 16 bits or more")
     return kind
 
 
+def _update_leaf(path: KeyPath[Any], u: Array, p: Array, compensation: Any) -> tuple[Array, Array]:
+    del path
+    check_entry(compensation, _LINK, u)
+    update, dropped = _step(u, p, compensation)
+    return update, dropped
+
+
 @jax.jit
-def _step(u: Array, p: Array, c: Array) -> tuple[Array, Array]:
+def _step(u: Array, p: Array, compensation: Array) -> tuple[Array, Array]:
+    """Return the update to emit for one parameter, and its new compensation."""
     given = u.astype(jnp.float32)
-    p, y = lax.stop_gradient((p, given + c.astype(jnp.float32)))
+    p, y = lax.stop_gradient((p, given + compensation.astype(jnp.float32)))
     wide = p.astype(jnp.float32)
-    update, landed = land(p, rounded(wide + y, p.dtype))
-    dropped = y - (landed - wide)
+    update, reached = update_to_reach(p, round_to_dtype(wide + y, p.dtype))
+    dropped = y - (reached - wide)
     dropped = jnp.where(jnp.isfinite(dropped), dropped, 0)  # nothing makes up for an overflow
-    if is_low(c):
-        dropped = rounded(dropped, c.dtype)
-    return in_place_of(given, update), dropped.astype(c.dtype)
+    if is_16bit(compensation):
+        dropped = round_to_dtype(dropped, compensation.dtype)
+    return straight_through(given, update), dropped.astype(compensation.dtype)

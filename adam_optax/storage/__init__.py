@@ -5,11 +5,11 @@
 | `dense()` | 8 (float32), 4 (bfloat16) | memory is no concern; the default |
 | `stochastic()` | 4 | state should be halved, on any shape, sharding and rule |
 | `pair()` | 2 | Adam's state should be a quarter, whatever neighbours do |
-| `pair(block=128)` | 2.05 | as `pair()`, with a third of its error, on GPUs and TPUs |
+| `pair(block=128)` | 2.02 | as `pair()`, with about half its error, on GPUs and TPUs |
 | `pair(1, block=64)` | 1.06 | memory decides everything |
 | `float8()` | 2.02 | any rule, in a byte a moment, over a wide range of gradients |
 | `int8()` | 2.03 | a state must be like bitsandbytes' |
-| `int4()` | 1.06 | neighbours have gradients of one size |
+| `int4()` | 1.06 | `pair(1)` refuses the rule, and neighbours have gradients of one size |
 | `factored()` | nu: two vectors a matrix | Adafactor's memory is wanted for a second moment |
 
 A format of your own subclasses `Format`; CONTRIBUTING.md shows how.

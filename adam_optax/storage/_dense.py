@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 import jax.numpy as jnp
 from jax import Array
+from jax.typing import DTypeLike
 
 from adam_optax._core.numerics import compute_dtype
 from adam_optax.storage._base import Format, LeafContext
@@ -16,7 +17,7 @@ class Dense(Format):
     """Keep a moment as an array of a dtype; see `dense`."""
 
     function: ClassVar[str] = "dense"
-    dtype: Any = None
+    dtype: jnp.dtype | None = None
 
     def encode(self, values: Sequence[Array], context: LeafContext) -> dict[str, Any]:
         """Cast the moment to the dtype in which it is kept."""
@@ -37,24 +38,31 @@ class Dense(Format):
         return (m.astype(compute_dtype(m)),)
 
 
-def dense(dtype: Any = None) -> Dense:
+def dense(dtype: DTypeLike | None = None) -> Dense:
     """Keep a moment as an array of `dtype`; None: float32, or float64 for float64 parameters.
 
-    Take it where memory is no concern (float32, the default), or where what others wrote must be
-    read: in bfloat16, rounding to nearest stops a slow moment from moving (see `stochastic`).
+    When to take it: where memory is no concern (None, the default of every optimiser), or where a
+    state of another library, which has such an array, must be read and written.
+
+    Cost: the bytes of the dtype for each moment. In bfloat16, rounding to nearest loses every
+    change below half a unit in the last place, so that a slow second moment stops moving; take
+    `stochastic()` instead for the same memory.
+
+    Refuses: complex moments if `dtype` is real.
 
     Args:
         dtype: any floating or complex dtype, or its name.
 
     Raises:
-        TypeError: if it is neither.
+        TypeError: if `dtype` is neither floating nor complex; where the format is used, if a moment
+            is complex and `dtype` is not.
 
     >>> import adam_optax as ao
     >>> tx = ao.adam(1e-3, storage={"mu": ao.storage.dense("bfloat16")})
     """
     if dtype is None:
         return Dense()
-    dtype = jnp.dtype(dtype)
-    if not jnp.issubdtype(dtype, jnp.inexact):
-        raise TypeError(f"dense({dtype}): a moment needs a floating or complex dtype")
-    return Dense(dtype)
+    kind = jnp.dtype(dtype)
+    if not jnp.issubdtype(kind, jnp.inexact):
+        raise TypeError(f"dense({kind}): a moment needs a floating or complex dtype")
+    return Dense(kind)

@@ -64,15 +64,23 @@ class Factored(Format):
 def factored(min_dim_size_to_factor: int = 128) -> Factored:
     r"""Keep a second moment as its means along two axes (Shazeer & Stern 2018, Algorithm 4).
 
-    For a matrix of `n` by `m`: `n + m` numbers, read as
-    :math:`row_i\, col_j / mean(row)`. The step reads what is stored. Factored are the two longest
-    axes of a leaf, as in optax; leaves that are too short keep every number.
+    When to take it: where large matrices make up the model and a second moment shall take almost
+    no memory, as in Adafactor. Use it by moment, `{"nu": factored()}`; another format may keep mu.
+
+    Cost: `n + m` float32 numbers for a matrix of `n` by `m`, which are read as
+    :math:`row_i\, col_j / mean(row)`: exact for a matrix of rank one, an approximation for others.
+    The step reads the stored approximation, not the fresh moment. The two longest axes of a leaf
+    are factored, as in optax; a leaf whose axes are too short keeps every number.
+
+    Refuses: moments that can be negative, because the mean of a row, which divides, could be 0.
 
     Args:
-        min_dim_size_to_factor: how long both axes must be; 128 in optax.
+        min_dim_size_to_factor: how long both axes must be; 128, as in optax.
 
     Raises:
-        ValueError: if it is negative; where it is used, if the moment can be negative.
+        ValueError: if the length is negative; where the format is used, if the moment can be
+            negative.
+        TypeError: if the length is no int.
 
     >>> import jax.numpy as jnp, adam_optax as ao
     >>> tx = ao.adam(1e-3, storage={"nu": ao.storage.factored(2)})
@@ -80,6 +88,9 @@ def factored(min_dim_size_to_factor: int = 128) -> Factored:
     >>> moments = state[0].moments
     >>> moments["nu_row"]["w"].shape, moments["nu_col"]["w"].shape, moments["nu"]["b"].shape
     ((3,), (4,), (4,))
+
+    Reference: Shazeer & Stern 2018, "Adafactor: Adaptive Learning Rates with Sublinear Memory
+    Cost".
     """
     if isinstance(min_dim_size_to_factor, bool) or not isinstance(min_dim_size_to_factor, int):
         raise TypeError(f"min_dim_size_to_factor must be an int, not {min_dim_size_to_factor!r}")

@@ -1,4 +1,4 @@
-"""Keep a moment in 16 bits, rounded without bias."""
+"""Keep a moment in bfloat16, rounded without bias."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 import jax.numpy as jnp
 from jax import Array
+from jax.typing import DTypeLike
 
 from adam_optax._core.checks import check_seed, refuse_complex
 from adam_optax.storage._base import Format, LeafContext
@@ -21,7 +22,7 @@ class Stochastic(Format):
     skips_nonfinite: ClassVar[bool] = True
 
     def encode(self, values: Sequence[Array], context: LeafContext) -> dict[str, Any]:
-        """Round the moment up or down, in proportion to where it is between the two."""
+        """Round the moment up or down by the dither, so that it is right on average."""
         (m,) = values
         refuse_complex(m, "stochastic()")
         u = context.dithers(self.seed)[0] >> 16
@@ -39,20 +40,27 @@ class Stochastic(Format):
         return (m.astype(jnp.float32),)
 
 
-def stochastic(dtype: Any = "bfloat16", seed: int = 0) -> Stochastic:
-    r"""Keep a moment in bfloat16, rounded without bias: 2 bytes, 4 for both moments of Adam.
+def stochastic(dtype: DTypeLike = "bfloat16", seed: int = 0) -> Stochastic:
+    """Keep a moment in bfloat16, rounded without bias.
+
+    When to take it: to halve the state of any rule, on any shape and sharding, with about a tenth
+    of the error of formats of one byte. `pair()` halves the state of Adam again.
+
+    Cost: two bytes for each moment, 4 bytes a parameter for both moments of Adam.
 
     Rounding to nearest loses every change below half a unit in the last place, 0.2 %: nu, which
-    changes by 0.1 % a step at `b2=.999`, freezes. Here a number rounds up as often as it should, by
-    a dither that is spread evenly over the steps. An element whose gradient is not finite takes no
-    step and keeps its moments.
+    changes by 0.1 % a step at `b2=0.999`, freezes. Here a number rounds up as often as it should,
+    by a dither that is spread evenly over the steps.
+
+    Refuses: complex moments. An element whose gradient is not finite takes no step and keeps its
+    moments.
 
     Args:
-        dtype: bfloat16; float16's range is too short for squares of gradients.
+        dtype: bfloat16; the range of float16 is too short for squares of gradients.
         seed: a number that selects the dither.
 
     Raises:
-        TypeError: if the dtype is another; where it is used, if a moment is complex.
+        TypeError: if the dtype is another; where the format is used, if a moment is complex.
 
     >>> import adam_optax as ao
     >>> tx = ao.adamw(1e-3, storage=ao.storage.stochastic())

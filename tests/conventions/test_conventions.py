@@ -1,4 +1,4 @@
-"""The conventions: every framework's numbers against its own formula in NumPy."""
+"""Compare every convention with its framework's own formula in NumPy."""
 
 import dataclasses
 import functools as ft
@@ -94,14 +94,14 @@ EACH = pytest.mark.parametrize(
 )
 
 
-def made(convention: Convention, name: str) -> Any:
-    """The optimiser of a convention."""
+def build(convention: Convention, name: str) -> Any:
+    """Build an optimiser with the arguments of a convention."""
     optimizer = getattr(ao, name, None) or getattr(conventions, name)
     return optimizer(oracle.RATE, **getattr(convention, name))
 
 
-def right(convention: Convention, name: str, grads: Any) -> Any:
-    """The updates by the framework's formula, with its decoupled decay."""
+def expected_updates(convention: Convention, name: str, grads: Any) -> Any:
+    """Compute the updates by the framework's formula, with its decoupled decay."""
     formula, decay = FORMULAS[convention.name, name]
     p, found = START, []
     for update in formula(grads):
@@ -118,8 +118,8 @@ def test_every_entry_has_a_formula() -> None:
 def test_every_step_follows_the_frameworks_formula(
     convention: Convention, name: str, x64: None
 ) -> None:
-    updates, _, _ = run(made(convention, name), jnp.float64(GRADS), jnp.float64(START))
-    for ours, theirs in zip(updates, right(convention, name, GRADS), strict=True):
+    updates, _, _ = run(build(convention, name), jnp.float64(GRADS), jnp.float64(START))
+    for ours, theirs in zip(updates, expected_updates(convention, name, GRADS), strict=True):
         assert relative_rms(ours, theirs) < 1e-12  # a few dozen roundings of 1.1e-16
 
 
@@ -128,9 +128,11 @@ def test_the_first_step_shows_which_epsilon_it_is(
     convention: Convention, name: str, x64: None
 ) -> None:
     grads = np.geomspace(1e-9, 1e-5, 24)[None]  # around 1e-8 and 1e-7, where every eps weighs
-    updates, _, _ = run(made(convention, name), jnp.float64(grads), jnp.float64(START))
-    difference = np.abs(updates - right(convention, name, grads))
-    assert np.max(difference / np.abs(right(convention, name, grads))) < 1e-12  # as above
+    updates, _, _ = run(build(convention, name), jnp.float64(grads), jnp.float64(START))
+    difference = np.abs(updates - expected_updates(convention, name, grads))
+    assert (
+        np.max(difference / np.abs(expected_updates(convention, name, grads))) < 1e-12
+    )  # as above
 
 
 @pytest.mark.quick
@@ -149,14 +151,14 @@ def test_jax_examples_agree(name: str, x64: None) -> None:
     with jax.numpy_dtype_promotion("standard"):
         for i, g in enumerate(grads):
             state = update(i, g, state)
-    tx = made(conventions.JAX_EXAMPLES, name)
+    tx = build(conventions.JAX_EXAMPLES, name)
     _, params, _ = run(tx, grads, jnp.float64(START))
     assert relative_rms(params, read(state)) < 1e-14  # 40 roundings of 1.1e-16 of a parameter
 
 
 def test_optax_has_its_own_defaults(x64: None) -> None:
     for name in conventions.OPTAX.options:
-        tx = made(conventions.OPTAX, name)
+        tx = build(conventions.OPTAX, name)
         updates, _, _ = run(tx, jnp.float64(GRADS), jnp.float64(START))
         with jax.numpy_dtype_promotion("standard"):
             theirs = getattr(optax, name)(oracle.RATE)

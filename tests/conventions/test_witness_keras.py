@@ -1,4 +1,4 @@
-"""Keras itself beside our forms of its optimisers, in float32 on the JAX backend."""
+"""Compare Keras itself with our forms of its optimisers, in float32 on the JAX backend."""
 
 import contextlib
 import dataclasses
@@ -20,14 +20,14 @@ from tests.support.oracle import relative_rms
 
 
 @contextlib.contextmanager
-def lenient() -> Iterator[None]:
-    """Keras mixes dtypes and ranks."""
+def mixed_dtypes_allowed() -> Iterator[None]:
+    """Allow the mixed dtypes and ranks that Keras computes with."""
     with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
         yield
 
 
 os.environ["KERAS_BACKEND"] = "jax"
-with lenient(), warnings.catch_warnings():
+with mixed_dtypes_allowed(), warnings.catch_warnings():
     warnings.simplefilter("ignore")  # its imports warn of what others deprecate
     keras = pytest.importorskip("keras", reason="pip install 'adam-optax[witness]'")
 
@@ -50,7 +50,7 @@ MEANS: dict[str, Any] = {"b1": 0.9, "b2": 0.999, "eps": 1e-7}
 
 @dataclasses.dataclass(frozen=True)
 class Pair:
-    """Keras's optimiser, ours, the oracle's updates, and the decoupled decay on top."""
+    """Hold Keras's optimiser, ours, the oracle's updates, and the decoupled decay on top."""
 
     theirs: str
     options: Mapping[str, Any]
@@ -60,11 +60,11 @@ class Pair:
 
     @property
     def id(self) -> str:
-        """The call in Keras."""
+        """Return the call in Keras."""
         return "-".join([self.theirs, *(f"{n}={v}" for n, v in self.options.items())])
 
-    def right(self, start: Any) -> Any:
-        """The parameters after each step in float64."""
+    def expected_path(self, start: Any) -> Any:
+        """Compute the parameters after each step in float64."""
         path, p = [], start
         for update in self.oracle(GRADS):
             p = p + update - oracle.RATE * self.decay * p
@@ -109,9 +109,9 @@ EACH = pytest.mark.parametrize("pair", PAIRS, ids=[pair.id for pair in PAIRS])
 
 
 def keras_run(pair: Pair, start: Any, steps: int = 500) -> Any:
-    """The parameters after each step of Keras's optimiser."""
+    """Return the parameters after each step of Keras's optimiser."""
     path = []
-    with lenient():
+    with mixed_dtypes_allowed():
         p = keras.Variable(np.float32(start))
         optimizer = getattr(keras.optimizers, pair.theirs)(oracle.RATE, **pair.options)
         optimizer.build([p])
@@ -122,7 +122,7 @@ def keras_run(pair: Pair, start: Any, steps: int = 500) -> Any:
 
 
 def our_run(pair: Pair, start: Any, steps: int = 500) -> Any:
-    """The parameters after each step of ours."""
+    """Return the parameters after each step of ours."""
     tx, path, p = pair.ours(oracle.RATE), [], jnp.float32(start)
     updates, _, _ = run(tx, jnp.float32(GRADS[:steps]), p)
     for update in updates:
@@ -133,7 +133,7 @@ def our_run(pair: Pair, start: Any, steps: int = 500) -> Any:
 
 @EACH
 def test_float32_run_equals_keras(pair: Pair) -> None:
-    ours, theirs, right = our_run(pair, START), keras_run(pair, START), pair.right(START)
+    ours, theirs, right = our_run(pair, START), keras_run(pair, START), pair.expected_path(START)
     assert relative_rms(ours, right) < PARAMETERS
     assert relative_rms(ours, theirs) < (DECAYED if pair.decay else PARAMETERS)
 
@@ -141,7 +141,7 @@ def test_float32_run_equals_keras(pair: Pair) -> None:
 @EACH
 def test_where_the_first_step_differs_keras_is_off(pair: Pair) -> None:
     start = np.zeros_like(START)  # so that the step is what is rounded, not the parameter
-    right = pair.right(start)[0]
+    right = pair.expected_path(start)[0]
     assert relative_rms(our_run(pair, start, 1)[0], right) < ROUNDING
     off = relative_rms(keras_run(pair, start, 1)[0], right)
     assert off < ROUNDING if pair.theirs in ("Adamax", "Nadam") else OFF < off < FIRST_STEP
@@ -152,7 +152,7 @@ def test_where_the_first_step_differs_keras_is_off(pair: Pair) -> None:
     [("Adam", "adam"), ("AdamW", "adamw"), ("Adamax", "adamax"), ("Nadam", "scheduled_nadam")],
 )
 def test_the_numbers_are_keras_defaults(theirs: str, ours: str) -> None:
-    with lenient():
+    with mixed_dtypes_allowed():
         optimizer = getattr(keras.optimizers, theirs)()
     options = getattr(KERAS, ours)
     assert np.float32(optimizer.learning_rate.value) == np.float32(KERAS.learning_rate)

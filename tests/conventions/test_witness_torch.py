@@ -1,4 +1,4 @@
-"""PyTorch itself beside our forms of its optimisers, in float64."""
+"""Compare PyTorch itself with our forms of its optimisers, in float64."""
 
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping
@@ -32,7 +32,7 @@ CANCELLED = 5e-11
 
 @dataclasses.dataclass(frozen=True)
 class Pair:
-    """PyTorch's optimiser and ours, with how far a single step may be off."""
+    """Hold PyTorch's optimiser and ours, and by how much a single step may differ."""
 
     theirs: str
     options: Mapping[str, Any]
@@ -41,7 +41,7 @@ class Pair:
 
     @property
     def id(self) -> str:
-        """The call in PyTorch."""
+        """Return the call in PyTorch."""
         return "-".join([self.theirs, *(f"{n}={v}" for n, v in self.options.items())])
 
 
@@ -103,7 +103,7 @@ def doubles() -> Iterator[None]:
 
 
 def torch_run(name: str, **options: Any) -> Any:
-    """The parameters after each step of PyTorch's optimiser."""
+    """Return the parameters after each step of PyTorch's optimiser."""
     p = torch.nn.Parameter(torch.tensor(START, dtype=torch.float64))
     optimizer = getattr(torch.optim, name)([p], **options)
     path = []
@@ -115,13 +115,13 @@ def torch_run(name: str, **options: Any) -> Any:
 
 
 def our_run(tx: Any) -> Any:
-    """The parameters after each step of ours."""
+    """Return the parameters after each step of ours."""
     updates, _, _ = run(tx, jnp.float64(GRADS), jnp.float64(START))
     return START + np.cumsum(np.asarray(updates), axis=0)
 
 
 def steps(path: Any) -> Any:
-    """The updates that led along a path."""
+    """Return the updates between the parameters of a path."""
     return np.diff(path, axis=0, prepend=START[None])
 
 

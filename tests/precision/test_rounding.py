@@ -1,4 +1,4 @@
-"""`apply_updates` takes a sixteen-bit parameter exactly to where each link wants it."""
+"""Check that `apply_updates` takes a 16-bit parameter exactly to the value each link chooses."""
 
 from typing import Any
 
@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adam_optax.precision._rounding import land, rounded
-from adam_optax.precision._split_master import joined, split
+from adam_optax.precision._rounding import round_to_dtype, update_to_reach
+from adam_optax.precision._split_master import join_halves, split_halves
 from tests.support import oracle_precision as oracle
 from tests.support.precision import LINKS, apply, float32, same_bits
 
@@ -19,14 +19,14 @@ ALL = np.arange(2**16, dtype=np.uint16)
 """The bits of every sixteen-bit float."""
 
 
-def every(dtype: str) -> Any:
+def all_numbers(dtype: str) -> Any:
     return jnp.asarray(ALL.view(oracle.FORMATS[dtype][2]))
 
 
-def pairs(dtype: str, seed: int = 0) -> tuple[Any, Any]:
-    """Every parameter with steps of all sizes; an eighth each of -p, nearly -p, p, 0 and bad."""
+def params_and_updates(dtype: str, seed: int = 0) -> tuple[Any, Any]:
+    """Return every parameter and updates of all sizes; an eighth each is near -p, p, 0 or bad."""
     rng = np.random.default_rng(seed)
-    p = every(dtype)
+    p = all_numbers(dtype)
     wide = float32(p)
     with np.errstate(all="ignore"):
         random = rng.integers(0, 2**32, 2**16, dtype=np.uint32).view(np.float32)
@@ -38,8 +38,8 @@ def pairs(dtype: str, seed: int = 0) -> tuple[Any, Any]:
     return p, jnp.asarray(u)
 
 
-def flushed(*xs: Any) -> Any:
-    """Where float32's arithmetic, on this machine, flushes something to zero."""
+def is_flushed(*xs: Any) -> Any:
+    """Return where float32's arithmetic, on this machine, flushes a number to zero."""
     return np.logical_or.reduce([(np.abs(x) < 2.0**-118) & (x != 0) for x in xs])
 
 
@@ -49,9 +49,9 @@ def flushed(*xs: Any) -> Any:
 def test_stochastic_rounding_lands_on_the_target_from_every_parameter(
     dtype: str, jit: bool
 ) -> None:
-    """All 65,536 parameters, and the target from float64 and Python's integers."""
+    """Compare all 65,536 parameters with targets from float64 and Python's integers."""
     tx = LINKS["stochastic_rounding"](seed=3)
-    p, u = pairs(dtype)
+    p, u = params_and_updates(dtype)
     step = lambda p, u: apply(p, tx.update(u, tx.init(p), p)[0])  # noqa: E731
     landed = float32((jax.jit(step) if jit else step)(p, u))
     wide = float32(p)
@@ -61,7 +61,7 @@ def test_stochastic_rounding_lands_on_the_target_from_every_parameter(
     wanted = np.array([oracle.rounded(float(s), d, dtype) for s, d in zipped], np.float32)
     # From an infinite parameter no sum leads back; what float32 flushes is out of its reach.
     with np.errstate(all="ignore"):
-        reach = ~flushed(wide, np.float32(u), wanted, wanted - wide) | (wanted == wide)
+        reach = ~is_flushed(wide, np.float32(u), wanted, wanted - wide) | (wanted == wide)
         reach &= np.isfinite(wanted - wide) | ~np.isfinite(wanted)  # no float32 leads there
     assert reach.mean() > 0.9
     np.testing.assert_array_equal(landed[reach], wanted[reach])
@@ -69,20 +69,20 @@ def test_stochastic_rounding_lands_on_the_target_from_every_parameter(
 
 @pytest.mark.parametrize("dtype", KINDS)
 def test_rounding_without_dither_truncates_and_with_all_of_it_rounds_up(dtype: str) -> None:
-    """What is in the format stays, whatever the dither."""
-    wide = every(dtype).astype(jnp.float32)
-    normal = ~flushed(float32(wide))
+    """Check that a number of the format stays what it is, whatever the dither."""
+    wide = all_numbers(dtype).astype(jnp.float32)
+    normal = ~is_flushed(float32(wide))
     for dither in (0, 2**31, 2**32 - 1):
-        same = np.asarray(rounded(wide, jnp.dtype(dtype), np.uint32(dither)))
+        same = np.asarray(round_to_dtype(wide, jnp.dtype(dtype), np.uint32(dither)))
         np.testing.assert_array_equal(same[normal], float32(wide)[normal])
 
 
 @given(st.floats(width=32, allow_nan=False), st.integers(0, 2**32 - 1), st.sampled_from(KINDS))
 @settings(max_examples=200)
 def test_rounding_is_float64_s(x: float, dither: int, dtype: str) -> None:
-    if flushed(np.float64(x)):
+    if is_flushed(np.float64(x)):
         return
-    ours = rounded(jnp.float32(x), jnp.dtype(dtype), np.uint32(dither))
+    ours = round_to_dtype(jnp.float32(x), jnp.dtype(dtype), np.uint32(dither))
     wanted = oracle.rounded(x, oracle.share(dither, dtype), dtype)
     if dtype == "float16" and 0 < abs(x) < 2.0**-14:  # float32 beside tiny: to 2^-14 of a unit
         assert abs(float(ours) - wanted) <= oracle.unit(x, dtype)
@@ -95,11 +95,13 @@ def test_rounding_is_float64_s(x: float, dither: int, dtype: str) -> None:
 
 @pytest.mark.parametrize("dtype", KINDS)
 def test_where_it_lands_is_known_exactly_whatever_the_target(dtype: str) -> None:
-    """Also where the target is out of reach: the links go on from where the parameter is."""
-    p, u = pairs(dtype, seed=1)
-    update, landed = jax.jit(land)(p, rounded(p.astype(jnp.float32) + u, jnp.dtype(dtype)))
+    """Check targets out of reach, too: the links go on from the value that was reached."""
+    p, u = params_and_updates(dtype, seed=1)
+    update, landed = jax.jit(update_to_reach)(
+        p, round_to_dtype(p.astype(jnp.float32) + u, jnp.dtype(dtype))
+    )
     found = float32(apply(p, update))
-    sure = ~flushed(found, float32(update))
+    sure = ~is_flushed(found, float32(update))
     np.testing.assert_array_equal(np.asarray(landed)[sure], found[sure])
 
 
@@ -108,12 +110,12 @@ def test_rounding_to_nearest_is_the_cast(dtype: str) -> None:
     rng = np.random.default_rng(2)
     x = rng.integers(0, 2**32, 2**18, dtype=np.uint32)
     half = np.uint32(2 ** (23 - oracle.FORMATS[dtype][0]))  # of a unit: halfway to the next
-    x[: 2**16] = float32(every(dtype)).view(np.uint32) | half
+    x[: 2**16] = float32(all_numbers(dtype)).view(np.uint32) | half
     x = x.view(np.float32)
-    x = x[~flushed(x)]
+    x = x[~is_flushed(x)]
     with np.errstate(over="ignore"):
         wanted = float32(jnp.asarray(x).astype(dtype))
-    ours = np.asarray(rounded(jnp.asarray(x), jnp.dtype(dtype)))
+    ours = np.asarray(round_to_dtype(jnp.asarray(x), jnp.dtype(dtype)))
     # float16 below 2^-14: rounded to 2^-13 of a unit before, which may make a half.
     sure = np.ones(x.shape, bool)
     if dtype == "float16":
@@ -127,28 +129,28 @@ def test_rounding_to_nearest_is_the_cast(dtype: str) -> None:
 @given(st.integers(0, 2**16 - 1), st.integers(0, 2**16 - 1), st.sampled_from(KINDS))
 @settings(max_examples=200)
 def test_any_target_within_two_to_the_14_is_reached(a: int, b: int, dtype: str) -> None:
-    """Also one that no rounded sum asks for."""
-    p, t = every(dtype)[a], every(dtype)[b]
+    """Check targets, too, that no rounded sum asks for."""
+    p, t = all_numbers(dtype)[a], all_numbers(dtype)[b]
     x, y = float(p), float(t)
-    if np.isnan(x) or np.isnan(y) or np.isinf(x) or flushed(np.array([x, y, y - x])).any():
+    if np.isnan(x) or np.isnan(y) or np.isinf(x) or is_flushed(np.array([x, y, y - x])).any():
         return
     if abs(y) * 2.0**14 < abs(x) or abs(y - x) > 3.4e38 > abs(y):
         return
-    update, landed = land(p, t.astype(jnp.float32))
+    update, landed = update_to_reach(p, t.astype(jnp.float32))
     assert float(apply(p, update)) == float(landed) == y
 
 
 def test_minus_zero_and_infinity_stay() -> None:
     for x in (-0.0, 0.0, np.inf, -np.inf):
         p = jnp.asarray([x], jnp.bfloat16)
-        update, _ = land(p, p.astype(jnp.float32))
+        update, _ = update_to_reach(p, p.astype(jnp.float32))
         same_bits(apply(p, update), p)
 
 
 @pytest.mark.quick
 @pytest.mark.parametrize("jit", [False, True])
 def test_masters_step_as_float32_from_any_bits(jit: bool) -> None:
-    """Random float32 masters and steps; exceptions are as documented, and consistent."""
+    """Take random masters and steps; check that the exceptions are the documented ones."""
     rng = np.random.default_rng(0)
     size = 2**18
     low = rng.integers(0, 2**16, size, dtype=np.uint32)
@@ -160,16 +162,16 @@ def test_masters_step_as_float32_from_any_bits(jit: bool) -> None:
     tx = LINKS["split_master"]()
 
     def step(m: Any, u: Any) -> Any:
-        p, low = split(m)
+        p, low = split_halves(m)
         updates, state = tx.update(u, tx.init(p)._replace(remainder=low), p)
         p = apply(p, updates)
-        return joined(p, state.remainder)
+        return join_halves(p, state.remainder)
 
     ours = np.asarray((jax.jit(step) if jit else step)(jnp.asarray(m), jnp.asarray(u)))
     right = oracle.float32_sum(m, u)
     with np.errstate(all="ignore"):
         known = np.isfinite(right) & (np.abs(right) < 3.38e38) & (np.abs(m) < 3.38e38)
-        known &= ~flushed(m, u, right)
+        known &= ~is_flushed(m, u, right)
         known &= np.abs(u) < 3.38e38
     assert known.mean() > 0.8
     m, right, ours = m[known], right[known] + np.float32(0), ours[known]  # -0 + 0 is 0
@@ -183,7 +185,7 @@ def test_masters_step_as_float32_from_any_bits(jit: bool) -> None:
 
 @pytest.mark.parametrize("name", ["kahan", "split_master"])
 def test_what_is_lost_for_ever_is_not_made_up_for(name: str) -> None:
-    """Infinite parameters stay; NaN is NaN, and nothing else of the state is spoiled."""
+    """Check that infinite parameters and NaN stay, and that other parameters still train."""
     p = jnp.asarray([np.inf, -np.inf, np.nan, 1.0, 1.0, 1.0], jnp.bfloat16)
     u = jnp.asarray([1.0, 1.0, 1.0, np.nan, np.inf, 1e-3])
     tx = LINKS[name]()
@@ -199,6 +201,6 @@ def test_halves_round_away_from_zero_and_back() -> None:
     m = jnp.asarray(
         [1 + 2.0**-8, 1 + 3 * 2.0**-8, -1 - 2.0**-8, 1 + 2.0**-8 - 2.0**-23], jnp.float32
     )
-    p, low = split(m)
+    p, low = split_halves(m)
     np.testing.assert_array_equal(float32(p), [1 + 2**-7, 1 + 2**-6, -1 - 2**-7, 1])
-    same_bits(joined(p, low), m)
+    same_bits(join_halves(p, low), m)

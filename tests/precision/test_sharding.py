@@ -1,4 +1,4 @@
-"""Eight devices give the bits that one gives, whichever axis is sharded."""
+"""Check that eight devices give the bits that one gives, whichever axis is sharded."""
 
 import os
 import pathlib
@@ -18,8 +18,8 @@ SHAPE = (8, 16, 24)
 AXES = [("x", None, None), (None, "x", None), (None, None, "x"), (), ("x", "y", None)]
 
 
-def _bits(name: str, place: Any) -> Any:
-    """Parameters and state after three steps from arrays put somewhere."""
+def _run_three_steps(name: str, place: Any) -> Any:
+    """Return parameters and state after three steps from arrays with a sharding."""
     rng = np.random.default_rng(0)
     draw = lambda *shape: np.asarray(rng.standard_normal(shape), np.float32)  # noqa: E731
     params = jax.device_put(jnp.asarray(draw(*SHAPE), jnp.bfloat16), place)
@@ -31,7 +31,7 @@ def _bits(name: str, place: Any) -> Any:
 
 
 def _shardings() -> Any:
-    """Over eight devices along each axis, none, and two at once."""
+    """Yield shardings over eight devices along each axis, none, and two at once."""
     line = jax.make_mesh((8,), ("x",), axis_types=(jax.sharding.AxisType.Auto,))
     square = jax.make_mesh((4, 2), ("x", "y"), axis_types=(jax.sharding.AxisType.Auto,) * 2)
     for axes in AXES:
@@ -40,13 +40,13 @@ def _shardings() -> Any:
 
 
 def main() -> None:
-    """What the test runs where there are eight devices."""
+    """Compare all shardings with one device, in a process with eight devices."""
     assert jax.device_count() == 8
     for name in LINKS:
-        expected = _bits(name, jax.devices()[0])
+        expected = _run_three_steps(name, jax.devices()[0])
         # The place of an element matters to the dither alone: to the others one sharding is as all.
         for place in list(_shardings())[None if name == "stochastic_rounding" else -1 :]:
-            found = _bits(name, place)
+            found = _run_three_steps(name, place)
             same_bits(found, expected)
             assert found[0].sharding.is_equivalent_to(place, 3)
             for kept in jax.tree.leaves(found[1]):
@@ -68,7 +68,7 @@ def test_any_sharding_has_the_bits_of_one_device() -> None:
 
 
 def test_the_state_of_a_chain_is_small() -> None:
-    """Two bytes beside the parameter, or none."""
+    """Check that a link keeps two bytes beside each parameter, or none."""
     params = jax.ShapeDtypeStruct((1000, 1000), jnp.bfloat16)
     extra = {"stochastic_rounding": 4, "kahan": 2 * 10**6, "split_master": 2 * 10**6}
     adam = ao.memory(ao.adam(1e-3), params).total

@@ -1,4 +1,4 @@
-"""Training in bfloat16 and float16 goes where float32 goes."""
+"""Compare training in bfloat16 and float16 with training in float32."""
 
 from typing import Any
 
@@ -20,8 +20,8 @@ START = jnp.asarray(np.linspace(-2, 2, 64), jnp.bfloat16)
 KINDS = ("bfloat16", "float16")
 
 
-def constant(tx: Any, params: Any, step: float, steps: int = 1000) -> Any:
-    """The parameters and state after equal steps, as one scan."""
+def take_equal_steps(tx: Any, params: Any, step: float, steps: int = 1000) -> Any:
+    """Return the parameters and state after equal steps, taken in one scan."""
     tx = optax.chain(optax.sgd(1.0), tx)
     grads = jnp.full(params.shape, -step, jnp.float32)
 
@@ -34,15 +34,15 @@ def constant(tx: Any, params: Any, step: float, steps: int = 1000) -> Any:
 @pytest.mark.quick
 def test_a_thousand_small_steps_move_a_parameter_as_in_float32() -> None:
     start = jnp.ones(4096, jnp.bfloat16)
-    lost, _ = constant(optax.identity(), start, 1e-3)
+    lost, _ = take_equal_steps(optax.identity(), start, 1e-3)
     np.testing.assert_array_equal(float32(lost), 1)  # what optax does: nothing
-    wide, _ = constant(optax.identity(), start.astype(jnp.float32), 1e-3)
+    wide, _ = take_equal_steps(optax.identity(), start.astype(jnp.float32), 1e-3)
     np.testing.assert_allclose(wide, 2, rtol=1e-4)
-    kahan, _ = constant(LINKS["kahan"](), start, 1e-3)
+    kahan, _ = take_equal_steps(LINKS["kahan"](), start, 1e-3)
     np.testing.assert_array_equal(float32(kahan), 2)
-    split, state = constant(LINKS["split_master"](), start, 1e-3)
+    split, state = take_equal_steps(LINKS["split_master"](), start, 1e-3)
     same_bits(ao.precision.read_master(state, split), wide)
-    random, _ = constant(LINKS["stochastic_rounding"](), start, 1e-3)
+    random, _ = take_equal_steps(LINKS["stochastic_rounding"](), start, 1e-3)
     # Every element is within two units of bfloat16, plain stochastic rounding's within 40.
     np.testing.assert_allclose(float32(random), 2, atol=2 * 2**-7)
     assert abs(float32(random).mean() - 2) < 1e-3  # 4,096 elements off by 1/100 or less
@@ -50,18 +50,18 @@ def test_a_thousand_small_steps_move_a_parameter_as_in_float32() -> None:
 
 def test_float16_moves_too() -> None:
     start = jnp.ones(4096, jnp.float16)
-    lost, _ = constant(optax.identity(), start, 1e-4)
+    lost, _ = take_equal_steps(optax.identity(), start, 1e-4)
     np.testing.assert_array_equal(float32(lost), 1)  # a unit is 9.8e-4
-    kahan, _ = constant(LINKS["kahan"](), start, 1e-4)
+    kahan, _ = take_equal_steps(LINKS["kahan"](), start, 1e-4)
     np.testing.assert_allclose(float32(kahan), 1.1, atol=2**-11)  # half a unit
-    random, _ = constant(LINKS["stochastic_rounding"](), start, 1e-4)
+    random, _ = take_equal_steps(LINKS["stochastic_rounding"](), start, 1e-4)
     np.testing.assert_allclose(float32(random), 1.1, atol=2 * 2**-10)
 
 
 @pytest.mark.quick
 @pytest.mark.parametrize(("lib", "jit"), [("ours", True), ("optax", True), ("optax", False)])
 def test_split_master_is_float32_training_bit_for_bit(lib: str, jit: bool) -> None:
-    """One compiled Adam for both: XLA rounds one that is compiled into another step otherwise."""
+    """Compile Adam once for both runs, because XLA may round differently in another program."""
     adam = ao.adam(1e-2) if lib == "ours" else optax.adam(1e-2)
     wide = START.astype(jnp.float32)
     update, link = jax.jit(adam.update), LINKS["split_master"]()
@@ -126,10 +126,10 @@ def test_a_hundred_thousand_draws_have_no_bias(dtype: str, x: float) -> None:
 
 
 def test_many_steps_are_stratified() -> None:
-    """The error after n steps stays within a unit or two, where plain draws' grows as sqrt(n)."""
+    """Check that the error stays within a unit or two; that of plain draws grows as sqrt(n)."""
     steps, size = 4096, 512
     start = jnp.zeros(size, jnp.bfloat16) + 128  # one unit up to 256
-    moved, _ = constant(LINKS["stochastic_rounding"](), start, 0.0237, steps)
+    moved, _ = take_equal_steps(LINKS["stochastic_rounding"](), start, 0.0237, steps)
     error = np.sqrt(np.mean((float32(moved) - (128 + steps * np.float32(0.0237))) ** 2))
     plain = np.sqrt(steps * 0.0237 * (1 - 0.0237))  # of a binomial sum: 9.7 units
     assert error < 1.0
@@ -162,7 +162,7 @@ def test_seeds_leaves_and_steps_have_dithers_of_their_own_and_runs_repeat() -> N
 
 @pytest.mark.parametrize("name", LINKS)
 def test_weight_decay_and_zero_steps(name: str) -> None:
-    """After adamw: decay arrives though it is far below a unit; a zero step changes no bit."""
+    """Check that decay far below a unit adds up, and that a zero step changes no bit."""
     tx = optax.chain(ao.adamw(1e-3, weight_decay=0.1), LINKS[name]())
     params, state = jnp.ones(4096, jnp.bfloat16), tx.init(jnp.ones(4096, jnp.bfloat16))
     step = jax.jit(stepper(tx))

@@ -1,4 +1,4 @@
-"""The links in any tree, under any transformation of JAX and any wrapper of optax."""
+"""Test the links on any tree, under transformations of JAX and wrappers of optax."""
 
 import re
 from typing import Any
@@ -28,23 +28,23 @@ MIXED = {
 }
 
 
-def grads_of(params: Any, size: float = 1e-3) -> Any:
-    """Constant gradients in float32, or complex."""
+def constant_grads(params: Any, size: float = 1e-3) -> Any:
+    """Return constant gradients in float32, or of the parameter's wider dtype."""
     kind = lambda p: p.dtype if p.dtype.itemsize > 2 else jnp.float32  # noqa: E731
     return jax.tree.map(lambda p: jnp.full(p.shape, size, kind(p)), params)
 
 
-def chained(name: str) -> Any:
+def adam_and_link(name: str) -> Any:
     return optax.chain(ao.adam(1e-3), LINKS[name]())
 
 
 @pytest.mark.quick
 @pytest.mark.parametrize(("name", "jit"), [*((n, True) for n in LINKS), ("kahan", False)])
 def test_mixed_trees_train_and_wider_parameters_pass_through(name: str, jit: bool) -> None:
-    tx, params = chained(name), MIXED
+    tx, params = adam_and_link(name), MIXED
     step = stepper(tx)
     step = jax.jit(step) if jit else step
-    state, grads = tx.init(params), grads_of(params)
+    state, grads = tx.init(params), constant_grads(params)
     for _ in range(3):
         params, state = step(params, state, grads)
     chex.assert_trees_all_equal_shapes_and_dtypes(params, MIXED)
@@ -62,7 +62,7 @@ def test_mixed_trees_train_and_wider_parameters_pass_through(name: str, jit: boo
 def test_none_keeps_what_is_kept(name: str) -> None:
     tx = LINKS[name]()
     params = {"a": LOW, "b": LOW, "c": {"d": LOW, "e": [LOW]}}
-    _, state = tx.update(grads_of(params), tx.init(params), params)
+    _, state = tx.update(constant_grads(params), tx.init(params), params)
     updates, later = tx.update({"a": G, "b": None, "c": None}, state, params)
     assert updates["b"] is updates["c"] is None
     if name == "stochastic_rounding":
@@ -93,7 +93,7 @@ def test_masked_and_partition(name: str) -> None:
 
 @EACH
 def test_scan_equals_a_loop_and_a_second_step_traces_nothing(name: str) -> None:
-    tx, grads = chained(name), jnp.stack([G, -G, 2 * G] * 5)
+    tx, grads = adam_and_link(name), jnp.stack([G, -G, 2 * G] * 5)
     chex.clear_trace_counter()
     step = jax.jit(chex.assert_max_traces(stepper(tx), n=1))
     params, state = LOW, tx.init(LOW)
@@ -108,7 +108,7 @@ def test_scan_equals_a_loop_and_a_second_step_traces_nothing(name: str) -> None:
 
 @EACH
 def test_unrolled_steps_in_one_program_have_the_bits_of_single_ones(name: str) -> None:
-    """No cast to sixteen bits and back is left out."""
+    """Check that XLA leaves out no cast to sixteen bits and back."""
     tx = LINKS[name]()
     updates = [G, -3 * G, 0.7 * G, G / 9] * 2
 
@@ -207,7 +207,7 @@ def test_multi_steps_keep_the_parameters_between(name: str) -> None:
 @pytest.mark.parametrize("name", ["kahan"])  # to flax one link is as another
 def test_flax_modules_train(name: str) -> None:
     model = nnx.Linear(4, 3, rngs=nnx.Rngs(0), param_dtype=jnp.bfloat16)
-    optimizer = nnx.Optimizer(model, chained(name), wrt=nnx.Param)
+    optimizer = nnx.Optimizer(model, adam_and_link(name), wrt=nnx.Param)
     before = float32(model.kernel[...])
     grads = jax.tree.map(lambda p: jnp.ones(p.shape), nnx.state(model, nnx.Param))
     with jax.numpy_dtype_promotion("standard"):
@@ -219,7 +219,7 @@ def test_flax_modules_train(name: str) -> None:
 
 @EACH
 def test_optax_finds_and_maps_the_state(name: str) -> None:
-    tx, params = chained(name), {"a": LOW, "b": jnp.ones(3)}
+    tx, params = adam_and_link(name), {"a": LOW, "b": jnp.ones(3)}
     state = tx.init(params)
     doubled = optax.tree.map_params(tx, lambda x: x + x, state)
     chex.assert_trees_all_equal_shapes_and_dtypes(doubled, state)
@@ -231,7 +231,7 @@ def test_optax_finds_and_maps_the_state(name: str) -> None:
 
 
 def test_masters_are_read_and_written() -> None:
-    tx = chained("split_master")
+    tx = adam_and_link("split_master")
     params = {"a": LOW, "b": jnp.ones(3), "c": None}
     wide = {"a": LOW.astype(jnp.float32) + 1e-4, "b": jnp.ones(3), "c": None}
     params, state = ao.precision.write_master(tx.init(params), wide)
@@ -301,4 +301,4 @@ def test_errors_of_arguments() -> None:
     [("stochastic_rounding", "zamirai2020"), ("kahan", "kahan1965"), ("split_master", "micikev")],
 )
 def test_links_are_cited(name: str, paper: str) -> None:
-    assert "{" + paper in ao.citation(chained(name))
+    assert "{" + paper in ao.citation(adam_and_link(name))

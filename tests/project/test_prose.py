@@ -29,7 +29,9 @@ def is_sentence(opening: str) -> bool:
     """Tell whether a first line can be a sentence with a verb at its head."""
     first = opening.split()[0].strip(",.:;()").lower()
     third_person = first.endswith("s") and not first.endswith("ss")
-    return first.isalpha() and first not in NOT_VERBS and not (third_person or first.endswith("ing"))
+    return (
+        first.isalpha() and first not in NOT_VERBS and not (third_person or first.endswith("ing"))
+    )
 
 
 @pytest.mark.quick

@@ -1,1 +1,1 @@
-"""Storage formats, by themselves: what one encoding does to a moment."""
+"""Test `adam_optax.storage`."""

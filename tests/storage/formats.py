@@ -16,35 +16,35 @@ MOMENTS = ao.rules.adam().moments
 
 
 def leaf_storage(storage: Any) -> LeafStorage:
-    """Return how a leaf keeps Adam's moments."""
+    """Return the `LeafStorage` of Adam's moments for a value of the argument `storage`."""
     (one,) = plan_storage(storage, MOMENTS).of_leaves(jnp.zeros(()))
     return one
 
 
-def stored_once(one: LeafStorage, mu: Array, nu: Array, count: Array) -> dict[str, Array]:
-    """Return the moments after they were encoded and decoded at a count."""
+def encode_decode(one: LeafStorage, mu: Array, nu: Array, count: Array) -> dict[str, Array]:
+    """Encode the moments at a count, decode them again, and return the result."""
     context = LeafContext((), mu.shape, count, 0)
     kept = encode(one, {"mu": mu, "nu": nu}, MOMENTS, context)
     return decode(one, kept, MOMENTS, context)
 
 
-def again(storage: Any, mu: Any, nu: Any, count: Any = 5) -> dict[str, Array]:
-    """Return the moments after they were kept once."""
+def roundtrip(storage: Any, mu: Any, nu: Any, count: Any = 5) -> dict[str, Array]:
+    """Encode and decode arrays of moments once, under jit."""
     mu, nu = (jnp.asarray(m, jnp.float32) for m in (mu, nu))
-    kept: dict[str, Array] = _again(leaf_storage(storage), mu, nu, jnp.int32(count))
+    kept: dict[str, Array] = _roundtrip(leaf_storage(storage), mu, nu, jnp.int32(count))
     return kept
 
 
-_again = jax.jit(stored_once, static_argnums=0)
+_roundtrip = jax.jit(encode_decode, static_argnums=0)
 
 
-def often(storage: Any, mu: float, nu: float, peak: float, draws: int) -> Any:
-    """Return an element kept at so many steps, beside one that is the largest of its block."""
+def roundtrip_often(storage: Any, mu: float, nu: float, peak: float, draws: int) -> Any:
+    """Encode and decode an element at `draws` counts, beside the largest element of its block."""
     one = leaf_storage(storage)
 
     def step(count: Array) -> Any:
-        both = (jnp.array(m, jnp.float32) for m in ([mu, peak], [nu, peak * peak]))
-        out = stored_once(one, next(both), next(both), count)
+        mus, nus = (jnp.array(m, jnp.float32) for m in ([mu, peak], [nu, peak * peak]))
+        out = encode_decode(one, mus, nus, count)
         return out["mu"][0], out["nu"][0]
 
     counts = jnp.arange(1, draws + 1, dtype=jnp.int32)

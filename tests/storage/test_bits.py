@@ -1,4 +1,4 @@
-"""Arithmetic on bits, as good as it says."""
+"""Check integer division and approximate roots on bits against NumPy."""
 
 import jax.numpy as jnp
 import numpy as np

@@ -1,4 +1,4 @@
-"""Factored storage of second moments, with any rule."""
+"""Test factored storage of second moments, with any rule."""
 
 from collections.abc import Callable
 from typing import Any
@@ -27,7 +27,7 @@ FACTORED = {"nu": ao.storage.factored(0)}
 
 
 def adam(shape: tuple[int, ...], steps: int, least: int = 0) -> dict[str, Any]:
-    """The oracle's run of Adam."""
+    """Return the oracle's run of Adam."""
     return oracle.optimise(FactoredAdam(least=least), *data(shape, steps), 0.01)
 
 

@@ -1,4 +1,4 @@
-"""Every storage format under every variant, transformation, shape and gradient."""
+"""Test every storage format under every variant, transformation, shape and gradient."""
 
 import functools as ft
 import os
@@ -29,7 +29,7 @@ LIGHT = ("pair()",)
 
 
 def each(names: Iterable[str], quick: str = QUICK) -> pytest.MarkDecorator:
-    """A few formats at once, the others in the heavy matrix."""
+    """Parametrise by format: a few formats in the default suite, the others in the heavy matrix."""
 
     def marks(name: str) -> Any:
         if name == quick:
@@ -47,18 +47,18 @@ GRADS = {n: jnp.asarray(RNG.standard_normal((4, *s)), jnp.float32) for n, s in S
 RATE = 0.01
 
 
-def first(tree: Any) -> Any:
-    """The gradients of the first step."""
+def first_gradients(tree: Any) -> Any:
+    """Return the gradients of the first step."""
     return jax.tree.map(lambda g: g[0], tree)
 
 
-def identical(one: Any, other: Any) -> None:
+def assert_identical(one: Any, other: Any) -> None:
     chex.assert_trees_all_equal_shapes_and_dtypes(one, other)
     chex.assert_trees_all_equal(one, other)
 
 
-def holds(tx: Any, leaves: Iterable[str] = SHAPES) -> None:
-    """One trace, a state that stays as it is, finite numbers, and the same from a checkpoint."""
+def check_optimizer(tx: Any, leaves: Iterable[str] = SHAPES) -> None:
+    """Check one trace, a stable state, finite numbers, and the same step from a checkpoint."""
     params, grads = ({n: tree[n] for n in leaves} for tree in (PARAMS, GRADS))
     chex.clear_trace_counter()
     step = jax.jit(chex.assert_max_traces(tx.update, n=1))
@@ -71,20 +71,22 @@ def holds(tx: Any, leaves: Iterable[str] = SHAPES) -> None:
     chex.assert_tree_all_finite((updates, ao.read_moments(state, tx, params)))
     saved = flax.serialization.to_bytes(state)
     restored = flax.serialization.from_bytes(start, saved)
-    identical(restored, state)
-    identical(step(first(grads), restored, params), step(first(grads), state, params))
+    assert_identical(restored, state)
+    assert_identical(
+        step(first_gradients(grads), restored, params), step(first_gradients(grads), state, params)
+    )
 
 
-def made(member: Member, name: str) -> Any:
-    """The variant in the format; Adafactor must be told to leave nu whole."""
+def build(member: Member, name: str) -> Any:
+    """Build the variant in the format; Adafactor must be told to leave nu whole."""
     whole: dict[str, Any] = {"factored": False} if member.name == "adafactor" else {}
     return member.ours(storage=FORMATS[name], **whole)
 
 
-def fits(member: Member, name: str) -> bool:
-    """Whether the rule has the moments that the format keeps."""
+def can_keep(member: Member, name: str) -> bool:
+    """Return whether the rule has the moments that the format keeps."""
     try:
-        made(member, name)
+        build(member, name)
     except ValueError as error:
         known = r"use storage\.|storage names 'nu'; this rule's moments are"
         assert re.search(known, str(error)), "the error says what instead"  # noqa: PT017
@@ -96,22 +98,22 @@ def fits(member: Member, name: str) -> bool:
 @pytest.mark.parametrize("name", FORMATS)
 @pytest.mark.parametrize("member", ONE_EACH, ids=[m.id for m in ONE_EACH])
 def test_every_variant_in_every_format(member: Member, name: str) -> None:
-    if fits(member, name):
-        holds(made(member, name), ["ragged", "scalar"])
+    if can_keep(member, name):
+        check_optimizer(build(member, name), ["ragged", "scalar"])
 
 
 @each(FORMATS, quick="stochastic()")
 def test_adamw_in_every_format(name: str) -> None:
-    holds(ao.adamw(RATE, storage=FORMATS[name]))
+    check_optimizer(ao.adamw(RATE, storage=FORMATS[name]))
 
 
 def test_which_rules_have_no_pair() -> None:
-    without = {n: [m.name for m in ONE_EACH if not fits(m, n)] for n in ("pair()", "int4()")}
+    without = {n: [m.name for m in ONE_EACH if not can_keep(m, n)] for n in ("pair()", "int4()")}
     assert {"lion", "adagrad", "adadelta"} <= set(without["pair()"])
     assert {"lion", "adagrad"} <= set(without["int4()"])
     assert not {"adabelief", "yogi", "adan", "ademamix"} & set(without["int4()"])
     for name in ("float8()", "int8()", "stochastic()"):
-        assert all(fits(member, name) for member in ONE_EACH)
+        assert all(can_keep(member, name) for member in ONE_EACH)
 
 
 @each(FORMATS, quick="stochastic()")
@@ -133,7 +135,7 @@ def test_scan_and_vmap_make_the_same_steps(name: str) -> None:
 @EACH
 def test_runs_are_deterministic(name: str) -> None:
     tx = ao.adam(RATE, storage=FORMATS[name])
-    identical(run(tx, GRADS, PARAMS), run(tx, GRADS, PARAMS))
+    assert_identical(run(tx, GRADS, PARAMS), run(tx, GRADS, PARAMS))
 
 
 EXTREMES = [0.0, 1e-45, 1e-38, 1e-30, 1e-12, 1.0, 1e12, 1e18, 1e30, 3e38, np.inf, -np.inf, np.nan]
@@ -223,7 +225,7 @@ def test_a_decay_that_is_not_known_beforehand(name: str, how: str) -> None:
 def test_bfloat16_parameters(name: str) -> None:
     tx = ao.adamw(RATE, storage=FORMATS[name])
     params = jax.tree.map(lambda p: p.astype(jnp.bfloat16), PARAMS)
-    grads = first(jax.tree.map(lambda p: p.astype(jnp.bfloat16), GRADS))
+    grads = first_gradients(jax.tree.map(lambda p: p.astype(jnp.bfloat16), GRADS))
     updates, state = tx.update(grads, tx.init(params), params)
     chex.assert_trees_all_equal_shapes_and_dtypes(updates, params)
     chex.assert_trees_all_equal_shapes_and_dtypes(state, tx.init(params))
@@ -231,21 +233,21 @@ def test_bfloat16_parameters(name: str) -> None:
 
 def test_formats_by_moment_and_by_leaf() -> None:
     mixed = ao.adam(RATE, storage={"mu": S.int8(), "nu": S.float8()})
-    holds(mixed)
+    check_optimizer(mixed)
     entries = mixed.init(PARAMS)[0].moments
     assert sorted(entries) == ["mu", "mu_absmax", "nu", "nu_scale"]
 
     def choose(path: str, leaf: Any) -> Any:
         return S.pair() if path == "ragged" else (S.int8() if leaf.ndim == 3 else None)
 
-    holds(ao.adam(RATE, storage=choose))
+    check_optimizer(ao.adam(RATE, storage=choose))
 
 
 @pytest.mark.quick
 def test_a_leaf_in_its_own_format_steps_as_if_it_were_alone() -> None:
     formats = {"a": None, "b": S.stochastic(), "c": S.pair()}
     grads = dict.fromkeys(formats, jnp.asarray([[0.1, -2.0], [0.3, 1.0]]))
-    params = jax.tree.map(jnp.zeros_like, first(grads))
+    params = jax.tree.map(jnp.zeros_like, first_gradients(grads))
     updates, _, _ = run(ao.adam(RATE, storage=lambda path, _: formats[path]), grads, params)
     for name, storage in formats.items():
         alone, _, _ = run(ao.adam(RATE, storage=storage), grads[name], params[name])
@@ -294,13 +296,15 @@ def test_outside_jit_a_state_is_made_and_read_in_one_program_a_shape() -> None:
 @EACH
 def test_orbax_writes_it(name: str, tmp_path: Any) -> None:
     tx = ao.adam(RATE, storage=FORMATS[name])
-    params, grads = ({n: x for n, x in t.items() if n != "empty"} for t in (PARAMS, first(GRADS)))
+    params, grads = (
+        {n: x for n, x in t.items() if n != "empty"} for t in (PARAMS, first_gradients(GRADS))
+    )
     _, state = tx.update(grads, tx.init(params), params)  # orbax writes no empty arrays
     with ocp.StandardCheckpointer() as checkpointer:
         checkpointer.save(tmp_path / "run", state)
         checkpointer.wait_until_finished()
         restored = checkpointer.restore(tmp_path / "run", jax.eval_shape(lambda: state))
-    identical(restored, state)
+    assert_identical(restored, state)
 
 
 SHARDED = """

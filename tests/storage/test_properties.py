@@ -1,4 +1,4 @@
-"""What holds of every format, whatever the numbers."""
+"""Check properties of every format by hypothesis, whatever the numbers."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from tests.storage.formats import again, often
+from tests.storage.formats import roundtrip, roundtrip_often
 from tests.support.formats import FORMATS, ROUNDED
 
 ELEMENTS = [name for name in FORMATS if name != "factored()"]  # of a matrix keeps two vectors
@@ -43,7 +43,7 @@ one byte a fourth of an octave, and the sixth part of a ratio."""
 
 @st.composite
 def moments(draw: Any) -> tuple[Any, Any]:
-    """Some `mu` and a `nu` that could be beside it: `|mu| <= 2 sqrt(nu)`."""
+    """Draw a `mu`, and a `nu` that could be beside it: `|mu| <= 2 sqrt(nu)`."""
     shape = draw(ANY)
     size = 10.0 ** draw(st.floats(-12, 4))  # two bytes hold gradients up to 2e4
     root = draw(hnp.arrays(np.float64, shape, elements=st.floats(0, 1))) * size
@@ -58,7 +58,7 @@ def test_signs_and_zeros_are_kept_and_steps_are_bounded(
     name: str, values: tuple[Any, Any], count: int
 ) -> None:
     mu, nu = values
-    kept = {n: np.asarray(m) for n, m in again(FORMATS[name], mu, nu, count).items()}
+    kept = {n: np.asarray(m) for n, m in roundtrip(FORMATS[name], mu, nu, count).items()}
     assert kept["mu"].shape == kept["nu"].shape == mu.shape
     assert np.all(kept["mu"] * np.sign(mu) >= 0)
     np.testing.assert_array_equal(kept["mu"][mu == 0], 0)
@@ -81,7 +81,7 @@ def test_no_number_is_too_large_or_too_small(
     nu = np.array(
         [abs(s) * 10.0**o for s, o in zip(signs, reversed(orders), strict=True)], np.float32
     )
-    out = again(FORMATS[name], mu, nu, count)
+    out = roundtrip(FORMATS[name], mu, nu, count)
     assert np.all(np.isfinite(out["mu"]))
     assert np.all(np.isfinite(out["nu"]))
     assert np.all(np.asarray(out["nu"]) >= 0)
@@ -93,7 +93,7 @@ def test_near_the_top_of_a_block_the_relative_error_is_bounded(
     name: str, order: float, share: float, count: int
 ) -> None:
     root = np.array([10.0**order, share * 10.0**order], np.float32)
-    out = again(FORMATS[name], root, root * root, count)
+    out = roundtrip(FORMATS[name], root, root * root, count)
     bound = (BLOCKED | RATIO)[name]
     # Gradients are those for which the grid of two bytes is fine once the average is no longer
     # young: after 512 steps at b2=.999. Before, nu is as much smaller. nu is the square of what is
@@ -108,7 +108,7 @@ def test_larger_numbers_are_kept_as_no_smaller_ones(name: str) -> None:
     root = np.geomspace(1e-4, 1.0, 128, dtype=np.float32)
     # One at a time, so that all are rounded by the same dither beside the same neighbour.
     # A third one, the smallest, holds the range of the block.
-    pairs = [again(FORMATS[name], [m, 1.0, 1e-5], [m * m, 1.0, 1e-10]) for m in root]
+    pairs = [roundtrip(FORMATS[name], [m, 1.0, 1e-5], [m * m, 1.0, 1e-10]) for m in root]
     for moment in ("mu", "nu"):
         kept = np.array([p[moment][0] for p in pairs])
         # A pair keeps mu over a nu that was rounded: their product may be out of order by a step.
@@ -124,7 +124,7 @@ DRAWS = 100_000
 @pytest.mark.parametrize("name", ROUNDED)
 @pytest.mark.parametrize("share", [0.9, 0.317, 0.0421, -0.0421])
 def test_rounding_is_right_on_average(name: str, share: float) -> None:
-    mu, nu = often(FORMATS[name], share, share * share, 1.0, DRAWS)
+    mu, nu = roundtrip_often(FORMATS[name], share, share * share, 1.0, DRAWS)
     raised = name == "int4()" and share * share < 1 / 15
     power = 0.25 if name == "pair(1, block=64)" else 1.0  # in one byte, of the fourth root of nu
     for kept, right in [(mu, share), *([] if raised else [(nu**power, (share * share) ** power)])]:
@@ -140,5 +140,5 @@ def test_rounding_is_right_on_average(name: str, share: float) -> None:
 
 def test_a_scalar_and_an_empty_leaf_are_blocks() -> None:
     for name in ELEMENTS:
-        assert again(FORMATS[name], 0.5, 0.25)["mu"].shape == ()
-        assert again(FORMATS[name], jnp.zeros((3, 0)), jnp.zeros((3, 0)))["nu"].shape == (3, 0)
+        assert roundtrip(FORMATS[name], 0.5, 0.25)["mu"].shape == ()
+        assert roundtrip(FORMATS[name], jnp.zeros((3, 0)), jnp.zeros((3, 0)))["nu"].shape == (3, 0)

@@ -14,7 +14,7 @@ SEEDS = (0, 17)
 
 
 class Bar(NamedTuple):
-    """What a docstring and the README promise of every phase: rms, peak, and l1 from 1."""
+    """Hold the bounds that docstring and README promise of every phase: rms, peak, |l1 - 1|."""
 
     rms: float
     peak: float
@@ -32,16 +32,19 @@ BARS = {
 }
 
 
-def bar(name: str, stream: str, b1: float) -> Bar:
-    """Of a byte, less is asked where neighbours are unlike, and where mu remembers more errors."""
+def bounds_of(name: str, stream: str, b1: float) -> Bar:
+    """Return a format's bounds; one byte has wider ones where neighbours or errors are worse."""
     if name != "pair(1, block=64)" or stream not in FAR:
         return BARS[name]
     # At b1=.95 measured .76 and 4.25: mu's roundings add up over 1 / (1 - b1^2) steps.
     return BARS[name]._replace(rms=0.65) if b1 <= 0.9 else Bar(0.8, 4.5, 0.1)
 
 
-def hold(name: str, stream: str, n: int, decays: tuple[float, float], seed: int = 0) -> None:
-    limit, w = bar(name, stream, decays[0]), worst(adam(FORMATS[name], stream, n, *decays, seed))
+def check_bounds(
+    name: str, stream: str, n: int, decays: tuple[float, float], seed: int = 0
+) -> None:
+    limit = bounds_of(name, stream, decays[0])
+    w = worst(adam(FORMATS[name], stream, n, *decays, seed))
     assert w.rms <= limit.rms
     assert w.peak <= limit.peak
     assert abs(w.l1 - 1) <= limit.l1
@@ -52,19 +55,19 @@ def hold(name: str, stream: str, n: int, decays: tuple[float, float], seed: int 
 @pytest.mark.parametrize("stream", STREAMS)
 @pytest.mark.parametrize("name", BARS)
 def test_pairs_stay_close_to_float32(name: str, stream: str, decays: tuple[float, float]) -> None:
-    hold(name, stream, MANY // 2, decays, SEEDS[STREAMS.index(stream) % 2])
+    check_bounds(name, stream, MANY // 2, decays, SEEDS[STREAMS.index(stream) % 2])
 
 
 @pytest.mark.quick
 @pytest.mark.parametrize("name", ["pair()", "pair(1, block=64)"])
 def test_a_pair_stays_close_to_float32(name: str) -> None:
-    hold(name, "iid", FEW, DECAYS[0])
+    check_bounds(name, "iid", FEW, DECAYS[0])
 
 
 def test_a_slow_average_begins_on_the_fine_grid() -> None:
     # At b2=.9999 nu begins 10^4 times smaller than the gradients' squares: kept as it is, on the
     # coarse grid, steps are up to 1.5 times too long.
-    hold("pair()", "iid", FEW, (0.9, 0.9999))
+    check_bounds("pair()", "iid", FEW, (0.9, 0.9999))
 
 
 NEAR = {"float8": (0.12, 1.3), "int8": (0.12, 1.4), "int4": (0.65, 2.5)}

@@ -1,4 +1,4 @@
-"""What the tests of precision share: links, runs and bits."""
+"""Name the precision links, apply updates, and compare bits."""
 
 from typing import Any
 
@@ -18,13 +18,13 @@ LINKS: dict[str, Any] = {
 
 
 def apply(params: Any, updates: Any) -> Any:
-    """The `apply_updates` of optax, which mixes dtypes."""
+    """Apply updates by optax, which mixes dtypes."""
     with jax.numpy_dtype_promotion("standard"):
         return optax.apply_updates(params, updates)
 
 
 def stepper(tx: Any) -> Any:
-    """The step of training."""
+    """Return the step `(params, state, grads) -> (params, state)` of a transformation."""
 
     def step(params: Any, state: Any, grads: Any) -> Any:
         updates, state = tx.update(grads, state, params)
@@ -34,7 +34,7 @@ def stepper(tx: Any) -> Any:
 
 
 def same_bits(one: Any, other: Any) -> None:
-    """Of one structure, dtypes and bits: -0 is not 0, and NaN is itself."""
+    """Assert equal structure, dtypes and bits: -0 differs from 0, and NaN equals itself."""
     chex.assert_trees_all_equal_structs(one, other)
     for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True):
         assert a.dtype == b.dtype
@@ -43,5 +43,5 @@ def same_bits(one: Any, other: Any) -> None:
 
 
 def float32(x: Any) -> Any:
-    """As NumPy's float32."""
+    """Return an array as NumPy's float32."""
     return np.asarray(jnp.asarray(x).astype(jnp.float32))

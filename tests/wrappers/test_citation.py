@@ -1,4 +1,4 @@
-"""What an optimiser is made of, found through optax's wrappers, and its papers."""
+"""Find the parts of an optimiser through optax's wrappers, cite their papers, read their state."""
 
 import re
 from typing import Any
@@ -8,11 +8,17 @@ import optax
 import pytest
 
 import adam_optax as ao
-from adam_optax._wrappers import papers
+from adam_optax._wrappers.citation import (
+    DECAY_PAPERS,
+    OPTION_PAPERS,
+    PAPERS,
+    bibtex_entries,
+)
 from benchmarks.variants import optimisers
 
 
 def _keys(tx: Any) -> list[str]:
+    """Return the BibTeX keys in the citation of a transformation."""
     return re.findall(r"@\w+\{(\w+),", ao.citation(tx))
 
 
@@ -64,11 +70,13 @@ def test_nothing_to_cite_says_where_to_look() -> None:
 
 
 def test_every_paper_is_used_and_well_formed() -> None:
-    for keys in papers.OF.values():
-        for key in keys:
-            entry = papers.bibtex(key)
-            assert entry.count("{") == entry.count("}")
-            assert all(f"  {field} = " in entry for field in ("author", "title", "year"))
+    used = {*OPTION_PAPERS.values(), *DECAY_PAPERS.values()}.union(*PAPERS.values())
+    assert used == bibtex_entries().keys()
+    for key, entry in bibtex_entries().items():
+        assert re.match(r"@\w+\{" + key + ",\n", entry)
+        assert entry.endswith("\n}")
+        assert entry.count("{") == entry.count("}")
+        assert all(f"  {field} = " in entry for field in ("author", "title", "year"))
 
 
 @pytest.mark.quick

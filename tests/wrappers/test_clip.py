@@ -1,4 +1,4 @@
-"""Clipping by the global norm."""
+"""Test clipping by the global norm."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ ANY = st.floats(width=32)
 
 
 def clip(updates: Any, max_norm: Any = 1.0) -> Any:
-    """The clipped updates."""
+    """Return the clipped updates."""
     tx = ao.clip_by_global_norm(max_norm)
     return tx.update(updates, tx.init(updates))[0]
 

@@ -1,4 +1,4 @@
-"""What an optimiser will allocate is known before it does."""
+"""Check that `ao.memory` states the bytes that `tx.init` allocates."""
 
 from typing import Any, NamedTuple
 
@@ -13,15 +13,15 @@ PARAMS = {"w": jnp.ones((256, 512), jnp.bfloat16), "b": [jnp.ones(512)], "none":
 SIZE = 256 * 512 + 512
 
 
-class Pair(NamedTuple):
-    """Parameters with names that states have, too."""
+class NamedLikeState(NamedTuple):
+    """Hold parameters under names that states have, too."""
 
     mu: Any
     count: Any
 
 
 def allocated(tx: Any, params: Any) -> int:
-    """The bytes of the state that `init` really makes."""
+    """Return the bytes of the state that `init` really allocates."""
     return sum(leaf.nbytes for leaf in jax.tree.leaves(tx.init(params)))
 
 
@@ -75,7 +75,7 @@ def test_entries_are_named_as_users_know_them() -> None:
     [
         jnp.ones((3, 2)),
         (jnp.ones(3), [jnp.ones(3)]),
-        Pair(jnp.ones(5), {"nu": jnp.ones(1)}),
+        NamedLikeState(jnp.ones(5), {"nu": jnp.ones(1)}),
         {"nu": {"mu": jnp.ones(4), "count": jnp.ones(2)}},
     ],
     ids=["array", "tuple", "named tuple", "names of entries"],

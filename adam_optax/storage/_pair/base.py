@@ -1,4 +1,4 @@
-"""Share what the three formats for both moments of Adam in one code have in common."""
+"""Define the base of the three formats that keep both moments of Adam in one code."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ STOCHASTIC = Stochastic()
 
 
 class PairScalars(NamedTuple):
-    """Hold the scalars that codes of a step share.
+    """Hold the scalars that all codes of a step share.
 
     Attributes:
         nu_scale: the factor by which nu is scaled, so that its decay is exact.
@@ -38,8 +38,9 @@ class PairScalars(NamedTuple):
 class PairFormat(Format):
     """Keep mu and nu of an element in one code: 0 for `nu = 0`, else `1 + c * ratios + z`.
 
-    `c` is the code of nu on a logarithmic grid, `z` the code of `mu / scale`, where `scale` is
-    about the root of nu as it is stored. So mu cannot outlive nu.
+    `c` is the code of nu on a logarithmic grid, `z` the code of `mu / scale`, and `ratios` the
+    number of codes that `z` can be. `scale` is about the root of nu as it is stored, so that mu
+    cannot outlive nu.
     """
 
     function: ClassVar[str] = "pair"
@@ -57,7 +58,7 @@ class PairFormat(Format):
         return f"pair({', '.join([*given, *other])})"
 
     def together(self, moments: Moments) -> tuple[str, ...]:
-        """Return the names of a mean of gradients and of the mean of their squares."""
+        """Return the names of the first mean of gradients and the first mean of their squares."""
         means = [n for n, m in moments.items() if m.observe is grad and m.signed]
         squares = [n for n, m in moments.items() if m.observe is square]
         if not means or not squares:
@@ -72,7 +73,7 @@ class PairFormat(Format):
         return self.fallback
 
     def precompute(self, moments: tuple[Moment, ...], count: Array) -> PairScalars:
-        """Return the scalars that codes of a step share."""
+        """Return the scalars that all codes of a step share."""
         scale = self._nu_scale(count, moments[1].decay)
         unscale = 1 / scale
         return PairScalars(scale, unscale, jnp.sqrt(unscale), dither_multiplier(count))
@@ -94,9 +95,9 @@ class PairFormat(Format):
         return u, w * context.scalars.dither_multiplier
 
     def _mu_scale(self, nu: Array, scalars: PairScalars) -> Array:
-        """Return about the root of nu, by which mu is divided; `nu` is what its code stands for.
+        """Return about the root of nu, by which mu is divided; `nu` is the value of its code.
 
-        An exact root used by two outputs costs XLA for CPUs a second pass over memory.
+        An exact root that two outputs use costs XLA for CPUs a second pass over memory.
         """
         scale: Array = approx_sqrt(nu) * scalars.root_unscale
         return scale
@@ -110,7 +111,7 @@ class PairFormat(Format):
 
 
 def largest_ratio(moments: tuple[Moment, ...]) -> float:
-    """Return the largest `|mu| / sqrt(nu)` to be kept: its bound, of (0.9, 0.999) if unknown."""
+    """Return the bound of `|mu| / sqrt(nu)`, at most 64; that of (0.9, 0.999) if b1, b2 vary."""
     b1, b2 = (m.decay for m in moments)
     if not (isinstance(b1, int | float) and isinstance(b2, int | float)):
         b1, b2 = 0.9, 0.999

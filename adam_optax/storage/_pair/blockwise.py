@@ -1,4 +1,4 @@
-"""Keep both moments of Adam in one code, on a grid that each block of neighbours fits to itself."""
+"""Keep both moments of Adam in one code, on a grid that is fitted to each block of neighbours."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -16,17 +16,17 @@ from adam_optax.storage._quant.blocks import Blocks
 from adam_optax.storage._quant.log_grid import RatioQuantizer, ScaleQuantizer
 
 SIDES = {2: 42, 3: 288, 4: 1834}
-"""The ratio's codes on each side of zero, by bytes."""
+"""The number of codes of the ratio on each side of zero, by bytes."""
 SMALLEST, LARGEST = 2.0**-126, 3e38
 """The bounds to which a nu that is not zero is clamped."""
 SPAN = 48
-"""The octaves that a block's nu may span; a lower nu is clamped up."""
+"""The most octaves that a block's nu may span; a lower nu is clamped up."""
 TOP = ScaleQuantizer(-24, 3)
-"""The codes of a block's largest ratio: from 2^-24 in eighths of an octave."""
+"""The quantiser of a block's largest ratio: from 2^-24 in eighths of an octave."""
 
 
 class Header(NamedTuple):
-    """Hold what a block shares, three bytes.
+    """Hold the three bytes that the elements of a block share.
 
     Attributes:
         first: exponent of the block's smallest nu, biased as in float32.
@@ -62,7 +62,7 @@ class BlockwisePair(PairFormat):
 
     @property
     def components(self) -> tuple[str, ...]:  # type: ignore[override]
-        """Name the codes, and three bytes of header a block."""
+        """Return the names of the codes and of the three bytes of header a block."""
         return (*(("high", "low") if self.bytes == 3 else ("",)), *Header._fields)
 
     def encode(self, values: Sequence[Array], context: LeafContext) -> dict[str, Any]:
@@ -93,16 +93,16 @@ class BlockwisePair(PairFormat):
 
     @property
     def _ratios(self) -> RatioQuantizer:
-        """Return the codes of ratios in units of a block's largest."""
+        """Return the quantiser of ratios in units of a block's largest ratio."""
         return RatioQuantizer(SIDES[self.bytes], 1.0, 0.5)
 
     @property
     def _size(self) -> int:
-        """Return how many codes nu has."""
+        """Return the number of codes of nu."""
         return ((1 << 8 * self.bytes) - 1) // (2 * SIDES[self.bytes] + 1)
 
     def _grid(self, first: Array, span: Array, context: LeafContext) -> OctaveGrid:
-        """Return each element's grid: as many codes an octave as the span of its block leaves."""
+        """Return each element's grid; the span of its block decides the codes an octave."""
         codes, _ = exact_divmod(jnp.full_like(span, self._size - 1), span)
         grid = OctaveGrid(first, codes, 1 / codes.astype(jnp.float32))
         return OctaveGrid(*(self._expand(x, context) for x in grid))
@@ -111,7 +111,7 @@ class BlockwisePair(PairFormat):
         return Blocks(self.block).expand(shared, context.shape)
 
     def _fit_range(self, y: Array, some: Array) -> tuple[Array, Array]:
-        """Return the lowest exponent of a block's nu, and how many octaves the block spans."""
+        """Return the lowest exponent of each block's nu, and the number of octaves it spans."""
         blocks = Blocks(self.block)
         ends = blocks.max(jnp.where(some, y, 0.0)), blocks.min(jnp.where(some, y, LARGEST))
         top, low = ((bits_of(end) >> 23).astype(jnp.int32) for end in ends)

@@ -1,4 +1,4 @@
-"""Keep both moments of Adam in one code, element by element: two bytes that cannot explode."""
+"""Keep both moments of Adam in one code, each element by itself, on one grid for all."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -34,7 +34,7 @@ class ElementwisePair(PairFormat):
 
     @property
     def components(self) -> tuple[str, ...]:  # type: ignore[override]
-        """Name one array of codes, or two arrays for three bytes."""
+        """Return the name of the array of codes, or two names for three bytes."""
         return ("high", "low") if self.bytes == 3 else ("",)
 
     def encode(self, values: Sequence[Array], context: LeafContext) -> dict[str, Any]:
@@ -56,13 +56,13 @@ class ElementwisePair(PairFormat):
         return self._both(code != 0, ratio, GRIDS[self.bytes].value(c), context.scalars)
 
     def _nu_scale(self, count: Array, decay: object) -> Array:
-        """Return the factor of nu, with the start of an average at zero compensated."""
+        """Return the factor of nu, which also compensates that the average started at zero."""
         return decay_compensation(count, decay) * warmup_compensation(count, decay)
 
     def _ratios(self, moments: tuple[Moment, ...]) -> RatioQuantizer:
-        """Return the ratio's codes: as many as nu's leave of all.
+        """Return the quantiser of the ratio, which has the codes that nu's grid leaves.
 
-        Two bytes cut the rarest ratios off for finer steps.
+        With two bytes the rarest ratios are clamped, in favour of finer steps.
         """
         size = ((2 ** (8 * self.bytes) - 1) // GRIDS[self.bytes].size - 1) // 2
         top = largest_ratio(moments)
@@ -72,7 +72,7 @@ class ElementwisePair(PairFormat):
 
 
 def pack_codes(code: Array, size: int) -> dict[str, Any]:
-    """Return uint32 codes as arrays of so many bytes, by component."""
+    """Return uint32 codes as arrays of `size` bytes a code, by component."""
     if size == 3:
         return {"high": (code >> 8).astype(jnp.uint16), "low": code.astype(jnp.uint8)}
     return {"": code.astype(jnp.uint16 if size == 2 else jnp.uint32)}

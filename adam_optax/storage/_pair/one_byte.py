@@ -1,4 +1,4 @@
-"""Keep both moments of Adam in one byte, on grids that each block of neighbours fits to itself."""
+"""Keep both moments of Adam in one byte, on a grid that is fitted to each block of neighbours."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -15,22 +15,23 @@ from adam_optax.storage._quant.blocks import Blocks
 from adam_optax.storage._quant.log_grid import RatioQuantizer, ScaleQuantizer, decay_compensation
 
 CODES = 255
-"""How many codes a pair that is not zero has."""
+"""The number of codes of a pair that is not zero."""
 FINEST, STEPS = 21, 4
-"""The bits of nu's finest step, a fourth of an octave, and how many steps there are, each doubled.
+"""The logarithm of nu's finest step in bits of float32 (a fourth of an octave), and the number of
+step sizes, each twice the one before.
 
-Each grid has every second value of the next finer one, so that blocks which change to and fro do
-not round anew what has been rounded; and all are the same two octaves on."""
+Each grid has every second value of the next finer grid, so that a block which changes between grids
+does not round its values again; and every grid is the same when it is moved by two octaves."""
 MAX_STEPS, MAX_COARSE_STEPS = 15, 26
 """The most steps of a block on a grid, and on the coarsest; beyond, small numbers are clamped."""
 SMALLEST, LARGEST = 2.0**-124, 1.6e38
-"""The bounds of nu: a step of two octaves to either side is a normal float32 still."""
+"""The bounds to which nu is clamped: two octaves beyond them are still normal float32 numbers."""
 TOP = ScaleQuantizer(-10, 4)
-"""The codes of a block's largest ratio: from 2^-10 in sixteenths of an octave."""
+"""The quantiser of a block's largest ratio: from 2^-10 in sixteenths of an octave."""
 
 
 class Header(NamedTuple):
-    """Hold what a block shares, four bytes.
+    """Hold the four bytes that the elements of a block share.
 
     Attributes:
         first: the lowest step of the block's nu, counted from a float32 of zero.
@@ -62,7 +63,7 @@ class BlockGrid(NamedTuple):
         return float_of((self.first + c) << self.shift)
 
     def code(self, y: Array, u: Array) -> Array:
-        """Return the step of a number or the next, so that the fourth root is right on average.
+        """Return the step of a number or the next one, so that fourth roots are right on average.
 
         Where a step is an octave and more, a `nu` that is right on average would make
         `1 / sqrt(nu)` too large.
@@ -87,7 +88,7 @@ class OneBytePair(PairFormat):
 
     @property
     def components(self) -> tuple[str, ...]:  # type: ignore[override]
-        """Name the codes, and four bytes of header a block."""
+        """Return the names of the codes and of the four bytes of header a block."""
         return ("", *Header._fields)
 
     def encode(self, values: Sequence[Array], context: LeafContext) -> dict[str, Any]:
@@ -135,7 +136,10 @@ class OneBytePair(PairFormat):
         return decay_compensation(count, decay, 2)
 
     def _ratios(self, cells: Array, context: LeafContext) -> RatioQuantizer:
-        """Return the ratio's codes: as many as nu's leave, one of which is above the highest."""
+        """Return the quantiser of the ratio, which has the codes that the grid of nu leaves.
+
+        The grid of nu has a step more than `cells`, for numbers that are rounded up.
+        """
         codes, _ = exact_divmod(jnp.full_like(cells, CODES), cells + 2)
         return RatioQuantizer(self._expand((codes - 1) >> 1, context), 1.0, 0.5)
 

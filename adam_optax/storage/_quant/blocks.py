@@ -10,26 +10,26 @@ from jax import Array, lax
 class Blocks:
     """Cut the last axis into runs of `size`; the last run may be shorter.
 
-    What a block shares has the array's shape with the last axis divided by `size`, rounded up; a
-    scalar is a block of its own. Nothing is reduced along another axis, so that arrays which are
-    sharded along those need no communication.
+    An array of one number per block has the shape of the whole array, with the last axis divided by
+    `size`, rounded up; a scalar is a block of its own. Reductions are along the last axis only, so
+    that arrays which are sharded along other axes need no communication.
 
     Attributes:
-        size: how many elements share something.
+        size: the number of elements in a block.
     """
 
     size: int
 
     def max(self, x: Array) -> Array:
-        """Return the largest of each block of numbers that are not negative."""
+        """Return the largest number of each block; numbers must not be negative."""
         return jnp.max(self._rows(x, 0), axis=-1, initial=0) if x.ndim else x
 
     def min(self, x: Array) -> Array:
-        """Return the smallest of each block of numbers."""
+        """Return the smallest number of each block."""
         return jnp.min(self._rows(x, jnp.inf), axis=-1, initial=jnp.inf) if x.ndim else x
 
     def _rows(self, x: Array, beyond: float) -> Array:
-        """Return an array with a block in each row; a shorter last block is filled up."""
+        """Return an array with a block in each row; fill up a shorter last block."""
         count = -(-x.shape[-1] // self.size)
         ragged = count * self.size - x.shape[-1]
         if ragged:  # XLA fuses this into the reduction: nothing is copied
@@ -38,7 +38,7 @@ class Blocks:
         return x.reshape(*x.shape[:-1], count, self.size)
 
     def expand(self, shared: Array, shape: tuple[int, ...]) -> Array:
-        """Return for each element what its block shares."""
+        """Return the number of each element's block, in the shape of the whole array."""
         if not shape:
             return shared
         each = jnp.broadcast_to(shared[..., None], (*shared.shape, self.size))

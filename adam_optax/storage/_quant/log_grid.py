@@ -16,17 +16,17 @@ from adam_optax.storage._quant.bits import bits_of, float_of
 class LogGrid:
     """Quantise positive numbers: `2^k_bits` codes an octave between `2^low` and `2^high`.
 
-    Beyond, there is one code an octave. Codes are equally spaced within an octave, so that rounding
-    by a dither is unbiased. A number below the grid is clamped up to the grid's first value, never
-    to zero.
+    Outside this range there is one code an octave. Codes are equally spaced within an octave, so
+    that rounding by a dither is unbiased. A number below the grid is clamped up to the grid's first
+    value, never to zero.
 
     Attributes:
-        k_bits: logarithm of the codes an octave.
+        k_bits: the logarithm to base 2 of the number of codes an octave.
         low: exponent from which the grid is fine.
         high: exponent up to which the grid is fine.
         first: exponent of the first code.
         last: exponent of the last code.
-        size: how many codes there are.
+        size: the number of codes.
         start: the first code, counted from where codes of an endless fine grid would begin.
         ends: the bits of float32 between which the grid is fine.
     """
@@ -76,7 +76,7 @@ class RatioQuantizer:
     at random.
 
     Attributes:
-        size: codes on each side of zero; an array if elements have different ones.
+        size: the number of codes on each side of zero; an array if it differs among elements.
         top: the largest number.
         knee: below this number codes are evenly spaced.
     """
@@ -87,7 +87,7 @@ class RatioQuantizer:
 
     @property
     def codes(self) -> int | Array:
-        """Return how many codes there are."""
+        """Return the number of codes."""
         return 2 * self.size + 1
 
     def _range(self) -> tuple[int, int]:
@@ -144,9 +144,9 @@ class ScaleQuantizer:
 def decay_compensation(count: Array, b: object, octaves: int = 1) -> Array:
     """Return `b^-count` modulo `octaves`, in [1, 2^octaves), or 1 if `b` is not known beforehand.
 
-    A number that decays by `b` at each step is scaled by this before it is quantised: the scaled
-    number stays where it is on the grid while nothing comes in. So its decay is exact, and only its
-    growth is rounded.
+    A number that decays by `b` at each step is scaled by this factor before it is quantised: while
+    the number only decays, the scaled number stays at its place on the grid. So the decay is exact,
+    and only growth is rounded.
     """
     if not _is_known_decay(b):
         return jnp.ones((), jnp.float32)
@@ -157,8 +157,9 @@ def decay_compensation(count: Array, b: object, octaves: int = 1) -> Array:
 def warmup_compensation(count: Array, b: object) -> Array:
     """Return `1 / (1 - b^count)` in whole octaves, or 1 if `b` is not known beforehand.
 
-    An average that began at zero is too small by that factor at first. Octaves move numbers along
-    the grid without rounding them; integers alone say how many, on every backend alike.
+    An average that began at zero is too small by that factor at first. A factor of whole octaves
+    moves numbers along the grid without rounding them, and is computed from integers, so that it is
+    the same on every backend.
     """
     scale = jnp.ones((), jnp.float32)
     for octave in range(1, math.floor(-math.log2(1 - b)) + 1 if _is_known_decay(b) else 1):
