@@ -190,7 +190,7 @@ def _shown_rule(rule: Rule, name: str) -> dict[str, Any]:
     return {"rule": rule} if own or rule.origin is None else dict(rule.origin.hyperparams)
 
 
-def named(tx: Transformation, function: str, **arguments: Any) -> Transformation:
+def named(tx: Transformation, function: str, /, **arguments: Any) -> Transformation:
     """Give a transformation the call that made it, for `repr`; an argument None is left out.
 
     Args:

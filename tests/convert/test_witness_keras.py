@@ -16,7 +16,7 @@ import adam_optax as ao
 from adam_optax.cli import main
 from adam_optax.conventions import KERAS, scheduled_nadam
 from adam_optax.convert._keras_files import read_keras, write_keras
-from tests.conventions.test_witness_keras import keras, lenient
+from tests.conventions.test_witness_keras import keras, mixed_dtypes_allowed
 from tests.support.cases import gradients, run
 from tests.support.oracle import relative_rms
 
@@ -69,7 +69,7 @@ class Keras:
     """Train a dense layer with one of Keras's optimizers."""
 
     def __init__(self, pair: Pair, start: Mapping[str, Any] = START) -> None:
-        with lenient():
+        with mixed_dtypes_allowed():
             self.layer = keras.layers.Dense(4, name="dense")
             self.model = keras.Sequential([keras.Input((3,)), self.layer], name="model")
             self.layer.set_weights([start["kernel"], start["bias"]])
@@ -79,7 +79,7 @@ class Keras:
 
     def run(self, first: int, last: int) -> "Keras":
         """Make the steps of this range."""
-        with lenient():
+        with mixed_dtypes_allowed():
             for step in range(first, last):
                 grads = [jnp.asarray(GRADS[name][step]) for name in SHAPES]
                 self.optimizer.apply(grads, self.model.trainable_variables)
@@ -156,7 +156,7 @@ def test_what_keras_keeps_besides_is_refused() -> None:
 
 
 def test_parameters_of_one_name_need_their_order() -> None:
-    with lenient():
+    with mixed_dtypes_allowed():
         twins = [keras.Variable(np.full(2, x, np.float32), name="w") for x in (1.0, 2.0)]
         optimizer = keras.optimizers.Adam(RATE)
         optimizer.build(twins)
@@ -177,7 +177,7 @@ def test_files_by_the_command_and_back(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     half, fresh = Keras(pair).run(0, 3), Keras(pair)
-    with lenient():
+    with mixed_dtypes_allowed():
         for net, name in [(half, "half"), (fresh, "fresh")]:
             save = net.model.save if suffix == ".keras" else net.model.save_weights
             save(name + suffix)
@@ -186,7 +186,7 @@ def test_files_by_the_command_and_back(
     assert main.main(["convert", f"half{suffix}", *there.split()]) == 0
     back = f"--to keras --like fresh{suffix} --names names.json --out new{suffix}"
     assert main.main(["convert", "state.safetensors", *back.split()]) == 0
-    with lenient():
+    with mixed_dtypes_allowed():
         if suffix == ".keras":
             optimizer = keras.saving.load_model("new.keras").optimizer
         else:
@@ -198,7 +198,7 @@ def test_files_by_the_command_and_back(
 
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # Keras's own
 def test_bfloat16_variables_are_read_and_written_in_files(tmp_path: pathlib.Path) -> None:
-    with lenient():
+    with mixed_dtypes_allowed():
         dense = keras.layers.Dense(2, name="dense", dtype="bfloat16")
         model = keras.Sequential([keras.Input((3,)), dense], name="model")
         model.compile(keras.optimizers.Adam(), "mse")

@@ -108,7 +108,7 @@ def test_steps_have_the_bits_of_one_device_and_ask_nobody(name: str, over: Any) 
         np.testing.assert_allclose(run[0][n], alone[0][n], rtol=1e-6, atol=2e-8)
 
 
-LINKS = {
+LINKS: dict[str, Any] = {
     "stochastic_rounding": ao.precision.stochastic_rounding,
     "kahan": ao.precision.kahan,
     "split_master": ao.precision.split_master,
