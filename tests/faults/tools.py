@@ -12,16 +12,16 @@ FAULTS = [
     ),
     Fault(
         "axes permuted by the inverse",
-        "Place.to_ours",
-        "self._permuted(x, self.axes)",
+        "ParamMapping.to_ours",
+        "self._permute(x, self.axes)",
         "self.to_theirs(x)",
         "test_convolutions_and_groups_and_names_as_indices",
     ),
     Fault(
         "a schedule's count left behind",
-        "walk.replace",
-        "node._replace(count=new, **{n: walk(x, moments, count) for n, x in rest.items()})",
-        "node._replace(**{n: walk(x, moments, count) for n, x in rest.items()})",
+        "_map_state.replace",
+        "node._replace(count=new, **rest)",
+        "node._replace(**rest)",
         "test_all_moments_and_counts_survive_a_round_trip[schedules]",
     ),
     Fault(
@@ -34,8 +34,8 @@ FAULTS = [
     Fault(
         "watched moments not corrected for their bias",
         "_reads",
-        "moment.read(moments[name], x, clock.warm[name])",
-        "moments[name]",
+        "with_moment(x, name, moment, moments[name], clock)",
+        "x._replace(current=x.current | {name: moments[name]}, hat=x.hat | {name: moments[name]})",
         "test_a_record_is_what_float64_says[ours]",
     ),
     Fault(
