@@ -1,0 +1,100 @@
+"""Tell which test catches a fault: run the quick tests on a copy of the package that has it."""
+
+import ast
+import json
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+
+from tests.faults.anchor import PACKAGE, Fault, planted
+
+ROOT = PACKAGE.parent
+SERVER = pathlib.Path(__file__).with_name("server.py")
+FAILED, NOT_FOUND, NONE_SELECTED = 1, 4, 5  # what pytest returns
+NONE = Fault("no fault", symbol="", right="", wrong="")
+"""Control that the tests pass on a copy where every module is written back from its tree."""
+
+
+def plant(fault: Fault, into: pathlib.Path) -> None:
+    """Copy the package and the tests to a folder, with the fault in the package."""
+    for part in (PACKAGE.name, "tests"):
+        shutil.copytree(ROOT / part, into / part, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "README.md"):
+        shutil.copy(ROOT / name, into)
+    if fault is NONE:
+        for path in (into / PACKAGE.name).rglob("*.py"):
+            path.write_text(ast.unparse(ast.parse(path.read_text())) + "\n")
+    else:
+        path, text = planted(fault)
+        (into / path.relative_to(ROOT)).write_text(text)
+
+
+class Judge:
+    """Run pytest on copies of the package, each in a fork of one process that has JAX imported.
+
+    Most of a fault's time would else be spent on starting Python and on imports.
+
+    Args:
+        cache: a folder for compiled programs, which the faults share.
+    """
+
+    def __init__(self, cache: pathlib.Path) -> None:
+        every = {"MIN_COMPILE_TIME_SECS": "0", "MIN_ENTRY_SIZE_BYTES": "-1"}
+        keeps = {f"JAX_PERSISTENT_CACHE_{name}": value for name, value in every.items()}
+        cached = {"JAX_COMPILATION_CACHE_DIR": str(cache)} | keeps
+        self._server = subprocess.Popen(
+            [sys.executable, "-P", SERVER],  # -P: `tests` is to be the copy's
+            env=os.environ | {"JAX_PLATFORMS": "cpu"} | cached,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def __enter__(self) -> "Judge":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.communicate()
+
+    def caught(self, fault: Fault) -> str:
+        """Return the first test that fails, or an empty string if the quick tests pass.
+
+        The test that is known to catch the fault comes first, then those beside it, then all.
+        """
+        with tempfile.TemporaryDirectory() as folder:
+            plant(fault, pathlib.Path(folder))
+            beside = _files(fault.caught_by, pathlib.Path(folder))
+            known = [[f"{path}::{fault.caught_by}"] for path in beside]
+            for tests in (*known, beside):
+                if tests and (failed := self._failed(fault, folder, tests, may_be_gone=True)):
+                    return failed
+            return self._failed(fault, folder, ["tests"])
+
+    def _failed(
+        self, fault: Fault, folder: str, tests: list[str], may_be_gone: bool = False
+    ) -> str:
+        code, output = self._run(folder, tests)
+        if code == 0 or (may_be_gone and code in (NOT_FOUND, NONE_SELECTED)):
+            return ""
+        failed = re.search(r"^(?:FAILED|ERROR) (.*)$", output, re.MULTILINE)
+        if code == FAILED and failed:
+            return failed[1]
+        raise RuntimeError(f"{fault.name}: the tests did not run ({code}):\n{output}")
+
+    def _run(self, folder: str, tests: list[str]) -> tuple[int, str]:
+        assert self._server.stdin is not None
+        assert self._server.stdout is not None
+        output = pathlib.Path(folder, "output.txt")
+        print(json.dumps([folder, str(output), *tests]), file=self._server.stdin, flush=True)
+        return int(self._server.stdout.readline()), output.read_text()
+
+
+def _files(test: str, folder: pathlib.Path) -> list[str]:
+    """Find the files that define a test."""
+    start = f"def {test.partition('[')[0]}("
+    paths = sorted((folder / "tests").rglob("test_*.py")) if test else []
+    return [str(path.relative_to(folder)) for path in paths if start in path.read_text()]
