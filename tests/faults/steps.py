@@ -120,7 +120,7 @@ FAULTS = [
     ),
     Fault(
         "radam's rho cancels",
-        "length",
+        "_sma_length",
         "jnp.where(x < 0.5, young, old)",
         "old",
         "test_a_short_run_equals_the_oracle_step_by_step[radam]",
@@ -141,7 +141,7 @@ FAULTS = [
     ),
     Fault(
         "average a step late",
-        "_after",
+        "_next_params",
         "x.p + x.g",
         "x.p",
         "test_it_averages_what_is_there_after_each_step[chain]",

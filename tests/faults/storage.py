@@ -26,16 +26,16 @@ FAULTS = [
     ),
     Fault(
         "nu of int8 rounded to zero",
-        "coded",
-        "jnp.where(share > 0, jnp.maximum(code, 1), 0)",
+        "quantize_blockwise",
+        "jnp.where(normalized > 0, jnp.maximum(code, 1), 0)",
         "code",
         "test_blocks_of_unlike_neighbours_never_explode[iid-int8]",
     ),
     Fault(
         "nu of float8 rounded to zero",
-        "_unsigned",
-        "jnp.clip(bits.astype(jnp.int32) - BASE, 1, 255)",
-        "jnp.clip(bits.astype(jnp.int32) - BASE, 0, 255)",
+        "_encode_unsigned",
+        "jnp.clip(bits.astype(jnp.int32) - CODE_OFFSET, 1, 255)",
+        "jnp.clip(bits.astype(jnp.int32) - CODE_OFFSET, 0, 255)",
         "test_blocks_of_unlike_neighbours_never_explode[iid-float8]",
     ),
     Fault(
@@ -96,7 +96,7 @@ FAULTS = [
     ),
     Fault(
         "an update rounded to the parameter's dtype",
-        "land",
+        "update_to_reach",
         "target - wide",
         "(target - wide).astype(p.dtype).astype(jnp.float32)",
         "test_stochastic_rounding_lands_on_the_target_from_every_parameter[False-bfloat16]",
@@ -104,7 +104,7 @@ FAULTS = [
     Fault(
         "compensation dropped",
         "_kahan:_step",
-        "landed - wide",
+        "reached - wide",
         "y",
         "test_a_thousand_small_steps_move_a_parameter_as_in_float32",
     ),
@@ -117,8 +117,8 @@ FAULTS = [
     ),
     Fault(
         "a rounded-up parameter taken for the upper half",
-        "joined",
-        "moved",
+        "join_halves",
+        "nonzero",
         "False",
         "test_masters_step_as_float32_from_any_bits[False]",
     ),
