@@ -8,12 +8,14 @@ local variables. If optax renames them, a `RuntimeWarning` says what no longer w
 import functools
 import inspect
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from types import CellType
 from typing import Any
 
 import optax
 
-from adam_optax._engine.tree import TAG
+from adam_optax._core.types import UpdateFn
+from adam_optax._engine.tree import TAG, Engine
 
 _LINKS = "update_fns"
 """The variable in which `optax.chain` holds the `update` functions of its links."""
@@ -21,7 +23,7 @@ _FACTORY, _CONSTANTS = "inner_factory", "other_hps"
 """The variables in which `optax.inject_hyperparams` holds the function and its constants."""
 
 
-def chain_links(update: Any) -> list[Any] | None:
+def chain_links(update: UpdateFn) -> list[UpdateFn] | None:
     """Return the `update` functions of an `optax.chain`, given its own; None if it is no chain."""
     if getattr(update, "__module__", None) != optax.chain.__module__:
         return None
@@ -34,19 +36,21 @@ def chain_links(update: Any) -> list[Any] | None:
     return list(held[_LINKS])
 
 
-def find_tags(tx: Any) -> list[Any]:
+def find_tags(tx: optax.GradientTransformation) -> list[Engine | str]:
     """Return what the links of a transformation were tagged with, through chains and wrappers.
 
     `optax.inject_hyperparams` hides its optimiser: it makes the optimiser anew at each step.
     """
-    found: dict[int, Any] = {}
+    found: dict[int, Engine | str] = {}
     for function in walk_closures(tx):
         if (tag := getattr(function, TAG, None)) is not None:
             found.setdefault(id(tag), tag)
     return list(found.values())
 
 
-def find_optax_updates(tx: Any) -> Iterator[tuple[str, dict[str, Any]]]:
+def find_optax_updates(
+    tx: optax.GradientTransformation,
+) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield the name of each transformation of optax inside another, and its closure's variables.
 
     The name is that of the function that made it, such as `"scale_by_adam"`.
@@ -58,7 +62,9 @@ def find_optax_updates(tx: Any) -> Iterator[tuple[str, dict[str, Any]]]:
             yield qualname.partition(".")[0], _variables(function)
 
 
-def injected(held: Mapping[str, Any], hyperparams: Mapping[str, Any]) -> Any:
+def injected(
+    held: Mapping[str, Any], hyperparams: Mapping[str, Any]
+) -> optax.GradientTransformation:
     """Return the transformation that `optax.inject_hyperparams` makes of these hyper-parameters.
 
     Args:
@@ -71,9 +77,10 @@ def injected(held: Mapping[str, Any], hyperparams: Mapping[str, Any]) -> Any:
     return held[_FACTORY](**held[_CONSTANTS], **hyperparams)
 
 
-def walk_closures(tx: Any) -> Iterator[Any]:
+def walk_closures(tx: optax.GradientTransformation) -> Iterator[Callable[..., object]]:
     """Yield the functions that a transformation's `update` can call, depth first, each once."""
-    stack, seen = [tx.update], set()
+    stack: list[object] = [tx.update]
+    seen: set[int] = set()
     while stack:
         thing = stack.pop()
         if id(thing) in seen:
@@ -84,7 +91,7 @@ def walk_closures(tx: Any) -> Iterator[Any]:
         stack += reversed(_held_by(thing))
 
 
-def _held_by(thing: Any) -> list[Any]:
+def _held_by(thing: object) -> list[object]:
     if isinstance(thing, tuple | list):
         return list(thing)
     if isinstance(thing, dict):
@@ -97,7 +104,7 @@ def _held_by(thing: Any) -> list[Any]:
     return [cell.cell_contents for cell in cells if _is_filled(cell)]
 
 
-def _is_filled(cell: Any) -> bool:
+def _is_filled(cell: CellType) -> bool:
     try:
         cell.cell_contents  # noqa: B018
     except ValueError:
@@ -105,7 +112,7 @@ def _is_filled(cell: Any) -> bool:
     return True
 
 
-def _variables(function: Any) -> dict[str, Any]:
+def _variables(function: Callable[..., object]) -> dict[str, Any]:
     if not getattr(getattr(function, "__code__", None), "co_freevars", ()):
         return {}
     return dict(inspect.getclosurevars(function).nonlocals)

@@ -8,7 +8,7 @@ updates to the parameters in that pass, too.
 
 import functools as ft
 import types
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 import jax
 import numpy as np
@@ -18,7 +18,14 @@ from jax import Array
 from adam_optax import _optax_interop
 from adam_optax._core.checks import Kind, hyperparameter, scalar
 from adam_optax._core.numerics import safe_increment
-from adam_optax._core.types import Mask, ScalarOrSchedule
+from adam_optax._core.types import (
+    DTypeLike,
+    Mask,
+    PyTree,
+    ScalarOrSchedule,
+    Schedule,
+    UpdateFn,
+)
 from adam_optax._engine.tree import APPLY, Engine, tag_update
 from adam_optax.couplings import RATE, Coupling
 from adam_optax.rules.base import Rule
@@ -46,7 +53,7 @@ CALL = "adam_optax_call"
 """The attribute of an `update` function that holds the call that made the transformation."""
 
 
-def _shown(value: Any) -> str:
+def _shown(value: object) -> str:
     return value.__name__ if isinstance(value, types.FunctionType) else repr(value)
 
 
@@ -54,8 +61,8 @@ def scale_by(
     rule: Rule,
     *,
     storage: StorageSpec = None,
-    mu_dtype: Any = None,
-    nu_dtype: Any = None,
+    mu_dtype: DTypeLike | None = None,
+    nu_dtype: DTypeLike | None = None,
     name: str = "scale_by",
 ) -> Transformation:
     """Rescale gradients by a rule, the way optax's `scale_by_adam` does by Adam's.
@@ -87,7 +94,9 @@ def scale_by(
     """
     engine = Engine(rule, plan_storage(storage, rule.moments, mu_dtype, nu_dtype))
 
-    def update(updates: Any, state: Any, params: Any = None, **extra_args: Any) -> tuple[Any, Any]:
+    def update(
+        updates: PyTree, state: PyTree, params: PyTree = None, **extra_args: object
+    ) -> tuple[PyTree, PyTree]:
         del extra_args
         return engine.update(updates, state, params)
 
@@ -117,8 +126,8 @@ def optimizer(
     *,
     decay: Decay | None = None,
     storage: StorageSpec = None,
-    mu_dtype: Any = None,
-    nu_dtype: Any = None,
+    mu_dtype: DTypeLike | None = None,
+    nu_dtype: DTypeLike | None = None,
     name: str = "optimizer",
 ) -> Transformation:
     """Minimise with a rule: `updates = -learning_rate (direction + weight_decay params)`.
@@ -150,14 +159,18 @@ def optimizer(
         amount = hyperparameter("weight_decay", decay.weight_decay, Kind.NON_NEGATIVE)
     length = 2 if decay is None else 3
 
-    def init(params: Any) -> tuple[Any, ...]:
+    def init(params: PyTree) -> tuple[PyTree, ...]:
         return engine.init(params), *_tail_state(rate, amount, decay)
 
-    def update(updates: Any, state: Any, params: Any = None, **extra_args: Any) -> tuple[Any, Any]:
+    def update(
+        updates: PyTree, state: PyTree, params: PyTree = None, **extra_args: object
+    ) -> tuple[PyTree, PyTree]:
         del extra_args
         return run(updates, state, params)
 
-    def run(updates: Any, state: Any, params: Any, applies: bool = False) -> tuple[Any, Any]:
+    def run(
+        updates: PyTree, state: PyTree, params: PyTree, applies: bool = False
+    ) -> tuple[PyTree, PyTree]:
         first, *tail = state if _is_chain(state, length) else _refuse(state, length)
         weight_decay, mask = amount, None
         if decay is not None:
@@ -190,7 +203,7 @@ def _shown_rule(rule: Rule, name: str) -> dict[str, Any]:
     return {"rule": rule} if own or rule.origin is None else dict(rule.origin.hyperparams)
 
 
-def named(tx: Transformation, function: str, /, **arguments: Any) -> Transformation:
+def named(tx: Transformation, function: str, /, **arguments: object) -> Transformation:
     """Give a transformation the call that made it, for `repr`; an argument None is left out.
 
     Args:
@@ -202,7 +215,13 @@ def named(tx: Transformation, function: str, /, **arguments: Any) -> Transformat
     return tx
 
 
-def step(tx: Any, grads: Any, state: Any, params: Any, **extra_args: Any) -> tuple[Any, Any]:
+def step(
+    tx: optax.GradientTransformation,
+    grads: PyTree,
+    state: PyTree,
+    params: PyTree,
+    **extra_args: object,
+) -> tuple[PyTree, PyTree]:
     """Return the parameters after a step, and the state: `tx.update`, then `optax.apply_updates`.
 
     The result is what the two compute. Where the last link of the chain is an optimiser of this
@@ -236,8 +255,8 @@ def step(tx: Any, grads: Any, state: Any, params: Any, **extra_args: Any) -> tup
 
 
 def _step(
-    update: Any, grads: Any, state: Any, params: Any, extra: dict[str, Any]
-) -> tuple[Any, Any]:
+    update: UpdateFn, grads: PyTree, state: PyTree, params: PyTree, extra: dict[str, object]
+) -> tuple[PyTree, PyTree]:
     if (apply := getattr(update, APPLY, None)) is not None:
         params, state = apply(grads, state, params)
         return params, state
@@ -291,7 +310,7 @@ def _check_coupling(rule: Rule, learning_rate: ScalarOrSchedule | None, coupling
         raise ValueError("this coupling multiplies by the learning rate, which is None")
 
 
-def broadcast_mask(mask: Any, params: Any) -> Any:
+def broadcast_mask(mask: Mask, params: PyTree) -> PyTree:
     """Return a mask, given as a tree, a prefix or a function of the parameters, at every parameter.
 
     Raises:
@@ -308,19 +327,21 @@ def broadcast_mask(mask: Any, params: Any) -> Any:
         raise ValueError(f"mask is not a prefix of the tree of parameters: {error}") from error
 
 
-def _is_flags(mask: Any) -> bool:
+def _is_flags(mask: PyTree) -> bool:
     """Tell whether a mask is a tree of bools, be it a module that can also be called."""
     return all(isinstance(m, bool | np.bool_) or _is_flag(m) for m in jax.tree.leaves(mask))
 
 
-def _is_flag(m: Any) -> bool:
+def _is_flag(m: object) -> bool:
     return isinstance(m, Array) and m.shape == () and m.dtype == bool
 
 
 # --- The state of optax's chain ----------------------------------------------------------------
 
 
-def _tail_state(rate: Any, amount: Any, decay: Decay | None) -> tuple[Any, ...]:
+def _tail_state(
+    rate: ScalarOrSchedule | None, amount: ScalarOrSchedule | None, decay: Decay | None
+) -> tuple[PyTree, ...]:
     """Return what optax's own transformations would keep: nothing, or a count for a schedule."""
     scaling = optax.scale_by_learning_rate(rate).init({})
     if decay is None:
@@ -329,17 +350,17 @@ def _tail_state(rate: Any, amount: Any, decay: Decay | None) -> tuple[Any, ...]:
     return (decaying if decay.mask is None else optax.MaskedState(decaying), scaling)
 
 
-def _at_count(name: str, schedule: Any, state: Any) -> Array:
+def _at_count(name: str, schedule: Schedule, state: PyTree) -> Array:
     """Read a schedule at the count that the schedule's own state holds."""
     (count,) = jax.tree.leaves(state)
     return scalar(name, schedule(count))
 
 
-def _is_chain(state: Any, length: int) -> bool:
+def _is_chain(state: PyTree, length: int) -> bool:
     return isinstance(state, tuple) and len(state) == length and not hasattr(state, "_fields")
 
 
-def _refuse(state: Any, length: int) -> tuple[Any, ...]:
+def _refuse(state: PyTree, length: int) -> NoReturn:
     plain = isinstance(state, tuple) and not hasattr(state, "_fields")
     called = f"of {len(state)}" if plain else type(state).__name__
     raise TypeError(

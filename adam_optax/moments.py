@@ -7,7 +7,7 @@ A `Moment` says what is observed of a leaf (`observe`), how the observation join
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias, TypedDict, Unpack
 
 import jax.numpy as jnp
 from jax import Array
@@ -53,7 +53,7 @@ class Leaf(NamedTuple):
         return self.params
 
 
-Read = Callable[[Leaf], Array]
+Read: TypeAlias = Callable[[Leaf], Array]
 """An observation of a leaf: the gradient, its square, its distance from a moment, ..."""
 
 
@@ -67,7 +67,7 @@ def square(x: Leaf) -> Array:
     return abs_sq(x.g)
 
 
-def raw(m: Array, x: Leaf, scalars: Any) -> Array:
+def raw(m: Array, x: Leaf, scalars: object) -> Array:
     """Read a moment as it is."""
     del x, scalars
     return m
@@ -154,7 +154,18 @@ def ema(
     return Moment(of, update, read, precompute, init, b, signed, label=label)
 
 
-def trace(of: Read = grad, b: Number = 1.0, *, nesterov: bool = False, **how: Any) -> Moment:
+class _TraceOptions(TypedDict, total=False):
+    """Name the attributes of `Moment` that `trace` passes on."""
+
+    precompute: Callable[[Array], Any]
+    init: float
+    signed: bool
+    scalar: bool
+
+
+def trace(
+    of: Read = grad, b: Number = 1.0, *, nesterov: bool = False, **how: Unpack[_TraceOptions]
+) -> Moment:
     """Sum with decay: `m = b m + x`, read as it is, or as `x + b m` with Nesterov's look-ahead.
 
     Args:
@@ -168,7 +179,7 @@ def trace(of: Read = grad, b: Number = 1.0, *, nesterov: bool = False, **how: An
         del t
         return b * m + x
 
-    def ahead(m: Array, x: Leaf, scalars: Any) -> Array:
+    def ahead(m: Array, x: Leaf, scalars: object) -> Array:
         del scalars
         return of(x) + b * m
 

@@ -6,7 +6,7 @@ once per distinct leaf, so that the compiled step contains no check.
 
 import enum
 from collections.abc import Hashable, Mapping
-from typing import Any
+from typing import Any, TypeGuard
 
 import chex
 import jax
@@ -14,6 +14,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.sharding import AxisType
+from jax.tree_util import PyTreeDef
+from jax.typing import ArrayLike
+
+from adam_optax._core.types import PyTree
 
 
 class Kind(enum.Enum):
@@ -26,7 +30,7 @@ class Kind(enum.Enum):
 
 
 def hyperparameter(
-    name: str, value: Any, kind: Kind, *, optional: bool = False, schedule: bool = True
+    name: str, value: object, kind: Kind, *, optional: bool = False, schedule: bool = True
 ) -> Any:
     """Return a hyper-parameter as it will be used: in range, NumPy's scalars as Python numbers.
 
@@ -66,7 +70,7 @@ def hyperparameter(
     return value
 
 
-def scalar(name: str, value: Any) -> Array:
+def scalar(name: str, value: ArrayLike) -> Array:
     """Return a number of the current step as a scalar array.
 
     Raises:
@@ -98,8 +102,8 @@ def check_count(value: Array) -> None:
 
 
 def split_entries(
-    entries: Mapping[str, Any], own: tuple[str, ...]
-) -> tuple[dict[str, Any], dict[str, Any]]:
+    entries: Mapping[str, PyTree], own: tuple[str, ...]
+) -> tuple[dict[str, PyTree], dict[str, PyTree]]:
     """Return a leaf's own entries, and those of other leaves, which must be empty here.
 
     Raises:
@@ -120,7 +124,7 @@ def split_entries(
     return {n: entries[n] for n in own}, others
 
 
-def check_present(entries: Mapping[str, Any]) -> None:
+def check_present(entries: Mapping[str, PyTree]) -> None:
     """Refuse a gradient whose parameter is None.
 
     Raises:
@@ -163,8 +167,8 @@ def check_leaf(
     p: Array | None,
     decoded: Mapping[str, Array],
     moments: Mapping[str, Any],
-    floors: Mapping[str, Any],
-    dtype: Any,
+    floors: Mapping[str, float | None],
+    dtype: np.dtype[Any],
 ) -> None:
     """Hold a gradient, its parameter, its moments and the rule's constants to one another.
 
@@ -192,7 +196,7 @@ def check_leaf(
 
 
 def check_step(
-    update: Array, g: Array, kept: Mapping[str, Any], encoded: Mapping[str, Any]
+    update: Array, g: Array, kept: Mapping[str, PyTree], encoded: Mapping[str, PyTree]
 ) -> None:
     """Hold a step to its gradient's shape, and what will be stored to what was stored.
 
@@ -213,17 +217,17 @@ def check_step(
         raise ValueError(f"the rule's step has shape {update.shape}, its gradient {g.shape}")
 
 
-def has_explicit_sharding(x: Any) -> bool:
+def has_explicit_sharding(x: ArrayLike) -> TypeGuard[Array]:
     """Tell whether the type of an array says where the array is."""
     place = getattr(jax.typeof(x), "sharding", None)
     return place is not None and AxisType.Explicit in place.mesh.axis_types
 
 
-def _describe(entry: Any) -> str:
+def _describe(entry: PyTree) -> str:
     return "+".join(f"{a.dtype}{list(a.shape)}" for a in jax.tree.leaves(entry))
 
 
-def check_parameters(params: Any) -> None:
+def check_parameters(params: PyTree) -> None:
     """Hold every parameter to a dtype that can be optimised.
 
     Raises:
@@ -242,7 +246,9 @@ def check_parameters(params: Any) -> None:
             )
 
 
-def flatten_like(treedef: Any, updates: Any, trees: Mapping[str, Any]) -> dict[str, list[Any]]:
+def flatten_like(
+    treedef: PyTreeDef, updates: PyTree, trees: Mapping[str, PyTree]
+) -> dict[str, list[Any]]:
     """Return each tree's entries at the leaves of `updates`, where None counts as a leaf.
 
     Raises:
@@ -254,7 +260,7 @@ def flatten_like(treedef: Any, updates: Any, trees: Mapping[str, Any]) -> dict[s
         raise ValueError(_difference(updates, trees)) from error
 
 
-def _difference(updates: Any, trees: Mapping[str, Any]) -> str:
+def _difference(updates: PyTree, trees: Mapping[str, PyTree]) -> str:
     here = _paths(updates)
     for name, tree in trees.items():
         there = _paths(tree)
@@ -270,13 +276,13 @@ def _difference(updates: Any, trees: Mapping[str, Any]) -> str:
     return f"these trees have the same paths but different nodes: {named}"
 
 
-def _paths(tree: Any) -> set[str]:
+def _paths(tree: PyTree) -> set[str]:
     is_none = lambda x: x is None  # noqa: E731
     leaves = jax.tree.leaves_with_path(tree, is_leaf=is_none)
     return {jax.tree_util.keystr(path) for path, _ in leaves}
 
 
-def _below_none(path: str, updates: Any) -> bool:
+def _below_none(path: str, updates: PyTree) -> bool:
     is_none = lambda x: x is None  # noqa: E731
     nones = [p for p, x in jax.tree.leaves_with_path(updates, is_leaf=is_none) if x is None]
     return any(path.startswith(jax.tree_util.keystr(p)) for p in nones)

@@ -5,18 +5,23 @@ more evenly than random ones, so that the errors of rounding by them cancel soon
 the element's place in the whole array: one device and eight give the same bits.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypeAlias, TypeVar
 
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
+from numpy.typing import NDArray
 
 GOLDEN = np.uint32(2654435769)
 """`2^32` over the golden ratio: its multiples fill the circle evenly."""
 SILVER = np.uint32(2447445413)
 """`2^32` times .5698, the second coordinate of a sequence that fills the square evenly."""
 
-Key = int | Array | np.uint32
+Key: TypeAlias = int | Array | np.uint32
+"""A number by which dithers differ; a Python int is known while a step is traced."""
+
+Bits = TypeVar("Bits", Array, NDArray[np.uint32])
+"""An array of uint32, of JAX or of NumPy."""
 
 
 class TileOffset(NamedTuple):
@@ -67,16 +72,16 @@ def _place(shape: tuple[int, ...], offset: TileOffset | None) -> Array:
     return place
 
 
-def _hash_key(key: Key) -> Any:
+def _hash_key(key: Key) -> Array | np.uint32:
     """Hash the key; a Python int is hashed in NumPy at trace time, so that it is a constant."""
     if isinstance(key, int):
-        return _murmur3_finalizer(np.full(1, key % 2**32, np.uint32))[
-            0
-        ]  # no scalar: they warn of overflow
+        vector = np.full(1, key % 2**32, np.uint32)  # scalars of NumPy warn of overflow
+        hashed: np.uint32 = _murmur3_finalizer(vector)[0]
+        return hashed
     return _murmur3_finalizer(jnp.asarray(key, jnp.uint32))
 
 
-def _murmur3_finalizer(x: Any) -> Any:
+def _murmur3_finalizer(x: Bits) -> Bits:
     """Permute uint32 so that every bit depends on every bit (MurmurHash3's finaliser)."""
     x = (x ^ (x >> np.uint32(16))) * np.uint32(0x85EBCA6B)
     x = (x ^ (x >> np.uint32(13))) * np.uint32(0xC2B2AE35)

@@ -5,8 +5,9 @@ from typing import Any, TypeGuard
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
-from jax.typing import ArrayLike
+from jax.typing import ArrayLike, DTypeLike
 
 Number = float | Array
 """A hyper-parameter inside a rule: a Python number (kept in double) or a scalar array."""
@@ -34,7 +35,9 @@ def _one_minus_power(b: Array, t: Array) -> Array:
 
 
 @_one_minus_power.defjvp
-def _one_minus_power_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> Any:
+def _one_minus_power_jvp(
+    primals: tuple[Array, Array], tangents: tuple[Array, Array]
+) -> tuple[Array, Array]:
     (b, t), (db, _) = primals, tangents
     return _one_minus_power(b, t), -t * b ** (
         t - 1
@@ -99,7 +102,7 @@ def sign_agreement(a: Array, b: Array) -> Array:
     return (a * jnp.conj(b)).real
 
 
-def compute_dtype(*arrays: ArrayLike) -> Any:
+def compute_dtype(*arrays: ArrayLike) -> np.dtype[Any]:
     """Return the precision in which arrays meet: the widest of theirs, and at least float32.
 
     Complex if any is complex; `strict` promotion would refuse to mix them.
@@ -112,18 +115,18 @@ def compute_dtype(*arrays: ArrayLike) -> Any:
         if not jnp.issubdtype(dtype, jnp.inexact):
             raise TypeError(f"dtype {dtype} is neither floating nor complex")
     double = any(jnp.finfo(d).bits == 64 for d in dtypes)
-    real = jnp.float64 if double else jnp.float32
+    widest: np.dtype[Any] = jnp.dtype(jnp.float64 if double else jnp.float32)
     if any(jnp.issubdtype(d, jnp.complexfloating) for d in dtypes):
-        return jnp.dtype(jnp.complex128 if double else jnp.complex64)
-    return jnp.dtype(real)
+        widest = jnp.dtype(jnp.complex128 if double else jnp.complex64)
+    return widest
 
 
-def real_dtype(dtype: Any) -> Any:
+def real_dtype(dtype: DTypeLike) -> np.dtype[Any]:
     """Return the real dtype of the same precision."""
     return jnp.finfo(dtype).dtype
 
 
-def widen_decay_rate(b: Array, dtype: Any) -> Array:
+def widen_decay_rate(b: Array, dtype: DTypeLike) -> Array:
     """Return a decay rate in compute precision, with what 16 bits rounded away put back.
 
     In bfloat16 every rate above 0.998 is 1.0, which would remember the start for ever. Such a 1

@@ -1,7 +1,5 @@
 """Hold the line styles that the figures of `adam_optax.watch` and of the lab share."""
 
-from typing import Any
-
 DPI = 200
 """Pixels an inch: a figure 8 inches wide has twice the pixels of a README's column."""
 
@@ -9,7 +7,7 @@ COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#000000", "#e69f00", "#56
 """Okabe and Ito's colours for all kinds of colour vision, without the pale yellow."""
 
 # Eight styles beside seven colours: a pair repeats only after 56 lines.
-DASHES: tuple[Any, ...] = (
+DASHES: tuple[str | tuple[int, tuple[int, ...]], ...] = (
     "-",
     (0, (5, 3)),
     (0, (1, 2)),

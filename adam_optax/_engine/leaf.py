@@ -8,10 +8,11 @@ is not traced again, and un-jitted use runs compiled.
 import contextlib
 import functools as ft
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
 from adam_optax._core import checks
@@ -23,11 +24,11 @@ from adam_optax._core.numerics import (
     safe_increment,
     sign_agreement,
 )
-from adam_optax._engine.kernels import fused_step
+from adam_optax._engine.kernels.fused_step import LeafResult, LeafStep, fuse
 from adam_optax.couplings import RATE, Coupling
 from adam_optax.moments import Leaf, Moment
 from adam_optax.rules.base import Recipe, Rule
-from adam_optax.storage._base import LeafContext, Moments
+from adam_optax.storage._base import Entry, LeafContext, Moments
 from adam_optax.storage._plan import LeafStorage, Slot, plan_storage
 
 MAX_SQUARABLE = 1.8e19
@@ -63,7 +64,7 @@ class StepScalars(NamedTuple):
     storage: tuple[tuple[Any, ...], tuple[Any, ...]] = ((), ())
 
 
-ByPrecision = dict[str, StepScalars]
+ByPrecision: TypeAlias = dict[str, StepScalars]
 """The scalars of a step by the name of the real dtype in which a leaf is computed."""
 
 
@@ -135,7 +136,7 @@ def _decay_factor(rule: Rule, coupling: Coupling, decay: Array, rate: Array | No
 @ft.lru_cache(maxsize=COMPILED)
 def compile_leaf_step(
     recipe: Recipe, storage: LeafStorage, coupling: Coupling = RATE, applies: bool = False
-) -> Callable[..., tuple[Array, dict[str, Any]]]:
+) -> LeafStep:
     """Compile the step of any leaf, as `leaf_step` has it; with a kernel where that saves passes.
 
     The function takes the gradient, the parameter or None, the encoded moments by entry, the new
@@ -146,7 +147,7 @@ def compile_leaf_step(
     platforms = storage.kernel_platforms[applies]
     if platforms:
 
-        def unstored(g: Array, p: Array | None, count: Array, scalars: ByPrecision) -> Any:
+        def unstored(g: Array, p: Array | None, count: Array, scalars: ByPrecision) -> LeafResult:
             """Take the rule's step without storage: a rule that mixes elements needs no kernel."""
             numbers = scalars["float32"].hyperparams
             moments = recipe.factory(**recipe.constants, **numbers).moments
@@ -156,7 +157,7 @@ def compile_leaf_step(
             zeros = {n: jnp.zeros_like(g, jnp.float32) for n in moments}
             return leaf_step(recipe, dense, coupling, applies, g, p, zeros, count, bare)
 
-        fused = fused_step.fuse(step, unstored, storage.block, platforms, applies)
+        fused = fuse(step, unstored, storage.block, platforms, applies)
         return jax.jit(fused, static_argnames="where")
     return jax.jit(step)
 
@@ -168,11 +169,11 @@ def leaf_step(
     applies: bool,
     g: Array,
     p: Array | None,
-    encoded: Mapping[str, Any],
+    encoded: Mapping[str, Entry],
     count: Array,
     scalars: ByPrecision,
     offset: TileOffset | None = None,
-) -> tuple[Array, dict[str, Any]]:
+) -> LeafResult:
     """Take the step of a leaf, or of the tile of it that begins at an offset.
 
     Args:
@@ -209,9 +210,9 @@ def leaf_step(
     x = promote(g, p, decoded, one, dtype)
     finite = abs(g) < MAX_SQUARABLE if storage.skips_nonfinite else None
     here = past._replace(count=count)
-    kept: dict[str, Any] = {}
+    kept: dict[str, Entry] = {}
 
-    def keep(names: Mapping[str, Array]) -> dict[str, Any]:
+    def keep(names: Mapping[str, Array]) -> dict[str, Entry]:
         """Encode new moments; where the gradient is not finite, the old ones."""
         values = {}
         for n, m in names.items():
@@ -273,7 +274,11 @@ def with_moment(x: Leaf, name: str, moment: Moment, new: Array, scalars: StepSca
 
 
 def promote(
-    g: Array, p: Array | None, decoded: Mapping[str, Array], scalars: StepScalars, dtype: Any
+    g: Array,
+    p: Array | None,
+    decoded: Mapping[str, Array],
+    scalars: StepScalars,
+    dtype: np.dtype[Any],
 ) -> Leaf:
     """Return the leaf in compute precision; real moments stay real beside a complex gradient."""
     real = real_dtype(dtype)
@@ -287,7 +292,7 @@ def promote(
     return x
 
 
-def allow_complex_promotion(dtype: Any) -> contextlib.AbstractContextManager[object]:
+def allow_complex_promotion(dtype: np.dtype[Any]) -> contextlib.AbstractContextManager[object]:
     """Let real and complex arrays of one precision meet, which strict promotion would refuse."""
     if jnp.issubdtype(dtype, jnp.complexfloating):
         standard: contextlib.AbstractContextManager[object]
@@ -301,7 +306,7 @@ def allow_complex_promotion(dtype: Any) -> contextlib.AbstractContextManager[obj
 
 def decode(
     storage: LeafStorage,
-    encoded: Mapping[str, Any],
+    encoded: Mapping[str, Entry],
     moments: Moments,
     context: LeafContext,
     scalars: tuple[Any, ...] | None = None,
@@ -330,7 +335,7 @@ def encode(
     moments: Moments,
     context: LeafContext,
     scalars: tuple[Any, ...] | None = None,
-) -> dict[str, Any]:
+) -> dict[str, Entry]:
     """Return what is kept of moments in compute precision, by the state's entry.
 
     Args:
@@ -340,7 +345,7 @@ def encode(
         context: the leaf's shape, offset, and the count of this step.
         scalars: what the formats precomputed for that count, by slot; None: computed here.
     """
-    kept: dict[str, Any] = {}
+    kept: dict[str, Entry] = {}
     for i, slot in enumerate(storage.slots):
         if all(name in values for name in slot.names):
             here = _in_slot(storage, i, moments, context, scalars)
@@ -378,12 +383,12 @@ def _nothing(storage: LeafStorage) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
 
 
 @ft.lru_cache(maxsize=COMPILED)
-def compile_init(recipe: Recipe, storage: LeafStorage) -> Callable[..., dict[str, Any]]:
+def compile_init(recipe: Recipe, storage: LeafStorage) -> Callable[..., dict[str, Entry]]:
     """Compile the function from a leaf's moments before the first step to the encoded moments."""
 
     def init(
         values: dict[str, Array], hyperparams: Mapping[str, Array], shape: tuple[int, ...]
-    ) -> dict[str, Any]:
+    ) -> dict[str, Entry]:
         context = LeafContext((), shape, jnp.zeros((), jnp.int32), 0)
         return encode(storage, values, _moments(recipe, hyperparams), context)
 
@@ -391,7 +396,7 @@ def compile_init(recipe: Recipe, storage: LeafStorage) -> Callable[..., dict[str
 
 
 @ft.lru_cache(maxsize=COMPILED)
-def compile_skip(recipe: Recipe, storage: LeafStorage) -> Callable[..., dict[str, Any]]:
+def compile_skip(recipe: Recipe, storage: LeafStorage) -> Callable[..., dict[str, Entry]]:
     """Compile the function that carries a leaf without gradient over a step.
 
     The moments stay the same. Codes that belong to the step at which they were written are written
@@ -399,8 +404,8 @@ def compile_skip(recipe: Recipe, storage: LeafStorage) -> Callable[..., dict[str
     """
 
     def skip(
-        encoded: dict[str, Any], hyperparams: Mapping[str, Array], count: Array
-    ) -> dict[str, Any]:
+        encoded: dict[str, Entry], hyperparams: Mapping[str, Array], count: Array
+    ) -> dict[str, Entry]:
         moments, kept = _moments(recipe, hyperparams), dict(encoded)
         for slot in storage.slots:
             if slot.format.step_dependent:
@@ -420,7 +425,7 @@ def compile_decode(recipe: Recipe, storage: LeafStorage) -> Callable[..., dict[s
     """Compile the function from a leaf's encoded moments to the moments."""
 
     def read(
-        encoded: dict[str, Any],
+        encoded: dict[str, Entry],
         hyperparams: Mapping[str, Array],
         count: Array,
         shape: tuple[int, ...],

@@ -9,17 +9,18 @@ none; the step of a leaf is left to XLA, and its results are put where the argum
 import functools as ft
 import math
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 from jax.sharding import NamedSharding, PartitionSpec
+from jax.typing import ArrayLike
 
 from adam_optax._core.checks import has_explicit_sharding
+from adam_optax._core.types import PyTree
 
 
-def with_sharding_like(x: Array, like: Any) -> Array:
+def with_sharding_like(x: Array, like: ArrayLike) -> Array:
     """Return an array of the same shape, laid out over devices as another array is."""
     if not isinstance(like, jax.core.Tracer):
         return x
@@ -28,7 +29,9 @@ def with_sharding_like(x: Array, like: Any) -> Array:
     return jnp.where(like == like, x, x)
 
 
-def under_auto_axes(step: Callable[..., Any], outputs: Any, tell: bool) -> Callable[..., Any]:
+def under_auto_axes(
+    step: Callable[..., PyTree], outputs: PyTree, tell: bool
+) -> Callable[..., PyTree]:
     """Return the same function, whose results are laid out as given arrays are.
 
     Args:
@@ -38,7 +41,7 @@ def under_auto_axes(step: Callable[..., Any], outputs: Any, tell: bool) -> Calla
     """
     places = jax.tree.map(lambda x: jax.typeof(x).sharding, outputs)
     told = ft.partial(step, where=jax.tree.leaves(places)[0]) if tell else step
-    run: Callable[..., Any] = jax.sharding.auto_axes(told, out_sharding=places)
+    run: Callable[..., PyTree] = jax.sharding.auto_axes(told, out_sharding=places)
     return run
 
 
@@ -50,7 +53,7 @@ def shards(place: NamedSharding, axis: int) -> int:
     )
 
 
-def encode_sharded(encode: Callable[..., Any], p: Any, *arguments: Any) -> Any:
+def encode_sharded(encode: Callable[..., PyTree], p: ArrayLike, *arguments: PyTree) -> PyTree:
     """Return what a function keeps of a parameter's moments, laid out beside the parameter."""
     if not has_explicit_sharding(p):
         return encode(*arguments)
@@ -60,7 +63,7 @@ def encode_sharded(encode: Callable[..., Any], p: Any, *arguments: Any) -> Any:
     return jax.sharding.auto_axes(encode, out_sharding=places)(*arguments)
 
 
-def _place_beside(shape: tuple[int, ...], p: Any) -> NamedSharding:
+def _place_beside(shape: tuple[int, ...], p: Array) -> NamedSharding:
     """Return the place of what is kept of a parameter: the parameter's axes', where divisible.
 
     Blocks divide the last axis; factors drop some axes and keep the order of the others.

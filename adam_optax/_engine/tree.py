@@ -12,9 +12,11 @@ import jax
 import jax.numpy as jnp
 import optax
 from jax import Array
+from jax.typing import ArrayLike
 
 from adam_optax._core import checks
 from adam_optax._core.numerics import compute_dtype, real_dtype
+from adam_optax._core.types import PyTree, UpdateFn
 from adam_optax._engine import sharding
 from adam_optax._engine.leaf import (
     compile_init,
@@ -25,7 +27,7 @@ from adam_optax._engine.leaf import (
 from adam_optax.couplings import RATE, Coupling
 from adam_optax.moments import Moment
 from adam_optax.rules.base import Recipe, Rule, dynamic_hyperparams
-from adam_optax.storage._base import MASKED
+from adam_optax.storage._base import MASKED, Entry
 from adam_optax.storage._plan import LeafStorage, StoragePlan
 
 # --- States ------------------------------------------------------------------------------------
@@ -40,9 +42,9 @@ class ScaleByState(NamedTuple):
     """
 
     count: Array  # type: ignore[assignment]  # tuple.count: the field's name is optax's
-    moments: dict[str, Any]
+    moments: dict[str, PyTree]
 
-    def __getattr__(self, name: str) -> Any:
+    def __getattr__(self, name: str) -> PyTree:
         """Return an entry by its name, as in optax's states: `state.mu`."""
         moments = self.moments
         if isinstance(moments, dict) and name in moments:
@@ -55,7 +57,7 @@ class ScaleByState(NamedTuple):
         return f"ScaleByState(count={self.count}, {kept})"
 
 
-def _shapes(tree: Any) -> Any:
+def _shapes(tree: PyTree) -> PyTree:
     show = lambda x: f"{x.dtype}{list(x.shape)}" if hasattr(x, "dtype") else repr(x)  # noqa: E731
     return jax.tree.map(show, tree)
 
@@ -69,21 +71,21 @@ OPTAX_STATES = {
 STATES = (ScaleByState, *OPTAX_STATES.values())
 
 
-def pack(count: Array, moments: dict[str, Any]) -> Any:
+def pack(count: Array, moments: dict[str, PyTree]) -> PyTree:
     """Return the state that holds these entries: optax's own class where optax has one."""
     if kind := OPTAX_STATES.get(frozenset(moments)):
         return kind(count=count, **moments)
     return ScaleByState(count, moments)
 
 
-def unpack(state: Any) -> dict[str, Any]:
+def unpack(state: PyTree) -> dict[str, PyTree]:
     """Return the entries of a state by name."""
     if isinstance(state, ScaleByState):
         return state.moments
     return {n: getattr(state, n) for n in state._fields if n != "count"}
 
 
-def _unpack_checked(state: Any, entries: tuple[str, ...] | None) -> dict[str, Any]:
+def _unpack_checked(state: PyTree, entries: tuple[str, ...] | None) -> dict[str, PyTree]:
     """Return the entries of a state, or refuse it; `entries` None allows any."""
     moments = unpack(state) if isinstance(state, STATES) else {}
     if not isinstance(state, STATES) or (entries is not None and moments.keys() != set(entries)):
@@ -119,12 +121,12 @@ class Engine:
     def __post_init__(self) -> None:
         object.__setattr__(self, "recipe", self.rule.recipe())
 
-    def init(self, params: Any) -> Any:
+    def init(self, params: PyTree) -> PyTree:
         """Return the state before the first step."""
         checks.check_parameters(params)
         storages = self.plan.of_leaves(params)
         hyperparams = dynamic_hyperparams(self.rule, jnp.zeros((), jnp.int32))
-        encoded: list[dict[str, Any]] = []
+        encoded: list[dict[str, Entry]] = []
         try:
             for p, storage in zip(jax.tree.leaves(params), storages, strict=True):
                 first = {n: _first(p, moment) for n, moment in self.rule.moments.items()}
@@ -151,14 +153,14 @@ class Engine:
 
     def update(
         self,
-        updates: Any,
-        state: Any,
-        params: Any = None,
+        updates: PyTree,
+        state: PyTree,
+        params: PyTree = None,
         weight_decay: Array | float | None = None,
         learning_rate: Array | float | None = None,
-        mask: Any = None,
+        mask: PyTree = None,
         applies: bool = False,
-    ) -> tuple[Any, Any]:
+    ) -> tuple[PyTree, PyTree]:
         """Return the updates of all leaves and the new state.
 
         A gradient that is None leaves its moments as they are.
@@ -196,12 +198,12 @@ class Engine:
             for key, storage in distinct.items()
         }
 
-        new_updates: list[Any] = []
+        new_updates: list[Array | None] = []
         new_trees: dict[str, list[Any]] = {name: [] for name in trees}
         try:
             for i, (g, p, storage) in enumerate(zip(grads, ps, storages, strict=True)):
                 own = {name: column[i] for name, column in columns.items()}
-                rest: dict[str, Any] = {}
+                rest: dict[str, PyTree] = {}
                 if uniform is None:
                     own, rest = checks.split_entries(own, storage.entries)
                 if g is None:
@@ -230,7 +232,7 @@ def entries_of(storages: Iterable[LeafStorage]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(n for s in dict.fromkeys(storages) for n in s.entries))
 
 
-def _first(p: Any, moment: Moment) -> Array:
+def _first(p: ArrayLike, moment: Moment) -> Array:
     """Return a leaf's moment before the first step, in compute precision, beside the leaf."""
     dtype = compute_dtype(p) if moment.signed else real_dtype(compute_dtype(p))
     # XLA would encode a constant while it compiles, one number after the other, for minutes.
@@ -240,16 +242,16 @@ def _first(p: Any, moment: Moment) -> Array:
     )
 
 
-def _is_none(x: Any) -> bool:
+def _is_none(x: object) -> bool:
     return x is None
 
 
 def _raise_at_path(
     error: Exception,
     what: str,
-    tree: Any,
+    tree: PyTree,
     index: int,
-    is_leaf: Callable[[Any], bool] | None = None,
+    is_leaf: Callable[[PyTree], bool] | None = None,
 ) -> NoReturn:
     """Raise an error with the path of the leaf at which it happened."""
     path, _ = jax.tree.leaves_with_path(tree, is_leaf=is_leaf)[index]
@@ -268,7 +270,7 @@ APPLY = "adam_optax_apply"
 """The attribute that holds an `update` function's twin, which returns new parameters instead."""
 
 
-def tag_update(update: Any, part: Any, apply: Any = None) -> Any:
+def tag_update(update: UpdateFn, part: Engine | str, apply: UpdateFn | None = None) -> UpdateFn:
     """Mark an `update` function with what it computes, and with the twin that applies updates.
 
     Args:

@@ -8,6 +8,7 @@ from typing import Any, TypeAlias, overload
 
 import jax.numpy as jnp
 from jax import Array
+from jax.typing import DTypeLike
 
 from adam_optax._core.checks import Kind, hyperparameter, scalar
 from adam_optax._core.numerics import widen_decay_rate
@@ -99,7 +100,7 @@ class Recipe:
     non_negative: tuple[str, ...] = ()
     constants: dict[str, Any] = dataclasses.field(default_factory=dict, compare=False)
 
-    def in_precision(self, numbers: Mapping[str, Array], dtype: Any) -> dict[str, Array]:
+    def in_precision(self, numbers: Mapping[str, Array], dtype: DTypeLike) -> dict[str, Array]:
         """Cast the hyper-parameters of a step to the precision of the rule's arithmetic."""
         return {
             n: widen_decay_rate(v, dtype) if n in self.decay_rates else jnp.astype(v, dtype)
@@ -195,7 +196,7 @@ def variant(
         nullable = {n for n, p in signature.parameters.items() if p.default is None} | {*optional}
 
         @ft.wraps(factory)
-        def bind(*args: Any, **kwargs: Any) -> Rule:
+        def bind(*args: object, **kwargs: object) -> Rule:
             bound = signature.bind(*args, **kwargs)
             bound.apply_defaults()
             hyperparams = {

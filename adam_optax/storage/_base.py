@@ -3,7 +3,7 @@
 import abc
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, TypeAlias
 
 from jax import Array
 from optax import MaskedNode
@@ -17,8 +17,14 @@ MASKED = MaskedNode()
 ACCELERATORS = frozenset({"tpu", "cuda"})
 """The platforms on which XLA makes several passes of a step whose neighbours share something."""
 
-Moments = Mapping[str, Moment]
-Values = Mapping[str, Array]
+Moments: TypeAlias = Mapping[str, Moment]
+"""The moments of a rule by name."""
+
+Values: TypeAlias = Mapping[str, Array]
+"""The values of moments by name."""
+
+Entry: TypeAlias = Array | MaskedNode
+"""An array that a state keeps of a leaf, or a placeholder where the state keeps none."""
 
 
 class LeafContext(NamedTuple):
@@ -117,7 +123,7 @@ class Format(abc.ABC):
         return ()
 
     @abc.abstractmethod
-    def encode(self, values: Sequence[Array], context: LeafContext) -> dict[str, Any]:
+    def encode(self, values: Sequence[Array], context: LeafContext) -> dict[str, Entry]:
         """Return the arrays to keep, by component.
 
         Args:
@@ -126,7 +132,7 @@ class Format(abc.ABC):
         """
 
     @abc.abstractmethod
-    def decode(self, encoded: Mapping[str, Any], context: LeafContext) -> tuple[Array, ...]:
+    def decode(self, encoded: Mapping[str, Entry], context: LeafContext) -> tuple[Array, ...]:
         """Return the moments in compute precision, in the order of `context.moments`.
 
         Args:

@@ -6,16 +6,18 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
 import jax
+from jax import Array
+from jax.tree_util import KeyPath
+from jax.typing import DTypeLike
 
+from adam_optax._core.types import PyTree
 from adam_optax.storage._base import Format, Moments
 from adam_optax.storage._dense import Dense, dense
 
-StorageSpec: TypeAlias = (
-    Format
-    | Mapping[str, Format]
-    | Callable[[str, Any], Format | Mapping[str, Format] | None]
-    | None
-)
+LeafStorageSpec: TypeAlias = Format | Mapping[str, Format] | None
+"""A format, formats by moment, or None for float32."""
+
+StorageSpec: TypeAlias = LeafStorageSpec | Callable[[str, Array], LeafStorageSpec]
 """A format, formats by moment, a function `(path, leaf)` to one of these, or None for float32."""
 
 
@@ -88,10 +90,10 @@ class StoragePlan:
     """
 
     uniform: LeafStorage | None
-    choose: Callable[[str, Any], LeafStorage] | None = None
+    choose: Callable[[str, Array], LeafStorage] | None = None
 
     def of_leaves(
-        self, tree: Any, is_leaf: Callable[[Any], bool] | None = None
+        self, tree: PyTree, is_leaf: Callable[[PyTree], bool] | None = None
     ) -> list[LeafStorage]:
         """Return the storage of each leaf; equal ones are one object, and are told apart by it."""
         if self.choose is None:
@@ -105,13 +107,16 @@ class StoragePlan:
         return [same[storage] for storage in chosen]
 
 
-def path_name(path: Any) -> str:
+def path_name(path: KeyPath[Any]) -> str:
     """Write a parameter's path as text: `dense/kernel`."""
     return jax.tree_util.keystr(path, simple=True, separator="/")
 
 
 def plan_storage(
-    storage: StorageSpec, moments: Moments, mu_dtype: Any = None, nu_dtype: Any = None
+    storage: StorageSpec,
+    moments: Moments,
+    mu_dtype: DTypeLike | None = None,
+    nu_dtype: DTypeLike | None = None,
 ) -> StoragePlan:
     """Plan the storage of a rule's moments.
 
@@ -134,9 +139,10 @@ def plan_storage(
     return StoragePlan(_for_leaf(storage, moments, short))
 
 
-def _for_leaf(storage: Any, moments: Moments, short: Mapping[str, Format]) -> LeafStorage:
-    joined = storage.together(moments) if isinstance(storage, Format) else ()
-    if joined:
+def _for_leaf(
+    storage: LeafStorageSpec, moments: Moments, short: Mapping[str, Format]
+) -> LeafStorage:
+    if isinstance(storage, Format) and (joined := storage.together(moments)):
         given = {n: storage.others() for n in moments if n not in joined}
         _check_apart({*given, *joined}, short, moments)
         return LeafStorage((_slot(joined, storage), *(_slot((n,), f) for n, f in given.items())))
@@ -160,16 +166,16 @@ def _check_apart(given: set[str], short: Mapping[str, Format], moments: Moments)
         raise ValueError(f"storage and {argument} both say how {both[0]} is kept; give one of them")
 
 
-def _short(argument: str, dtype: Any, names: list[str]) -> dict[str, Format]:
+def _short(argument: str, dtype: DTypeLike | None, names: list[str]) -> dict[str, Format]:
     if dtype is not None and not names:
         raise ValueError(f"{argument}: this rule keeps no moment that it could speak of")
     return {} if dtype is None else dict.fromkeys(names, dense(dtype))
 
 
-def _by_name(storage: Any, moments: Moments) -> dict[str, Format]:
-    given = storage if isinstance(storage, Mapping) else dict.fromkeys(moments, storage)
+def _by_name(storage: LeafStorageSpec, moments: Moments) -> dict[str, Format]:
     if storage is None:
         return {}
+    given = storage if isinstance(storage, Mapping) else dict.fromkeys(moments, storage)
     for name, form in given.items():
         if name not in moments:
             known = ", ".join(moments)

@@ -1,30 +1,43 @@
 """Fuse a leaf's step into a kernel, where that saves passes over memory."""
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import TypeAlias
 
 import jax
 import jax.numpy as jnp
 from jax import Array
-from jax.extend.core import jaxprs_in_params
+from jax.extend.core import Jaxpr, JaxprEqn, jaxprs_in_params
 from jax.sharding import NamedSharding
 
+from adam_optax._core.dither import TileOffset
+from adam_optax._core.types import PyTree
 from adam_optax._engine.kernels import layout
 from adam_optax._engine.kernels.kernel import Kernel
 from adam_optax._engine.kernels.layout import Layout
 from adam_optax._engine.kernels.primitive import bind
+from adam_optax._engine.kernels.tile import shape_of
 from adam_optax._engine.sharding import shards
+from adam_optax.storage._base import Entry
 
-Step = Callable[..., tuple[Array, dict[str, Any]]]
+LeafArguments: TypeAlias = tuple[
+    Array, Array | None, Mapping[str, Entry], Array, Mapping[str, PyTree]
+]
+"""A gradient, a parameter or None, encoded moments, the count and the scalars by precision."""
+
+LeafResult: TypeAlias = tuple[Array, dict[str, Entry]]
+"""The update or the new parameter of a leaf, and the encoded new moments."""
+
+LeafStep: TypeAlias = Callable[..., LeafResult]
+"""A function from `LeafArguments`, and at times an offset or a sharding, to a `LeafResult`."""
 
 
 def fuse(
-    step: Step,
-    unstored: Callable[..., Any],
+    step: LeafStep,
+    unstored: LeafStep,
     block: int | None,
     platforms: frozenset[str],
     applies: bool,
-) -> Step:
+) -> LeafStep:
     """Return a step that is a kernel on some platforms, where the leaf and the rule allow it.
 
     Args:
@@ -38,8 +51,13 @@ def fuse(
     """
 
     def run(
-        g: Any, p: Any, encoded: Any, count: Any, scalars: Any, where: NamedSharding | None = None
-    ) -> Any:
+        g: Array,
+        p: Array | None,
+        encoded: Mapping[str, Entry],
+        count: Array,
+        scalars: Mapping[str, PyTree],
+        where: NamedSharding | None = None,
+    ) -> LeafResult:
         arguments = g, p, encoded, count, {"float32": scalars["float32"]}
         tiling = _layout(step, unstored, arguments, block)
         if tiling is None or (where is not None and not tiling.divides(shards(where, g.ndim - 1))):
@@ -47,17 +65,20 @@ def fuse(
         flat, tree = jax.tree.flatten(arguments)
         out_tree = jax.tree.structure((g, encoded))
 
-        def on_flat(*operands: Any) -> list[Array]:
+        def on_flat(*operands: Array | TileOffset) -> list[Array]:
             return jax.tree.leaves(step(*jax.tree.unflatten(tree, operands[:-1]), operands[-1]))
 
         kernel = Kernel(on_flat, tiling, platforms, _aliases(p, encoded, applies))
         operands = *flat, *[jnp.zeros((), jnp.int32)] * g.ndim
-        return jax.tree.unflatten(out_tree, bind(kernel, *operands, where=where))
+        result: LeafResult = jax.tree.unflatten(out_tree, bind(kernel, *operands, where=where))
+        return result
 
     return run
 
 
-def _layout(step: Step, unstored: Any, arguments: Any, block: int | None) -> Layout | None:
+def _layout(
+    step: LeafStep, unstored: LeafStep, arguments: LeafArguments, block: int | None
+) -> Layout | None:
     """Return how a step is cut into tiles, or None if it gets no kernel."""
     g, p, encoded, count, scalars = arguments
     width = layout.width([x for x in (g, p) if x is not None], block)
@@ -70,7 +91,9 @@ def _layout(step: Step, unstored: Any, arguments: Any, block: int | None) -> Lay
     return layout.of(g, jax.tree.leaves(arguments), results, width)
 
 
-def _aliases(p: Any, encoded: Any, applies: bool) -> tuple[tuple[int, int], ...]:
+def _aliases(
+    p: Array | None, encoded: Mapping[str, Entry], applies: bool
+) -> tuple[tuple[int, int], ...]:
     """Return which results are written in place: encoded moments, and with `applies` parameters."""
     first = 1 if p is None else 2
     pairs = [(first + i, 1 + i) for i in range(len(jax.tree.leaves(encoded)))]
@@ -89,13 +112,13 @@ ELEMENTWISE = frozenset(
 """The primitives that treat every element by itself; any other is taken to mix them."""
 
 
-def is_elementwise(jaxpr: Any) -> bool:
+def is_elementwise(jaxpr: Jaxpr) -> bool:
     """Tell whether no equation on arrays mixes their elements, or asks where they are."""
     return all(_is_elementwise_equation(equation) for equation in jaxpr.eqns)
 
 
-def _is_elementwise_equation(equation: Any) -> bool:
-    shapes = {v.aval.shape for v in (*equation.invars, *equation.outvars)} - {()}
+def _is_elementwise_equation(equation: JaxprEqn) -> bool:
+    shapes = {shape_of(v) for v in (*equation.invars, *equation.outvars)} - {()}
     if not shapes:
         return True
     if inner := list(jaxprs_in_params(equation.params)):

@@ -3,7 +3,13 @@
 import dataclasses
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeAlias
+
+import numpy as np
+from jax import Array, ShapeDtypeStruct
+
+ArrayOrShape: TypeAlias = Array | ShapeDtypeStruct
+"""An array, or its shape and dtype."""
 
 LEAF, SHARED, SCALAR = "leaf", "shared", "scalar"
 """The roles of an array: a number for each element, for each block, or one for all."""
@@ -31,9 +37,9 @@ class Layout:
     shape: tuple[int, ...]
     width: int
     roles: tuple[str, ...]
-    dtypes: tuple[Any, ...]
+    dtypes: tuple[np.dtype[Any], ...]
     out_roles: tuple[str, ...]
-    out_dtypes: tuple[Any, ...]
+    out_dtypes: tuple[np.dtype[Any], ...]
 
     @property
     def rows(self) -> int:
@@ -62,7 +68,7 @@ class Layout:
         return dataclasses.replace(self, shape=shape)
 
 
-def width(leaves: Sequence[Any], block: int | None) -> int | None:
+def width(leaves: Sequence[ArrayOrShape], block: int | None) -> int | None:
     """Return how wide tiles are, or None if a leaf gets no kernel.
 
     Args:
@@ -75,7 +81,12 @@ def width(leaves: Sequence[Any], block: int | None) -> int | None:
     return size if leaf.ndim > 1 and leaf.size >= LEAST and leaf.shape[-1] % size == 0 else None
 
 
-def of(leaf: Any, arguments: Sequence[Any], results: Sequence[Any], width: int) -> Layout | None:
+def of(
+    leaf: ArrayOrShape,
+    arguments: Sequence[ArrayOrShape],
+    results: Sequence[ArrayOrShape],
+    width: int,
+) -> Layout | None:
     """Return the layout of a step in tiles of this width, or None if arrays have other shapes.
 
     Args:
@@ -84,15 +95,14 @@ def of(leaf: Any, arguments: Sequence[Any], results: Sequence[Any], width: int) 
         results: the flat results of the step.
         width: the width of a tile.
     """
-    roles = [_role(x, leaf.shape, width) for x in (*arguments, *results)]
-    if None in roles or SCALAR in roles[len(arguments) :]:
+    arrays, cut = [*arguments, *results], len(arguments)
+    roles = tuple(role for x in arrays if (role := _role(x, leaf.shape, width)) is not None)
+    if len(roles) < len(arrays) or SCALAR in roles[cut:]:
         return None
-    dtypes = [x.dtype for x in (*arguments, *results)]
-    cut = len(arguments)
-    how = *map(tuple, (roles[:cut], dtypes[:cut])), *map(tuple, (roles[cut:], dtypes[cut:]))
-    return Layout(leaf.shape, width, *how)
+    dtypes = tuple(x.dtype for x in arrays)
+    return Layout(leaf.shape, width, roles[:cut], dtypes[:cut], roles[cut:], dtypes[cut:])
 
 
-def _role(x: Any, shape: tuple[int, ...], width: int) -> str | None:
+def _role(x: ArrayOrShape, shape: tuple[int, ...], width: int) -> str | None:
     shapes = {SCALAR: (), LEAF: shape, SHARED: (*shape[:-1], shape[-1] // width)}
     return next((role for role, s in shapes.items() if x.shape == s), None)

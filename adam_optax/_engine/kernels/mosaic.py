@@ -1,15 +1,17 @@
 """Build the kernel for TPUs: whole rows of a leaf in the chip's memory, worked off by tiles."""
 
-from collections.abc import Callable
 from typing import Any
 
 import jax.numpy as jnp
+import numpy as np
 from jax import Array, lax
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import tpu as pltpu
+from jax.ref import Ref
+from jax.typing import DTypeLike
 
 from adam_optax._engine.kernels.layout import LANES, SHARED, Layout
-from adam_optax._engine.kernels.pallas_call import Backend, unpacked
+from adam_optax._engine.kernels.pallas_call import Backend, KernelBody, unpacked
 from adam_optax._engine.kernels.tile import Tile
 
 ROWS = 32
@@ -30,12 +32,12 @@ def block(layout: Layout) -> tuple[int, int] | None:
     return None
 
 
-def body(tile: Tile, layout: Layout, columns: int) -> Callable[..., None]:
+def body(tile: Tile, layout: Layout, columns: int) -> KernelBody:
     """Return the loop over the tiles of a block of rows."""
     roles = [layout.roles[i] for i in tile.read]
     width, tiles = layout.width, columns // layout.width
 
-    def work(real: Any, whole: Any, *refs: Any) -> None:
+    def work(real: Ref, whole: Ref, *refs: Ref) -> None:
         inputs = list(zip(refs[: len(roles)], roles, strict=True))
         outputs = list(zip(refs[len(roles) :], layout.out_roles, strict=True))
         headers = [ref for ref, role in outputs if role == SHARED]
@@ -62,7 +64,7 @@ def body(tile: Tile, layout: Layout, columns: int) -> Callable[..., None]:
     return work
 
 
-def _picked(headers: Any, where: Array) -> Array:
+def _picked(headers: Ref, where: Array) -> Array:
     """Return the column of one tile: a lane whose number is not known can only be summed out."""
     column = jnp.sum(jnp.where(where, _wide(headers[...]), 0), axis=1, keepdims=True)
     return column.astype(headers.dtype)
@@ -72,9 +74,10 @@ def _wide(x: Array) -> Array:
     return x.astype(_wide_dtype(x.dtype))
 
 
-def _wide_dtype(dtype: Any) -> Any:
+def _wide_dtype(dtype: np.dtype[Any]) -> DTypeLike:
     """Return the dtype of 32 bits: registers have no other lanes."""
-    return jnp.float32 if jnp.issubdtype(dtype, jnp.floating) else jnp.int32
+    wide: DTypeLike = jnp.float32 if jnp.issubdtype(dtype, jnp.floating) else jnp.int32
+    return wide
 
 
 BACKEND = Backend(

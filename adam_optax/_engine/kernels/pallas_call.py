@@ -2,15 +2,20 @@
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jax.experimental import pallas as pl
+from jax.ref import Ref
 
 from adam_optax._engine.kernels.layout import SHARED, Layout
-from adam_optax._engine.kernels.tile import FlatStep, Tile, traced
+from adam_optax._engine.kernels.tile import FlatStep, Tile, dtype_of, traced
+
+KernelBody: TypeAlias = Callable[..., None]
+"""A function of references: two to vectors of scalars, then to the arrays and the results."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,16 +25,15 @@ class Backend:
     Attributes:
         block: from a layout to the rows and columns that one call of the body works on, or None if
             the leaf cannot be tiled; a tile has these rows.
-        body: from a tile, a layout and the columns to what works on the references: two of
-            scalars, those of the arrays, those of the results.
+        body: from a tile, a layout and the columns to the body of the kernel.
         scalars: the block specification of the two vectors of scalars.
         parameters: the compiler's parameters.
     """
 
     block: Callable[[Layout], tuple[int, int] | None]
-    body: Callable[[Tile, Layout, int], Callable[..., None]]
+    body: Callable[[Tile, Layout, int], KernelBody]
     scalars: pl.BlockSpec
-    parameters: Any
+    parameters: pl.CompilerParams
 
 
 def pallas_step(
@@ -83,18 +87,18 @@ def _packed(scalars: Sequence[Array]) -> tuple[Array, Array]:
     return jnp.stack([*real, jnp.zeros((), jnp.float32)]), jnp.stack(whole)
 
 
-def unpacked(tile: Tile, real: Any, whole: Any) -> tuple[list[Array], tuple[Array, Array]]:
+def unpacked(tile: Tile, real: Ref, whole: Ref) -> tuple[list[Array], tuple[Array, Array]]:
     """Return the scalars that a tile needs and its place, from references to the two vectors."""
     found, r, w = [], 0, 0
     for v in tile.scalar_vars:
-        if v.aval.dtype == jnp.float32:
+        if (dtype := dtype_of(v)) == jnp.float32:
             found.append(real[r])
             r += 1
         else:
-            found.append(_back(whole[w], v.aval.dtype))
+            found.append(_back(whole[w], dtype))
             w += 1
     return found, (whole[w], whole[w + 1])
 
 
-def _back(x: Array, dtype: Any) -> Array:
+def _back(x: Array, dtype: np.dtype[Any]) -> Array:
     return x != 0 if dtype == jnp.bool_ else x.astype(dtype)

@@ -1,17 +1,18 @@
 """Run a kernel on each of several devices, on the part of the leaf that is there."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import TypeAlias
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 from jax.experimental.custom_partitioning import custom_partitioning
-from jax.sharding import NamedSharding, PartitionSpec
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from adam_optax._core.types import PyTree
 from adam_optax._engine.kernels.layout import LEAF, SCALAR, SHARED, Layout
 
-Run = Callable[..., list[Array]]
+Run: TypeAlias = Callable[..., list[Array]]
 """A function of flat arguments and, axis by axis, the index in the leaf at which they begin."""
 
 
@@ -48,7 +49,9 @@ def partitioned(layout: Layout, plain: Run, local: Run, where: NamedSharding | N
 
 
 def _partition_auto(layout: Layout, whole: Run, part: Run) -> Run:
-    def partition(mesh: Any, arguments: Any, results: Any) -> Any:
+    def partition(
+        mesh: Mesh, arguments: PyTree, results: PyTree
+    ) -> tuple[Mesh, Run, PyTree, PyTree]:
         where = lambda tree: jax.tree.map(lambda x: x.sharding, tree)  # noqa: E731
         return mesh, part, where(results), where(arguments)
 

@@ -1,18 +1,22 @@
 """Trace a leaf's step on a tile: equations on arrays, and the scalars that feed them."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
-from jax.extend.core import Literal
+from jax.extend.core import Jaxpr, JaxprEqn, Literal, Var
 
 from adam_optax._engine.kernels.layout import LEAF, SCALAR, SHARED, Layout
 
-FlatStep = Callable[..., list[Array]]
+FlatStep: TypeAlias = Callable[..., list[Array]]
 """A function from flat arguments, and their row and column in the leaf, to flat results."""
+
+Atom: TypeAlias = Var | Literal
+"""An operand of an equation: a variable or a constant scalar."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -30,21 +34,21 @@ class Tile:
     """
 
     rows: int
-    jaxpr: Any
-    scalar_eqns: tuple[Any, ...]
-    tile_eqns: tuple[Any, ...]
-    scalar_vars: tuple[Any, ...]
+    jaxpr: Jaxpr
+    scalar_eqns: tuple[JaxprEqn, ...]
+    tile_eqns: tuple[JaxprEqn, ...]
+    scalar_vars: tuple[Var, ...]
 
     @property
     def read(self) -> list[int]:
         """Return the positions of the arguments that are arrays and are used."""
         used = {v for e in self.tile_eqns for v in e.invars if not isinstance(v, Literal)}
         pairs = enumerate(self.jaxpr.invars[:-2])
-        return [i for i, v in pairs if v.aval.shape != () and v in used]
+        return [i for i, v in pairs if shape_of(v) != () and v in used]
 
     def scalars(self, values: Sequence[Array]) -> list[Array]:
         """Return the scalars that tile equations need, given the scalar arguments in order."""
-        names = [v for v in self.jaxpr.invars[:-2] if v.aval.shape == ()]
+        names = [v for v in self.jaxpr.invars[:-2] if shape_of(v) == ()]
         known = _evaluate(self.scalar_eqns, dict(zip(names, values, strict=True)))
         return [known[v] for v in self.scalar_vars]
 
@@ -70,12 +74,14 @@ def traced(step: FlatStep, layout: Layout, rows: int) -> Tile:
     return Tile(rows, closed.jaxpr, *_split(closed.jaxpr))
 
 
-def _split(jaxpr: Any) -> tuple[tuple[Any, ...], tuple[Any, ...], tuple[Any, ...]]:
-    known = {v for v in jaxpr.invars[:-2] if v.aval.shape == ()}
+def _split(
+    jaxpr: Jaxpr,
+) -> tuple[tuple[JaxprEqn, ...], tuple[JaxprEqn, ...], tuple[Var, ...]]:
+    known = {v for v in jaxpr.invars[:-2] if shape_of(v) == ()}
     before, within = [], []
     for equation in jaxpr.eqns:
         needs = {v for v in equation.invars if not isinstance(v, Literal)}
-        if needs <= known and all(v.aval.shape == () for v in equation.outvars):
+        if needs <= known and all(shape_of(v) == () for v in equation.outvars):
             before.append(equation)
             known |= set(equation.outvars)
         else:
@@ -85,14 +91,26 @@ def _split(jaxpr: Any) -> tuple[tuple[Any, ...], tuple[Any, ...], tuple[Any, ...
     return tuple(before), tuple(within), tuple(carried)
 
 
-def _read(known: dict[Any, Any], v: Any) -> Any:
+def _read(known: Mapping[Var, Array], v: Atom) -> Array:
     return v.val if isinstance(v, Literal) else known[v]
 
 
-def _evaluate(equations: Sequence[Any], known: dict[Any, Any]) -> dict[Any, Any]:
+def _evaluate(equations: Sequence[JaxprEqn], known: Mapping[Var, Array]) -> dict[Var, Array]:
     known = dict(known)
     for e in equations:
         values = [_read(known, v) for v in e.invars]
         done = e.primitive.bind(*values, **e.primitive.get_bind_params(e.params))
         known |= zip(e.outvars, done if e.primitive.multiple_results else [done], strict=True)
     return known
+
+
+def shape_of(v: Atom) -> tuple[int, ...]:
+    """Return the shape of an operand or a result of an equation on arrays."""
+    shape: tuple[int, ...] = v.aval.shape  # type: ignore[attr-defined]  # all are arrays
+    return shape
+
+
+def dtype_of(v: Atom) -> np.dtype[Any]:
+    """Return the dtype of an operand or a result of an equation on arrays."""
+    dtype: np.dtype[Any] = v.aval.dtype  # type: ignore[attr-defined]  # all are arrays
+    return dtype

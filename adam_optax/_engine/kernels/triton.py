@@ -1,13 +1,11 @@
 """Build the kernel for GPUs: a tile of a few rows of one block for each program."""
 
-from collections.abc import Callable
-from typing import Any
-
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import triton as plgpu
+from jax.ref import Ref
 
 from adam_optax._engine.kernels.layout import Layout
-from adam_optax._engine.kernels.pallas_call import Backend, unpacked
+from adam_optax._engine.kernels.pallas_call import Backend, KernelBody, unpacked
 from adam_optax._engine.kernels.tile import Tile
 
 
@@ -19,11 +17,11 @@ def block(layout: Layout) -> tuple[int, int] | None:
     return rows, layout.width
 
 
-def body(tile: Tile, layout: Layout, columns: int) -> Callable[..., None]:
+def body(tile: Tile, layout: Layout, columns: int) -> KernelBody:
     """Return the work on one tile."""
     inputs = len(tile.read)
 
-    def work(real: Any, whole: Any, *refs: Any) -> None:
+    def work(real: Ref, whole: Ref, *refs: Ref) -> None:
         carried, (row, column) = unpacked(tile, real, whole)
         place = row + pl.program_id(0) * tile.rows, column + pl.program_id(1) * columns
         done = tile.step([ref[...] for ref in refs[:inputs]], carried, place)
