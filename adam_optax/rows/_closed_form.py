@@ -97,7 +97,7 @@ def decay_over_gap(x: Array, b: float, n: Array) -> Array:
 @ft.cache
 def _powers_of_byte(b: float, shift: int) -> NDArray[np.float64]:
     """Return `b^(i 2^shift)` for every byte i."""
-    exponents: NDArray[np.float64] = np.arange(256) * 2.0**shift
+    exponents = np.arange(256, dtype=np.float64) * 2.0**shift
     return np.exp(exponents * math.log(b)) if b > 0 else (exponents == 0).astype(np.float64)
 
 

@@ -107,7 +107,7 @@ def settled() -> tuple[Any, Any]:
 def test_a_row_after_a_gap_is_where_its_steps_would_have_led(settled: Any, gap: int) -> None:
     tx, state = settled
     table, dense = tx.materialize(state)
-    later, faded = tx.materialize(state._replace(count=state.count + gap))
+    later, decayed = tx.materialize(state._replace(count=state.count + gap))
     age = np.arange(1.0, min(gap, 2000) + 1)[:, None, None]  # then .9^age is 1e-92
     rate = np.asarray(jax.vmap(kinked)(jnp.arange(100, 100 + len(age))), np.float64)
     rate = rate[:, None, None]
@@ -116,7 +116,7 @@ def test_a_row_after_a_gap_is_where_its_steps_would_have_led(settled: Any, gap: 
     right = table - np.sum(rate * mu / (np.sqrt(nu) + 1e-8), 0)
     # Roundings of the two readings, each of up to 4e-7 of a drift below 0.1, and of the table.
     np.testing.assert_allclose(later, right, atol=2e-7)
-    np.testing.assert_allclose(faded.nu, 0.999**gap * np.float64(dense.nu), rtol=5e-7, atol=1e-37)
+    np.testing.assert_allclose(decayed.nu, 0.999**gap * np.float64(dense.nu), rtol=5e-7, atol=1e-37)
 
 
 @pytest.mark.usefixtures("x64")
