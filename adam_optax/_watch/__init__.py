@@ -1,9 +1,12 @@
-"""What an optimiser is doing, layer by layer, recorded inside jit: `adam_optax.watch(tx)`.
+"""Record what an optimiser does to each layer inside jit: `adam_optax.watch(tx)`.
 
-`state` says what is kept, `views` how a wrapped optimiser's moments are read, `record` what is
-computed of them, `read` how the user gets at it, `watcher` is the transformation.
+`transform.py` is the transformation, `state.py` its state. At a step that is recorded,
+`find_moments.py` looks for the moments of the watched optimiser, `leaf_view.py` reads them as their
+rule does, and `metrics.py` reduces them to a few numbers for each layer. `records.py` returns the
+records to the user, and `plot.py` draws them.
 """
 
-from adam_optax._watch.state import WatchState as WatchState
-from adam_optax._watch.transform import Watch as Watch
-from adam_optax._watch.transform import watch as watch
+from adam_optax._watch.state import WatchState
+from adam_optax._watch.transform import Watch, watch
+
+__all__ = ["Watch", "WatchState", "watch"]

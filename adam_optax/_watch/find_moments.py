@@ -1,25 +1,31 @@
-"""Finding the moments of whatever optimiser is watched.
+"""Find the moments of whatever optimiser is watched.
 
-Ours are found by what their `update` is marked with. A transformation of optax that we have a
-rule for is read by that rule, with the numbers in its closure. Of others, `mu` and `nu` are taken
-as they are kept.
+This library's optimisers are found by the tags of their `update` functions. A transformation of
+optax for which this library has a rule is read by that rule, with the numbers in its closure. Of
+others, `mu` and `nu` are read as they are stored.
 """
 
 import inspect
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, TypeAlias
 
 import jax
+import optax
+from jax import Array
 
 from adam_optax import rules
 from adam_optax._engine.tree import Engine, ScaleByState, unpack
 from adam_optax._optax_interop import find_optax_updates, find_tags, injected
-from adam_optax._watch.leaf_view import Look, raw, read
-from adam_optax._watch.sampling import picker
+from adam_optax._watch.leaf_view import Reader, rule_reader, stored_reader
+from adam_optax._watch.metrics import strided_sampler
 from adam_optax._watch.state import is_layer
+from adam_optax.rules.base import Rule
 from adam_optax.storage._plan import LeafStorage, path_name, plan_storage
 
-OPTAX = {
+Path: TypeAlias = tuple[Any, ...]
+"""The path of a leaf, as `jax.tree.leaves_with_path` returns it."""
+
+OPTAX_RULES: dict[str, Callable[..., Rule]] = {
     "scale_by_adam": rules.adam,
     "scale_by_amsgrad": rules.amsgrad,
     "scale_by_adamax": rules.adamax,
@@ -28,75 +34,92 @@ OPTAX = {
     "scale_by_rms": rules.rmsprop,
     "scale_by_yogi": rules.yogi,
 }
-"""Our rule for a transformation of optax that keeps the same numbers in its state."""
+"""Rules for the transformations of optax that keep the same moments in their state."""
 
 
-def looks(tx: Any, state: Any, leaves: Mapping[Any, Any], width: int) -> dict[Any, Look]:
-    """How to look at the moments of at most `width` elements of each leaf, by its path."""
-    engines = list(_engines(tx, state))
-    found: dict[Any, Look] = {}
-    for one in jax.tree.leaves(state, is_leaf=_remembers):
-        if _remembers(one):
-            found = _in(one, engines, leaves, width) | found
-    return {at: raw({}, picker(leaf.shape, width)) for at, leaf in leaves.items()} | found
+def find_moment_readers(
+    tx: optax.GradientTransformation, state: Any, leaves: Mapping[Path, Array], samples: int
+) -> dict[Path, Reader]:
+    """Return the reader of each leaf's moments, by the leaf's path.
+
+    Args:
+        tx: the watched transformation.
+        state: its state.
+        leaves: the gradient or another array of each leaf's shape and dtype, by the leaf's path.
+        samples: of how many elements of a leaf at most the moments are read.
+    """
+    engines = list(_find_engines(tx, state))
+    found: dict[Path, Reader] = {}
+    for node in jax.tree.leaves(state, is_leaf=_has_moments):
+        if _has_moments(node):
+            found = _readers_of(node, engines, leaves, samples) | found
+    unknown = {
+        path: stored_reader({}, strided_sampler(leaf.shape, samples))
+        for path, leaf in leaves.items()
+    }
+    return unknown | found
 
 
-def _remembers(x: Any) -> bool:
+def _has_moments(x: Any) -> bool:
     return isinstance(x, ScaleByState) or bool({"mu", "nu"} & set(getattr(x, "_fields", ())))
 
 
-def _in(
-    state: Any, engines: list[Engine], leaves: Mapping[Any, Any], width: int
-) -> dict[Any, Look]:
-    """The looks at what one state remembers: the leaves of a masked one may be some of all."""
+def _readers_of(
+    state: Any, engines: list[Engine], leaves: Mapping[Path, Array], samples: int
+) -> dict[Path, Reader]:
+    """Return readers of the moments in one state; a masked one has moments of some leaves only."""
     flat = lambda tree: dict(jax.tree.leaves_with_path(tree, is_leaf=is_layer))  # noqa: E731
     entries = {n: flat(tree) for n, tree in unpack(state).items()}
-    rows = {at: {n: e[at] for n, e in entries.items() if at in e} for at in leaves}
-    rows = {at: row for at, row in rows.items() if jax.tree.leaves(row)}
-    picks = {at: picker(leaves[at].shape, width) for at in rows}
+    every = {path: {n: e[path] for n, e in entries.items() if path in e} for path in leaves}
+    encoded = {path: own for path, own in every.items() if jax.tree.leaves(own)}
+    samplers = {path: strided_sampler(leaves[path].shape, samples) for path in encoded}
     fitting = {
         engine.recipe: (engine, storages)
         for engine in engines
-        if (storages := _storages(engine, rows, leaves)) is not None
+        if (storages := _storages_if_fitting(engine, encoded, leaves)) is not None
     }
-    if len(fitting) != 1:  # none, or groups of which it cannot be told which this is
-        return {at: raw(row, picks[at]) for at, row in rows.items()}
+    if len(fitting) != 1:  # no engine, or groups of which it cannot be told which this is
+        return {path: stored_reader(own, samplers[path]) for path, own in encoded.items()}
     ((engine, storages),) = fitting.values()
     return {
-        at: read(engine, state.count, storages[at], row, leaves[at], picks[at])
-        for at, row in rows.items()
+        path: rule_reader(engine, state.count, storages[path], own, leaves[path], samplers[path])
+        for path, own in encoded.items()
     }
 
 
-def _storages(
-    engine: Engine, rows: Mapping[Any, Any], leaves: Mapping[Any, Any]
-) -> dict[Any, LeafStorage] | None:
+def _storages_if_fitting(
+    engine: Engine, encoded: Mapping[Path, Mapping[str, Any]], leaves: Mapping[Path, Array]
+) -> dict[Path, LeafStorage] | None:
     """Return the storage of each leaf, if it is this engine that keeps these entries."""
     plan = engine.plan
-    storages = {at: plan.uniform or plan.choose(path_name(at), leaves[at]) for at in rows}  # type: ignore[misc]
-    fits = all(set(storages[at].entries) == set(row) for at, row in rows.items())
+    storages = {
+        path: plan.uniform or plan.choose(path_name(path), leaves[path])  # type: ignore[misc]
+        for path in encoded
+    }
+    fits = all(set(storages[path].entries) == set(own) for path, own in encoded.items())
     return storages if fits else None
 
 
-def _engines(tx: Any, state: Any) -> Iterator[Engine]:
+def _find_engines(tx: optax.GradientTransformation, state: Any) -> Iterator[Engine]:
     """Yield the engines that may have made the moments in a state."""
     yield from (tag for tag in find_tags(tx) if isinstance(tag, Engine))
-    for name, held in find_optax_updates(tx):
-        if name in OPTAX:
-            yield _of_optax(OPTAX[name], held)
+    for name, variables in find_optax_updates(tx):
+        if name in OPTAX_RULES:
+            yield _engine_of_optax(OPTAX_RULES[name], variables)
         if name == "inject_hyperparams":
-            yield from _injected(held, state)
+            yield from _find_injected_engines(variables, state)
 
 
-def _of_optax(make: Any, given: Mapping[str, Any]) -> Engine:
-    """Our rule with the numbers of a transformation of optax."""
-    rule = make(**{n: given[n] for n in inspect.signature(make).parameters if n in given})
+def _engine_of_optax(make: Callable[..., Rule], variables: Mapping[str, Any]) -> Engine:
+    """Return the engine of a rule with the numbers in the closure of an optax transformation."""
+    known = inspect.signature(make).parameters
+    rule = make(**{n: variables[n] for n in known if n in variables})
     return Engine(rule, plan_storage(None, rule.moments))
 
 
-def _injected(held: Mapping[str, Any], state: Any) -> Iterator[Engine]:
-    """What `optax.inject_hyperparams` makes anew at each step, with the numbers of this one."""
-    has_numbers = lambda x: hasattr(x, "hyperparams") and hasattr(x, "inner_state")  # noqa: E731
-    for one in jax.tree.leaves(state, is_leaf=has_numbers):
-        if has_numbers(one):
-            yield from _engines(injected(held, one.hyperparams), one.inner_state)
+def _find_injected_engines(variables: Mapping[str, Any], state: Any) -> Iterator[Engine]:
+    """Yield the engines of what `optax.inject_hyperparams` makes with the numbers of this step."""
+    is_injected = lambda x: hasattr(x, "hyperparams") and hasattr(x, "inner_state")  # noqa: E731
+    for node in jax.tree.leaves(state, is_leaf=is_injected):
+        if is_injected(node):
+            yield from _find_engines(injected(variables, node.hyperparams), node.inner_state)

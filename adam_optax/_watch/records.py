@@ -1,44 +1,53 @@
-"""Records as plain arrays, as rows for a file or a dashboard, and as a picture."""
+"""Return the records of a state as arrays, as rows for a file or a dashboard, and as a figure."""
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import jax
 import numpy as np
 from numpy.typing import NDArray
 
-from adam_optax._watch.state import QUANTILES, WatchState, columns, names
+from adam_optax._watch.state import QUANTILES, WatchState, layer_names, quantity_columns
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-Reading = dict[str, dict[str, NDArray[Any]]]
+Records: TypeAlias = dict[str, dict[str, NDArray[Any]]]
+"""Arrays over the records, by layer and quantity."""
 
 
-def read(state: Any) -> Reading:
-    """The records in a state, oldest first.
+def read(state: Any) -> Records:
+    """Return the records in a state as NumPy arrays, oldest first.
 
     Args:
         state: any tree with exactly one state of `adam_optax.watch` in it.
 
     Returns:
-        By layer (`dense/kernel`), by quantity: `step`, the steps of the records, counted from 1,
-        and float32 arrays of shape (records,), or (records, 5) for `step_size` and `root_nu`, at
-        the quantiles `adam_optax._watch.state.QUANTILES`. NaN where a quantity is not known. Layers
-        that never had a gradient are left out.
+        Arrays by layer (`dense/kernel`) and quantity: `step`, the steps of the records, counted
+        from 1, and float32 arrays of shape `(records,)`. `step_size` and `root_nu` have shape
+        `(records, 5)`, at the quantiles `ao.watch.QUANTILES`. NaN stands where a quantity is not
+        known. Layers that never had a gradient are left out.
 
     Raises:
         ValueError: if there is no such state, there are several, or it is a state of `jax.vmap`.
+
+    Example:
+        >>> import jax.numpy as jnp, adam_optax as ao
+        >>> tx = ao.watch(ao.adam(1e-3))
+        >>> _, state = tx.update(jnp.ones(2), tx.init(jnp.ones(2)), jnp.ones(2))
+        >>> ao.watch.read(state)["parameter"]["step_size"].shape, len(ao.watch.QUANTILES)
+        ((1, 5), 5)
     """
-    found = _found(state)
+    found = _find_watch_state(state)
     steps = np.asarray(found.steps)
     order = np.argsort(steps)[np.count_nonzero(steps == 0) :]
     table = np.asarray(found.table)[order]
-    layers = {n: _layer(steps[order], table[:, i]) for i, n in enumerate(names(found.layers))}
+    names = layer_names(found.layers)
+    layers = {n: _read_layer(steps[order], table[:, i]) for i, n in enumerate(names)}
     return {n: x for n, x in layers.items() if not (len(order) and np.isnan(x["nonfinite"]).all())}
 
 
-def _found(state: Any) -> WatchState:
+def _find_watch_state(state: Any) -> WatchState:
     is_watch = lambda x: isinstance(x, WatchState)  # noqa: E731
     leaves = jax.tree.leaves(state, is_leaf=is_watch)
     found: list[WatchState] = [x for x in leaves if is_watch(x)]
@@ -55,47 +64,52 @@ def _found(state: Any) -> WatchState:
     return found[0]
 
 
-def _layer(steps: NDArray[Any], table: NDArray[Any]) -> dict[str, NDArray[Any]]:
+def _read_layer(steps: NDArray[Any], table: NDArray[Any]) -> dict[str, NDArray[Any]]:
+    """Return the quantities of one layer, from its numbers of shape (records, numbers)."""
     known = np.where(table < 0, np.float32(np.nan), table)
     found = {
         n: known[:, at].squeeze(1) if at.stop - at.start == 1 else known[:, at]
-        for n, at in columns()
+        for n, at in quantity_columns()
     }
-    small = found["param_rms"] > 0
     ratio = np.divide(
         found["update_rms"],
         found["param_rms"],
-        where=small,
+        where=found["param_rms"] > 0,
         out=np.full(len(steps), np.nan, np.float32),
     )
     return {"step": steps, **found, "update_ratio": ratio}
 
 
 def rows(state: Any, after: int = 0) -> Iterator[tuple[int, str, str, float]]:
-    """The records as rows `(step, layer, quantity, value)`, for a CSV file or TensorBoard.
+    """Yield the records as rows `(step, layer, quantity, value)`, for a CSV file or TensorBoard.
 
-    Quantiles are named `step_size_p5` to `step_size_p95`. What is not known is left out.
+    The quantiles are named `step_size_p5` to `step_size_p95`. What is not known is left out.
 
     Args:
-        state: as for `read`.
-        after: leave out the steps up to this one: those that were written before.
+        state: any tree with exactly one state of `adam_optax.watch` in it.
+        after: the last step that was written before; that step and those before it are left out.
 
-    >>> import jax.numpy as jnp, adam_optax as ao
-    >>> tx = ao.watch(ao.adam(1e-3))
-    >>> _, state = tx.update(jnp.ones(2), tx.init(jnp.ones(2)), jnp.ones(2))
-    >>> for step, layer, quantity, value in ao.watch.rows(state):
-    ...     if quantity == "update_ratio":
-    ...         print(step, layer, quantity, f"{value:.3f}")  # writer.add_scalar(...)
-    1 parameter update_ratio 0.001
+    Raises:
+        ValueError: as `read` does.
+
+    Example:
+        >>> import jax.numpy as jnp, adam_optax as ao
+        >>> tx = ao.watch(ao.adam(1e-3))
+        >>> _, state = tx.update(jnp.ones(2), tx.init(jnp.ones(2)), jnp.ones(2))
+        >>> for step, layer, quantity, value in ao.watch.rows(state):
+        ...     if quantity == "update_ratio":
+        ...         print(step, layer, quantity, f"{value:.3f}")  # writer.add_scalar(...)
+        1 parameter update_ratio 0.001
     """
     for layer, found in read(state).items():
-        for quantity, values in _flat(found):
+        for quantity, values in _split_quantiles(found):
             for step, value in zip(found["step"].tolist(), values.tolist(), strict=True):
                 if step > after and not np.isnan(value):
                     yield step, layer, quantity, value
 
 
-def _flat(found: dict[str, NDArray[Any]]) -> Iterator[tuple[str, NDArray[Any]]]:
+def _split_quantiles(found: Mapping[str, NDArray[Any]]) -> Iterator[tuple[str, NDArray[Any]]]:
+    """Yield each quantity but the step, and each quantile as a quantity of its own."""
     for name, values in found.items():
         if name != "step" and values.ndim == 1:
             yield name, values
@@ -105,14 +119,21 @@ def _flat(found: dict[str, NDArray[Any]]) -> Iterator[tuple[str, NDArray[Any]]]:
 
 
 def plot(state: Any) -> "Figure":
-    """A figure of the records: a panel per quantity, a line per layer; needs `adam-optax[lab]`.
+    """Draw the records: a panel for each quantity, a line for each layer.
 
-    The figure is matplotlib's own (`.savefig("watch.png")`); pyplot is not touched.
+    This needs the extra `adam-optax[lab]`. The figure is matplotlib's own
+    (`.savefig("watch.png")`); pyplot is not used.
 
     Args:
-        state: as for `read`.
+        state: any tree with exactly one state of `adam_optax.watch` in it.
+
+    Returns:
+        The figure.
+
+    Raises:
+        ValueError: as `read` does; also if there is no record yet, or matplotlib is not installed.
     """
-    from adam_optax._watch.plot import figure  # an extra, imported where it is used
+    from adam_optax._watch.plot import figure  # matplotlib belongs to an extra
 
     result: Figure = figure(read(state))
     return result

@@ -1,4 +1,4 @@
-"""What a watched optimiser keeps beside its own state: the last records, layer by layer."""
+"""Define the state of a watched optimiser: its own state, and the last records of each layer."""
 
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -12,7 +12,7 @@ from adam_optax._core.numerics import safe_increment
 from adam_optax.storage._plan import path_name
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
-"""Of the weights of a layer, for what is recorded per weight."""
+"""The quantiles, over the weights of a layer, of what is recorded per weight."""
 
 WIDTHS = {
     "grad_rms": 1,
@@ -28,20 +28,23 @@ WIDTHS = {
 """How many numbers each quantity has in a record; none of them is negative."""
 
 UNKNOWN = -1.0
-"""What is recorded where there is nothing to record: not NaN, which `jax_debug_nans` would catch.
-`read` turns it into NaN."""
+"""The value in a record of a quantity that is not known; `read` turns it into NaN.
+
+The record itself does not hold NaN, which `jax_debug_nans` would report.
+"""
 
 
 class WatchState(NamedTuple):
-    """The state of `adam_optax.watch(tx)`.
+    """Hold the state of `adam_optax.watch(tx)`.
 
     Attributes:
-        inner_state: the state of what is watched.
+        inner_state: the state of `tx`.
         count: the steps seen, an int32 scalar.
-        layers: a tree over the parameters with nothing in it: what the layers are called.
-        steps: the step of each record, 0 where there is none yet.
-        table: float32 of shape (records, layers, numbers), the numbers as in `WIDTHS`. It is a
-            ring: the newest record replaces the oldest.
+        layers: a tree over the parameters with an empty node for each: the paths of its nodes are
+            the names of the layers.
+        steps: the step of each record, shape `(records,)`, int32; 0 where there is none yet.
+        table: the records, float32 of shape `(records, layers, numbers)`, the numbers as in
+            `WIDTHS`. The table is a ring: the newest record replaces the oldest.
     """
 
     inner_state: Any
@@ -51,17 +54,33 @@ class WatchState(NamedTuple):
     table: Array
 
 
-def start(inner_state: Any, params: Any, keep: int) -> WatchState:
-    """The state before the first step."""
-    # Optax may hand in a placeholder for the whole tree: by `tree.map`, so that it stays in place.
+def init_state(inner_state: Any, params: Any, keep: int) -> WatchState:
+    """Return the state before the first step.
+
+    Args:
+        inner_state: the state of the watched transformation.
+        params: the parameters.
+        keep: how many records the state has room for.
+    """
+    # Built by `tree.map` alone: optax may pass a placeholder for the whole tree, which must stay.
     layers = jax.tree.map(lambda _: optax.MaskedNode(), params)
     shape = keep, len(jax.tree.leaves(layers, is_leaf=is_layer)), sum(WIDTHS.values())
     count, steps = jnp.zeros((), jnp.int32), jnp.zeros(keep, jnp.int32)
     return WatchState(inner_state, count, layers, steps, jnp.full(shape, UNKNOWN, jnp.float32))
 
 
-def noted(state: WatchState, inner_state: Any, due: Array, row: Array, every: int) -> WatchState:
-    """The state a step later, with the record of that step in it if one was due."""
+def append_record(
+    state: WatchState, inner_state: Any, due: Array, record: Array, every: int
+) -> WatchState:
+    """Return the state a step later, with the record of that step if one is due.
+
+    Args:
+        state: the state before the step.
+        inner_state: the watched transformation's state after the step.
+        due: whether the step is recorded, a bool scalar.
+        record: the record, float32 of shape `(layers, numbers)`.
+        every: the steps between two records.
+    """
     slot = state.count // every % len(state.steps)
     count = safe_increment(state.count)
     return WatchState(
@@ -69,23 +88,23 @@ def noted(state: WatchState, inner_state: Any, due: Array, row: Array, every: in
         count,
         state.layers,
         state.steps.at[slot].set(jnp.where(due, count, state.steps[slot])),
-        state.table.at[slot].set(jnp.where(due, row, state.table[slot])),
+        state.table.at[slot].set(jnp.where(due, record, state.table[slot])),
     )
 
 
 def is_layer(x: Any) -> bool:
-    """Whether this stands for a layer in `WatchState.layers`."""
+    """Return whether a node of `WatchState.layers` stands for a layer."""
     return isinstance(x, optax.MaskedNode)
 
 
-def names(layers: Any) -> list[str]:
-    """What the layers are called, in the order of the table: `dense/kernel`."""
+def layer_names(layers: Any) -> list[str]:
+    """Return the names of the layers in the order of the table: `dense/kernel`."""
     paths = jax.tree.leaves_with_path(layers, is_leaf=is_layer)
     return [path_name(path) or "parameter" for path, _ in paths]
 
 
-def columns() -> Iterator[tuple[str, slice]]:
-    """Where each quantity is in a record."""
+def quantity_columns() -> Iterator[tuple[str, slice]]:
+    """Yield each quantity and the columns of a record that hold it."""
     begin = 0
     for name, width in WIDTHS.items():
         yield name, slice(begin, begin + width)

@@ -1,25 +1,24 @@
-"""What a table of rows cannot do, said where it is asked for, and what to write instead."""
+"""Check what a table of rows cannot do, and say what to write instead."""
 
 import dataclasses
-import functools as ft
-import inspect
-from collections.abc import Callable
-from typing import Any, NoReturn, TypeVar, cast
+from collections.abc import Collection
+from typing import Any, NoReturn
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 from jax.core import Tracer
+from jax.typing import ArrayLike
 
 from adam_optax._core.checks import Kind, hyperparameter
 from adam_optax._engine.tree import STATES, unpack
-from adam_optax.rows import _ids as id_
 from adam_optax.rows._closed_form import Drift
-from adam_optax.rows._state import Rows, RowsState
+from adam_optax.rows._ids import is_rising
+from adam_optax.rows._state import NumberOrSchedule, Rows, RowsState
 from adam_optax.rules.base import Rule
 
-Make = TypeVar("Make", bound=Callable[..., Any])
-MOST_TERMS = 20_000
+MAX_TERMS = 20_000
+"""The most steps after which a row must have come to rest."""
 
 _COUPLED = (
     "decay that is added to the gradient gives every row a gradient at every step; take "
@@ -27,7 +26,7 @@ _COUPLED = (
 )
 _TREES = "a table has no tree and no path; keep tables with and without it apart"
 _FORMATS = "its moments are kept in the table's dtype"
-_WHY = {
+_REASONS = {
     "weight_decay": _COUPLED,
     "l2": _COUPLED,
     "mask": _TREES,
@@ -39,92 +38,110 @@ _WHY = {
     "centered": "a variance about a fading mean has no closed form over a gap",
     "momentum": "momentum of normalised steps is not kept; take rows.adam",
 }
+"""Why rows do not take an argument that the dense optimiser takes."""
 
 
-def explained(make: Make) -> Make:
-    """The same function, saying of an argument that it does not take why."""
-    known = inspect.signature(make).parameters
+def refuse_unknown_arguments(name: str, given: Collection[str], known: Collection[str]) -> None:
+    """Refuse arguments that an optimiser of rows does not take, and say why.
 
-    @ft.wraps(make)
-    def bind(*args: Any, **kwargs: Any) -> Any:
-        for n in kwargs:
-            if n not in known:
-                why = _WHY.get(n, f"it takes {', '.join(known)}")
-                name = make.__name__
-                raise TypeError(f"rows.{name} takes no {n}: {why.format(name=name)}")
-        return make(*args, **kwargs)
-
-    return cast(Make, bind)
-
-
-def constant(name: str, value: Any) -> Any:
-    """A number that must not change over a gap.
+    Args:
+        name: the optimiser's name in `adam_optax.rows`.
+        given: the names of the keyword arguments that were given.
+        known: the names of the arguments that the optimiser takes.
 
     Raises:
-        TypeError: if it is a schedule or an array.
+        TypeError: if an argument is not known.
     """
-    value = hyperparameter(name, value, Kind.ANY)
-    if isinstance(value, Array) or callable(value):
+    for argument in given:
+        if argument not in known:
+            why = _REASONS.get(argument, f"it takes {', '.join(known)}")
+            raise TypeError(f"rows.{name} takes no {argument}: {why.format(name=name)}")
+
+
+def check_constant(name: str, value: float) -> float:
+    """Return a number that must not change over a gap, or refuse the value.
+
+    Args:
+        name: the argument's name, for the message.
+        value: what the user gave.
+
+    Raises:
+        TypeError: if the value is a schedule or an array.
+    """
+    checked: Any = hyperparameter(name, value, Kind.ANY)
+    if isinstance(checked, Array) or callable(checked):
         raise TypeError(
             f"{name} must be a Python number: over a gap in which a row has no gradient, "
-            f"{'a schedule' if callable(value) else 'an array'} has no closed form"
+            f"{'a schedule' if callable(checked) else 'an array'} has no closed form"
         )
-    return value
+    number: float = checked
+    return number
 
 
-def foreseeable(name: str, value: Any) -> Any:
-    """A number or a function of the step, so that what it will be is known.
+def check_schedule(name: str, value: NumberOrSchedule) -> NumberOrSchedule:
+    """Return a number or a function of the step, whose values to come are known.
+
+    Args:
+        name: the argument's name, for the message.
+        value: what the user gave.
 
     Raises:
-        TypeError: if it is an array, or a function that JAX cannot trace.
-        ValueError: if it is out of range, or no scalar.
+        TypeError: if the value is an array, or a function that JAX cannot trace.
+        ValueError: if the value is out of range, or not a scalar.
     """
-    value = hyperparameter(name, value, Kind.NON_NEGATIVE)
+    checked: Any = hyperparameter(name, value, Kind.NON_NEGATIVE)
     instead = (
         "give a number or a schedule, and where it is changed by hand, "
         f"state = tx.rebase(state, onto=rows.adam({name}=...))"
     )
-    if isinstance(value, Array):
+    if isinstance(checked, Array):
         raise TypeError(
             f"{name} must be a function of the step, not an array: where a row comes to rest "
             f"depends on the steps to come; {instead}"
         )
-    if callable(value):
+    if callable(checked):
         try:
-            shape = jax.eval_shape(value, jax.ShapeDtypeStruct((), jnp.int32)).shape
+            shape = jax.eval_shape(checked, jax.ShapeDtypeStruct((), jnp.int32)).shape
         except jax.errors.ConcretizationTypeError as error:
             raise TypeError(
                 f"{name} must be a function of the step that JAX can trace; {instead}"
             ) from error
         if shape != ():
             raise ValueError(f"{name} must give a scalar, not an array of shape {shape}")
-    return value
+    result: NumberOrSchedule = checked
+    return result
 
 
-def left(rate: Any, decay: Any) -> float:
-    """What weight decay leaves of a row in a step, 1 if schedules say that.
+def retained_per_step(learning_rate: NumberOrSchedule, weight_decay: NumberOrSchedule) -> float:
+    """Return the factor that weight decay leaves of a row in a step; 1 where schedules say it.
 
     Raises:
-        ValueError: if that is nothing.
+        ValueError: if weight decay leaves nothing of the row.
     """
-    if callable(rate) or callable(decay):
+    if callable(learning_rate) or callable(weight_decay):
         return 1.0
-    if rate * decay >= 1:
-        raise ValueError(f"learning_rate * weight_decay must be below 1, not {rate * decay}")
-    return float(1 - rate * decay)
+    amount = learning_rate * weight_decay
+    if amount >= 1:
+        raise ValueError(f"learning_rate * weight_decay must be below 1, not {amount}")
+    return float(1 - amount)
 
 
-def settling(drift: Drift, b1: float, b2: float) -> None:
+def check_converges(drift: Drift, b1: float, b2: float) -> None:
     """Refuse decay rates under which a row does not come to rest.
 
+    Args:
+        drift: the drift of the rule, with its weight decay.
+        b1: the decay rate of the moment in the numerator.
+        b2: the decay rate of the moment under the root.
+
     Raises:
-        ValueError: if b1 is not well below sqrt(b2), or decay outruns the fading of moments.
+        ValueError: if b1 is not well below sqrt(b2), or rows shrink faster than their moments.
     """
-    if _rests(dataclasses.replace(drift, kept=1.0), b2):
-        if _rests(drift, b2):
+    if _converges(dataclasses.replace(drift, retained=1.0), b2):
+        if _converges(drift, b2):
             return
         raise ValueError(
-            f"learning_rate * weight_decay = {1 - drift.kept:.3g} must be well below 1 - b1 / "
+            f"learning_rate * weight_decay = {1 - drift.retained:.3g} must be well below 1 - b1 / "
             "sqrt(b2): a row would shrink faster than its moments fade; lower weight_decay"
         )
     raise ValueError(
@@ -133,15 +150,20 @@ def settling(drift: Drift, b1: float, b2: float) -> None:
     )
 
 
-def _rests(drift: Drift, b2: float) -> bool:
-    """Whether the sum of the steps to come ends, while nu is still a number in float32."""
-    if drift.ratio >= 1 - 1e-6 or (terms := drift.terms(jnp.float32)) > MOST_TERMS:
+def _converges(drift: Drift, b2: float) -> bool:
+    """Tell whether the sum of the steps to come ends while nu is still a number in float32."""
+    if drift.term_ratio >= 1 - 1e-6 or (terms := drift.num_terms(jnp.float32)) > MAX_TERMS:
         return False
-    return drift.den is None or b2**terms > 1e-37
+    return drift.denominator is None or b2**terms > 1e-37
 
 
-def refuse_table(table: Any) -> None:
-    """Refuse what is no table of rows."""
+def refuse_table(table: ArrayLike) -> None:
+    """Refuse an array that is no table of rows.
+
+    Raises:
+        TypeError: if the dtype is neither float32 nor float64.
+        ValueError: if the array has no rows.
+    """
     dtype = jnp.result_type(table)
     if dtype not in (jnp.float32, jnp.float64):
         raise TypeError(
@@ -152,23 +174,32 @@ def refuse_table(table: Any) -> None:
         raise ValueError(f"a table has rows along its first axis, not shape {jnp.shape(table)}")
 
 
-def refuse_ids(ids: Array, state: Any) -> None:
-    """Refuse what is no id, and a table where its state should be."""
-    if not isinstance(state, RowsState):
-        raise TypeError(f"the state is what tx.init(table) makes, not {type(state).__name__}")
+def refuse_ids(ids: Array, state: RowsState) -> None:
+    """Refuse ids that are not integers, and a table where its state should be.
+
+    Raises:
+        TypeError: if one of them is of another type.
+    """
+    given: Any = state
+    if not isinstance(given, RowsState):
+        raise TypeError(f"the state is what tx.init(table) makes, not {type(given).__name__}")
     if not jnp.issubdtype(ids.dtype, jnp.integer):
         raise TypeError(f"ids must be integers, not {ids.dtype}")
 
 
 def refuse_rows(rows: Rows, grads: Array) -> None:
-    """Refuse gradients of other rows, and rows that could not be written."""
+    """Refuse gradients of other rows, and rows that could not be written.
+
+    Raises:
+        ValueError: if shapes or dtypes differ, or the ids are not distinct and rising.
+    """
     if grads.shape != rows.params.shape or grads.dtype != rows.params.dtype:
         raise ValueError(
             f"the gradient is {grads.dtype}{list(grads.shape)}, its rows "
             f"{rows.params.dtype}{list(rows.params.shape)}; differentiate with respect to "
             "lookup(...).params (a tied output layer has a gradient for every row: keep it dense)"
         )
-    if rows.ids.ndim != 1 or not (isinstance(rows.ids, Tracer) or id_.rising(rows.ids)):
+    if rows.ids.ndim != 1 or not (isinstance(rows.ids, Tracer) or is_rising(rows.ids)):
         raise ValueError(
             f"ids of shape {rows.ids.shape} are not distinct and rising; look up rows.unique(...)"
             ".ids, so that the gradients of duplicates are summed"
@@ -176,7 +207,17 @@ def refuse_rows(rows: Rows, grads: Array) -> None:
 
 
 def refuse_dense(dense: Any, rule: Rule, table: Array) -> Any:
-    """The link with the moments of a dense state, which must be this table's."""
+    """Return the link of a dense state that holds the moments, or refuse the state.
+
+    Args:
+        dense: the state of a dense optimiser, whole or that link alone.
+        rule: the rule whose moments the link must hold.
+        table: the table, whose shape and dtype the moments must have.
+
+    Raises:
+        TypeError: if there is not one link with the rule's moments.
+        ValueError: if a moment has another shape or dtype than the table.
+    """
     links = jax.tree.leaves(dense, is_leaf=lambda x: isinstance(x, STATES))
     found = [x for x in links if isinstance(x, STATES)]
     if len(found) != 1 or unpack(found[0]).keys() != rule.moments.keys():
@@ -195,7 +236,11 @@ def refuse_dense(dense: Any, rule: Rule, table: Array) -> Any:
 
 
 def refuse_use(name: str) -> NoReturn:
-    """Say that rows are not updated by adding to them."""
+    """Refuse to update rows by adding to them.
+
+    Raises:
+        TypeError: always.
+    """
     raise TypeError(
         f"rows.{name} is no optax transformation, and goes into no chain: rows are looked up "
         "before the gradient exists and written after it, by tx.lookup and tx.apply; optax keeps "

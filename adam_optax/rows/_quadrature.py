@@ -1,7 +1,8 @@
-"""Long sums of `a_j f(y_j)` by a few nodes, for an `f` that is smooth in `y`.
+"""Condense long sums `sum_j a_j f(y_j)`, for an `f` that is smooth in `y`, to a few nodes.
 
-The sums of `gap.py` have hundreds of terms in every element of every row, and all rows share the
-`a_j` and `y_j`. Interpolating `f` at Chebyshev nodes turns them into one sum of about twelve.
+The drift of `_closed_form.py` has hundreds of terms for every element of every row, and all rows
+share the `a_j` and `y_j`. Interpolating `f` at Chebyshev nodes replaces the sum by one of about
+twelve terms.
 """
 
 import functools as ft
@@ -12,45 +13,51 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-WIDEST = 4.5
-"""Beyond, the weights of the far end would drown in the rounding of those of the near end."""
+MAX_PANEL_LENGTH = 4.5
+"""On a longer panel the weights at its lower end would drown in the rounding of the others."""
 
 
-class Plan(NamedTuple):
-    """How an interval is covered: so many panels, so many nodes in each."""
+class PanelPlan(NamedTuple):
+    """Say how an interval is covered.
+
+    Attributes:
+        panels: the number of panels of equal length.
+        nodes: the number of Chebyshev nodes in each panel.
+    """
 
     panels: int
     nodes: int
 
 
 @ft.cache
-def plan(length: float, reach: float, tolerance: float) -> Plan:
-    """The fewest nodes that interpolate to a tolerance.
+def plan_panels(length: float, pole_distance: float, tolerance: float) -> PanelPlan:
+    """Return the fewest nodes that interpolate to a tolerance.
 
-    On a panel of half-length h the error falls by `r = d + sqrt(1 + d^2)` a node, `d = reach / h`
-    (Trefethen 2013, "Approximation Theory and Approximation Practice", theorem 8.2).
+    On a panel of half-length h each node divides the error by `r = d + sqrt(1 + d^2)`, with
+    `d = pole_distance / h` (Trefethen 2013, "Approximation Theory and Approximation Practice",
+    theorem 8.2).
 
     Args:
-        length: of the interval.
-        reach: the distance of the nearest pole of `f` from the real axis.
-        tolerance: relative to `f`.
+        length: the length of the interval.
+        pole_distance: the distance of the nearest pole of `f` from the real axis.
+        tolerance: the error allowed, relative to `f`.
     """
 
     def nodes(panels: int) -> int:
-        return math.ceil(-math.log(tolerance) / math.asinh(reach / (length / panels / 2)))
+        return math.ceil(-math.log(tolerance) / math.asinh(pole_distance / (length / panels / 2)))
 
-    least = math.ceil(length / WIDEST)
+    least = math.ceil(length / MAX_PANEL_LENGTH)
     panels = min(range(least, least + 16), key=lambda n: n * nodes(n))
-    return Plan(panels, nodes(panels))
+    return PanelPlan(panels, nodes(panels))
 
 
-def compress(y: Array, a: Array, plan: Plan) -> tuple[Array, Array]:
-    """Nodes and weights with `sum_j a_j f(y_j) ~ sum_i weight_i f(node_i)`.
+def condense(y: Array, a: Array, plan: PanelPlan) -> tuple[Array, Array]:
+    """Return nodes and weights with `sum_j a_j f(y_j) ~ sum_i weight_i f(node_i)`.
 
     Args:
-        y: where the terms are, shape `(K,)`, falling.
-        a: their factors, shape `(K,)`.
-        plan: how many panels and nodes.
+        y: the places of the terms, shape `(K,)`, falling.
+        a: the factors of the terms, shape `(K,)`.
+        plan: the numbers of panels and nodes.
 
     Returns:
         Nodes and weights, each of shape `(panels * nodes,)`.
@@ -59,7 +66,8 @@ def compress(y: Array, a: Array, plan: Plan) -> tuple[Array, Array]:
     width = (y[0] - y[-1]) / panels
     along = (y[0] - y) / width
     panel = jnp.clip(jnp.floor(along).astype(jnp.int32), 0, panels - 1)
-    # From the panel's upper end, where the largest terms are and `arccos` would round most.
+    # Measured from the panel's upper end: the largest terms are there, and `arccos` would round
+    # them most.
     depth = jnp.clip(along - panel.astype(y.dtype), 0, 1)
     angle = 2 * jnp.arcsin(jnp.sqrt(depth))
     own = jnp.where(panel[None] == np.arange(panels, dtype=np.int32)[:, None], a[None], 0)
@@ -69,7 +77,7 @@ def compress(y: Array, a: Array, plan: Plan) -> tuple[Array, Array]:
     basis[0] /= 2
     # The Chebyshev moments of the terms, (degree, panels).
     moments = jnp.stack([jnp.sum(own * jnp.cos(n * angle)[None], 1) for n in range(size)])
-    # Not a product of matrices: accelerators would round its factors to eleven bits or fewer.
+    # A product of matrices is avoided: accelerators round its factors to eleven bits or fewer.
     weights = jnp.sum(moments[:, :, None] * basis.astype(y.dtype)[:, None, :], 0)
     below = np.arange(panels)[:, None] + np.sin(angles / 2) ** 2
     nodes = y[0] - width * below.astype(y.dtype)

@@ -1,22 +1,32 @@
-"""What is kept of a table, and what is looked up in it."""
+"""Define the state of a table, and the rows that are looked up in it."""
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple, TypeAlias
 
 import jax.numpy as jnp
 from jax import Array
+from jax.typing import ArrayLike
+
+NumberOrSchedule: TypeAlias = float | Callable[[Array], ArrayLike]
+"""A number, or a schedule `count -> value` that JAX can trace."""
 
 
 class RowsState(NamedTuple):
-    """A table of rows and what the optimiser keeps of it. The rows are in here, not in `params`.
+    """Hold a table of rows and what the optimiser remembers of each row.
+
+    The rows themselves are in the state, not in `params`. `_closed_form.py` explains why the state
+    holds a row's resting point instead of the row.
 
     Attributes:
         count: steps taken, an int32 scalar.
-        rest: the table: each row's resting point as of its last step, shape `(V, ...)`.
+        rest: the table: the resting point of each row as of the row's last step, shape `(V, ...)`.
         moments: the rule's moments by name, as of each row's last step.
-        last: which step that was, shape `(V,)`, int32; None where rows stand still between.
-        decayed: `-log P`, `P` the product of `1 - rate * weight_decay` over the steps so far, as a
-            sum and what its rounding has lost; None where rows do not decay between.
-        marks: what these were at each row's last step, two arrays of shape `(V,)`.
+        last: the count of each row's last step, shape `(V,)`, int32; None where rows stand still
+            between their gradients.
+        decayed: the cumulative `-log P` of weight decay, where P is the product of
+            `1 - learning_rate * weight_decay` over the steps so far, as a compensated pair (sum,
+            rounding error); None where rows do not decay between their gradients.
+        marks: the value of `decayed` when each row was last written, two arrays of shape `(V,)`.
     """
 
     count: Array  # type: ignore[assignment]  # tuple.count: the field's name is optax's
@@ -28,16 +38,16 @@ class RowsState(NamedTuple):
 
 
 class Rows(NamedTuple):
-    """Rows of a table as they are now: `params` is what a model reads and differentiates.
+    """Hold rows of a table as they are now; a model reads and differentiates `params`.
 
     Attributes:
-        ids: which rows.
-        params: the rows.
-        rest: as in the state.
-        gap: for how many steps they have had no gradient.
-        fade: by how much weight decay has shrunk that since, as `-log`.
-        drift: how far the rows would yet come down without a gradient.
-        moments: as they have faded by now.
+        ids: the rows' ids, of any shape `(...)`.
+        params: the rows, shape `(..., D)`.
+        rest: the rows' resting points as in the state.
+        gap: for how many steps each row has had no gradient, shape `(...)`, int32.
+        fade: `-log` of the factor by which weight decay has shrunk each row since, shape `(...)`.
+        drift: how far each row would yet come down without a gradient, in the shape of `params`.
+        moments: the rows' moments by name, decayed to the present step.
     """
 
     ids: Array
@@ -49,16 +59,21 @@ class Rows(NamedTuple):
     moments: dict[str, Array]
 
 
-def added(total: tuple[Array, Array], amount: Array) -> tuple[Array, Array]:
-    """A sum with what its rounding has lost, and a number more (Neumaier 1974)."""
+def compensated_add(total: tuple[Array, Array], amount: Array) -> tuple[Array, Array]:
+    """Add a number to a sum that is kept together with its rounding error (Neumaier 1974).
+
+    Args:
+        total: the sum and its rounding error.
+        amount: the number.
+    """
     new = total[0] + amount
     moved = new - total[0]
     lost = (total[0] - (new - moved)) + (amount - moved)
     return new, total[1] + lost
 
 
-def shrunk(rest: Array, fade: Array, more: Array | float) -> Array:
-    """`rest e^-fade + more`; for a small fade with one rounding of what is large."""
+def shrink(rest: Array, fade: Array, more: Array | float) -> Array:
+    """Return `rest e^-fade + more`; for a small fade the large `rest` is rounded only once."""
     fade = fade.reshape(fade.shape + (1,) * (rest.ndim - fade.ndim))
     small = fade < 0.5
     change = jnp.where(small, jnp.expm1(-fade), jnp.exp(-fade))

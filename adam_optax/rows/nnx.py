@@ -1,4 +1,4 @@
-"""An embedding layer for Flax nnx whose table is trained as rows.
+"""Train the table of a Flax nnx model as rows, by an embedding layer.
 
     class Model(nnx.Module):
         def __init__(self, rngs):
@@ -19,9 +19,10 @@
         return value
 
 Between `fetch` and `commit` the rows of the batch are a parameter of the model, and so have a
-gradient; else there is none, and the optimizer for the rest of the model never sees the table.
+gradient. At other times the layer has no parameter, so that the optimizer of the rest of the model
+never sees the table.
 
-In linen, build the module for as many rows as a batch has and hand them in:
+In linen, build the module for as many rows as a batch has, and pass the rows as its table:
 `Model(num_embeddings=len(batch.ids)).apply({"params": {**params, "embed": {"embedding":
 found.params}}}, batch.local)`.
 """
@@ -37,36 +38,39 @@ from adam_optax.rows._ids import PADDING, unique
 from adam_optax.rows._state import Rows, RowsState
 from adam_optax.rows._table import RowOptimizer
 
-START = nnx.initializers.variance_scaling(1.0, "fan_in", "normal", out_axis=0)
-"""Where `flax.nnx.Embed` starts, too."""
+__all__ = ["Embed", "Table"]
+
+default_embed_init = nnx.initializers.variance_scaling(1.0, "fan_in", "normal", out_axis=0)
+"""The initializer of `flax.nnx.Embed`."""
 
 
 class Table(nnx.Variable[Any]):
-    """A part of a `RowsState`, which is no parameter: no gradient is taken of it."""
+    """Hold a part of a `RowsState`, which is no parameter: no gradient of it is taken."""
 
 
 class Embed(nnx.Module):
-    """`flax.nnx.Embed` whose table is optimised by rows.
+    """Look up rows as `flax.nnx.Embed` does, in a table that is optimised by rows.
 
     Args:
-        num_embeddings: rows of the table.
-        features: numbers in a row.
+        num_embeddings: the number of rows of the table.
+        features: the number of elements of a row.
         tx: an optimiser of `adam_optax.rows`.
-        embedding_init: where the table starts.
-        rngs: for that.
+        embedding_init: the initializer of the table; by default that of `flax.nnx.Embed`.
+        rngs: the random streams of the initializer.
 
-    >>> import jax.numpy as jnp
-    >>> from flax import nnx
-    >>> from adam_optax import rows
-    >>> from adam_optax.rows.nnx import Embed
-    >>> embed = Embed(1000, 8, rows.adam(0.1), rngs=nnx.Rngs(0))
-    >>> ids = jnp.array([[1, 2], [2, 3]])
-    >>> before = embed(ids)
-    >>> embed.fetch(ids)
-    >>> embed.commit(nnx.grad(lambda embed: embed(ids).sum())(embed))
-    >>> print((embed(ids) - before)[..., 0].round(6))
-    [[-0.1 -0.1]
-     [-0.1 -0.1]]
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from flax import nnx
+        >>> from adam_optax import rows
+        >>> from adam_optax.rows.nnx import Embed
+        >>> embed = Embed(1000, 8, rows.adam(0.1), rngs=nnx.Rngs(0))
+        >>> ids = jnp.array([[1, 2], [2, 3]])
+        >>> before = embed(ids)
+        >>> embed.fetch(ids)
+        >>> embed.commit(nnx.grad(lambda embed: embed(ids).sum())(embed))
+        >>> print((embed(ids) - before)[..., 0].round(6))
+        [[-0.1 -0.1]
+         [-0.1 -0.1]]
     """
 
     def __init__(
@@ -75,7 +79,7 @@ class Embed(nnx.Module):
         features: int,
         tx: RowOptimizer,
         *,
-        embedding_init: Any = START,
+        embedding_init: nnx.Initializer = default_embed_init,
         rngs: nnx.Rngs,
     ) -> None:
         table = embedding_init(rngs.params(), (num_embeddings, features), jnp.float32)
@@ -88,33 +92,42 @@ class Embed(nnx.Module):
         """Make the rows of these ids a parameter, as they are now.
 
         Args:
-            ids: all that the model will ask for in this step.
-            size: as in `rows.unique`, whose errors are raised.
+            ids: all ids that the model will look up in this step, of any shape.
+            size: the most distinct ids that there can be, as in `rows.unique`.
+
+        Raises:
+            ValueError, TypeError: as `rows.unique` does.
         """
         found = self.tx.lookup(self.state, unique(ids, self.num_embeddings, size).ids)
         self.rows = nnx.data(nnx.Param(found.params))
         self.found = nnx.data(jax.tree.map(Table, found))
 
     def __call__(self, ids: Array) -> Array:
-        """The rows of ids: the fetched ones, which have a gradient, or else those of the table.
+        """Return the rows of ids: the fetched ones, which have a gradient, or else the table's.
 
         Ids that were not fetched are read as NaN.
+
+        Args:
+            ids: integers of any shape.
+
+        Returns:
+            The rows, shape `(*ids.shape, features)`.
         """
         if self.rows is None:
             return self.tx.lookup(self.state, ids).params
-        known = self._rows.ids
+        known = self._fetched.ids
         place = jnp.searchsorted(known, ids)
-        there = known.at[place].get(mode="fill", fill_value=PADDING) == ids
+        is_fetched = known.at[place].get(mode="fill", fill_value=PADDING) == ids
         params: Array = self.rows[...]
-        return params.at[jnp.where(there, place, known.size)].get(mode="fill")
+        return params.at[jnp.where(is_fetched, place, known.size)].get(mode="fill")
 
     def commit(self, grads: Any) -> None:
         """Take the step of the fetched rows.
 
-        Every training step does this, also one whose ids touch few rows.
+        Every training step must call this, also one whose ids touch few rows.
 
         Args:
-            grads: this layer's part of what `nnx.grad` gave for the model.
+            grads: this layer's part of the gradients that `nnx.grad` returned for the model.
 
         Raises:
             ValueError: if nothing was fetched.
@@ -122,7 +135,7 @@ class Embed(nnx.Module):
         if self.rows is None:
             raise ValueError("commit without rows: call fetch(ids) before the gradient is taken")
         (g,) = jax.tree.leaves(nnx.as_pure(grads))
-        new = self.tx.apply(self.state, self._rows, g)
+        new = self.tx.apply(self.state, self._fetched, g)
         self.table = nnx.data(jax.tree.map(Table, new))
         self.rows = self.found = nnx.data(None)
 
@@ -139,11 +152,12 @@ class Embed(nnx.Module):
 
     @property
     def state(self) -> RowsState:
-        """The table's state, for `tx.materialize` or a checkpoint."""
+        """Return the table's state, for `tx.materialize` or a checkpoint."""
         state: RowsState = nnx.as_pure(self.table)
         return state
 
     @property
-    def _rows(self) -> Rows:
+    def _fetched(self) -> Rows:
+        """Return the fetched rows."""
         found: Rows = nnx.as_pure(self.found)
         return found

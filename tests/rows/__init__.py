@@ -1,1 +1,1 @@
-"""Tests of embedding rows."""
+"""Test embedding rows."""

@@ -1,4 +1,4 @@
-"""Exact rows beside float64, and no further from it than the dense optimiser in float32."""
+"""Hold exact rows to float64: no further from it than the dense optimiser in float32."""
 
 import math
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ from tests.support import oracle
 
 
 class Config(NamedTuple):
-    """An optimiser of rows, the oracle's class, and the numbers that both take."""
+    """Name an optimiser of rows, the oracle's class, and the numbers that both take."""
 
     name: str
     rule: Any
@@ -26,11 +26,11 @@ class Config(NamedTuple):
 
     @property
     def id(self) -> str:
-        """For pytest."""
+        """Return the name of the case for pytest."""
         return "-".join([self.name, *(f"{n}={v}" for n, v in self.options.items())])
 
     def errors(self, given: World, rate: Any) -> tuple[float, float]:
-        """Root mean square errors of exact rows and of dense optax."""
+        """Return the root mean square errors of exact rows and of dense optax."""
         options = dict(self.options)
         ours, _ = rows_of(self, rate).materialize(by_rows(rows_of(self, rate), given))
         decay = options.pop("weight_decay", 0.0)
@@ -70,7 +70,7 @@ BETAS = [
 
 
 SOME = ("adam",)
-"""The others take a second or two each to compile."""
+"""Cases that run by default; the others take a second or two each to compile."""
 
 
 def _marked(config: Config) -> Any:
@@ -97,7 +97,7 @@ def test_every_pair_of_decay_rates(b1: float, b2: float, eps: float) -> None:
 
 @pytest.fixture(scope="module")
 def settled() -> tuple[Any, Any]:
-    """An optimiser, and its state after 100 steps."""
+    """Return an optimiser, and its state after 100 steps."""
     tx = rows.adam(kinked)
     return tx, by_rows(tx, world(100))
 
@@ -107,7 +107,7 @@ def settled() -> tuple[Any, Any]:
 def test_a_row_after_a_gap_is_where_its_steps_would_have_led(settled: Any, gap: int) -> None:
     tx, state = settled
     table, dense = tx.materialize(state)
-    later, faded = tx.materialize(state._replace(count=state.count + gap))
+    later, decayed = tx.materialize(state._replace(count=state.count + gap))
     age = np.arange(1.0, min(gap, 2000) + 1)[:, None, None]  # then .9^age is 1e-92
     rate = np.asarray(jax.vmap(kinked)(jnp.arange(100, 100 + len(age))), np.float64)
     rate = rate[:, None, None]
@@ -116,7 +116,7 @@ def test_a_row_after_a_gap_is_where_its_steps_would_have_led(settled: Any, gap: 
     right = table - np.sum(rate * mu / (np.sqrt(nu) + 1e-8), 0)
     # Roundings of the two readings, each of up to 4e-7 of a drift below 0.1, and of the table.
     np.testing.assert_allclose(later, right, atol=2e-7)
-    np.testing.assert_allclose(faded.nu, 0.999**gap * np.float64(dense.nu), rtol=5e-7, atol=1e-37)
+    np.testing.assert_allclose(decayed.nu, 0.999**gap * np.float64(dense.nu), rtol=5e-7, atol=1e-37)
 
 
 @pytest.mark.usefixtures("x64")

@@ -1,4 +1,4 @@
-"""A step compiled for accelerators moves bytes for the rows touched, not for the table."""
+"""Check that steps compiled for accelerators move bytes of the rows touched, not of the table."""
 
 import re
 import warnings
@@ -17,14 +17,14 @@ WIDTH, TOUCHED = 128, 4096
 
 
 class Step(NamedTuple):
-    """Bytes of scratch, bytes of output that are not in place, and the compiled module."""
+    """Hold bytes of scratch, bytes of output that are not in place, and the compiled module."""
 
     scratch: int
     copied: int
     text: str
 
     def moved(self, num_rows: int) -> float:
-        """Bytes moved an element touched, where a table counts for the rows read or written."""
+        """Return the bytes moved per element touched; of a table only rows touched count."""
         text = self.text.replace(f"[{num_rows},", f"[{TOUCHED},")
         return hlo.moved(text.replace(f"[{num_rows}]", f"[{TOUCHED}]")) / TOUCHED / WIDTH
 

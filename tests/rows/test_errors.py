@@ -1,4 +1,4 @@
-"""What cannot be exact is refused, with what to write instead; nothing is silently wrong."""
+"""Check that what cannot be exact is refused, with what to write instead."""
 
 from typing import Any
 
@@ -62,6 +62,16 @@ def test_numbers(name: str, options: Any, kind: type[Exception], text: str) -> N
 def test_learning_rates(rate: Any, kind: type[Exception], text: str) -> None:
     with refused(kind, text):
         rows.adam(rate)
+
+
+@pytest.mark.quick
+def test_an_optimiser_shows_the_call_that_made_it() -> None:
+    def warm(count: Any) -> Any:
+        return 1e-3 * jnp.minimum(count / 10, 1.0)
+
+    assert repr(rows.adam(1e-3)) == "rows.adam(learning_rate=0.001)"
+    shown = "rows.adamw(learning_rate=warm, weight_decay=0.1, exact=False)"
+    assert repr(rows.adamw(warm, weight_decay=0.1, exact=False)) == shown
 
 
 @pytest.mark.quick

@@ -1,4 +1,4 @@
-"""Models of nnx and linen with a table of rows train as with a dense one."""
+"""Train models of nnx and linen with a table of rows, as with a dense one."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ ROWS, WIDTH, STEPS = 200, 8, 40
 
 
 def rate(count: Any) -> Any:
-    """A rate that falls to a tenth."""
+    """Return a learning rate that falls to a tenth."""
     return 0.03 / (1 + 9 * jnp.asarray(count, jnp.float32) / STEPS)
 
 
@@ -34,19 +34,19 @@ def loss(prediction: Any, target: Any) -> Any:
 
 
 class Network(nnx.Module):
-    """Bag of embeddings; `layer` makes the embedding."""
+    """Predict from a bag of embeddings; `layer` makes the embedding."""
 
     def __init__(self, layer: Any, rngs: nnx.Rngs) -> None:
         self.embed = layer(ROWS, WIDTH, rngs=rngs)
         self.head = nnx.Linear(WIDTH, 1, rngs=rngs)
 
     def __call__(self, ids: Any) -> Any:
-        """The prediction."""
+        """Return the prediction."""
         return self.head(jnp.tanh(self.embed(ids)).mean(1))
 
 
 def trained(layer: Any, embedded: bool) -> tuple[Any, Any]:
-    """Losses and table of a network whose gradients are clipped by their common norm."""
+    """Return losses and table of a network whose gradients are clipped by their common norm."""
     model = Network(layer, nnx.Rngs(0))
     optimizer = nnx.Optimizer(model, ao.adamw(rate), wrt=nnx.Param)
     clip = ao.clip_by_global_norm(0.1)
@@ -75,13 +75,13 @@ def test_nnx_trains_with_three_changed_lines() -> None:
 
 
 class Perceptron(linen.Module):
-    """The same network in linen, for a table of some size."""
+    """Predict as `Network` does, in linen, from a table of any size."""
 
     rows: int
 
     @linen.compact
     def __call__(self, ids: Any) -> Any:
-        """The prediction."""
+        """Return the prediction."""
         embedded = linen.Embed(self.rows, WIDTH, name="embed")(ids)
         return linen.Dense(1)(jnp.tanh(embedded).mean(1))
 
@@ -129,7 +129,7 @@ def test_linen_takes_the_rows_of_a_batch_as_its_table() -> None:
 
 @pytest.mark.heavy
 def test_micro_batches_of_one_step_share_their_rows() -> None:
-    """Accumulation where all ids of a step are known: one lookup, gradients summed, one step."""
+    """Accumulate where all ids of a step are known: one lookup, gradients summed, one step."""
     tx = rows.adam(0.1)
     state = tx.init(jnp.ones((ROWS, WIDTH)))
     ids, target = next(iter(batches()))

@@ -1,4 +1,4 @@
-"""A table whose rows are spread over eight devices is never gathered, and trains as on one."""
+"""Check that a table spread over eight devices is never gathered, and trains as on one."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""The life of a table: other rules, materialise, adopt, rebase, and JAX's transformations."""
+"""Test the life of a table: other rules, materialise, adopt, rebase, JAX's transformations."""
 
 import functools
 from pathlib import Path
@@ -20,13 +20,13 @@ SMALL = world(60)
 
 
 def half(given: World, first: bool) -> World:
-    """The first or the second half of the steps."""
+    """Return the first or the second half of the steps."""
     part = slice(None, 30) if first else slice(30, None)
     return given._replace(ids=given.ids[part], grads=given.grads[part])
 
 
 def go_on(tx: rows.RowOptimizer, state: Any, given: World) -> Any:
-    """The state after more steps, one by one."""
+    """Return the state after more steps, one by one."""
     for ids, grads in zip(given.ids, given.grads, strict=True):
         state = step(tx, state, ids, grads)
     return state
@@ -66,7 +66,7 @@ def test_other_rules_are_exact(name: str) -> None:
 
 @pytest.mark.quick
 def test_lazy_rows_stand_still_as_in_sparse_adam() -> None:
-    """`torch.optim.SparseAdam`: only touched rows step, by the bias correction of the step."""
+    """Compare with `torch.optim.SparseAdam`: only touched rows step, by the step's bias factors."""
     table = np.asarray(SMALL.table, np.float64)
     mu, nu = np.zeros(table.shape), np.zeros(table.shape)
     for t, g in enumerate(SMALL.dense, 1):
@@ -94,7 +94,7 @@ def test_lazy_decay_acts_where_it_is_touched() -> None:
 
 
 def test_a_run_is_carried_to_optax_and_back() -> None:
-    """Thirty steps here, thirty there, and the other way round, end where sixty dense ones do."""
+    """Take thirty steps here and thirty there, either way round: they end where sixty dense do."""
     tx, dense = rows.adam(kinked), optax.adam(kinked)
     right = by_oracle(oracle.Adam(), SMALL, kinked)
     table, state = by_optax(dense, half(SMALL, first=True))
@@ -128,7 +128,7 @@ def test_rebase_is_a_change_of_the_rate_by_hand(name: str) -> None:
 
 @pytest.mark.quick
 def test_rows_that_are_never_touched_decay() -> None:
-    """In 100 steps rows that are never touched shrink by a factor of e^-5."""
+    """Shrink rows that are never touched by a factor of e^-5 in 100 steps."""
     given = world(100)
     tx = rows.adamw(0.01, weight_decay=5.0)
     state = by_rows(tx, given)
@@ -198,7 +198,7 @@ def test_a_checkpoint_goes_on(tmp_path: Path) -> None:
 
 @pytest.mark.heavy
 def test_batches_that_come_apart_are_added_up() -> None:
-    """Gradient accumulation: what two batches give is what their union gives."""
+    """Accumulate gradients: two batches give what their union gives."""
     tx = rows.adam(0.1)
     state = go_on(tx, tx.init(jnp.array(SMALL.table)), half(SMALL, first=True))
     ids, grads = jnp.asarray(SMALL.ids[30:32]), jnp.asarray(SMALL.grads[30:32])

@@ -1,4 +1,4 @@
-"""Sequences of sparse gradients, run by exact rows, by dense optax and by the float64 oracle."""
+"""Run sequences of sparse gradients by exact rows, by dense optax and by the float64 oracle."""
 
 import functools
 from typing import Any, NamedTuple
@@ -13,12 +13,12 @@ from tests.support import oracle
 
 
 class World(NamedTuple):
-    """What every run is given.
+    """Hold what every run is given.
 
     Attributes:
-        table: where it starts, `(V, D)`.
+        table: the table before the first step, `(V, D)`.
         ids: the rows of each step, with duplicates, `(steps, B)`.
-        grads: a gradient for each of them, `(steps, B, D)`.
+        grads: a gradient for each id, `(steps, B, D)`.
     """
 
     table: Any
@@ -27,7 +27,7 @@ class World(NamedTuple):
 
     @property
     def dense(self) -> Any:
-        """The gradients of the whole table, `(steps, V, D)`."""
+        """Return the gradients of the whole table, `(steps, V, D)`."""
         whole = np.zeros((len(self.ids), *self.table.shape))
         for step, ids, grads in zip(whole, self.ids, self.grads, strict=True):
             np.add.at(step, ids, grads)
@@ -36,7 +36,7 @@ class World(NamedTuple):
 
 @functools.cache
 def world(steps: int = 300, num_rows: int = 60, width: int = 6, batch: int = 8) -> World:
-    """Zipf's ids and gradients over nine decades, exact in float32; some rows are never touched."""
+    """Draw Zipf's ids and gradients over nine decades, exact in float32; two rows have no id."""
     rng = np.random.default_rng(7)
     ids = (rng.zipf(1.3, (steps, batch)) - 1) % (num_rows - 2)
     grads = rng.standard_normal((steps, batch, width)) * 10.0 ** np.linspace(-6, 3, width)
@@ -45,7 +45,7 @@ def world(steps: int = 300, num_rows: int = 60, width: int = 6, batch: int = 8) 
 
 
 def by_rows(tx: rows.RowOptimizer, given: World, dtype: Any = jnp.float32) -> Any:
-    """The state after all steps."""
+    """Return the state of exact rows after all steps."""
 
     def step(state: Any, batch: Any) -> Any:
         ids, grads = batch
@@ -59,7 +59,7 @@ def by_rows(tx: rows.RowOptimizer, given: World, dtype: Any = jnp.float32) -> An
 
 
 def by_optax(tx: Any, given: World) -> Any:
-    """The table and the state after all steps of a dense optimiser."""
+    """Return the table and the state after all steps of a dense optimiser."""
 
     def step(carry: Any, batch: Any) -> Any:
         params, state = carry
@@ -74,7 +74,7 @@ def by_optax(tx: Any, given: World) -> Any:
 
 
 def by_oracle(rule: Any, given: World, rate: Any, decay: float = 0.0) -> Any:
-    """The table after all steps in float64."""
+    """Return the table after all steps in float64."""
     if callable(rate):
         rates = np.asarray(jax.vmap(rate)(jnp.arange(len(given.ids))), np.float64)
         rate = rates.__getitem__
@@ -82,12 +82,12 @@ def by_oracle(rule: Any, given: World, rate: Any, decay: float = 0.0) -> Any:
 
 
 def kinked(count: Any) -> Any:
-    """Warms up, falls along a cosine, and drops to a tenth at step 250."""
+    """Return a rate that warms up, falls along a cosine and drops to a tenth at step 250."""
     x = jnp.asarray(count, jnp.float32)
     rate = 1e-2 * jnp.minimum(x / 40, 0.5 * (1 + jnp.cos(x / 500)))
     return jnp.where(x < 250, rate, rate / 10)
 
 
 def rms(found: Any, right: Any) -> float:
-    """The root mean square of an error."""
+    """Return the root mean square of an error."""
     return float(np.sqrt(np.mean((np.float64(found) - right) ** 2)))

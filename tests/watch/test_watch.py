@@ -1,4 +1,4 @@
-"""`watch` changes nothing, records what float64 arithmetic says, and costs no copy."""
+"""Check that `watch` changes nothing, records what float64 says, and costs no copy."""
 
 import csv
 import io
@@ -16,8 +16,7 @@ import optax
 import pytest
 
 import adam_optax as ao
-from adam_optax._watch.sampling import strides
-from adam_optax._watch.state import QUANTILES
+from adam_optax._watch.metrics import strides
 
 PARAMS: Any = {"layer": {"w": np.linspace(-1, 1, 60).reshape(12, 5)}, "b": np.full(5, 0.3)}
 STEPS = 25
@@ -28,14 +27,14 @@ def params() -> Any:
 
 
 def grads(step: int) -> Any:
-    """Gradients of a step, from 1; those of `b` all agree."""
+    """Draw the gradients of a step, from 1; those of `b` all agree."""
     rng = np.random.default_rng(step)
     noisy = lambda x: rng.standard_normal(x.shape).astype(np.float32)  # noqa: E731
     return {"layer": {"w": noisy(PARAMS["layer"]["w"])}, "b": np.full(5, 0.1, np.float32)}
 
 
 def run(tx: Any, steps: int = STEPS, given: Any = None) -> tuple[Any, Any]:
-    """The last updates and the state."""
+    """Return the last updates and the state."""
     state, p = tx.init(params()), params()
     step = jax.jit(tx.update)
     for t in range(1, steps + 1):
@@ -52,7 +51,7 @@ def test_the_updates_and_the_state_are_those_of_what_is_watched() -> None:
 
 
 def oracle(b1: float, b2: float, eps: float, rate: float, steps: int) -> dict[str, Any]:
-    """What Adam (Kingma & Ba 2015, Algorithm 1) does to `w` at its last step, in float64."""
+    """Compute what Adam (Kingma & Ba 2015, Algorithm 1) does to `w` at the last step."""
     mu = nu = np.zeros((12, 5))
     for t in range(1, steps + 1):
         g = grads(t)["layer"]["w"].astype(np.float64)
@@ -66,8 +65,8 @@ def oracle(b1: float, b2: float, eps: float, rate: float, steps: int) -> dict[st
         "update_rms": rms(update),
         "update_ratio": rms(update) / rms(PARAMS["layer"]["w"]),
         "signal_to_noise": (mu**2 / nu).mean(),
-        "step_size": np.quantile(rate / (np.sqrt(nu) + eps), QUANTILES),
-        "root_nu": np.quantile(np.sqrt(nu), QUANTILES),
+        "step_size": np.quantile(rate / (np.sqrt(nu) + eps), ao.watch.QUANTILES),
+        "root_nu": np.quantile(np.sqrt(nu), ao.watch.QUANTILES),
         "eps_share": (eps > np.sqrt(nu)).mean(),
         "storage_error": 0.0,
         "nonfinite": 0.0,
@@ -259,3 +258,32 @@ def test_over_devices_the_records_are_the_same_and_samples_alone_are_gathered() 
     subprocess.run(
         [sys.executable, "-c", SHARDED], env={**os.environ, **flags}, cwd=root, check=True
     )
+
+
+def test_a_watched_optimiser_says_what_it_is() -> None:
+    assert repr(ao.watch(ao.scale_by(ao.rules.adam()))).startswith("watch(scale_by(Rule adam(")
+    assert repr(ao.watch) == "adam_optax.watch"
+
+
+def test_quantiles_are_found_where_the_documentation_says() -> None:
+    assert ao.watch.QUANTILES == (0.05, 0.25, 0.5, 0.75, 0.95)
+    names = {name for _, _, name, _ in ao.watch.rows(run(ao.watch(ao.adam(1e-2)), 1)[1])}
+    assert {f"root_nu_p{100 * q:.0f}" for q in ao.watch.QUANTILES} <= names
+
+
+def test_many_layers_are_drawn_from_dark_to_bright() -> None:
+    many = {f"w{i:02}": jnp.ones(3) for i in range(12)}
+    tx = ao.watch(ao.adam(1e-2))
+    _, state = tx.update(many, tx.init(many), many)
+    figure: Any = ao.watch.plot(state)
+    assert figure.get_suptitle() == "12 layers, dark to bright: w00 to w11"
+    few = ao.watch.plot(run(ao.watch(ao.adam(1e-2)), 1)[1])
+    assert [text.get_text() for text in few.legends[0].get_texts()] == ["b", "layer/w"]
+
+
+def test_without_matplotlib_the_figure_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    with pytest.raises(ValueError, match=r"the figure needs the lab extra: pip install 'adam-opt"):
+        ao.watch.plot(run(ao.watch(ao.adam(1e-2)), 1)[1])
