@@ -4,8 +4,8 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, TypeAlias
 
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
-from jax.typing import DTypeLike
 
 from adam_optax._core.numerics import abs_sq, compute_dtype, real_dtype, safe_divide, safe_sqrt
 from adam_optax._engine.leaf import (
@@ -128,7 +128,9 @@ def rule_reader(
     return read
 
 
-def _as_read(rule: Rule, g: Array, moments: Values, scalars: StepScalars, dtype: DTypeLike) -> Leaf:
+def _as_read(
+    rule: Rule, g: Array, moments: Values, scalars: StepScalars, dtype: np.dtype[Any]
+) -> Leaf:
     """Return the leaf after a step that ended with these moments, with their readings."""
     # How a rule reads its moments does not depend on the parameter, so that zeros stand for it.
     x = promote(g, jnp.zeros_like(g), moments, scalars, dtype)
@@ -143,7 +145,7 @@ def _with_readings(rule: Rule, x: Leaf, moments: Values, scalars: StepScalars) -
 
 
 def _under_typical_gradient(
-    rule: Rule, leaf: Array, previous: Values, scalars: StepScalars, dtype: DTypeLike
+    rule: Rule, leaf: Array, previous: Values, scalars: StepScalars, dtype: np.dtype[Any]
 ) -> Leaf:
     """Return the leaf before a step, under a gradient of the size that its moments expect.
 
