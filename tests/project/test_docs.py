@@ -35,7 +35,7 @@ def test_examples_in_docstrings_run(name: str) -> None:
 
 def _public() -> list[tuple[str, Any]]:
     kinds = (type, types.FunctionType, functools.partial)
-    return [(n, thing) for n, thing in vars(ao).items() if isinstance(thing, kinds)]
+    return [(n, getattr(ao, n)) for n in ao.__all__ if isinstance(getattr(ao, n), kinds)]
 
 
 @pytest.mark.parametrize(("name", "thing"), _public(), ids=[n for n, _ in _public()])
