@@ -44,6 +44,7 @@ def refused(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> str:
     return output.err
 
 
+@pytest.mark.heavy  # the README's main job as a whole: 21 runs
 def test_compare_with_the_defaults(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert main.main(["compare", "digits", "--epochs", "1", "--seeds", "1"]) == 0
     output = capsys.readouterr()
