@@ -26,6 +26,26 @@ hypothesis.settings.register_profile("steady", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("steady")
 
 
+@pytest.hookimpl(tryfirst=True)  # before `-m` deselects
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave most of a test's matrix to the heavy run: `@pytest.mark.matrix(keep=2)`.
+
+    Quick cases stay, and `keep` of the others, spread evenly over the matrix.
+    """
+    cases: dict[str, list[pytest.Item]] = {}
+    for item in items:
+        light = not (item.get_closest_marker("heavy") or item.get_closest_marker("quick"))
+        if light and item.get_closest_marker("matrix"):
+            cases.setdefault(item.nodeid.partition("[")[0], []).append(item)
+    for members in cases.values():
+        mark = members[0].get_closest_marker("matrix")
+        keep = mark.kwargs["keep"] if mark else len(members)
+        kept = {len(members) * i // keep for i in range(keep)}
+        for i, item in enumerate(members):
+            if i not in kept:
+                item.add_marker(pytest.mark.heavy)
+
+
 @pytest.fixture
 def x64() -> Iterator[None]:
     """Switch float64 on for one test."""

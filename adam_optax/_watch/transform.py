@@ -115,7 +115,7 @@ class Watch:
             record = layers.record(due, full, tx, inner_state, done)
             return done, append_record(state, inner_state, due, record, every)
 
-        return named(Transformation(init, update), f"watch({tx!r})")
+        return named(Transformation(init, update), "watch", tx=tx)
 
     def __repr__(self) -> str:
         """Show where the function is."""

@@ -30,6 +30,7 @@ def test_float32_run_equals_the_oracle(member: Member) -> None:
     assert relative_rms(params, expected["params"][-1]) < 1e-5  # 500 of them added up
 
 
+@pytest.mark.matrix(keep=12)
 @EVERY
 def test_float64_run_equals_the_oracle_and_optax(member: Member, x64: None) -> None:
     grads, start = jnp.float64(GRADS), jnp.float64(START)

@@ -170,6 +170,7 @@ def test_an_element_whose_gradient_is_not_finite_rests(name: str) -> None:
         np.testing.assert_allclose(after[n][:2], before[n][:2], rtol=0.34)
 
 
+@pytest.mark.matrix(keep=2)
 @pytest.mark.parametrize("b2", [0.9, 0.9999])
 @pytest.mark.parametrize(
     "name", [pytest.param("pair()", marks=pytest.mark.quick), "pair(1, block=64)", "float8()"]

@@ -51,6 +51,7 @@ def moments(draw: Any) -> tuple[Any, Any]:
     return np.float32(share * root), np.float32(root * root)
 
 
+@pytest.mark.matrix(keep=2)
 @FEW
 @hypothesis.settings(max_examples=60)
 @given(values=moments(), count=st.integers(1, 2**31 - 1))
@@ -70,6 +71,7 @@ def test_signs_and_zeros_are_kept_and_steps_are_bounded(
     assert np.all(np.abs(kept["mu"]) / (np.sqrt(kept["nu"]) + 1e-8) <= 5)
 
 
+@pytest.mark.matrix(keep=2)
 @EACH
 @given(
     orders=st.tuples(ORDERS, ORDERS), signs=st.tuples(MANTISSA, MANTISSA), count=st.integers(1, 99)
@@ -121,6 +123,7 @@ def test_larger_numbers_are_kept_as_no_smaller_ones(name: str) -> None:
 DRAWS = 100_000
 
 
+@pytest.mark.matrix(keep=3)
 @pytest.mark.parametrize("name", ROUNDED)
 @pytest.mark.parametrize("share", [0.9, 0.317, 0.0421, -0.0421])
 def test_rounding_is_right_on_average(name: str, share: float) -> None:

@@ -78,6 +78,7 @@ formats rounded to nearest reach 10^4: coordinates may freeze, and nothing may e
 QUICK = pytest.mark.parametrize("name", ["int8", "float8", "int4"])
 
 
+@pytest.mark.matrix(keep=2)
 @QUICK
 @pytest.mark.parametrize("stream", ["rows", "bursty"])
 def test_blocks_of_like_neighbours_stay_close(name: str, stream: str) -> None:
@@ -87,6 +88,7 @@ def test_blocks_of_like_neighbours_stay_close(name: str, stream: str) -> None:
     assert w.peak <= peak
 
 
+@pytest.mark.matrix(keep=1)
 @QUICK
 @pytest.mark.parametrize("stream", [pytest.param("iid", marks=pytest.mark.quick), "sparse"])
 def test_blocks_of_unlike_neighbours_never_explode(name: str, stream: str) -> None:

@@ -70,6 +70,7 @@ Restore = Callable[[Any, Any, Path], Any]
 WAYS = pytest.mark.parametrize("way", [by_orbax, by_flax])
 
 
+@pytest.mark.matrix(keep=2)
 @EACH
 @pytest.mark.parametrize("way", [by_orbax, pytest.param(by_flax, marks=pytest.mark.quick)])
 def test_a_restored_run_goes_on_bit_for_bit(
@@ -111,6 +112,7 @@ def loosely(tx: Any) -> Any:
     return optax.GradientTransformationExtraArgs(tx.init, update)
 
 
+@pytest.mark.matrix(keep=2)
 @EACH
 @WAYS
 def test_a_checkpoint_of_optax_s_continues_here(

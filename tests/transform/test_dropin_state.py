@@ -77,6 +77,7 @@ def resumed(tx: Any, state: Any) -> Any:
     return optax.GradientTransformationExtraArgs(lambda params: state, tx.update)
 
 
+@pytest.mark.matrix(keep=3)
 @EVERY
 def test_a_run_can_change_hands_in_the_middle(case: Case) -> None:
     options = KINDS["all" if case.name[-1] == "w" else "schedule"]
