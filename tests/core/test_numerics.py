@@ -57,7 +57,7 @@ def test_bias_factor_in_float64_is_right_to_rounding(b: float, x64: None) -> Non
 
 
 def test_optax_is_off_where_ours_is_not() -> None:
-    """The reason for `warmth`: the same factor as optax computes it."""
+    """Show the reason for `one_minus_power`: the same factor as optax computes it."""
     for b, off in ((0.999, 1e-5), (0.99999, 1e-3), (1 - 1e-7, 0.15)):
         theirs = 1 - jnp.float32(b) ** jnp.float32(1)
         assert abs(float(theirs) / (1 - b) - 1) > off

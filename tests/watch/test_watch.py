@@ -261,9 +261,8 @@ def test_over_devices_the_records_are_the_same_and_samples_alone_are_gathered() 
 
 
 def test_a_watched_optimiser_says_what_it_is() -> None:
-    assert repr(ao.watch(ao.scale_by(ao.rules.adam()))).startswith(
-        "watch(tx=scale_by(rule=Rule adam("
-    )
+    text = repr(ao.watch(ao.scale_by(ao.rules.adam())))
+    assert text.startswith("watch(tx=scale_by(rule=Rule adam(")
     assert repr(ao.watch) == "adam_optax.watch"
 
 
