@@ -16,6 +16,7 @@ import json
 import os
 import pathlib
 import platform
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -214,11 +215,11 @@ def record(case: Case) -> dict[str, Any]:
 
 
 def run(only: str = "") -> dict[str, Any]:
-    """Record the cases whose names contain a text."""
+    """Record the cases in whose names a regular expression is found."""
     import jax
 
     jax.config.update("jax_numpy_dtype_promotion", "standard")
-    found = {name: record(case) for name, case in cases() if only in name}
+    found = {name: record(case) for name, case in cases() if re.search(only, name)}
     about = {"jaxlib": metadata.version("jaxlib"), "machine": platform.machine()}
     return {"about": about, "cases": found}
 
@@ -241,7 +242,9 @@ def in_a_process(only: str = "") -> dict[str, Any]:
 
 def _main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only", default="", help="run only cases whose names contain this text")
+    parser.add_argument(
+        "--only", default="", help="run only cases in whose names this regular expression is found"
+    )
     parser.add_argument("--write", action="store_true", help=f"write {FILE.name}")
     given = parser.parse_args()
     if given.write:
