@@ -193,9 +193,9 @@ def leaf_step(
     """
     # Build the rule with the hyper-parameters of this step, and decode what it remembers.
     checks.check_present(encoded)
-    one = scalars["float32"]
-    rule = recipe.factory(**recipe.constants, **one.hyperparams)
-    before, now = one.storage
+    shared = scalars["float32"]
+    rule = recipe.factory(**recipe.constants, **shared.hyperparams)
+    before, now = shared.storage
     past = LeafContext((), jnp.shape(g), count - 1, 0, (), offset)
     decoded = decode(storage, encoded, rule.moments, past, before)
 
@@ -204,18 +204,18 @@ def leaf_step(
     real = real_dtype(dtype)
     floors = {n: recipe.constants[n] for n in recipe.non_negative if n in recipe.constants}
     checks.check_leaf(g, p, decoded, rule.moments, floors, real)
-    one = scalars[real.name]
-    if real != jnp.float32 and one.hyperparams:
-        rule = recipe.factory(**recipe.constants, **one.hyperparams)
-    x = promote(g, p, decoded, one, dtype)
+    shared = scalars[real.name]
+    if real != jnp.float32 and shared.hyperparams:
+        rule = recipe.factory(**recipe.constants, **shared.hyperparams)
+    x = promote(g, p, decoded, shared, dtype)
     finite = abs(g) < MAX_SQUARABLE if storage.skips_nonfinite else None
     here = past._replace(count=count)
     kept: dict[str, Entry] = {}
 
-    def keep(names: Mapping[str, Array]) -> dict[str, Entry]:
+    def keep(new: Mapping[str, Array]) -> dict[str, Entry]:
         """Encode new moments; where the gradient is not finite, the old ones."""
         values = {}
-        for n, m in names.items():
+        for n, m in new.items():
             if finite is not None:
                 sound = jnp.isfinite(m) if rule.moments[n].scalar else finite
                 m = jnp.where(sound, m, decoded[n].astype(m.dtype))
@@ -229,10 +229,10 @@ def leaf_step(
             if name in storage.read_back:  # the step goes on with the stored value
                 kept |= (stored := keep({name: new}))
                 new = decode(storage, stored, rule.moments, here, now)[name].astype(new.dtype)
-            x = with_moment(x, name, moment, new, one)
+            x = with_moment(x, name, moment, new, shared)
 
         # Turn the moments into a step; add weight decay, and multiply by the learning rate.
-        step, decay, rate = rule.direction(x), one.weight_decay, one.learning_rate
+        step, decay, rate = rule.direction(x), shared.weight_decay, shared.learning_rate
         term = None
         if decay is not None and "weight_decay" not in rule.handles:
             term = decay * x.p
