@@ -35,6 +35,7 @@ def weak(tree: Any) -> list[Any]:
     return [leaf for leaf in jax.tree.leaves(tree) if leaf.weak_type]
 
 
+@pytest.mark.matrix(keep=20)
 @pytest.mark.parametrize("mu_dtype", [None, "bfloat16", "float32"])
 @pytest.mark.parametrize("nu_dtype", [None, "bfloat16", "float32"])
 @EVERY

@@ -105,6 +105,7 @@ MATRIX = [
 ]
 
 
+@pytest.mark.matrix(keep=2)
 @pytest.mark.parametrize(("name", "shape"), MATRIX)
 def test_adafactor_in_float64_equals_the_oracle_and_optax(name: str, shape: str, x64: None) -> None:
     grads, start = (jnp.float64(x) for x in data(SHAPES[shape], 200))

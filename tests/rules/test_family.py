@@ -22,6 +22,7 @@ PARAMS = {"w": jnp.asarray(START, jnp.float32), "b": jnp.ones(4)}
 SLOPES = jax.tree.map(jnp.cos, PARAMS)
 
 
+@pytest.mark.matrix(keep=10)
 @EVERY
 def test_float32_run_equals_the_oracle(member: Member) -> None:
     updates, params, _ = run(member.ours(), jnp.float32(GRADS), jnp.float32(START))

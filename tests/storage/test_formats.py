@@ -102,6 +102,7 @@ def test_every_variant_in_every_format(member: Member, name: str) -> None:
         check_optimizer(build(member, name), ["ragged", "scalar"])
 
 
+@pytest.mark.matrix(keep=1)
 @each(FORMATS, quick="stochastic()")
 def test_adamw_in_every_format(name: str) -> None:
     check_optimizer(ao.adamw(RATE, storage=FORMATS[name]))
@@ -141,6 +142,7 @@ def test_runs_are_deterministic(name: str) -> None:
 EXTREMES = [0.0, 1e-45, 1e-38, 1e-30, 1e-12, 1.0, 1e12, 1e18, 1e30, 3e38, np.inf, -np.inf, np.nan]
 
 
+@pytest.mark.matrix(keep=2)
 @GUARDED
 @pytest.mark.parametrize("steady", [1e-30, 1e-10, 1e-3, 1.0, 1e10])
 def test_no_gradient_makes_the_state_infinite_or_a_step_explode(name: str, steady: float) -> None:
@@ -361,6 +363,7 @@ def test_complex_moments_are_refused(name: str) -> None:
 Made = Callable[..., Any]
 
 
+@pytest.mark.matrix(keep=4)
 @pytest.mark.quick
 @pytest.mark.parametrize("make", [S.float8, S.int8, S.int4, S.pair, ft.partial(S.pair, 1)])
 @pytest.mark.parametrize(

@@ -89,6 +89,7 @@ def test_no_number_is_too_large_or_too_small(
     assert np.all(np.asarray(out["nu"]) >= 0)
 
 
+@pytest.mark.matrix(keep=3)
 @EACH
 @given(order=st.floats(-6, 0.5), share=st.floats(0.3, 1.0), count=st.integers(600, 10**6))
 def test_near_the_top_of_a_block_the_relative_error_is_bounded(
@@ -105,6 +106,7 @@ def test_near_the_top_of_a_block_the_relative_error_is_bounded(
     np.testing.assert_allclose(out["nu"], root * root, rtol=nu_bound)
 
 
+@pytest.mark.matrix(keep=3)
 @EACH
 def test_larger_numbers_are_kept_as_no_smaller_ones(name: str) -> None:
     root = np.geomspace(1e-4, 1.0, 128, dtype=np.float32)

@@ -139,6 +139,7 @@ def test_apply_if_finite_is_as_if_the_bad_steps_had_not_been(case: Case) -> None
     assert int(state.inner_state[0].count) == len(good)
 
 
+@pytest.mark.matrix(keep=2)
 @EACH
 def test_schedule_free_runs_on_ours_as_on_optax_s(case: Case, x64: None) -> None:
     ours, theirs = (optax.contrib.schedule_free(f(b1=0.0), 0.01) for f in (case.ours, case.optax))
