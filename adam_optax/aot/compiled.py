@@ -129,6 +129,9 @@ def compile_step(
     with warnings.catch_warnings():
         # `copied` reports the same.
         warnings.filterwarnings("ignore", "Some donated buffers were not usable")
+        # JAX's persistent cache keeps what is compiled for a device that is not there, and cannot
+        # read it again without that device: JAX then warns, and compiles anew as it should.
+        warnings.filterwarnings("ignore", "Error reading persistent compilation cache entry")
         traced = jax.jit(step, donate_argnums=donate).trace(*jax.tree.map(there, arguments))
         done = traced.lower(lowering_platforms=(platform,)).compile()
     seconds = time.perf_counter() - started
