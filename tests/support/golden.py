@@ -41,7 +41,7 @@ def optimizers() -> dict[str, dict[str, Any]]:
 
     made = {case.id: {"name": case.name, **case.options} for case in CASES}
     made |= {member.id: {"name": member.name, **member.options} for member in MEMBERS}
-    return {f"{name}#{i}": how for i, (name, how) in enumerate(made.items())}
+    return made
 
 
 def storages() -> dict[str, Any]:
