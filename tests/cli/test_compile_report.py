@@ -52,6 +52,7 @@ def test_a_function_s_model(capsys: pytest.CaptureFixture[str]) -> None:
     assert "all" in row.split()
 
 
+@pytest.mark.heavy
 def test_a_checkpoint_s_model(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     tree = {"params": {"w": jnp.ones((64, 128)), "b": jnp.ones(128)}, "step": 3}
     with ocp.StandardCheckpointer() as checkpointer:

@@ -58,6 +58,7 @@ def test_compare_with_the_defaults(capsys: pytest.CaptureFixture[str], tmp_path:
     assert [row["optimizer"] for row in rows] == list(DEFAULT_OPTIMIZERS)
 
 
+@pytest.mark.heavy
 def test_options_reach_the_training(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     options = "--optimizers optax.sgd --seeds 2 --epochs 2 --batch-size 500 --learning-rate 0.05"
     assert main.main(["compare", "digits", *options.split(), "--out", "here", "--quiet"]) == 0
@@ -67,6 +68,7 @@ def test_options_reach_the_training(capsys: pytest.CaptureFixture[str], tmp_path
     assert chosen == [("0", "0.05", "6"), ("1", "0.05", "6")]
 
 
+@pytest.mark.heavy
 def test_train_on_mnist_files(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     write_mnist(tmp_path / "data")
@@ -81,6 +83,7 @@ def test_train_on_mnist_files(capsys: pytest.CaptureFixture[str], tmp_path: Path
     assert [row["seed"] for row in read_csv(runs)] == ["5"]
 
 
+@pytest.mark.heavy
 def test_quiet_leaves_the_epochs_out(capsys: pytest.CaptureFixture[str]) -> None:
     options = ["--optimizer", "optax.sgd", "--epochs", "1", "--quiet"]
     assert main.main(["train", "digits", *options]) == 0
@@ -225,6 +228,7 @@ def test_help_shows_examples_problems_and_rates(
         assert part in text
 
 
+@pytest.mark.heavy
 def test_the_module_runs_and_a_closed_pipe_is_no_traceback(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "adam_optax.cli", "train", "digits"]
     root = Path(__file__).parents[2]

@@ -158,6 +158,7 @@ def test_jax_examples_agree(name: str, x64: None) -> None:
     assert relative_rms(params, read(state)) < 1e-14  # 40 roundings of 1.1e-16 of a parameter
 
 
+@pytest.mark.heavy
 def test_optax_has_its_own_defaults(x64: None) -> None:
     for name in conventions.OPTAX.options:
         tx = build(conventions.OPTAX, name)

@@ -129,6 +129,7 @@ def place_all(place: Any) -> Any:
     return jax.tree.map(lambda x: place if x.ndim == 2 else flat, state)
 
 
+@pytest.mark.heavy
 @given(
     st.dictionaries(
         st.text("abc/", min_size=1, max_size=3).map(lambda s: s.replace("/", ".")),

@@ -171,6 +171,7 @@ def test_models_give_logits_and_noise_only_with_a_key(model: Any, x: Any, shape:
     assert same == isinstance(model, Transformer)
 
 
+@pytest.mark.heavy
 def test_a_transformer_does_not_look_ahead() -> None:
     model, x = Transformer(length=8, width=8), np.arange(8)[None]
     params = model.init(jax.random.key(0), x)
@@ -181,6 +182,7 @@ def test_a_transformer_does_not_look_ahead() -> None:
     assert np.abs(one[0, 5:] - two[0, 5:]).max() > 1e-3
 
 
+@pytest.mark.heavy
 def test_all_of_a_large_set_is_evaluated(tiny: Problem, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = Task(tiny)
     expected = whole.evaluate(whole.params(0))

@@ -68,6 +68,7 @@ def test_bytes_after_the_elements_are_refused(tmp_path: Path, extra: bytes, pack
         read_idx(path)
 
 
+@pytest.mark.heavy
 def test_every_change_of_a_header_byte_is_refused(tmp_path: Path) -> None:
     content = encode(SMALL)
     signed = 2, CODES["i1"]  # the one change that leaves a valid file

@@ -56,6 +56,7 @@ def rows(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+@pytest.mark.heavy
 def test_reproduce_writes_the_figure_and_every_run(
     capsys: pytest.CaptureFixture[str], tiny_figure: Panel
 ) -> None:
@@ -157,6 +158,7 @@ def test_adam_without_correction_is_the_formula() -> None:
         np.testing.assert_allclose(updates, -1e-2 * g / (np.sqrt(nu) + 1e-8), rtol=3e-4)
 
 
+@pytest.mark.heavy
 def test_the_bound_is_the_papers() -> None:
     """Compare the bound of one example with the formulas in float64."""
     model = VAE(hidden=6, latent=3)

@@ -45,6 +45,7 @@ def is_one_page(path: Path, pictures: int) -> bool:
     return len(found) == pictures
 
 
+@pytest.mark.heavy
 def test_sweep_writes_a_table_figures_and_a_page(
     capsys: pytest.CaptureFixture[str], tiny_digits: None
 ) -> None:
@@ -110,6 +111,7 @@ def test_an_interrupted_sweep_goes_on(
     assert [row["b1"] for row in read_csv(FOLDER / "sweep-digits-adam.csv")] == ["0.5", "0.9"]
 
 
+@pytest.mark.heavy
 def test_watch_says_what_was_done_to_each_layer(
     capsys: pytest.CaptureFixture[str], tiny_digits: None
 ) -> None:

@@ -19,6 +19,7 @@ def fading(rate: Any, fade: Any = 1.0) -> Any:
     return ao.adam(lambda count: rate * fade ** count.astype("float32"))
 
 
+@pytest.mark.heavy
 def test_every_run_is_what_it_is_alone_and_all_are_compiled_once(
     tiny: Problem, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -86,6 +87,7 @@ def stopping(after: int) -> Any:
     return stop
 
 
+@pytest.mark.heavy
 def test_a_killed_sweep_goes_on_where_it_was(
     tiny: Problem, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

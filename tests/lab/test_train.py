@@ -35,6 +35,7 @@ def test_the_same_seed_gives_the_same_numbers(tiny: Problem) -> None:
     assert (first.losses != other.losses).all()
 
 
+@pytest.mark.heavy
 def test_optimizers_start_alike_and_see_the_same_batches(task: Task) -> None:
     sgd, adam = (Trainer(task, optimizer).run(3) for optimizer in (SGD, ADAM))
     assert sgd.losses[0] == adam.losses[0]
@@ -73,6 +74,7 @@ def test_training_lowers_the_loss_and_what_is_recorded_agrees(task: Task) -> Non
     assert (run.learning_rate, run.diverged) == (0.05, False)
 
 
+@pytest.mark.heavy
 def test_loss_is_of_the_whole_training_set_and_accuracy_of_the_test_set(task: Task) -> None:
     run, params = Trainer(task, FROZEN).run(0, 1), task.params(0)
     assert run.train_loss[0] == pytest.approx(float(task.loss(params, *task.train)))

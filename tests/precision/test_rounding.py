@@ -105,6 +105,7 @@ def test_where_it_lands_is_known_exactly_whatever_the_target(dtype: str) -> None
     np.testing.assert_array_equal(np.asarray(landed)[sure], found[sure])
 
 
+@pytest.mark.matrix(keep=1)
 @pytest.mark.parametrize("dtype", KINDS)
 def test_rounding_to_nearest_is_the_cast(dtype: str) -> None:
     rng = np.random.default_rng(2)

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import pytest
 
 import adam_optax as ao
 from tests.support.precision import LINKS, same_bits, stepper
@@ -54,6 +55,7 @@ def main() -> None:
     print("the same bits")
 
 
+@pytest.mark.heavy
 def test_any_sharding_has_the_bits_of_one_device() -> None:
     flags = {"XLA_FLAGS": "--xla_force_host_platform_device_count=8", "JAX_PLATFORMS": "cpu"}
     run = subprocess.run(

@@ -25,7 +25,7 @@ def _modules() -> Iterator[str]:
             yield module.name
 
 
-@pytest.mark.matrix(keep=20)
+@pytest.mark.matrix(keep=12)
 @pytest.mark.parametrize("name", ["adam_optax", *_modules()])
 def test_examples_in_docstrings_run(name: str) -> None:
     module = importlib.import_module(name)
@@ -46,6 +46,7 @@ def test_everything_public_is_documented(name: str, thing: Any) -> None:
     assert not text.startswith("partial("), name
 
 
+@pytest.mark.heavy
 def test_readme_code_runs() -> None:
     scope: dict[str, Any] = {}
     blocks = readme.blocks("python")

@@ -36,6 +36,7 @@ def compare(only: str) -> None:
     )
 
 
+@pytest.mark.heavy
 def test_steps_are_what_they_were() -> None:
     compare("^step/")
 

@@ -121,6 +121,7 @@ def test_a_row_after_a_gap_is_where_its_steps_would_have_led(settled: Any, gap: 
     np.testing.assert_allclose(decayed.nu, 0.999**gap * np.float64(dense.nu), rtol=5e-7, atol=1e-37)
 
 
+@pytest.mark.heavy
 @pytest.mark.usefixtures("x64")
 def test_in_float64_the_closed_form_is_exact() -> None:
     given = world(60)

@@ -66,6 +66,7 @@ def trained(layer: Any, embedded: bool) -> tuple[Any, Any]:
     return np.array(losses), model.embed(jnp.arange(ROWS))
 
 
+@pytest.mark.heavy
 def test_nnx_trains_with_three_changed_lines() -> None:
     layer = lambda n, width, rngs: Embed(n, width, rows.adamw(rate), rngs=rngs)  # noqa: E731
     (ours, table), (theirs, dense) = trained(layer, True), trained(nnx.Embed, False)

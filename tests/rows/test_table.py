@@ -93,6 +93,7 @@ def test_lazy_decay_acts_where_it_is_touched() -> None:
     np.testing.assert_allclose(found[2:5, 0], [1, 0.95, 1], rtol=1e-6)
 
 
+@pytest.mark.heavy
 def test_a_run_is_carried_to_optax_and_back() -> None:
     """Take thirty steps here and thirty there, either way round: they end where sixty dense do."""
     tx, dense = rows.adam(kinked), optax.adam(kinked)

@@ -117,6 +117,7 @@ def test_which_rules_have_no_pair() -> None:
         assert all(can_keep(member, name) for member in ONE_EACH)
 
 
+@pytest.mark.matrix(keep=1)
 @each(FORMATS, quick="stochastic()")
 def test_scan_and_vmap_make_the_same_steps(name: str) -> None:
     tx = ao.adam(RATE, storage=FORMATS[name])
@@ -133,6 +134,7 @@ def test_scan_and_vmap_make_the_same_steps(name: str) -> None:
             np.testing.assert_allclose(row, one, atol=0.01 * RATE, rtol=2e-6)
 
 
+@pytest.mark.matrix(keep=1)
 @EACH
 def test_runs_are_deterministic(name: str) -> None:
     tx = ao.adam(RATE, storage=FORMATS[name])
@@ -224,6 +226,7 @@ def test_a_decay_that_is_not_known_beforehand(name: str, how: str) -> None:
         assert np.all(np.isfinite(one))
 
 
+@pytest.mark.matrix(keep=1)
 @EACH
 def test_bfloat16_parameters(name: str) -> None:
     tx = ao.adamw(RATE, storage=FORMATS[name])
@@ -234,6 +237,7 @@ def test_bfloat16_parameters(name: str) -> None:
     chex.assert_trees_all_equal_shapes_and_dtypes(state, tx.init(params))
 
 
+@pytest.mark.heavy
 def test_formats_by_moment_and_by_leaf() -> None:
     mixed = ao.adam(RATE, storage={"mu": S.int8(), "nu": S.float8()})
     check_optimizer(mixed)

@@ -143,6 +143,7 @@ def test_rounding_is_right_on_average(name: str, share: float) -> None:
         assert abs(kept.mean() - right) <= error
 
 
+@pytest.mark.heavy
 def test_a_scalar_and_an_empty_leaf_are_blocks() -> None:
     for name in ELEMENTS:
         assert roundtrip(FORMATS[name], 0.5, 0.25)["mu"].shape == ()

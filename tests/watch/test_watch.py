@@ -272,6 +272,7 @@ def test_quantiles_are_found_where_the_documentation_says() -> None:
     assert {f"root_nu_p{100 * q:.0f}" for q in ao.watch.QUANTILES} <= names
 
 
+@pytest.mark.heavy
 def test_many_layers_are_drawn_from_dark_to_bright() -> None:
     many = {f"w{i:02}": jnp.ones(3) for i in range(12)}
     tx = ao.watch(ao.adam(1e-2))

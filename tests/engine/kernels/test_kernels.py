@@ -142,6 +142,7 @@ def test_a_rule_of_ones_own_that_mixes_elements_has_no_kernel() -> None:
     assert found == [1, 0, 0, 0]
 
 
+@pytest.mark.heavy
 def test_the_primitive_is_mapped_differentiated_and_run_as_the_plain_step() -> None:
     p, grads = arrays((64, 1024))
     tx = ao.adam(0.1, storage=BLOCKS)
