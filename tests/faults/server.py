@@ -21,6 +21,8 @@ import pytest
 MINUTES = 60
 """After which a fork is stopped: all quick tests take one or two."""
 OPTIONS = ["-m", "quick", "-x", "-q", "-p", "no:cacheprovider", "--ignore=tests/lab"]
+# The copy lacks the files that these are about.
+OPTIONS += [f"--ignore=tests/project/test_{name}.py" for name in ("version", "workflows")]
 # Of plugins that are imported already, asserts show no values.
 OPTIONS += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]
 
