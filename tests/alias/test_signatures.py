@@ -152,6 +152,7 @@ def test_shared_options_are_named_and_documented(name: str) -> None:
         assert any(f"\n    {option}: " in (inspect.getdoc(home) or "") for home in homes)
 
 
+@pytest.mark.matrix(keep=12)
 @EVERY
 def test_it_builds_and_steps(name: str) -> None:
     takes_rate = next(iter(inspect.signature(ALL[name]).parameters)) == "learning_rate"

@@ -114,7 +114,7 @@ def test_every_entry_has_a_formula() -> None:
     assert {(c.name, name) for c, name in ENTRIES} == FORMULAS.keys()
 
 
-@pytest.mark.matrix(keep=16)
+@pytest.mark.matrix(keep=8)
 @EACH
 def test_every_step_follows_the_frameworks_formula(
     convention: Convention, name: str, x64: None
@@ -124,7 +124,7 @@ def test_every_step_follows_the_frameworks_formula(
         assert relative_rms(ours, theirs) < 1e-12  # a few dozen roundings of 1.1e-16
 
 
-@pytest.mark.matrix(keep=16)
+@pytest.mark.matrix(keep=6)
 @EACH
 def test_the_first_step_shows_which_epsilon_it_is(
     convention: Convention, name: str, x64: None

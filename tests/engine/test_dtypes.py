@@ -131,6 +131,7 @@ def numbers(value: float) -> dict[str, Any]:
     return guises | schedules
 
 
+@pytest.mark.matrix(keep=3)
 @pytest.mark.parametrize("dtype", BITS)
 @pytest.mark.parametrize("name", ["adamw", "adamaxw"])
 def test_the_learning_rate_s_dtype_is_not_the_update_s(name: str, dtype: Any, x64: None) -> None:
@@ -161,6 +162,7 @@ def test_the_decay_rates_dtype_is_not_the_state_s(dtype: Any, x64: None) -> None
         assert relative_rms(updates, expected) < ROUNDING[dtype]
 
 
+@pytest.mark.matrix(keep=3)
 @EVERY
 def test_weak_parameters_and_gradients_leave_no_weak_type(case: Case) -> None:
     tx, params = case.ours(), {"python": 0.5, "weak": jnp.asarray(0.5)}

@@ -124,7 +124,7 @@ def slopes(case: Case, start: Any, numbers: Any, eps: float, wrap: Any = lambda 
     return np.concatenate(jax.jit(grad)(start, numbers))
 
 
-@pytest.mark.matrix(keep=3)
+@pytest.mark.matrix(keep=2)
 @EACH
 def test_derivatives_through_ten_steps_with_a_zero_gradient(case: Case, x64: None) -> None:
     """With eps_root = 0: by the parameters, two of whose gradients are 0, and by the rates."""
@@ -134,7 +134,7 @@ def test_derivatives_through_ten_steps_with_a_zero_gradient(case: Case, x64: Non
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.matrix(keep=3)
+@pytest.mark.matrix(keep=2)
 @EACH
 def test_float32_derivatives_are_finite_and_right_at_the_usual_eps(case: Case) -> None:
     start = np.array([-1.0, 0.5, 0.4, 0.1])  # at the bottom a step's slope would be rate / eps

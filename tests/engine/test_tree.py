@@ -61,6 +61,7 @@ NODES: dict[str, Callable[[Any, Any], Any]] = {
 }
 
 
+@pytest.mark.matrix(keep=5)
 @pytest.mark.quick
 @EACH
 @pytest.mark.parametrize("node", NODES)
@@ -132,6 +133,7 @@ def test_equinox_modules_train(case: Case) -> None:
     assert model.activation is jax.nn.relu
 
 
+@pytest.mark.matrix(keep=5)
 @EACH
 @pytest.mark.parametrize("shape", [(0,), (3, 0), (), (1,), (1, 1, 1)])
 def test_zero_size_and_scalar_leaves(case: Case, shape: tuple[int, ...]) -> None:

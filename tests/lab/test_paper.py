@@ -204,6 +204,7 @@ def test_every_panel_is_what_it_says(name: str) -> None:
         assert small <= full
 
 
+@pytest.mark.matrix(keep=0)
 @pytest.mark.parametrize("side", [*(pytest.param(n, marks=pytest.mark.heavy) for n in (1, 4)), 7])
 def test_images_are_convolved_and_pooled_as_by_xla(side: int) -> None:
     """Check the gradients as well, on random numbers of which no two are equal."""

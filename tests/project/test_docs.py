@@ -25,7 +25,7 @@ def _modules() -> Iterator[str]:
             yield module.name
 
 
-@pytest.mark.matrix(keep=12)
+@pytest.mark.matrix(keep=6)
 @pytest.mark.parametrize("name", ["adam_optax", *_modules()])
 def test_examples_in_docstrings_run(name: str) -> None:
     module = importlib.import_module(name)

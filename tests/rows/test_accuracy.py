@@ -78,6 +78,7 @@ def _marked(config: Config) -> Any:
     return pytest.param(config, id=config.id, marks=marks)
 
 
+@pytest.mark.matrix(keep=0)
 @pytest.mark.parametrize("config", [_marked(c) for c in CONFIGS])
 def test_no_further_from_float64_than_the_dense_optimiser(config: Config) -> None:
     ours, theirs = config.errors(world(), kinked)
@@ -104,6 +105,7 @@ def settled() -> tuple[Any, Any]:
     return tx, by_rows(tx, world(100))
 
 
+@pytest.mark.matrix(keep=2)
 @pytest.mark.quick
 @pytest.mark.parametrize("gap", [1, 2, 10, 100, 10**3, 10**6])
 def test_a_row_after_a_gap_is_where_its_steps_would_have_led(settled: Any, gap: int) -> None:

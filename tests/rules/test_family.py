@@ -22,7 +22,7 @@ PARAMS = {"w": jnp.asarray(START, jnp.float32), "b": jnp.ones(4)}
 SLOPES = jax.tree.map(jnp.cos, PARAMS)
 
 
-@pytest.mark.matrix(keep=10)
+@pytest.mark.matrix(keep=5)
 @EVERY
 def test_float32_run_equals_the_oracle(member: Member) -> None:
     updates, params, _ = run(member.ours(), jnp.float32(GRADS), jnp.float32(START))
@@ -31,7 +31,7 @@ def test_float32_run_equals_the_oracle(member: Member) -> None:
     assert relative_rms(params, expected["params"][-1]) < 1e-5  # 500 of them added up
 
 
-@pytest.mark.matrix(keep=12)
+@pytest.mark.matrix(keep=6)
 @EVERY
 def test_float64_run_equals_the_oracle_and_optax(member: Member, x64: None) -> None:
     grads, start = jnp.float64(GRADS), jnp.float64(START)
@@ -77,6 +77,7 @@ def test_state_never_changes_its_structure_or_dtypes(
     chex.assert_trees_all_equal_shapes_and_dtypes(state, after)
 
 
+@pytest.mark.matrix(keep=5)
 @EACH
 def test_none_keeps_its_moments_and_gives_no_update(member: Member) -> None:
     tx = member.ours()
@@ -142,6 +143,7 @@ def test_numbers_may_be_injected(member: Member) -> None:
     assert relative_rms(updates, member.oracle(GRADS[:20], START)["updates"]) < 1e-3  # rounded b
 
 
+@pytest.mark.matrix(keep=5)
 @pytest.mark.parametrize(
     "member",
     **by_id([m for m in ONE_EACH if m.name != "adafactor"]),  # its storage is its own

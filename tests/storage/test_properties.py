@@ -51,7 +51,7 @@ def moments(draw: Any) -> tuple[Any, Any]:
     return np.float32(share * root), np.float32(root * root)
 
 
-@pytest.mark.matrix(keep=2)
+@pytest.mark.matrix(keep=0)
 @FEW
 @hypothesis.settings(max_examples=60)
 @given(values=moments(), count=st.integers(1, 2**31 - 1))
@@ -71,7 +71,7 @@ def test_signs_and_zeros_are_kept_and_steps_are_bounded(
     assert np.all(np.abs(kept["mu"]) / (np.sqrt(kept["nu"]) + 1e-8) <= 5)
 
 
-@pytest.mark.matrix(keep=2)
+@pytest.mark.matrix(keep=1)
 @EACH
 @given(
     orders=st.tuples(ORDERS, ORDERS), signs=st.tuples(MANTISSA, MANTISSA), count=st.integers(1, 99)

@@ -58,7 +58,7 @@ def test_pairs_stay_close_to_float32(name: str, stream: str, decays: tuple[float
     check_bounds(name, stream, MANY // 2, decays, SEEDS[STREAMS.index(stream) % 2])
 
 
-@pytest.mark.matrix(keep=1)
+@pytest.mark.matrix(keep=0)
 @pytest.mark.quick
 @pytest.mark.parametrize("name", ["pair()", "pair(1, block=64)"])
 def test_a_pair_stays_close_to_float32(name: str) -> None:
@@ -79,7 +79,7 @@ formats rounded to nearest reach 10^4: coordinates may freeze, and nothing may e
 QUICK = pytest.mark.parametrize("name", ["int8", "float8", "int4"])
 
 
-@pytest.mark.matrix(keep=2)
+@pytest.mark.matrix(keep=1)
 @QUICK
 @pytest.mark.parametrize("stream", ["rows", "bursty"])
 def test_blocks_of_like_neighbours_stay_close(name: str, stream: str) -> None:
@@ -89,7 +89,7 @@ def test_blocks_of_like_neighbours_stay_close(name: str, stream: str) -> None:
     assert w.peak <= peak
 
 
-@pytest.mark.matrix(keep=1)
+@pytest.mark.matrix(keep=0)
 @QUICK
 @pytest.mark.parametrize("stream", [pytest.param("iid", marks=pytest.mark.quick), "sparse"])
 def test_blocks_of_unlike_neighbours_never_explode(name: str, stream: str) -> None:

@@ -101,7 +101,7 @@ def distance(one: Any, other: Any) -> float:
     return relative_rms(*(x.astype(np.float64) for x in flat))
 
 
-@pytest.mark.matrix(keep=2)
+@pytest.mark.matrix(keep=1)
 @pytest.mark.parametrize(
     ("case", "dtype"),
     [

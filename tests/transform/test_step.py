@@ -45,7 +45,7 @@ def in_two(tx: Any, grads: Any, state: Any, params: Any) -> Any:
     return optax.apply_updates(params, updates), state
 
 
-@pytest.mark.matrix(keep=3)
+@pytest.mark.matrix(keep=1)
 @EACH
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_it_is_update_and_apply_updates(name: str, dtype: str) -> None:

@@ -57,7 +57,7 @@ def cases() -> list[Any]:
     return found
 
 
-@pytest.mark.matrix(keep=1)
+@pytest.mark.matrix(keep=0)
 @EACH
 @pytest.mark.parametrize(("name", "shape"), cases())
 def test_a_kernel_is_the_plain_step(name: str, shape: tuple[int, ...], flavour: str) -> None:
