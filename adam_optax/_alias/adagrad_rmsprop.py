@@ -16,17 +16,18 @@ from adam_optax._alias._build import (
     scale_by,
 )
 from adam_optax._alias.options import DecayOptions, MomentOptions
-from adam_optax._core.types import DTypeLike, Mask, ScalarOrSchedule
+from adam_optax._core.by_path import Hyperparameter
+from adam_optax._core.types import DTypeLike, Mask
 
 
 @optimizer_function
 def sgd(
-    learning_rate: ScalarOrSchedule | None,
-    momentum: ScalarOrSchedule | None = None,
+    learning_rate: Hyperparameter | None,
+    momentum: Hyperparameter | None = None,
     nesterov: bool = False,
     accumulator_dtype: DTypeLike | None = None,
     *,
-    weight_decay: ScalarOrSchedule | None = None,
+    weight_decay: Hyperparameter | None = None,
     mask: Mask = None,
     mu_dtype: DTypeLike | None = None,
     **options: Unpack[DecayOptions],
@@ -92,11 +93,11 @@ def sgd(
 
 @optimizer_function
 def adagrad(
-    learning_rate: ScalarOrSchedule | None,
+    learning_rate: Hyperparameter | None,
     initial_accumulator_value: float = 0.1,
-    eps: ScalarOrSchedule = 1e-7,
+    eps: Hyperparameter = 1e-7,
     *,
-    weight_decay: ScalarOrSchedule | None = None,
+    weight_decay: Hyperparameter | None = None,
     mask: Mask = None,
     mu_dtype: DTypeLike | None = None,
     **options: Unpack[DecayOptions],
@@ -152,7 +153,7 @@ def adagrad(
 @optimizer_function
 def scale_by_rss(
     initial_accumulator_value: float = 0.1,
-    eps: ScalarOrSchedule = 1e-7,
+    eps: Hyperparameter = 1e-7,
     *,
     mu_dtype: DTypeLike | None = None,
     **options: Unpack[MomentOptions],
@@ -198,17 +199,17 @@ def scale_by_rss(
 
 @optimizer_function
 def rmsprop(
-    learning_rate: ScalarOrSchedule | None,
-    decay: ScalarOrSchedule = 0.9,
-    eps: ScalarOrSchedule = 1e-8,
+    learning_rate: Hyperparameter | None,
+    decay: Hyperparameter = 0.9,
+    eps: Hyperparameter = 1e-8,
     initial_scale: float = 0.0,
     eps_in_sqrt: bool = True,
     centered: bool = False,
-    momentum: ScalarOrSchedule | None = None,
+    momentum: Hyperparameter | None = None,
     nesterov: bool = False,
     bias_correction: bool = False,
     *,
-    weight_decay: ScalarOrSchedule | None = None,
+    weight_decay: Hyperparameter | None = None,
     mask: Mask = None,
     mu_dtype: DTypeLike | None = None,
     **options: Unpack[DecayOptions],
@@ -278,10 +279,10 @@ def rmsprop(
 
 @optimizer_function
 def adadelta(
-    learning_rate: ScalarOrSchedule | None = None,
-    rho: ScalarOrSchedule = 0.9,
-    eps: ScalarOrSchedule = 1e-6,
-    weight_decay: ScalarOrSchedule = 0.0,
+    learning_rate: Hyperparameter | None = None,
+    rho: Hyperparameter = 0.9,
+    eps: Hyperparameter = 1e-6,
+    weight_decay: Hyperparameter = 0.0,
     weight_decay_mask: Mask = None,
     **options: Unpack[MomentOptions],
 ) -> Transformation:
@@ -333,8 +334,8 @@ def adadelta(
 
 @optimizer_function
 def scale_by_adadelta(
-    rho: ScalarOrSchedule = 0.9,
-    eps: ScalarOrSchedule = 1e-6,
+    rho: Hyperparameter = 0.9,
+    eps: Hyperparameter = 1e-6,
     *,
     mu_dtype: DTypeLike | None = None,
     **options: Unpack[MomentOptions],

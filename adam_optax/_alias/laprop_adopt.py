@@ -16,19 +16,20 @@ from adam_optax._alias._build import (
     scale_by,
 )
 from adam_optax._alias.options import DecayOptions, MomentOptions
-from adam_optax._core.types import DTypeLike, Mask, ScalarOrSchedule
+from adam_optax._core.by_path import Hyperparameter
+from adam_optax._core.types import DTypeLike, Mask
 
 
 @optimizer_function
 def laprop(
-    learning_rate: ScalarOrSchedule | None,
-    b1: ScalarOrSchedule = 0.9,
-    b2: ScalarOrSchedule = 0.999,
-    eps: ScalarOrSchedule = 1e-15,
-    eps_root: ScalarOrSchedule = 0.0,
+    learning_rate: Hyperparameter | None,
+    b1: Hyperparameter = 0.9,
+    b2: Hyperparameter = 0.999,
+    eps: Hyperparameter = 1e-15,
+    eps_root: Hyperparameter = 0.0,
     *,
     nesterov: bool = False,
-    weight_decay: ScalarOrSchedule | None = None,
+    weight_decay: Hyperparameter | None = None,
     mask: Mask = None,
     mu_dtype: DTypeLike | None = None,
     **options: Unpack[DecayOptions],
@@ -86,10 +87,10 @@ def laprop(
 
 @optimizer_function
 def scale_by_laprop(
-    b1: ScalarOrSchedule = 0.9,
-    b2: ScalarOrSchedule = 0.999,
-    eps: ScalarOrSchedule = 1e-15,
-    eps_root: ScalarOrSchedule = 0.0,
+    b1: Hyperparameter = 0.9,
+    b2: Hyperparameter = 0.999,
+    eps: Hyperparameter = 1e-15,
+    eps_root: Hyperparameter = 0.0,
     *,
     nesterov: bool = False,
     mu_dtype: DTypeLike | None = None,
@@ -140,16 +141,16 @@ def scale_by_laprop(
 
 @optimizer_function
 def adopt(
-    learning_rate: ScalarOrSchedule | None,
-    b1: ScalarOrSchedule = 0.9,
-    b2: ScalarOrSchedule = 0.9999,
-    eps: ScalarOrSchedule = 1e-6,
+    learning_rate: Hyperparameter | None,
+    b1: Hyperparameter = 0.9,
+    b2: Hyperparameter = 0.9999,
+    eps: Hyperparameter = 1e-6,
     mu_dtype: DTypeLike | None = None,
     *,
     nesterov: bool = False,
     use_clipping: bool = True,
     clip_value_fn: Callable[[Array], Array] | None = None,
-    weight_decay: ScalarOrSchedule | None = None,
+    weight_decay: Hyperparameter | None = None,
     mask: Mask = None,
     **options: Unpack[DecayOptions],
 ) -> Transformation:
@@ -209,9 +210,9 @@ def adopt(
 
 @optimizer_function
 def scale_by_adopt(
-    b1: ScalarOrSchedule = 0.9,
-    b2: ScalarOrSchedule = 0.9999,
-    eps: ScalarOrSchedule = 1e-6,
+    b1: Hyperparameter = 0.9,
+    b2: Hyperparameter = 0.9999,
+    eps: Hyperparameter = 1e-6,
     mu_dtype: DTypeLike | None = None,
     *,
     nesterov: bool = False,

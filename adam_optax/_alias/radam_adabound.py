@@ -13,21 +13,22 @@ from adam_optax._alias._build import (
     scale_by,
 )
 from adam_optax._alias.options import DecayOptions, MomentOptions
-from adam_optax._core.types import DTypeLike, Mask, ScalarOrSchedule
+from adam_optax._core.by_path import Hyperparameter
+from adam_optax._core.types import DTypeLike, Mask
 
 
 @optimizer_function
 def radam(
-    learning_rate: ScalarOrSchedule | None,
-    b1: ScalarOrSchedule = 0.9,
-    b2: ScalarOrSchedule = 0.999,
-    eps: ScalarOrSchedule = 1e-8,
-    eps_root: ScalarOrSchedule = 0.0,
-    threshold: ScalarOrSchedule = 5.0,
+    learning_rate: Hyperparameter | None,
+    b1: Hyperparameter = 0.9,
+    b2: Hyperparameter = 0.999,
+    eps: Hyperparameter = 1e-8,
+    eps_root: Hyperparameter = 0.0,
+    threshold: Hyperparameter = 5.0,
     *,
     nesterov: bool = False,
     eps_hat: bool = False,
-    weight_decay: ScalarOrSchedule | None = None,
+    weight_decay: Hyperparameter | None = None,
     mask: Mask = None,
     mu_dtype: DTypeLike | None = None,
     **options: Unpack[DecayOptions],
@@ -90,11 +91,11 @@ def radam(
 
 @optimizer_function
 def scale_by_radam(
-    b1: ScalarOrSchedule = 0.9,
-    b2: ScalarOrSchedule = 0.999,
-    eps: ScalarOrSchedule = 1e-8,
-    eps_root: ScalarOrSchedule = 0.0,
-    threshold: ScalarOrSchedule = 5.0,
+    b1: Hyperparameter = 0.9,
+    b2: Hyperparameter = 0.999,
+    eps: Hyperparameter = 1e-8,
+    eps_root: Hyperparameter = 0.0,
+    threshold: Hyperparameter = 5.0,
     *,
     nesterov: bool = False,
     eps_hat: bool = False,
@@ -151,15 +152,15 @@ def scale_by_radam(
 
 @optimizer_function
 def adabound(
-    learning_rate: ScalarOrSchedule | None,
-    b1: ScalarOrSchedule = 0.9,
-    b2: ScalarOrSchedule = 0.999,
-    eps: ScalarOrSchedule = 1e-8,
-    final_lr: ScalarOrSchedule = 0.1,
-    gamma: ScalarOrSchedule = 1e-3,
-    base_lr: ScalarOrSchedule = 1e-3,
+    learning_rate: Hyperparameter | None,
+    b1: Hyperparameter = 0.9,
+    b2: Hyperparameter = 0.999,
+    eps: Hyperparameter = 1e-8,
+    final_lr: Hyperparameter = 0.1,
+    gamma: Hyperparameter = 1e-3,
+    base_lr: Hyperparameter = 1e-3,
     *,
-    weight_decay: ScalarOrSchedule | None = None,
+    weight_decay: Hyperparameter | None = None,
     mask: Mask = None,
     mu_dtype: DTypeLike | None = None,
     **options: Unpack[DecayOptions],
@@ -223,15 +224,15 @@ def adabound(
 
 @optimizer_function
 def amsbound(
-    learning_rate: ScalarOrSchedule | None,
-    b1: ScalarOrSchedule = 0.9,
-    b2: ScalarOrSchedule = 0.999,
-    eps: ScalarOrSchedule = 1e-8,
-    final_lr: ScalarOrSchedule = 0.1,
-    gamma: ScalarOrSchedule = 1e-3,
-    base_lr: ScalarOrSchedule = 1e-3,
+    learning_rate: Hyperparameter | None,
+    b1: Hyperparameter = 0.9,
+    b2: Hyperparameter = 0.999,
+    eps: Hyperparameter = 1e-8,
+    final_lr: Hyperparameter = 0.1,
+    gamma: Hyperparameter = 1e-3,
+    base_lr: Hyperparameter = 1e-3,
     *,
-    weight_decay: ScalarOrSchedule | None = None,
+    weight_decay: Hyperparameter | None = None,
     mask: Mask = None,
     mu_dtype: DTypeLike | None = None,
     **options: Unpack[DecayOptions],
