@@ -69,8 +69,8 @@ def adafactor(
             function from the parameters to one; None: all parameters.
         coupling: how the decay goes with the learning rate, one of `adam_optax.couplings`; None:
             `couplings.INDEPENDENT`.
-        **options: `storage`, how the moments are kept that are not factored; see
-            `ao.MomentOptions`.
+        **options: `storage`, how the moments are kept that are not factored, and `stacked`, which
+            axes are layers; see `ao.MomentOptions`.
 
     Returns:
         The optimiser; `state[0]` holds `count` and the moments `nu`, as `nu_row` and `nu_col` where

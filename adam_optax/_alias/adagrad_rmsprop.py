@@ -53,8 +53,8 @@ def sgd(
         mask: which parameters decay: a tree of bools, a prefix of such a tree, or a function from
             the parameters to one; None: all parameters.
         mu_dtype: the same as `accumulator_dtype`, by the name that it has in the other optimisers.
-        **options: `coupling`, how the decay goes with the learning rate, and `nu_dtype` and
-            `storage`, how the moments are kept; see `ao.DecayOptions`.
+        **options: `coupling`, how the decay goes with the learning rate, and `nu_dtype`,
+            `storage` and `stacked`, how the moments are kept; see `ao.DecayOptions`.
 
     Returns:
         The optimiser; `state[0]` holds `count` and the moment `trace`, with momentum.
@@ -121,8 +121,8 @@ def adagrad(
         mask: which parameters decay: a tree of bools, a prefix of such a tree, or a function from
             the parameters to one; None: all parameters.
         mu_dtype: must be None, because no moment is kept that can be negative.
-        **options: `coupling`, how the decay goes with the learning rate, and `nu_dtype` and
-            `storage`, how the moments are kept; see `ao.DecayOptions`.
+        **options: `coupling`, how the decay goes with the learning rate, and `nu_dtype`,
+            `storage` and `stacked`, how the moments are kept; see `ao.DecayOptions`.
 
     Returns:
         The optimiser; `state[0]` holds `count` and the moment `sum_of_squares`.
@@ -171,7 +171,8 @@ def scale_by_rss(
         initial_accumulator_value: where the sum of squares starts.
         eps: added to the sum of squares under the root, in units of the squared gradient.
         mu_dtype: must be None, because no moment is kept that can be negative.
-        **options: `nu_dtype` and `storage`, how the moments are kept; see `ao.MomentOptions`.
+        **options: `nu_dtype`, `storage` and `stacked`, how the moments are kept; see
+            `ao.MomentOptions`.
 
     Returns:
         A transformation that rescales gradients, before learning rate and sign; its state holds
@@ -242,8 +243,8 @@ def rmsprop(
             the parameters to one; None: all parameters.
         mu_dtype: dtype in which `mu` and `trace`, if there are some, are kept; None: float32
             (float64 for float64 parameters).
-        **options: `coupling`, how the decay goes with the learning rate, and `nu_dtype` and
-            `storage`, how the moments are kept; see `ao.DecayOptions`.
+        **options: `coupling`, how the decay goes with the learning rate, and `nu_dtype`,
+            `storage` and `stacked`, how the moments are kept; see `ao.DecayOptions`.
 
     Returns:
         The optimiser; `state[0]` holds `count` and the moments: `nu`, or `variance` and `mu` if
@@ -302,7 +303,8 @@ def adadelta(
         weight_decay: times the parameter, added to the gradient (L2).
         weight_decay_mask: which parameters decay: a tree of bools, a prefix of such a tree, or a
             function from the parameters to one; None: all parameters.
-        **options: `nu_dtype` and `storage`, how the moments are kept; see `ao.MomentOptions`.
+        **options: `nu_dtype`, `storage` and `stacked`, how the moments are kept; see
+            `ao.MomentOptions`.
 
     Returns:
         The optimiser; `state[0]`, or `state[1][0]` with weight decay, holds `count` and the moments
@@ -353,7 +355,8 @@ def scale_by_adadelta(
         rho: decay rate of both averages, in [0, 1).
         eps: added under both roots, in units of the squared gradient and of the squared step.
         mu_dtype: must be None, because no moment is kept that can be negative.
-        **options: `nu_dtype` and `storage`, how the moments are kept; see `ao.MomentOptions`.
+        **options: `nu_dtype`, `storage` and `stacked`, how the moments are kept; see
+            `ao.MomentOptions`.
 
     Returns:
         A transformation that rescales gradients, before learning rate and sign; its state holds

@@ -51,7 +51,8 @@ def adam(
         nesterov: whether the first moment is read one step ahead (Dozat 2016).
         eps_hat: whether `eps` is the paper's epsilon-hat, added to the root of the uncorrected
             second moment as in TensorFlow and Keras: it then acts like `eps / sqrt(1 - b2^t)`.
-        **options: `nu_dtype` and `storage`, how the moments are kept; see `ao.MomentOptions`.
+        **options: `nu_dtype`, `storage` and `stacked`, how the moments are kept; see
+            `ao.MomentOptions`.
 
     Returns:
         The optimiser; `state[0]` holds `count` and the moments `mu` and `nu`.
@@ -116,8 +117,8 @@ def adamw(
         nesterov: whether the first moment is read one step ahead (Dozat 2016).
         eps_hat: whether `eps` is the paper's epsilon-hat, added to the root of the uncorrected
             second moment as in TensorFlow and Keras: it then acts like `eps / sqrt(1 - b2^t)`.
-        **options: `coupling`, how the decay goes with the learning rate, and `nu_dtype` and
-            `storage`, how the moments are kept; see `ao.DecayOptions`.
+        **options: `coupling`, how the decay goes with the learning rate, and `nu_dtype`,
+            `storage` and `stacked`, how the moments are kept; see `ao.DecayOptions`.
 
     Returns:
         The optimiser; `state[0]` holds `count` and the moments `mu` and `nu`.
@@ -181,7 +182,8 @@ def nadam(
         nesterov: whether the first moment is read one step ahead; False: Adam.
         eps_hat: whether `eps` is the paper's epsilon-hat, added to the root of the uncorrected
             second moment as in TensorFlow and Keras: it then acts like `eps / sqrt(1 - b2^t)`.
-        **options: `nu_dtype` and `storage`, how the moments are kept; see `ao.MomentOptions`.
+        **options: `nu_dtype`, `storage` and `stacked`, how the moments are kept; see
+            `ao.MomentOptions`.
 
     Returns:
         The optimiser; `state[0]` holds `count` and the moments `mu` and `nu`.
@@ -250,8 +252,8 @@ def nadamw(
         nesterov: whether the first moment is read one step ahead; False: AdamW.
         eps_hat: whether `eps` is the paper's epsilon-hat, added to the root of the uncorrected
             second moment as in TensorFlow and Keras: it then acts like `eps / sqrt(1 - b2^t)`.
-        **options: `coupling`, how the decay goes with the learning rate, and `nu_dtype` and
-            `storage`, how the moments are kept; see `ao.DecayOptions`.
+        **options: `coupling`, how the decay goes with the learning rate, and `nu_dtype`,
+            `storage` and `stacked`, how the moments are kept; see `ao.DecayOptions`.
 
     Returns:
         The optimiser; `state[0]` holds `count` and the moments `mu` and `nu`.
@@ -312,7 +314,8 @@ def scale_by_adam(
         nesterov: whether the first moment is read one step ahead (Dozat 2016).
         eps_hat: whether `eps` is the paper's epsilon-hat, added to the root of the uncorrected
             second moment as in TensorFlow and Keras: it then acts like `eps / sqrt(1 - b2^t)`.
-        **options: `nu_dtype` and `storage`, how the moments are kept; see `ao.MomentOptions`.
+        **options: `nu_dtype`, `storage` and `stacked`, how the moments are kept; see
+            `ao.MomentOptions`.
 
     Returns:
         A transformation that rescales gradients, before learning rate and sign; its state holds
@@ -358,7 +361,8 @@ def temporal_average(
         b2: decay rate of the average, in [0, 1): it looks back some `1 / (1 - b2)` steps.
         mu_dtype: dtype in which the average is kept; None: float32 (float64 for float64
             parameters).
-        **options: `nu_dtype` and `storage`, how the moments are kept; see `ao.MomentOptions`.
+        **options: `nu_dtype`, `storage` and `stacked`, how the moments are kept; see
+            `ao.MomentOptions`.
 
     Returns:
         A transformation that returns the updates as they are; its state holds `count` and

@@ -58,8 +58,8 @@ def adan(
         paper: whether `k` is the paper's `b2` instead of optax's `1 - b2`.
         mu_dtype: dtype in which `mu`, `delta` and `g` are kept; None: float32 (float64 for float64
             parameters).
-        **options: `coupling`, how the decay goes with the learning rate, and `nu_dtype` and
-            `storage`, how the moments are kept; see `ao.DecayOptions`.
+        **options: `coupling`, how the decay goes with the learning rate, and `nu_dtype`,
+            `storage` and `stacked`, how the moments are kept; see `ao.DecayOptions`.
 
     Returns:
         The optimiser; `state[0]` holds `count` and the moments `mu`, `delta` and `nu` and the last
@@ -119,7 +119,8 @@ def scale_by_adan(
         paper: whether `k` is the paper's `b2` instead of optax's `1 - b2`.
         mu_dtype: dtype in which `mu`, `delta` and `g` are kept; None: float32 (float64 for float64
             parameters).
-        **options: `nu_dtype` and `storage`, how the moments are kept; see `ao.MomentOptions`.
+        **options: `nu_dtype`, `storage` and `stacked`, how the moments are kept; see
+            `ao.MomentOptions`.
 
     Returns:
         A transformation that rescales gradients, before learning rate and sign; its state holds
@@ -182,8 +183,8 @@ def lion(
             `c` itself where `|c| < 1`, else the sign.
         smooth_beta: how steep the smooth sign is, in units of 1 over the gradient; None: 1. Only
             for `mode="smooth"`.
-        **options: `coupling`, how the decay goes with the learning rate, and `nu_dtype` and
-            `storage`, how the moments are kept; see `ao.DecayOptions`.
+        **options: `coupling`, how the decay goes with the learning rate, and `nu_dtype`,
+            `storage` and `stacked`, how the moments are kept; see `ao.DecayOptions`.
 
     Returns:
         The optimiser; `state[0]` holds `count` and the moment `mu`.
@@ -238,7 +239,8 @@ def scale_by_lion(
             else the sign.
         smooth_beta: how steep the smooth sign is, in units of 1 over the gradient; only for
             `mode="smooth"`.
-        **options: `nu_dtype` and `storage`, how the moments are kept; see `ao.MomentOptions`.
+        **options: `nu_dtype`, `storage` and `stacked`, how the moments are kept; see
+            `ao.MomentOptions`.
 
     Returns:
         A transformation that rescales gradients, before learning rate and sign; its state holds

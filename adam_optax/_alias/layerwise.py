@@ -53,8 +53,8 @@ def lamb(
             the parameters to one; None: all parameters.
         nesterov: whether the first moment is read one step ahead (Dozat 2016).
         mu_dtype: dtype in which `mu` is kept; None: float32 (float64 for float64 parameters).
-        **options: `coupling`, how the decay goes with the learning rate, and `nu_dtype` and
-            `storage`, how the moments are kept; see `ao.DecayOptions`.
+        **options: `coupling`, how the decay goes with the learning rate, and `nu_dtype`,
+            `storage` and `stacked`, how the moments are kept; see `ao.DecayOptions`.
 
     Returns:
         The optimiser; `state[0]` holds `count` and the moments `mu` and `nu`.
@@ -116,7 +116,7 @@ def novograd(
             the parameters to one; None: all parameters.
         mu_dtype: dtype in which `mu` is kept; None: float32 (float64 for float64 parameters).
         **options: `coupling`, how the decay goes with the learning rate (neither independent nor
-            cautious), and `nu_dtype` and `storage`, how the moments are kept; see
+            cautious), and `nu_dtype`, `storage` and `stacked`, how the moments are kept; see
             `ao.DecayOptions`.
 
     Returns:
@@ -176,7 +176,8 @@ def scale_by_novograd(
             parameters decay. Above 0, `update` needs the parameters.
         mu_dtype: dtype in which `mu` is kept; None: float32 (float64 for float64 parameters).
         nesterov: whether the first moment is read one step ahead.
-        **options: `nu_dtype` and `storage`, how the moments are kept; see `ao.MomentOptions`.
+        **options: `nu_dtype`, `storage` and `stacked`, how the moments are kept; see
+            `ao.MomentOptions`.
 
     Returns:
         A transformation that rescales gradients, before learning rate and sign; its state holds
@@ -237,8 +238,8 @@ def stable_adamw(
             the parameters to one; None: all parameters.
         nesterov: whether the first moment is read one step ahead (Dozat 2016).
         mu_dtype: dtype in which `mu` is kept; None: float32 (float64 for float64 parameters).
-        **options: `coupling`, how the decay goes with the learning rate, and `nu_dtype` and
-            `storage`, how the moments are kept; see `ao.DecayOptions`.
+        **options: `coupling`, how the decay goes with the learning rate, and `nu_dtype`,
+            `storage` and `stacked`, how the moments are kept; see `ao.DecayOptions`.
 
     Returns:
         The optimiser; `state[0]` holds `count` and the moments `mu` and `nu`.

@@ -104,7 +104,7 @@ def test_two_axes_of_layers_are_named_by_tree_or_path(stacked: Any) -> None:
 
 @pytest.mark.quick
 def test_flax_names_the_axis_of_scanned_layers() -> None:
-    box = lambda x, *names: nn.Partitioned(x, names=names)  # noqa: E731
+    box: Any = lambda x, *names: nn.Partitioned(x, names=names)  # noqa: E731
     params = {"scanned": box(jnp.ones((3, 2)), "layers", None), "head": box(jnp.ones(2), None)}
     variables = nnx.State(
         {
