@@ -26,7 +26,8 @@ from adam_optax._core.types import (
     Schedule,
     UpdateFn,
 )
-from adam_optax._engine.tree import APPLY, Engine, tag_update
+from adam_optax._engine.optax_states import Links, first_layout, links_of
+from adam_optax._engine.tree import APPLY, TAG, Engine, join_trace, split_trace, tag_update
 from adam_optax.couplings import RATE, Coupling
 from adam_optax.rules.base import Rule
 from adam_optax.storage._plan import StorageSpec, plan_storage
@@ -157,10 +158,13 @@ def optimizer(
     amount = None
     if decay is not None:
         amount = hyperparameter("weight_decay", decay.weight_decay, Kind.NON_NEGATIVE)
-    length = 2 if decay is None else 3
+    links = links_of(engine.recipe)
+    splits, layout = first_layout(rule, engine.recipe, plan)
+    length = len(_tail_state(rate, amount, decay, links)) + 1
 
     def init(params: PyTree) -> tuple[PyTree, ...]:
-        return engine.init(params), *_tail_state(rate, amount, decay)
+        first, tail = engine.init(params), _tail_state(rate, amount, decay, links)
+        return split_trace(first, tail, layout) if splits else (first, *tail)
 
     def update(
         updates: PyTree, state: PyTree, params: PyTree = None, **extra_args: object
@@ -172,6 +176,8 @@ def optimizer(
         updates: PyTree, state: PyTree, params: PyTree, applies: bool = False
     ) -> tuple[PyTree, PyTree]:
         first, *tail = state if _is_chain(state, length) else _refuse(state, length)
+        if splits:
+            first, tail[-1] = join_trace(state), optax.EmptyState()
         weight_decay, mask = amount, None
         if decay is not None:
             if params is None:
@@ -179,14 +185,16 @@ def optimizer(
                     "weight decay needs the parameters: tx.update(grads, state, params)"
                 )
             mask = None if decay.mask is None else broadcast_mask(decay.mask, params)
-            weight_decay = (
-                _at_count("weight_decay", amount, tail[0]) if callable(amount) else amount
-            )
-        learning_rate = _at_count("learning_rate", rate, tail[-1]) if callable(rate) else rate
+            counted = tail[0] if links.decay else first.count
+            weight_decay = _at_count("weight_decay", amount, counted) if callable(amount) else amount
+        learning_rate = rate
+        if callable(rate):
+            learning_rate = _at_count("learning_rate", rate, tail[-1 - links.after_rate])
         result, first = engine.update(
             updates, first, params, weight_decay, learning_rate, mask, applies
         )
-        return result, (first, *jax.tree.map(safe_increment, tail))
+        tail = jax.tree.map(safe_increment, tail)
+        return result, split_trace(first, tail, layout) if splits else (first, *tail)
 
     tx = Transformation(init, tag_update(update, engine, ft.partial(run, applies=True)))
     kept = {"mu_dtype": mu_dtype, "nu_dtype": nu_dtype, "storage": storage}
@@ -195,6 +203,44 @@ def optimizer(
         decaying.pop("coupling", None)
     given = _shown_rule(rule, name) | decaying | kept
     return named(tx, name, learning_rate=learning_rate, **given)
+
+
+def with_gradient_decay(
+    tx: Transformation, weight_decay: ScalarOrSchedule, mask: Mask
+) -> Transformation:
+    """Add weight decay to the gradients (L2) before an optimiser, with the state of one chain.
+
+    Args:
+        tx: an optimiser without weight decay.
+        weight_decay: times the parameter, added to its gradient; the number 0: nothing is added.
+        mask: which parameters decay; see `Decay`.
+    """
+    decay = optax.add_decayed_weights(weight_decay, mask)
+    adds = not isinstance(weight_decay, int | float) or weight_decay != 0
+
+    def init(params: PyTree) -> tuple[PyTree, ...]:
+        return decay.init(params), *tx.init(params)
+
+    def update(
+        updates: PyTree, state: PyTree, params: PyTree = None, **extra_args: object
+    ) -> tuple[PyTree, PyTree]:
+        del extra_args
+        return run(tx.update, updates, state, params)
+
+    def run(
+        inner: UpdateFn, updates: PyTree, state: PyTree, params: PyTree
+    ) -> tuple[PyTree, PyTree]:
+        decaying, *rest = state if _is_chain(state, 3) else _refuse(state, 3)
+        if adds:
+            updates, decaying = decay.update(updates, decaying, params)
+        result, rest = inner(updates, tuple(rest), params)
+        return result, (decaying, *rest)
+
+    apply = ft.partial(run, getattr(tx.update, APPLY))
+    decayed = Transformation(init, tag_update(update, getattr(tx.update, TAG), apply))
+    function, arguments = getattr(tx.update, CALL)
+    given = {"weight_decay": weight_decay, "weight_decay_mask": mask} if adds else {}
+    return named(decayed, function, **arguments, **given)
 
 
 def _shown_rule(rule: Rule, name: str) -> dict[str, Any]:
@@ -340,14 +386,19 @@ def _is_flag(m: object) -> bool:
 
 
 def _tail_state(
-    rate: ScalarOrSchedule | None, amount: ScalarOrSchedule | None, decay: Decay | None
+    rate: ScalarOrSchedule | None,
+    amount: ScalarOrSchedule | None,
+    decay: Decay | None,
+    links: Links,
 ) -> tuple[PyTree, ...]:
     """Return what optax's own transformations would keep: nothing, or a count for a schedule."""
-    scaling = optax.scale_by_learning_rate(rate).init({})
-    if decay is None:
-        return (scaling,)
-    decaying = optax.add_decayed_weights(amount).init({})
-    return (decaying if decay.mask is None else optax.MaskedState(decaying), scaling)
+    nothing = optax.EmptyState()
+    decaying: tuple[PyTree, ...] = ()
+    if decay is not None and links.decay:
+        kept = optax.add_decayed_weights(amount).init({})
+        decaying = (kept if decay.mask is None else optax.MaskedState(kept),)
+    before, after = (nothing,) * links.before_rate, (nothing,) * links.after_rate
+    return *decaying, *before, optax.scale_by_learning_rate(rate).init({}), *after
 
 
 def _at_count(name: str, schedule: Schedule, state: PyTree) -> Array:

@@ -5,7 +5,7 @@
 """
 
 import dataclasses
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, NoReturn
 
 import jax
@@ -24,6 +24,7 @@ from adam_optax._engine.leaf import (
     compile_skip,
     compile_step_scalars,
 )
+from adam_optax._engine.optax_states import LAYOUTS, RMS, RMS_WITH_COUNT, Layout, layout_of
 from adam_optax.couplings import RATE, Coupling
 from adam_optax.moments import Moment
 from adam_optax.rules.base import Recipe, Rule, dynamic_hyperparams
@@ -62,39 +63,148 @@ def _shapes(tree: PyTree) -> PyTree:
     return jax.tree.map(show, tree)
 
 
-OPTAX_STATES = {
-    frozenset(kind._fields) - {"count"}: kind
-    for kind in (optax.ScaleByAdamState, optax.ScaleByAmsgradState)
-}
-"""Optax's own states by their entries, so that optax's tools and checkpoints know ours."""
-
-STATES = (ScaleByState, *OPTAX_STATES.values())
+STATES = (ScaleByState, *(kind for kind, layout in LAYOUTS.items() if layout.fields))
+"""The classes that hold moments; optax's own are among them, so that its tools know our states."""
 
 
-def pack(count: Array, moments: dict[str, PyTree]) -> PyTree:
-    """Return the state that holds these entries: optax's own class where optax has one."""
-    if kind := OPTAX_STATES.get(frozenset(moments)):
-        return kind(count=count, **moments)
-    return ScaleByState(count, moments)
+def pack(count: Array, moments: dict[str, PyTree], layout: Layout | None = None) -> PyTree:
+    """Return the state that holds these entries: optax's own class where optax has one.
+
+    Args:
+        count: the steps taken.
+        moments: trees over the parameters, by entry.
+        layout: optax's class; None, or one that holds other entries: `ScaleByState`.
+    """
+    if layout is None or layout.fields.keys() != moments.keys():
+        return ScaleByState(count, moments)
+    fields = {layout.fields[n]: tree for n, tree in moments.items()}
+    for i, name in enumerate(layout.counts):  # two counts are two arrays, so that both can be donated
+        fields[name] = jnp.copy(count) if i else count
+    return layout.kind(**fields)
+
+
+def holds_moments(x: PyTree) -> bool:
+    """Tell whether a node of a tree is a state with moments, or a chain over which they are split.
+
+    optax's RMSProp keeps the trace of its momentum in the last link of its chain.
+    """
+    return isinstance(x, STATES) or _is_split(x)
+
+
+def _is_split(x: PyTree) -> bool:
+    plain = isinstance(x, tuple) and not hasattr(x, "_fields") and len(x) > 1
+    if not plain or not isinstance(x[-1], optax.TraceState):
+        return False
+    first = x[0]
+    centered = isinstance(first, ScaleByState) and "variance" in first.moments
+    return centered or type(first) in (RMS.kind, RMS_WITH_COUNT.kind)
+
+
+def join_trace(state: tuple[PyTree, ...]) -> PyTree:
+    """Return one state with the moments that a chain has in its first and last link.
+
+    Another state's first link is returned as it is, for the engine to refuse.
+    """
+    if not _is_split(state):
+        return state[0]
+    count = count_of(state)
+    return ScaleByState(jnp.zeros((), jnp.int32) if count is None else count, unpack(state))
+
+
+def split_trace(
+    joined: ScaleByState, tail: Sequence[PyTree], layout: Layout | None
+) -> tuple[PyTree, ...]:
+    """Return the chain that has the trace in its last link, and what `layout` says in its first.
+
+    Args:
+        joined: the state with all moments.
+        tail: the chain after its first link; its last link is replaced.
+        layout: optax's class of the first link, or None.
+    """
+    first = {n: tree for n, tree in joined.moments.items() if n != "trace"}
+    last = optax.TraceState(joined.moments["trace"])
+    return pack(joined.count, first, layout), *tail[:-1], last
 
 
 def unpack(state: PyTree) -> dict[str, PyTree]:
-    """Return the entries of a state by name."""
+    """Return the entries of what `holds_moments`, by name."""
     if isinstance(state, ScaleByState):
         return state.moments
-    return {n: getattr(state, n) for n in state._fields if n != "count"}
+    if _is_split(state):
+        return unpack(state[0]) | unpack(state[-1])
+    return {n: getattr(state, field) for n, field in LAYOUTS[type(state)].fields.items()}
 
 
-def _unpack_checked(state: PyTree, entries: tuple[str, ...] | None) -> dict[str, PyTree]:
-    """Return the entries of a state, or refuse it; `entries` None allows any."""
-    moments = unpack(state) if isinstance(state, STATES) else {}
-    if not isinstance(state, STATES) or (entries is not None and moments.keys() != set(entries)):
+def count_of(state: PyTree) -> Array | None:
+    """Return the steps that a state of moments has counted; None if it counts none."""
+    first = state[0] if _is_split(state) else state
+    counts = ("count",) if isinstance(first, ScaleByState) else LAYOUTS[type(first)].counts
+    return getattr(first, counts[0]) if counts else None
+
+
+def repack(
+    state: PyTree, moments: Mapping[str, PyTree], count: Callable[[PyTree], PyTree] | None = None
+) -> PyTree:
+    """Return what `holds_moments` with other moments.
+
+    Args:
+        state: the state.
+        moments: its new entries.
+        count: returns the new count of steps from the old one; None: counts stay.
+    """
+    if _is_split(state):
+        first, *between, last = state
+        return repack(first, moments, count), *between, repack(last, moments)
+    counted = (lambda x: x) if count is None else count
+    if isinstance(state, ScaleByState):
+        return ScaleByState(counted(state.count), {n: moments[n] for n in state.moments})
+    layout = LAYOUTS[type(state)]
+    fields = {field: moments[n] for n, field in layout.fields.items()}
+    counts = {name: counted(getattr(state, name)) for name in layout.counts}
+    return layout.kind(**fields, **counts)
+
+
+def states_with_moments(tree: PyTree) -> list[PyTree]:
+    """Return the nodes of a tree that hold an optimiser's moments, each with the moments it has.
+
+    A trace of parameters of which another state holds moments is a link of its own, such as
+    `optax.trace` before Adam, and left out.
+    """
+    nodes = [x for x in jax.tree.leaves(tree, is_leaf=holds_moments) if holds_moments(x)]
+    traces = [x for x in nodes if isinstance(x, optax.TraceState)]
+    if not traces or len(traces) == len(nodes):
+        return nodes
+    others = [x for x in nodes if not isinstance(x, optax.TraceState)]
+    taken = {path for x in others for moment in unpack(x).values() for path in _paths(moment)}
+    return [x for x in nodes if not isinstance(x, optax.TraceState) or not taken & _paths(x.trace)]
+
+
+def _paths(tree: PyTree) -> set[Any]:
+    return {path for path, _ in jax.tree.leaves_with_path(tree)}
+
+
+def _unpack_checked(
+    state: PyTree, entries: tuple[str, ...] | None, layout: Layout | None
+) -> tuple[Array | None, dict[str, PyTree]]:
+    """Return the count and the entries of a state, or refuse it; `entries` None allows any."""
+    found, count, moments = LAYOUTS.get(type(state)), None, {}
+    if isinstance(state, ScaleByState):
+        count, moments = state
+    elif found is not None:
+        count = getattr(state, found.counts[0]) if found.counts else None
+        moments = {n: getattr(state, field) for n, field in found.fields.items()}
+    known = found is not None or isinstance(state, ScaleByState)
+    if not known or (entries is not None and moments.keys() != set(entries)):
         holds = f" with {', '.join(moments)}" if moments else ""
-        what = "moments" if entries is None else ", ".join(entries)
+        what = "moments" if entries is None else ", ".join(entries) or "no moments"
         raise TypeError(
             f"the state must hold {what}, as tx.init makes it; got {type(state).__name__}{holds}"
         )
-    return {n: moments[n] for n in (moments if entries is None else entries)}
+    if count is None and (layout is None or layout.counts):
+        raise TypeError(
+            f"the state must count steps, as tx.init makes it; {type(state).__name__} does not"
+        )
+    return count, {n: moments[n] for n in (moments if entries is None else entries)}
 
 
 # --- The engine --------------------------------------------------------------------------------
@@ -110,6 +220,7 @@ class Engine:
         coupling: how weight decay goes with the learning rate.
         decays: whether there is weight decay.
         recipe: how to build the rule inside a compiled step.
+        layout: optax's class for the moments; None if it has none, or none in this storage.
     """
 
     rule: Rule
@@ -117,9 +228,13 @@ class Engine:
     coupling: Coupling = RATE
     decays: bool = False
     recipe: Recipe = dataclasses.field(init=False)
+    layout: Layout | None = dataclasses.field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "recipe", self.rule.recipe())
+        recipe = self.rule.recipe()
+        object.__setattr__(self, "recipe", recipe)
+        layout = layout_of(self.rule, recipe, self.plan, self.rule.moments)
+        object.__setattr__(self, "layout", layout)
 
     def init(self, params: PyTree) -> PyTree:
         """Return the state before the first step."""
@@ -146,7 +261,8 @@ class Engine:
         table = jax.tree.map(lambda _: next(leaves), params)
         # By entry and by `tree.map` alone: optax may hand in a placeholder for the whole tree.
         pick = lambda n: jax.tree.map(lambda _, own: own.get(n, MASKED), params, table)  # noqa: E731
-        return pack(jnp.zeros((), jnp.int32), {n: pick(n) for n in self._entries(storages)})
+        moments = {n: pick(n) for n in self._entries(storages)}
+        return pack(jnp.zeros((), jnp.int32), moments, self.layout)
 
     def _entries(self, storages: Iterable[LeafStorage]) -> tuple[str, ...]:
         return self.plan.uniform.entries if self.plan.uniform else entries_of(storages)
@@ -175,7 +291,9 @@ class Engine:
             applies: whether to return the new parameters instead of the updates.
         """
         uniform = self.plan.uniform
-        trees = _unpack_checked(state, uniform.entries if uniform else None)
+        before, trees = _unpack_checked(state, uniform.entries if uniform else None, self.layout)
+        # A state of optax without a count is that of a step which does not depend on its number.
+        before = jnp.zeros((), jnp.int32) if before is None else jnp.asarray(before)
         grads, treedef = jax.tree.flatten(updates, is_leaf=_is_none)
         n = len(grads)
         storages = [uniform] * n if uniform else self.plan.of_leaves(updates, _is_none)
@@ -186,12 +304,10 @@ class Engine:
 
         # What depends on the step alone is computed once, for each storage that leaves have.
         dynamic = self.rule.origin.dynamic if self.rule.origin else {}
-        hyperparams = dynamic_hyperparams(self.rule, state.count) if dynamic else {}
+        hyperparams = dynamic_hyperparams(self.rule, before) if dynamic else {}
         distinct = {id(s): s for s in storages}  # to hash a storage for every leaf takes time
         compute = compile_step_scalars(self.recipe, self.coupling, tuple(distinct.values()))
-        count, computed = compute(
-            jnp.asarray(state.count), hyperparams, weight_decay, learning_rate
-        )
+        count, computed = compute(before, hyperparams, weight_decay, learning_rate)
         scalars = dict(zip(distinct, computed, strict=True))
         steps = {
             key: compile_leaf_step(self.recipe, storage, self.coupling, applies)
@@ -224,7 +340,7 @@ class Engine:
         except Exception as error:
             _raise_at_path(error, "updates", updates, len(new_updates), _is_none)
         moments = {name: jax.tree.unflatten(treedef, col) for name, col in new_trees.items()}
-        return jax.tree.unflatten(treedef, new_updates), pack(count, moments)
+        return jax.tree.unflatten(treedef, new_updates), pack(count, moments, self.layout)
 
 
 def entries_of(storages: Iterable[LeafStorage]) -> tuple[str, ...]:

@@ -9,7 +9,14 @@ from jax import Array
 from adam_optax._core import checks
 from adam_optax._core.numerics import compute_dtype
 from adam_optax._engine.leaf import compile_decode
-from adam_optax._engine.tree import STATES, Engine, ScaleByState, entries_of, unpack
+from adam_optax._engine.tree import (
+    Engine,
+    ScaleByState,
+    count_of,
+    entries_of,
+    states_with_moments,
+    unpack,
+)
 from adam_optax._optax_interop import find_tags
 from adam_optax.rules.base import dynamic_hyperparams
 
@@ -39,8 +46,7 @@ def read_moments(state: Any, tx: Any = None, params: Any = None) -> dict[str, An
     >>> ao.read_moments(tx.init(params), tx, params)["nu"]["w"].shape
     (3, 5)
     """
-    is_state = lambda x: isinstance(x, STATES)  # noqa: E731
-    found = [s for s in jax.tree.leaves(state, is_leaf=is_state) if is_state(s)]
+    found = states_with_moments(state)
     moments = [unpack(one) if tx is None else _decoded(one, tx, params) for one in found]
     names = [n for one in moments for n in one]
     if not found or len(set(names)) < len(names):
@@ -66,12 +72,14 @@ def _decoded(state: Any, tx: Any, params: Any) -> dict[str, Any]:
     ps, treedef = jax.tree.flatten(params)
     columns = {n: treedef.flatten_up_to(tree) for n, tree in entries.items()}
     rows = [{n: column[i] for n, column in columns.items()} for i in range(len(ps))]
-    hyperparams = dynamic_hyperparams(engine.rule, state.count)
+    counted = count_of(state)
+    count = jnp.zeros((), jnp.int32) if counted is None else counted
+    hyperparams = dynamic_hyperparams(engine.rule, count)
     decoded = []
     for p, row, storage in zip(ps, rows, engine.plan.of_leaves(params), strict=True):
         own, _ = checks.split_entries(row, storage.entries)
         decode = compile_decode(engine.recipe, storage)
-        decoded.append(decode(own, hyperparams, state.count, jnp.shape(p)))
+        decoded.append(decode(own, hyperparams, count, jnp.shape(p)))
     return {n: jax.tree.unflatten(treedef, [d[n] for d in decoded]) for n in engine.rule.moments}
 
 
