@@ -185,8 +185,10 @@ def optimizer(
                     "weight decay needs the parameters: tx.update(grads, state, params)"
                 )
             mask = None if decay.mask is None else broadcast_mask(decay.mask, params)
-            counted = tail[0] if links.decay else first.count
-            weight_decay = _at_count("weight_decay", amount, counted) if callable(amount) else amount
+            weight_decay = amount
+            if callable(amount):
+                counted = tail[0] if links.decay else first.count
+                weight_decay = _at_count("weight_decay", amount, counted)
         learning_rate = rate
         if callable(rate):
             learning_rate = _at_count("learning_rate", rate, tail[-1 - links.after_rate])

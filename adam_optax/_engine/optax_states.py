@@ -39,9 +39,7 @@ AMSGRAD = _layout(optax.ScaleByAmsgradState, "mu", "nu", "nu_max")
 LION = _layout(optax.ScaleByLionState, "mu")
 BELIEF = _layout(optax.ScaleByBeliefState, "mu", "nu")
 NOVOGRAD = _layout(optax.ScaleByNovogradState, "mu", "nu")
-ADAN = Layout(
-    optax.ScaleByAdanState, {"mu": "m", "delta": "v", "nu": "n", "g": "g"}, counts=("t",)
-)
+ADAN = Layout(optax.ScaleByAdanState, {"mu": "m", "delta": "v", "nu": "n", "g": "g"}, counts=("t",))
 ADADELTA = _layout(optax.ScaleByAdaDeltaState, "e_g", "e_x", counts=())
 RSS = _layout(optax.ScaleByRssState, "sum_of_squares", counts=())
 RMS = _layout(optax.ScaleByRmsState, "nu", counts=())
@@ -97,15 +95,18 @@ def layout_of(
         plan: how the moments are stored.
         moments: those of the rule's moments that one state holds.
     """
-    counted = _needs_count(rule, recipe, plan)
+    counted = needs_count(rule, recipe, plan)
     for layout in _OF_RULES.get(recipe.factory, (ADAM, AMSGRAD)):
         if layout.fields.keys() == moments.keys() and (layout.counts or not counted):
             return layout
     return None
 
 
-def _needs_count(rule: Rule, recipe: Recipe, plan: StoragePlan) -> bool:
-    """Tell whether a step depends on its number: by a correction, a schedule or a dither."""
+def needs_count(rule: Rule, recipe: Recipe, plan: StoragePlan) -> bool:
+    """Tell whether a step depends on its number: by a correction, a schedule or a dither.
+
+    It is asked of the rules for whose moments optax has a class without a count.
+    """
     corrects = recipe.constants.get("bias_correction", False)
     dynamic = {} if rule.origin is None else rule.origin.dynamic
     scheduled = any(callable(value) for value in dynamic.values())
@@ -135,9 +136,7 @@ _LINKS = {
 }
 
 
-def first_layout(
-    rule: Rule, recipe: Recipe, plan: StoragePlan
-) -> tuple[bool, Layout | None]:
+def first_layout(rule: Rule, recipe: Recipe, plan: StoragePlan) -> tuple[bool, Layout | None]:
     """Return whether the trace of a momentum is in the chain's last link, and the first's layout.
 
     It is for RMSProp, in a storage that keeps it as one array.

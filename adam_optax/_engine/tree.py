@@ -6,7 +6,7 @@
 
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NoReturn
 
 import jax
 import jax.numpy as jnp
@@ -15,106 +15,81 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from adam_optax._core import checks
+from adam_optax._core.log_decay import no_decay
 from adam_optax._core.numerics import compute_dtype, real_dtype
 from adam_optax._core.types import PyTree, UpdateFn
 from adam_optax._engine import sharding
 from adam_optax._engine.leaf import (
+    NO_LOG_DECAYS,
     compile_init,
     compile_leaf_step,
     compile_skip,
     compile_step_scalars,
 )
-from adam_optax._engine.optax_states import LAYOUTS, RMS, RMS_WITH_COUNT, Layout, layout_of
+from adam_optax._engine.optax_states import LAYOUTS, Layout, layout_of
+from adam_optax._engine.states import (
+    OWN_STATES,
+    ScaleByScheduledState,
+    ScaleByState,
+    count_of,
+    is_split,
+    log_decays_of,
+    unpack,
+)
 from adam_optax.couplings import RATE, Coupling
 from adam_optax.moments import Moment
-from adam_optax.rules.base import Recipe, Rule, dynamic_hyperparams
+from adam_optax.rules.base import (
+    Recipe,
+    Rule,
+    dynamic_hyperparams,
+    moments_with_scheduled_decay,
+)
 from adam_optax.storage._base import MASKED, Entry
 from adam_optax.storage._plan import LeafStorage, StoragePlan
 
 # --- States ------------------------------------------------------------------------------------
 
 
-class ScaleByState(NamedTuple):
-    """Hold the moments of a rule for whose entries optax has no class of its own.
-
-    Attributes:
-        count: steps taken, an int32 scalar.
-        moments: trees over the parameters, by entry.
-    """
-
-    count: Array  # type: ignore[assignment]  # tuple.count: the field's name is optax's
-    moments: dict[str, PyTree]
-
-    def __getattr__(self, name: str) -> PyTree:
-        """Return an entry by its name, as in optax's states: `state.mu`."""
-        moments = self.moments
-        if isinstance(moments, dict) and name in moments:
-            return moments[name]
-        raise AttributeError(f"the state has no {name!r}")
-
-    def __repr__(self) -> str:
-        """Show the entries with the dtypes and shapes of their arrays."""
-        kept = ", ".join(f"{n}={_shapes(tree)}" for n, tree in self.moments.items())
-        return f"ScaleByState(count={self.count}, {kept})"
-
-
-def _shapes(tree: PyTree) -> PyTree:
-    show = lambda x: f"{x.dtype}{list(x.shape)}" if hasattr(x, "dtype") else repr(x)  # noqa: E731
-    return jax.tree.map(show, tree)
-
-
-STATES = (ScaleByState, *(kind for kind, layout in LAYOUTS.items() if layout.fields))
-"""The classes that hold moments; optax's own are among them, so that its tools know our states."""
-
-
-def pack(count: Array, moments: dict[str, PyTree], layout: Layout | None = None) -> PyTree:
+def pack(
+    count: Array,
+    moments: dict[str, PyTree],
+    layout: Layout | None = None,
+    log_decays: Mapping[str, Array] = NO_LOG_DECAYS,
+) -> PyTree:
     """Return the state that holds these entries: optax's own class where optax has one.
 
     Args:
         count: the steps taken.
         moments: trees over the parameters, by entry.
-        layout: optax's class; None, or one that holds other entries: `ScaleByState`.
+        layout: optax's class; None, or one that holds other entries: this library's own.
+        log_decays: of the moments whose decay rates follow a schedule.
     """
+    if log_decays:
+        return ScaleByScheduledState(count, moments, dict(log_decays))
     if layout is None or layout.fields.keys() != moments.keys():
         return ScaleByState(count, moments)
     fields = {layout.fields[n]: tree for n, tree in moments.items()}
-    for i, name in enumerate(layout.counts):  # two counts are two arrays, so that both can be donated
+    for i, name in enumerate(layout.counts):  # each an array of its own, which can be donated
         fields[name] = jnp.copy(count) if i else count
     return layout.kind(**fields)
-
-
-def holds_moments(x: PyTree) -> bool:
-    """Tell whether a node of a tree is a state with moments, or a chain over which they are split.
-
-    optax's RMSProp keeps the trace of its momentum in the last link of its chain.
-    """
-    return isinstance(x, STATES) or _is_split(x)
-
-
-def _is_split(x: PyTree) -> bool:
-    plain = isinstance(x, tuple) and not hasattr(x, "_fields") and len(x) > 1
-    if not plain or not isinstance(x[-1], optax.TraceState):
-        return False
-    first = x[0]
-    centered = isinstance(first, ScaleByState) and "variance" in first.moments
-    return centered or type(first) in (RMS.kind, RMS_WITH_COUNT.kind)
 
 
 def join_trace(state: tuple[PyTree, ...]) -> PyTree:
     """Return one state with the moments that a chain has in its first and last link.
 
-    Another state's first link is returned as it is, for the engine to refuse.
+    Another chain's first link is returned as it is, for the engine to refuse.
     """
-    if not _is_split(state):
+    if not is_split(state):
         return state[0]
     count = count_of(state)
-    return ScaleByState(jnp.zeros((), jnp.int32) if count is None else count, unpack(state))
+    known = jnp.zeros((), jnp.int32) if count is None else count
+    return pack(known, unpack(state), None, log_decays_of(state))
 
 
 def split_trace(
-    joined: ScaleByState, tail: Sequence[PyTree], layout: Layout | None
+    joined: PyTree, tail: Sequence[PyTree], layout: Layout | None
 ) -> tuple[PyTree, ...]:
-    """Return the chain that has the trace in its last link, and what `layout` says in its first.
+    """Return the chain that has the trace in its last link, and the other moments in its first.
 
     Args:
         joined: the state with all moments.
@@ -123,78 +98,25 @@ def split_trace(
     """
     first = {n: tree for n, tree in joined.moments.items() if n != "trace"}
     last = optax.TraceState(joined.moments["trace"])
-    return pack(joined.count, first, layout), *tail[:-1], last
-
-
-def unpack(state: PyTree) -> dict[str, PyTree]:
-    """Return the entries of what `holds_moments`, by name."""
-    if isinstance(state, ScaleByState):
-        return state.moments
-    if _is_split(state):
-        return unpack(state[0]) | unpack(state[-1])
-    return {n: getattr(state, field) for n, field in LAYOUTS[type(state)].fields.items()}
-
-
-def count_of(state: PyTree) -> Array | None:
-    """Return the steps that a state of moments has counted; None if it counts none."""
-    first = state[0] if _is_split(state) else state
-    counts = ("count",) if isinstance(first, ScaleByState) else LAYOUTS[type(first)].counts
-    return getattr(first, counts[0]) if counts else None
-
-
-def repack(
-    state: PyTree, moments: Mapping[str, PyTree], count: Callable[[PyTree], PyTree] | None = None
-) -> PyTree:
-    """Return what `holds_moments` with other moments.
-
-    Args:
-        state: the state.
-        moments: its new entries.
-        count: returns the new count of steps from the old one; None: counts stay.
-    """
-    if _is_split(state):
-        first, *between, last = state
-        return repack(first, moments, count), *between, repack(last, moments)
-    counted = (lambda x: x) if count is None else count
-    if isinstance(state, ScaleByState):
-        return ScaleByState(counted(state.count), {n: moments[n] for n in state.moments})
-    layout = LAYOUTS[type(state)]
-    fields = {field: moments[n] for n, field in layout.fields.items()}
-    counts = {name: counted(getattr(state, name)) for name in layout.counts}
-    return layout.kind(**fields, **counts)
-
-
-def states_with_moments(tree: PyTree) -> list[PyTree]:
-    """Return the nodes of a tree that hold an optimiser's moments, each with the moments it has.
-
-    A trace of parameters of which another state holds moments is a link of its own, such as
-    `optax.trace` before Adam, and left out.
-    """
-    nodes = [x for x in jax.tree.leaves(tree, is_leaf=holds_moments) if holds_moments(x)]
-    traces = [x for x in nodes if isinstance(x, optax.TraceState)]
-    if not traces or len(traces) == len(nodes):
-        return nodes
-    others = [x for x in nodes if not isinstance(x, optax.TraceState)]
-    taken = {path for x in others for moment in unpack(x).values() for path in _paths(moment)}
-    return [x for x in nodes if not isinstance(x, optax.TraceState) or not taken & _paths(x.trace)]
-
-
-def _paths(tree: PyTree) -> set[Any]:
-    return {path for path, _ in jax.tree.leaves_with_path(tree)}
+    return pack(joined.count, first, layout, log_decays_of(joined)), *tail[:-1], last
 
 
 def _unpack_checked(
-    state: PyTree, entries: tuple[str, ...] | None, layout: Layout | None
+    state: PyTree,
+    entries: tuple[str, ...] | None,
+    layout: Layout | None,
+    scheduled: tuple[str, ...] = (),
 ) -> tuple[Array | None, dict[str, PyTree]]:
     """Return the count and the entries of a state, or refuse it; `entries` None allows any."""
-    found, count, moments = LAYOUTS.get(type(state)), None, {}
-    if isinstance(state, ScaleByState):
-        count, moments = state
+    found, is_own = LAYOUTS.get(type(state)), isinstance(state, OWN_STATES)
+    count, moments = None, {}
+    if is_own:
+        count, moments = state[:2]
     elif found is not None:
         count = getattr(state, found.counts[0]) if found.counts else None
         moments = {n: getattr(state, field) for n, field in found.fields.items()}
-    known = found is not None or isinstance(state, ScaleByState)
-    if not known or (entries is not None and moments.keys() != set(entries)):
+    unknown = found is None and not is_own
+    if unknown or (entries is not None and moments.keys() != set(entries)):
         holds = f" with {', '.join(moments)}" if moments else ""
         what = "moments" if entries is None else ", ".join(entries) or "no moments"
         raise TypeError(
@@ -203,6 +125,13 @@ def _unpack_checked(
     if count is None and (layout is None or layout.counts):
         raise TypeError(
             f"the state must count steps, as tx.init makes it; {type(state).__name__} does not"
+        )
+    is_scheduled = isinstance(state, ScaleByScheduledState)
+    if (scheduled or is_scheduled) and {*scheduled} != (kept := {*log_decays_of(state)}):
+        held, needed = (", ".join(sorted(names)) or "none" for names in (kept, scheduled))
+        raise TypeError(
+            f"the state has the decay rates of these moments on a schedule: {held}; this optimiser "
+            f"has {needed}"
         )
     return count, {n: moments[n] for n in (moments if entries is None else entries)}
 
@@ -221,6 +150,8 @@ class Engine:
         decays: whether there is weight decay.
         recipe: how to build the rule inside a compiled step.
         layout: optax's class for the moments; None if it has none, or none in this storage.
+        scheduled: the moments of whose decay rates, which follow schedules, the state keeps the
+            product.
     """
 
     rule: Rule
@@ -229,18 +160,21 @@ class Engine:
     decays: bool = False
     recipe: Recipe = dataclasses.field(init=False)
     layout: Layout | None = dataclasses.field(init=False)
+    scheduled: tuple[str, ...] = dataclasses.field(init=False)
 
     def __post_init__(self) -> None:
         recipe = self.rule.recipe()
         object.__setattr__(self, "recipe", recipe)
         layout = layout_of(self.rule, recipe, self.plan, self.rule.moments)
         object.__setattr__(self, "layout", layout)
+        object.__setattr__(self, "scheduled", moments_with_scheduled_decay(self.rule))
 
     def init(self, params: PyTree) -> PyTree:
         """Return the state before the first step."""
         checks.check_parameters(params)
         storages = self.plan.of_leaves(params)
         hyperparams = dynamic_hyperparams(self.rule, jnp.zeros((), jnp.int32))
+        log_decays = {n: no_decay() for n in self.scheduled}
         encoded: list[dict[str, Entry]] = []
         try:
             for p, storage in zip(jax.tree.leaves(params), storages, strict=True):
@@ -253,6 +187,7 @@ class Engine:
                         p,
                         first,
                         hyperparams,
+                        log_decays,
                     )
                 )
         except Exception as error:
@@ -262,7 +197,7 @@ class Engine:
         # By entry and by `tree.map` alone: optax may hand in a placeholder for the whole tree.
         pick = lambda n: jax.tree.map(lambda _, own: own.get(n, MASKED), params, table)  # noqa: E731
         moments = {n: pick(n) for n in self._entries(storages)}
-        return pack(jnp.zeros((), jnp.int32), moments, self.layout)
+        return pack(jnp.zeros((), jnp.int32), moments, self.layout, log_decays)
 
     def _entries(self, storages: Iterable[LeafStorage]) -> tuple[str, ...]:
         return self.plan.uniform.entries if self.plan.uniform else entries_of(storages)
@@ -291,7 +226,8 @@ class Engine:
             applies: whether to return the new parameters instead of the updates.
         """
         uniform = self.plan.uniform
-        before, trees = _unpack_checked(state, uniform.entries if uniform else None, self.layout)
+        entries = uniform.entries if uniform else None
+        before, trees = _unpack_checked(state, entries, self.layout, self.scheduled)
         # A state of optax without a count is that of a step which does not depend on its number.
         before = jnp.zeros((), jnp.int32) if before is None else jnp.asarray(before)
         grads, treedef = jax.tree.flatten(updates, is_leaf=_is_none)
@@ -307,7 +243,10 @@ class Engine:
         hyperparams = dynamic_hyperparams(self.rule, before) if dynamic else {}
         distinct = {id(s): s for s in storages}  # to hash a storage for every leaf takes time
         compute = compile_step_scalars(self.recipe, self.coupling, tuple(distinct.values()))
-        count, computed = compute(before, hyperparams, weight_decay, learning_rate)
+        past = state.log_decays if self.scheduled else NO_LOG_DECAYS
+        count, log_decays, computed = compute(
+            before, hyperparams, weight_decay, learning_rate, past
+        )
         scalars = dict(zip(distinct, computed, strict=True))
         steps = {
             key: compile_leaf_step(self.recipe, storage, self.coupling, applies)
@@ -325,7 +264,8 @@ class Engine:
                 if g is None:
                     result = p if applies else None
                     if storage.step_dependent:
-                        own = compile_skip(self.recipe, storage)(own, hyperparams, count)
+                        skip = compile_skip(self.recipe, storage)
+                        own = skip(own, hyperparams, count, past, log_decays)
                 else:
                     step, now = steps[id(storage)], scalars[id(storage)]
                     if checks.has_explicit_sharding(g):
@@ -340,7 +280,8 @@ class Engine:
         except Exception as error:
             _raise_at_path(error, "updates", updates, len(new_updates), _is_none)
         moments = {name: jax.tree.unflatten(treedef, col) for name, col in new_trees.items()}
-        return jax.tree.unflatten(treedef, new_updates), pack(count, moments, self.layout)
+        state = pack(count, moments, self.layout, log_decays)
+        return jax.tree.unflatten(treedef, new_updates), state
 
 
 def entries_of(storages: Iterable[LeafStorage]) -> tuple[str, ...]:

@@ -15,7 +15,15 @@ import optax
 from jax import Array
 
 from adam_optax import rules
-from adam_optax._engine.tree import STATES, Engine, count_of, holds_moments, states_with_moments, unpack
+from adam_optax._engine.states import (
+    STATES,
+    count_of,
+    holds_moments,
+    log_decays_of,
+    states_with_moments,
+    unpack,
+)
+from adam_optax._engine.tree import Engine
 from adam_optax._optax_interop import find_optax_updates, find_tags, injected
 from adam_optax._watch.leaf_view import Reader, rule_reader, stored_reader
 from adam_optax._watch.metrics import strided_sampler
@@ -86,10 +94,13 @@ def _readers_of(
     if len(fitting) != 1:  # no engine, or groups of which it cannot be told which this is
         return {path: stored_reader(own, samplers[path]) for path, own in encoded.items()}
     ((engine, storages),) = fitting.values()
-    counted = count_of(state) if holds_moments(state) else state.count
+    counted = count_of(state) if holds_moments(state) else known.get("count")
     count = jnp.ones((), jnp.int32) if counted is None else counted  # any, where none is kept
+    log_decays = log_decays_of(state)
     return {
-        path: rule_reader(engine, count, storages[path], own, leaves[path], samplers[path])
+        path: rule_reader(
+            engine, count, log_decays, storages[path], own, leaves[path], samplers[path]
+        )
         for path, own in encoded.items()
     }
 

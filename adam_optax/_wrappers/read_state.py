@@ -9,14 +9,14 @@ from jax import Array
 from adam_optax._core import checks
 from adam_optax._core.numerics import compute_dtype
 from adam_optax._engine.leaf import compile_decode
-from adam_optax._engine.tree import (
-    Engine,
-    ScaleByState,
+from adam_optax._engine.states import (
+    OWN_STATES,
     count_of,
-    entries_of,
+    log_decays_of,
     states_with_moments,
     unpack,
 )
+from adam_optax._engine.tree import Engine, entries_of
 from adam_optax._optax_interop import find_tags
 from adam_optax.rules.base import dynamic_hyperparams
 
@@ -79,7 +79,7 @@ def _decoded(state: Any, tx: Any, params: Any) -> dict[str, Any]:
     for p, row, storage in zip(ps, rows, engine.plan.of_leaves(params), strict=True):
         own, _ = checks.split_entries(row, storage.entries)
         decode = compile_decode(engine.recipe, storage)
-        decoded.append(decode(own, hyperparams, count, jnp.shape(p)))
+        decoded.append(decode(own, hyperparams, count, log_decays_of(state), jnp.shape(p)))
     return {n: jax.tree.unflatten(treedef, [d[n] for d in decoded]) for n in engine.rule.moments}
 
 
@@ -127,4 +127,4 @@ def read_average(state: Any, params: Any) -> Any:
 
 
 def _is_average(x: Any) -> bool:
-    return isinstance(x, ScaleByState) and "average" in x.moments
+    return isinstance(x, OWN_STATES) and "average" in x.moments

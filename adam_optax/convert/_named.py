@@ -15,7 +15,7 @@ import optax
 from jax import Array
 from numpy.typing import NDArray
 
-from adam_optax._engine.tree import repack, states_with_moments, unpack
+from adam_optax._engine.states import repack, states_with_moments, unpack
 from adam_optax.convert._checks import (
     COUNT,
     ArrayOrShape,

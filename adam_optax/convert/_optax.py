@@ -14,7 +14,7 @@ from jax import Array
 from jax.typing import DTypeLike
 
 from adam_optax._core.numerics import compute_dtype, real_dtype
-from adam_optax._engine.tree import holds_moments, repack, unpack
+from adam_optax._engine.states import holds_moments, repack, unpack
 from adam_optax.convert._checks import ConversionError
 from adam_optax.convert._optax_chains import CENTERED, Source, carry
 

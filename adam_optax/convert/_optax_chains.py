@@ -13,8 +13,10 @@ import optax
 from jax import Array
 
 from adam_optax._core.numerics import abs_sq
-from adam_optax._engine.tree import STATES, Engine, count_of, repack, unpack
-from adam_optax._optax_interop import find_optax_updates, find_tags
+from adam_optax._engine.optax_states import needs_count
+from adam_optax._engine.states import STATES, count_of, log_decays_of, repack, unpack
+from adam_optax._engine.tree import Engine
+from adam_optax._optax_interop import find_optax_updates, find_tags, injected
 from adam_optax.convert._checks import ConversionError
 
 Moments: TypeAlias = dict[str, Any]
@@ -36,11 +38,13 @@ class Source(NamedTuple):
         tx: the transformation that goes on.
         hyperparams: those of `optax.inject_hyperparams`, inside of which the walk is.
         count: the steps that were taken, if the state counts any.
+        log_decays: of the moments whose decay rates follow schedules.
     """
 
     tx: optax.GradientTransformation
-    hyperparams: Mapping[str, Any] = {}  # noqa: RUF012  (never mutated)
+    hyperparams: Mapping[str, Any] = {}
     count: Any = None
+    log_decays: Mapping[str, Array] = {}
 
 
 def carry(state: Any, like: Any, source: Source, path: str = "state") -> Any:
@@ -76,12 +80,12 @@ def carry(state: Any, like: Any, source: Source, path: str = "state") -> Any:
     if hasattr(like, "_fields"):
         if isinstance(getattr(state, "hyperparams", None), dict):
             source = source._replace(hyperparams=state.hyperparams)
-        pairs = zip(like._fields, state, like, strict=True)
-        return kind(*(carry(one, x, source, f"{path}.{n}") for n, one, x in pairs))
+        fields = zip(like._fields, state, like, strict=True)
+        return kind(*(carry(one, x, source, f"{path}.{n}") for n, one, x in fields))
     if isinstance(like, tuple | list) and len(like) == len(state):
         pairs = enumerate(zip(state, like, strict=True))
         return kind(carry(one, x, source, f"{path}[{i}]") for i, (one, x) in pairs)
-    if jax.tree.structure(like) == jax.tree.structure(state):
+    if _structure(like) == _structure(state):
         return jax.tree.map(lambda x, y: _cast(x, y, path), state, like)
     return _refuse(state, like, path)
 
@@ -89,7 +93,14 @@ def carry(state: Any, like: Any, source: Source, path: str = "state") -> Any:
 def _carry_links(state: Any, like: Any, source: Source, path: str) -> tuple[Any, ...]:
     """Carry over a chain in some of whose links there are moments."""
     counts = [count for link in state if (count := _first_count(link)) is not None]
-    source = source._replace(count=counts[0] if counts else source.count)
+    logs, scheduled = _logs(state), _logs(like)
+    if logs.keys() != scheduled.keys():
+        raise ConversionError(
+            f"{path}: tx has schedules as decay rates of {', '.join(scheduled) or 'no moments'}, "
+            f"the state of {', '.join(logs) or 'none'}: what its averages have seen is not known; "
+            "make tx with a number where the state had one"
+        )
+    source = source._replace(count=counts[0] if counts else source.count, log_decays=logs)
     moments = {n: tree for link in state for n, tree in _moments_in(link, source, path).items()}
     others = [link for link in state if not isinstance(link, _HOMES)]
     wanted = [link for link in like if not isinstance(link, _HOMES)]
@@ -109,7 +120,7 @@ def _carry_links(state: Any, like: Any, source: Source, path: str) -> tuple[Any,
 def _counterpart(link: Any, others: list[Any]) -> Any:
     """Return the next of other links that has a link's structure; none: one without arrays."""
     for i, other in enumerate(others):
-        if jax.tree.structure(other) == jax.tree.structure(link):
+        if _structure(other) == _structure(link):
             return others.pop(i)
     return optax.EmptyState()
 
@@ -120,8 +131,12 @@ def _counterpart(link: Any, others: list[Any]) -> Any:
 def _moments_in(link: Any, source: Source, path: str) -> Moments:
     """Return the moments in a link of a chain, by our names and as we define them."""
     if isinstance(link, optax.FactoredState):
-        kept = {"nu": link.v, "nu_row": link.v_row, "nu_col": link.v_col}
-        return {n: jax.tree.map(_masked_if_placeholder, tree) for n, tree in kept.items()}
+        # Where optax factors, v is a placeholder; elsewhere the other two are.
+        factored = jax.tree.map(_is_factored, link.v, link.v_row, link.v_col)
+        masked = lambda kept, x: x if kept else optax.MaskedNode()  # noqa: E731
+        means = {"nu_row": link.v_row, "nu_col": link.v_col}
+        rest = {"nu": jax.tree.map(lambda f, x: masked(not f, x), factored, link.v)}
+        return rest | {n: jax.tree.map(masked, factored, x) for n, x in means.items()}
     if isinstance(link, optax.EmaState):
         return {"mu": link.ema}
     if isinstance(link, CENTERED):
@@ -137,6 +152,8 @@ def _fill(like: Any, moments: Moments, source: Source, path: str) -> Any:
     """Return a link with moments in it, in the dtypes that it has."""
     if isinstance(like, optax.FactoredState):
         kept = {"v": "nu", "v_row": "nu_row", "v_col": "nu_col"}
+        unfactored = jax.tree.map(lambda _: optax.MaskedNode(), like.v)
+        moments = {"nu_row": unfactored, "nu_col": unfactored, **moments}
         found = {f: _take(moments, n, getattr(like, f), path) for f, n in kept.items()}
         return optax.FactoredState(count=_count(source, like.count, path), **found)
     if isinstance(like, optax.EmaState):
@@ -147,12 +164,21 @@ def _fill(like: Any, moments: Moments, source: Source, path: str) -> Any:
         weight = _mean_weight(counts, source, path)
         if not {"variance", "mu"} <= moments.keys():
             _take(moments, "variance", like.nu, path)
-        square = jax.tree.map(lambda v, m: v + abs_sq(m) / weight, moments["variance"], moments["mu"])
+        square = jax.tree.map(
+            lambda v, m: v + abs_sq(m) / weight, moments["variance"], moments["mu"]
+        )
         count = {"count": _count(source, like.count, path)} if counts else {}
         both = {"mu": moments["mu"], "nu": square}
         return type(like)(**count, **{n: _take(both, n, getattr(like, n), path) for n in both})
     found = {n: _take(moments, n, tree, path) for n, tree in unpack(like).items()}
-    return repack(like, found, lambda c: _count(source, c, path))
+    filled = repack(like, found, lambda c: _count(source, c, path))
+    return filled._replace(log_decays=dict(source.log_decays)) if log_decays_of(like) else filled
+
+
+def _logs(chain: Any) -> dict[str, Array]:
+    """Return the log decays of the moments in a chain."""
+    links = [link for link in chain if isinstance(link, STATES)]
+    return {n: x for link in links for n, x in log_decays_of(link).items()}
 
 
 def _take(moments: Moments, name: str, like: Any, path: str) -> Any:
@@ -167,7 +193,12 @@ def _take(moments: Moments, name: str, like: Any, path: str) -> Any:
     def cast(x: Any, y: Any) -> Any:
         if is_leaf(x) and not is_leaf(y) and y.shape == (1,):
             return jnp.zeros(y.shape, y.dtype)  # optax's placeholder, where it factors
-        return x if is_leaf(x) and is_leaf(y) else _cast(x, y, f"{path}: {name}")
+        if is_leaf(x) != is_leaf(y):
+            raise ConversionError(
+                f"{path}: {name} is factored in one of the state and tx, and not in the other; "
+                "make tx with the state's factored and min_dim_size_to_factor"
+            )
+        return x if is_leaf(x) else _cast(x, y, f"{path}: {name}")
 
     try:
         return jax.tree.map(cast, moments[name], like, is_leaf=is_leaf)
@@ -178,8 +209,8 @@ def _take(moments: Moments, name: str, like: Any, path: str) -> Any:
         raise ConversionError(text) from error
 
 
-def _masked_if_placeholder(x: Array) -> Any:
-    return optax.MaskedNode() if x.shape == (1,) else x
+def _is_factored(v: Array, row: Array, col: Array) -> bool:
+    return v.shape == (1,) and not row.shape == col.shape == (1,)
 
 
 def _mean_weight(counts: bool, source: Source, path: str) -> Any:
@@ -200,9 +231,9 @@ def _decays(source: Source) -> Iterator[Any]:
     if "decay" in source.hyperparams:
         yield source.hyperparams["decay"]
         return
-    for tag in find_tags(source.tx):
-        if isinstance(tag, Engine) and "variance" in tag.rule.moments and tag.rule.origin:
-            yield tag.rule.origin.hyperparams["decay"]
+    for engine in _engines(source):
+        if "variance" in engine.rule.moments and engine.rule.origin:
+            yield engine.rule.origin.hyperparams["decay"]
     for name, variables in find_optax_updates(source.tx):
         if name == "scale_by_stddev":
             yield variables["decay"]
@@ -216,13 +247,25 @@ def _first_count(link: Any) -> Any:
     if isinstance(link, STATES):
         return count_of(link)
     if isinstance(link, _HOMES):
-        return getattr(link, "count", None)
+        return link.count if "count" in link._fields else None
     counts = [x for x in jax.tree.leaves(link) if _is_count(x)]
     return counts[0] if counts and _only_counts(link) else None
 
 
+def _engines(source: Source) -> list[Engine]:
+    """Return this library's optimisers in a transformation, also behind `inject_hyperparams`."""
+    found = find_tags(source.tx)
+    for name, variables in find_optax_updates(source.tx):
+        if name == "inject_hyperparams" and source.hyperparams:
+            found += find_tags(injected(variables, source.hyperparams))
+    return [tag for tag in found if isinstance(tag, Engine)]
+
+
 def _count(source: Source, like: Any, path: str) -> Any:
     if source.count is None:
+        engines = _engines(source)
+        if engines and not any(needs_count(e.rule, e.recipe, e.plan) for e in engines):
+            return jnp.zeros(like.shape, like.dtype)
         raise ConversionError(
             f"{path}: tx counts steps, and the state does not; make tx with numbers instead of "
             "schedules and without bias_correction, or with a schedule as the state's optimiser had"
@@ -241,6 +284,10 @@ def _only_counts(tree: Any) -> bool:
 
 def _arrays_but_counts(tree: Any) -> bool:
     return any(not _is_count(x) for x in jax.tree.leaves(tree))
+
+
+def _structure(tree: Any) -> Any:
+    return jax.tree.structure(tree)
 
 
 def _is_plain(x: Any) -> bool:

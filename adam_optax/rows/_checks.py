@@ -11,7 +11,7 @@ from jax.core import Tracer
 from jax.typing import ArrayLike
 
 from adam_optax._core.checks import Kind, hyperparameter
-from adam_optax._engine.tree import states_with_moments, unpack
+from adam_optax._engine.states import states_with_moments, unpack
 from adam_optax.rows._closed_form import Drift
 from adam_optax.rows._ids import is_rising
 from adam_optax.rows._state import NumberOrSchedule, Rows, RowsState

@@ -11,7 +11,8 @@ from jax import Array
 from jax.typing import DTypeLike
 
 from adam_optax._core.numerics import safe_increment
-from adam_optax._engine.tree import Engine, count_of, pack, unpack
+from adam_optax._engine.states import count_of, unpack
+from adam_optax._engine.tree import Engine, pack
 from adam_optax.rows._checks import refuse_dense, refuse_ids, refuse_rows, refuse_table, refuse_use
 from adam_optax.rows._closed_form import Drift, decay_over_gap, decay_rate
 from adam_optax.rows._ids import is_invalid, is_rising
