@@ -5,7 +5,7 @@
 """
 
 import dataclasses
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple, NoReturn
 
 import jax
@@ -204,12 +204,11 @@ class Engine:
             for i, (g, p, storage) in enumerate(zip(grads, ps, storages, strict=True)):
                 own = {name: column[i] for name, column in columns.items()}
                 rest: dict[str, PyTree] = {}
-                if uniform is None:
+                if uniform is None and g is not None:
                     own, rest = checks.split_entries(own, storage.entries)
                 if g is None:
                     result = p if applies else None
-                    if storage.step_dependent:
-                        own = compile_skip(self.recipe, storage)(own, hyperparams, count)
+                    own = self._carry(i, updates, p, own, hyperparams, count)
                 else:
                     step, now = steps[id(storage)], scalars[id(storage)]
                     if checks.has_explicit_sharding(g):
@@ -225,6 +224,48 @@ class Engine:
             _raise_at_path(error, "updates", updates, len(new_updates), _is_none)
         moments = {name: jax.tree.unflatten(treedef, col) for name, col in new_trees.items()}
         return jax.tree.unflatten(treedef, new_updates), pack(count, moments)
+
+    def _carry(
+        self,
+        index: int,
+        updates: PyTree,
+        params: PyTree,
+        own: dict[str, PyTree],
+        hyperparams: Mapping[str, Array],
+        count: Array,
+    ) -> dict[str, PyTree]:
+        """Return the entries where a gradient is None, as they are after the step.
+
+        A gradient that is None may stand for a parameter, for a subtree, or for a parameter that
+        was None at `init`, of which nothing is kept.
+
+        Args:
+            index: which leaf of `updates` is None.
+            updates: the gradients.
+            params: the parameter or subtree of parameters there, or None if they are not given.
+            own: the entries there.
+            hyperparams: those of this step.
+            count: the steps taken, with this one.
+        """
+        columns = {n: jax.tree.flatten(entry, is_leaf=_is_masked) for n, entry in own.items()}
+        kept = {n: leaves for n, (leaves, _) in columns.items()}
+        if self.plan.uniform:
+            storages = [self.plan.uniform] * len(next(iter(kept.values()), []))
+        else:
+            if params is None and any(kept.values()):
+                raise ValueError(
+                    "where storage is a function, a gradient of None needs the parameters: "
+                    "tx.update(grads, state, params)"
+                )
+            path, _ = jax.tree.leaves_with_path(updates, is_leaf=_is_none)[index]
+            storages = self.plan.of_leaves(params, prefix=path)
+        for i, storage in enumerate(storages):
+            if storage.step_dependent:
+                codes = {n: kept[n][i] for n in storage.entries}
+                codes = compile_skip(self.recipe, storage)(codes, hyperparams, count)
+                for n, new in codes.items():
+                    kept[n][i] = new
+        return {n: jax.tree.unflatten(columns[n][1], leaves) for n, leaves in kept.items()}
 
 
 def entries_of(storages: Iterable[LeafStorage]) -> tuple[str, ...]:
@@ -244,6 +285,10 @@ def _first(p: ArrayLike, moment: Moment) -> Array:
 
 def _is_none(x: object) -> bool:
     return x is None
+
+
+def _is_masked(x: object) -> bool:
+    return isinstance(x, optax.MaskedNode)
 
 
 def _raise_at_path(

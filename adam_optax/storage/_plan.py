@@ -93,14 +93,23 @@ class StoragePlan:
     choose: Callable[[str, Array], LeafStorage] | None = None
 
     def of_leaves(
-        self, tree: PyTree, is_leaf: Callable[[PyTree], bool] | None = None
+        self,
+        tree: PyTree,
+        is_leaf: Callable[[PyTree], bool] | None = None,
+        prefix: KeyPath[Any] = (),
     ) -> list[LeafStorage]:
-        """Return the storage of each leaf; equal ones are one object, and are told apart by it."""
+        """Return the storage of each leaf; equal ones are one object, and are told apart by it.
+
+        Args:
+            tree: the parameters or gradients.
+            is_leaf: what counts as a leaf beside arrays.
+            prefix: the path of `tree` in the tree of all parameters.
+        """
         if self.choose is None:
             assert self.uniform is not None
             return [self.uniform] * len(jax.tree.leaves(tree, is_leaf=is_leaf))
         chosen = [
-            LeafStorage(()) if leaf is None else self.choose(path_name(path), leaf)
+            LeafStorage(()) if leaf is None else self.choose(path_name((*prefix, *path)), leaf)
             for path, leaf in jax.tree.leaves_with_path(tree, is_leaf=is_leaf)
         ]
         same = {storage: storage for storage in chosen}
