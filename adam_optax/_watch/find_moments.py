@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeAlias
 
 import jax
+import jax.numpy as jnp
 import optax
 from jax import Array
 
@@ -81,8 +82,10 @@ def _readers_of(
     if len(fitting) != 1:  # no engine, or groups of which it cannot be told which this is
         return {path: stored_reader(own, samplers[path]) for path, own in encoded.items()}
     ((engine, storages),) = fitting.values()
+    # A state without a count, as of optax's RMSProp, is of a rule that asks for none.
+    count = state.count if "count" in state._fields else jnp.ones((), jnp.int32)
     return {
-        path: rule_reader(engine, state.count, storages[path], own, leaves[path], samplers[path])
+        path: rule_reader(engine, count, storages[path], own, leaves[path], samplers[path])
         for path, own in encoded.items()
     }
 
