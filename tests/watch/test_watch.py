@@ -157,7 +157,7 @@ def test_strangers_without_moments_and_leaves_without_gradients() -> None:
     assert np.isnan(found["layer/w"]["eps_share"]).all()
 
 
-SCALARS = {
+SCALARS: dict[str, Any] = {
     **{member.name: member.ours for member in ONE_EACH},
     **{f"adam in {name}": ft.partial(ao.adam, 1e-2, storage=FORMATS[name]) for name in FORMATS},
     "adafactor": ft.partial(ao.adafactor, 1e-2),
