@@ -7,9 +7,10 @@ local variables. If optax renames them, a `RuntimeWarning` says what no longer w
 
 import functools
 import inspect
+import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from types import CellType
+from types import CellType, FrameType
 from typing import Any
 
 import optax
@@ -21,6 +22,17 @@ _LINKS = "update_fns"
 """The variable in which `optax.chain` holds the `update` functions of its links."""
 _FACTORY, _CONSTANTS = "inner_factory", "other_hps"
 """The variables in which `optax.inject_hyperparams` holds the function and its constants."""
+
+_RUN_CHAINS = (
+    "chain.<locals>.update_fn",
+    "named_chain.<locals>.update_fn",
+    "run_chain",
+)
+"""The functions that run the links of a chain one by one: optax's, and that of `ao.step`."""
+_CURRENT = "fn"
+"""The variable in which they hold the link that runs."""
+_NAMED_LINKS, _CURRENT_NAME = "transforms", "name"
+"""The variables in which `optax.named_chain` holds its pairs of name and link, and the name."""
 
 
 def chain_links(update: UpdateFn) -> list[UpdateFn] | None:
@@ -36,13 +48,129 @@ def chain_links(update: UpdateFn) -> list[UpdateFn] | None:
     return list(held[_LINKS])
 
 
+def run_chain(
+    update_fns: list[UpdateFn],
+    last: Callable[..., tuple[Any, Any]],
+    updates: Any,
+    state: Any,
+    params: Any,
+    extra_args: Mapping[str, Any],
+) -> tuple[Any, Any]:
+    """Run a chain as optax does, but for its last link.
+
+    Args:
+        update_fns: the links, from `chain_links`.
+        last: runs the last link: takes its `update`, and the link's arguments in optax's order.
+        updates: the gradients.
+        state: the states of the links.
+        params: the parameters.
+        extra_args: further arguments of every link.
+
+    Returns:
+        What `last` returned first, and the states of the links.
+    """
+    new = []
+    for i, (fn, kept) in enumerate(zip(update_fns, state, strict=True)):
+        if i + 1 < len(update_fns):
+            updates, kept = fn(updates, kept, params, **extra_args)
+        else:
+            updates, kept = last(fn, updates, kept, params, extra_args)
+        new.append(kept)
+    return updates, tuple(new)
+
+
+def links_after() -> list[UpdateFn]:
+    """Return the `update` functions that run, in the chains around it, after the running one.
+
+    Called while a link updates. No link is told of its place in a chain, but `optax.chain` is below
+    the link on Python's stack, while JAX traces too. The search ends at the first function of
+    another package, because what calls the optimiser from there is no chain around the link.
+    """
+    found: list[UpdateFn] = []
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and _package(frame) in ("adam_optax", "optax", "jax", "contextlib"):
+        if frame.f_code.co_qualname in _RUN_CHAINS:
+            found += _rest_of_chain(frame.f_locals)
+        frame = frame.f_back
+    return found
+
+
+def _package(frame: FrameType) -> str:
+    return str(frame.f_globals.get("__name__")).partition(".")[0]
+
+
+def _rest_of_chain(held: Mapping[str, Any]) -> list[UpdateFn]:
+    if {_LINKS, _CURRENT} <= held.keys():
+        links, current = list(held[_LINKS]), held[_CURRENT]
+        return links[next(i for i, link in enumerate(links) if link is current) + 1 :]
+    if {_NAMED_LINKS, _CURRENT_NAME} <= held.keys():
+        names = [name for name, _ in held[_NAMED_LINKS]]
+        later = held[_NAMED_LINKS][names.index(held[_CURRENT_NAME]) + 1 :]
+        return [tx.update for _, tx in later]
+    _warn("optax.chain", "what follows a link that must be the last is not noticed")
+    return []
+
+
+PASSING = frozenset({"kahan", "split_master", "stochastic_rounding", "temporal_average"})
+"""The links of this library that pass updates on: what they return is applied, to a rounding."""
+_TRANSPARENT = frozenset({"chain", "named_chain", "masked", "partition", "identity", "snapshot"})
+"""The transformations of optax that change no update by themselves."""
+_UNKNOWN = frozenset({"stateless", "stateless_with_tree_map"})
+"""Those that run a function of the user's."""
+
+
+def refuse_unless_last(link: str) -> None:
+    """Refuse, while a link updates, a chain in which the link's updates are changed afterwards.
+
+    Args:
+        link: the name of the link, for the message.
+
+    Raises:
+        ValueError: if a link follows that changes updates.
+
+    Warns:
+        UserWarning: if a link follows of which it cannot be known.
+    """
+    names: list[str] = []
+    for update in links_after():
+        names += _transformations_in(update)
+    if changing := [name for name in names if name not in _UNKNOWN]:
+        raise ValueError(
+            f"{link} must be the last link of its chain, because its updates are those that are "
+            f"applied, but here {', '.join(dict.fromkeys(changing))} changes them afterwards: "
+            f"write optax.chain(..., {link}(...))"
+        )
+    if names:
+        warnings.warn(
+            f"{link} should be the last link of its chain: if the link that follows changes "
+            f"updates, {link} works on others than those that are applied",
+            UserWarning,
+            stacklevel=2,
+        )
+
+
+def _transformations_in(update: UpdateFn) -> list[str]:
+    """Return the names of what may change updates inside a link; of a stranger, `"stateless"`."""
+    names, known = [], False
+    for function in walk_closures(update):
+        tag = getattr(function, TAG, None)
+        name = tag.rule.name if isinstance(tag, Engine) else tag
+        if name is None and str(getattr(function, "__module__", "")).startswith("optax."):
+            qualname = getattr(function, "__qualname__", "")
+            name = qualname.partition(".")[0] if qualname.endswith("update_fn") else None
+        known = known or name is not None
+        if name is not None and name not in PASSING | _TRANSPARENT:
+            names.append(name)
+    return names if known else ["stateless"]
+
+
 def find_tags(tx: optax.GradientTransformation) -> list[Engine | str]:
     """Return what the links of a transformation were tagged with, through chains and wrappers.
 
     `optax.inject_hyperparams` hides its optimiser: it makes the optimiser anew at each step.
     """
     found: dict[int, Engine | str] = {}
-    for function in walk_closures(tx):
+    for function in walk_closures(tx.update):
         if (tag := getattr(function, TAG, None)) is not None:
             found.setdefault(id(tag), tag)
     return list(found.values())
@@ -55,7 +183,7 @@ def find_optax_updates(
 
     The name is that of the function that made it, such as `"scale_by_adam"`.
     """
-    for function in walk_closures(tx):
+    for function in walk_closures(tx.update):
         module = getattr(function, "__module__", None) or ""
         qualname = getattr(function, "__qualname__", "")
         if module.startswith("optax.") and qualname.endswith("update_fn"):
@@ -77,9 +205,9 @@ def injected(
     return held[_FACTORY](**held[_CONSTANTS], **hyperparams)
 
 
-def walk_closures(tx: optax.GradientTransformation) -> Iterator[Callable[..., object]]:
+def walk_closures(update: UpdateFn) -> Iterator[Callable[..., object]]:
     """Yield the functions that a transformation's `update` can call, depth first, each once."""
-    stack: list[object] = [tx.update]
+    stack: list[object] = [update]
     seen: set[int] = set()
     while stack:
         thing = stack.pop()

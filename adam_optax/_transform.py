@@ -106,6 +106,8 @@ def scale_by(
         updates: PyTree, state: PyTree, params: PyTree = None, **extra_args: object
     ) -> tuple[PyTree, PyTree]:
         del extra_args
+        if rule.name in _optax_interop.PASSING:
+            _optax_interop.refuse_unless_last(rule.name)
         return engine.update(updates, state, params)
 
     tx = Transformation(engine.init, tag_update(update, engine))
@@ -330,12 +332,7 @@ def _step(
     if not links or len(links) != len(state):
         updates, state = update(grads, state, params, **extra)
         return optax.apply_updates(params, updates), state
-    done = []
-    for link, kept in zip(links[:-1], state[:-1], strict=True):
-        grads, new = link(grads, kept, params, **extra)
-        done.append(new)
-    params, last = _step(links[-1], grads, state[-1], params, extra)
-    return params, (*done, last)
+    return _optax_interop.run_chain(links, _step, grads, state, params, extra)
 
 
 # --- Weight decay ------------------------------------------------------------------------------

@@ -369,7 +369,8 @@ def temporal_average(
         `average`.
 
     Raises:
-        ValueError: if a number is out of range.
+        ValueError: if a number is out of range; at `update`, if a link that changes updates follows
+            in a chain.
         TypeError: if an argument has the wrong type, or this function does not take it.
 
     Example:

@@ -12,9 +12,11 @@ import jax
 import jax.numpy as jnp
 import optax
 from jax import Array
+from jax.tree_util import PyTreeDef
 from jax.typing import ArrayLike
 
 from adam_optax._core import checks
+from adam_optax._core.by_path import at_leaves
 from adam_optax._core.log_decay import no_decay
 from adam_optax._core.numerics import compute_dtype, real_dtype, safe_increment
 from adam_optax._core.types import PyTree, UpdateFn
@@ -212,6 +214,10 @@ class Engine:
         # A state of optax without a count is that of a step which does not depend on its number.
         past_count = jnp.zeros((), jnp.int32) if counted is None else jnp.asarray(counted)
         grads, treedef = jax.tree.flatten(updates, is_leaf=is_none)
+        asked, shape = grads, treedef
+        if any(g is None for g in grads):  # which may stand for a whole subtree
+            grads, treedef = _spread_none(updates, params, trees)
+            updates = jax.tree.unflatten(treedef, grads)
         n = len(grads)
         columns = checks.flatten_like(treedef, updates, trees)
         given = {name: t for name, t in (("params", params), ("mask", mask)) if t is not None}
@@ -221,6 +227,11 @@ class Engine:
             groups, distinct = [uniform] * n, {id(uniform): uniform}
         else:  # a gradient may be None where the parameter, and its group, is not
             known = [g if p is None else p for g, p in zip(grads, ps, strict=True)]
+            if params is None and any(g is None for g in grads):
+                raise ValueError(
+                    "where something is by path, a gradient of None needs the parameters: "
+                    "tx.update(grads, state, params)"
+                )
             groups = self.grouping.of_leaves(jax.tree.unflatten(treedef, known), is_none)
             distinct = {id(group): group for group in groups if not group.frozen}
 
@@ -278,7 +289,26 @@ class Engine:
             _raise_at_path(error, "updates", updates, len(new_updates), is_none)
         moments = {name: jax.tree.unflatten(treedef, col) for name, col in new_trees.items()}
         state = pack(count, moments, self.layout, log_decays)
+        if treedef is not shape and not applies:  # None again, where None stood for a subtree
+            found = (u for u in new_updates if u is not None)
+            new_updates, treedef = [None if g is None else next(found) for g in asked], shape
         return jax.tree.unflatten(treedef, new_updates), state
+
+
+def _spread_none(
+    updates: PyTree, params: PyTree, trees: Mapping[str, PyTree]
+) -> tuple[list[Array | None], PyTreeDef]:
+    """Return gradients of which a None for a subtree is a None for each of its leaves.
+
+    Args:
+        updates: the gradients.
+        params: the parameters, or None.
+        trees: the state's entries, of one of which the leaves are, if the parameters are not given.
+    """
+    like = next(iter(trees.values()), updates) if params is None else params
+    hole = lambda x: x is None or isinstance(x, optax.MaskedNode)  # noqa: E731
+    checks.flatten_like(jax.tree.structure(updates, is_leaf=is_none), updates, {"params": like})
+    return at_leaves(updates, like, hole, "updates"), jax.tree.structure(like, is_leaf=hole)
 
 
 def _init_leaf(p: ArrayLike, group: Group, count: Array) -> dict[str, Entry]:
@@ -325,6 +355,10 @@ def _first(p: ArrayLike, moment: Moment, layers: int) -> Array:
 def is_none(x: object) -> bool:
     """Tell whether a node is None, which then counts as a leaf."""
     return x is None
+
+
+def _is_masked(x: object) -> bool:
+    return isinstance(x, optax.MaskedNode)
 
 
 def _raise_at_path(

@@ -118,7 +118,9 @@ def rule_reader(
     compute = compile_step_scalars(recipe, RATE, (storage,))
     _, _, (by_precision,) = compute(last, hyperparams, None, None, log_decays, is_past=True)
     moments = recipe.factory(**recipe.constants, **by_precision["float32"].hyperparams).moments
-    sample_if_array: Sampler = lambda m: m if m.shape == () else sample(m)  # noqa: E731
+    # A moment may be one number for a leaf that is none; such a moment has nothing to be sampled.
+    shape = leaf.shape
+    sample_if_array: Sampler = lambda m: m if m.shape == () != shape else sample(m)  # noqa: E731
     # Arrays that are kept as they are can be sampled before anything is computed.
     if all(isinstance(slot.format, Dense) for slot in storage.slots):
         encoded, leaf = {n: sample_if_array(m) for n, m in encoded.items()}, sample(leaf)

@@ -14,9 +14,11 @@ Which one to take: `split_master` where training must equal float32's bit for bi
 are bfloat16; `kahan` where parameters are float16, or where the same two bytes shall do without a
 master; `stochastic_rounding` where there is no memory to spare.
 
-Nothing may follow these links in a chain, because a later link would change the value that the
-update reaches. Parameters of float32, float64 and complex dtypes pass through. Inside
-`optax.MultiSteps` a link acts once per step that is taken, and parameters do not change in between.
+Nothing that changes updates may follow these links in a chain, because the update would no longer
+reach the value that was chosen. Such a chain is refused at its first `update`; a link of your own
+after one of these gives a warning. Parameters of float32, float64 and complex dtypes pass through.
+Inside `optax.MultiSteps` a link acts once per step that is taken, and parameters do not change in
+between.
 An optimiser rounds its updates to the gradients' dtype: give it float32 gradients,
 `jax.tree.map(lambda g: g.astype("float32"), grads)`, or the steps are right to eight bits only.
 `optax.apply_updates` adds float32 to bfloat16, which JAX's strict promotion of dtypes refuses:

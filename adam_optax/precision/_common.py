@@ -11,6 +11,7 @@ from jax import Array
 from jax.tree_util import KeyPath
 
 from adam_optax._core import checks
+from adam_optax._optax_interop import refuse_unless_last
 
 SIXTEEN_BIT = ("bfloat16", "float16")
 """The dtypes of parameters that a link updates."""
@@ -67,9 +68,11 @@ def map_leaves(
             entry for each leaf.
 
     Raises:
-        ValueError: without parameters, or, naming the tree path, if trees or shapes differ.
+        ValueError: without parameters, if a link follows that changes the updates, or, naming the
+            tree path, if trees or shapes differ.
         TypeError: naming the tree path, if real and complex meet.
     """
+    refuse_unless_last(link)
     if params is None:
         raise ValueError(f"{link} needs the parameters: tx.update(updates, state, params)")
     leaves, treedef = jax.tree.flatten_with_path(updates, is_leaf=lambda x: x is None)

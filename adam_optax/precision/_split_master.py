@@ -68,7 +68,8 @@ def split_master() -> Transformation:
     Raises:
         TypeError: at `init`, naming the tree path, if a parameter is an integer, float16 (its
             exponent is shorter than float32's) or has eight bits.
-        ValueError: at `update`, without `params` or if trees or shapes differ.
+        ValueError: at `update`, without `params`, if a link that changes updates follows in a
+            chain, or if trees or shapes differ.
 
     >>> import jax.numpy as jnp, optax, adam_optax as ao
     >>> tx = optax.chain(optax.sgd(1.0), ao.precision.split_master())

@@ -57,7 +57,8 @@ def stochastic_rounding(seed: SupportsIndex = 0) -> Transformation:
     Raises:
         TypeError: if `seed` is not an integer; at `init`, naming the tree path, if a parameter is
             an integer or has eight bits.
-        ValueError: at `update`, without `params` or if trees or shapes differ.
+        ValueError: at `update`, without `params`, if a link that changes updates follows in a
+            chain, or if trees or shapes differ.
 
     >>> import jax.numpy as jnp, optax, adam_optax as ao
     >>> tx = optax.chain(optax.sgd(1.0), ao.precision.stochastic_rounding())

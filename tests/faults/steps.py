@@ -111,8 +111,8 @@ FAULTS = [
     Fault(
         "schedule one step late",
         "Engine.update",
-        "dynamic_hyperparams(group.rule, state.count)",
-        "dynamic_hyperparams(group.rule, state.count + 1)",
+        "dynamic_hyperparams(group.rule, past_count)",
+        "dynamic_hyperparams(group.rule, past_count + 1)",
         "test_schedules_are_read_at_the_count_before_the_step",
     ),
     Fault(
@@ -204,9 +204,9 @@ FAULTS = [
     ),
     Fault(
         "links before the last one skipped",
-        "_transform:_step",
-        "grads, new = link(grads, kept, params, **extra)",
-        "_, new = link(grads, kept, params, **extra)",
+        "run_chain",
+        "updates, kept = fn(updates, kept, params, **extra_args)",
+        "_, kept = fn(updates, kept, params, **extra_args)",
         "test_it_is_update_and_apply_updates[float32-clipped]",
     ),
 ]

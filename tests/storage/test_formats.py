@@ -192,6 +192,67 @@ def test_a_leaf_without_gradients_keeps_its_moments(name: str, b2: float) -> Non
         np.testing.assert_allclose(after[n]["a"].mean(), before[n]["a"].mean(), rtol=0.1)
 
 
+@pytest.mark.parametrize("how", ["update", pytest.param("step", marks=HEAVY)])
+@each(FORMATS, "pair()")
+def test_parameters_that_are_none_keep_nothing_and_the_others_step_as_without(
+    name: str, how: str
+) -> None:
+    """Every filtered `eqx.nn.MLP` has None among its leaves."""
+    tx, p = ao.adamw(RATE, storage=FORMATS[name]), PARAMS
+
+    def step(g: Any, state: Any, p: Any) -> Any:
+        return ao.step(tx, g, state, p) if how == "step" else tx.update(g, state, p)
+
+    with_none = {**p, "none": None}
+    state, alone = tx.init(with_none), tx.init(p)
+    for t in range(2):
+        g = jax.tree.map(lambda g, t=t: g[t], GRADS)
+        result, state = step({**g, "none": None}, state, with_none)
+        expected, alone = step(g, alone, p)
+        assert_identical(result, {**expected, "none": None})
+    assert_identical(jax.tree.leaves(state), jax.tree.leaves(alone))
+
+
+@pytest.mark.quick
+@pytest.mark.parametrize("jit", [True, pytest.param(False, marks=HEAVY)])
+@pytest.mark.parametrize("given", ["one", "by path"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "pair()",
+        *(pytest.param(n, marks=HEAVY) for n in ("pair(1, block=64)", "float8()", "dense()")),
+    ],
+)
+def test_a_subtree_without_gradients_keeps_its_moments_leaf_by_leaf(
+    name: str, given: str, jit: bool
+) -> None:
+    form = FORMATS[name]
+    tx = ao.adam(RATE, storage=form if given == "one" else lambda path, _: form)
+    update = jax.jit(tx.update) if jit else tx.update
+    p, g = {"off": PARAMS, "none": None, "on": PARAMS["cube"]}, first_gradients(GRADS)
+    grads = {"off": g, "none": None, "on": g["cube"]}
+    _, state = update(grads, tx.init(p), p)
+    of_one_subtree, after = update({**grads, "off": None}, state, p)
+    of_its_leaves, same = update({**grads, "off": jax.tree.map(lambda _: None, g)}, state, p)
+    assert of_one_subtree["off"] is None
+    assert not jax.tree.leaves(of_its_leaves["off"])
+    assert_identical(after, same)
+    before, after = (ao.read_moments(s, tx, p) for s in (state, after))
+    for n in ("mu", "nu"):
+        for path, m in before[n]["off"].items():
+            # Rounded anew: one code of the coarsest format, whose nu is a power of two.
+            np.testing.assert_allclose(after[n]["off"][path], m, rtol=1.01, err_msg=path)
+
+
+def test_by_path_a_gradient_that_is_none_needs_the_parameters() -> None:
+    tx = ao.adam(RATE, storage=lambda path, _: S.pair())
+    state = tx.init(PARAMS)
+    with pytest.raises(
+        ValueError, match="where something is by path, a gradient of None needs the parameters"
+    ):
+        tx.update(dict.fromkeys(PARAMS), state)
+
+
 @GUARDED
 @pytest.mark.parametrize(
     "small",

@@ -1,6 +1,7 @@
 """Check that `watch` changes nothing, records what float64 says, and costs no copy."""
 
 import csv
+import functools as ft
 import io
 import os
 import pathlib
@@ -17,6 +18,8 @@ import pytest
 
 import adam_optax as ao
 from adam_optax._watch.metrics import strides
+from tests.support.family import ONE_EACH
+from tests.support.formats import FORMATS
 
 PARAMS: Any = {"layer": {"w": np.linspace(-1, 1, 60).reshape(12, 5)}, "b": np.full(5, 0.3)}
 STEPS = 25
@@ -152,6 +155,36 @@ def test_strangers_without_moments_and_leaves_without_gradients() -> None:
     np.testing.assert_allclose(found["layer/w"]["step_size"], 1, rtol=1e-6)  # float32
     assert np.isnan(found["layer/w"]["root_nu"]).all()
     assert np.isnan(found["layer/w"]["eps_share"]).all()
+
+
+SCALARS: dict[str, Any] = {
+    **{member.name: member.ours for member in ONE_EACH},
+    **{f"adam in {name}": ft.partial(ao.adam, 1e-2, storage=FORMATS[name]) for name in FORMATS},
+    "adafactor": ft.partial(ao.adafactor, 1e-2),
+    **{f"optax.{n}": ft.partial(getattr(optax, n), 1e-2) for n in ("adam", "rmsprop", "novograd")},
+}
+"""Optimisers by name, as functions without arguments."""
+QUICK = ("adam in pair()", "optax.rmsprop")
+
+
+@pytest.mark.matrix(keep=3)
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=[pytest.mark.quick] if n in QUICK else []) for n in SCALARS]
+)
+def test_a_scalar_parameter_is_recorded_as_one_of_one_element(name: str) -> None:
+    def record(shape: tuple[int, ...]) -> Any:
+        tx = ao.watch(SCALARS[name](), every=1)
+        p, g = ({"p": jnp.full(shape, x), "empty": jnp.zeros((0, 2))} for x in (0.5, 0.25))
+        state, step = tx.init(p), jax.jit(tx.update)
+        for _ in range(2):
+            _, state = step(g, state, p)
+        return ao.watch.read(state)
+
+    with jax.numpy_dtype_promotion("standard"):  # optax mixes dtypes
+        scalar, one = record(()), record((1,))
+    assert list(scalar) == ["p"]
+    for metric, values in one["p"].items():  # XLA may round the last bit otherwise: float32's 6e-8
+        np.testing.assert_allclose(scalar["p"][metric], values, rtol=1e-6, err_msg=metric)
 
 
 def test_groups_of_which_it_cannot_be_told_apart_are_read_as_they_are_kept() -> None:

@@ -1,0 +1,1 @@
+"""Programs of others, run with optax and with this library."""
