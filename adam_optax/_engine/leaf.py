@@ -27,6 +27,7 @@ from adam_optax._core.numerics import (
     sign_agreement,
 )
 from adam_optax._engine.kernels.fused_step import LeafResult, LeafStep, fuse
+from adam_optax._engine.stacked import over_layers
 from adam_optax.couplings import RATE, Coupling
 from adam_optax.moments import Leaf, Moment
 from adam_optax.rules.base import Recipe, Rule
@@ -172,9 +173,15 @@ def _decay_factor(rule: Rule, coupling: Coupling, decay: Array, rate: Array | No
 
 @ft.lru_cache(maxsize=COMPILED)
 def compile_leaf_step(
-    recipe: Recipe, storage: LeafStorage, coupling: Coupling = RATE, applies: bool = False
+    recipe: Recipe,
+    storage: LeafStorage,
+    coupling: Coupling = RATE,
+    applies: bool = False,
+    layers: int = 0,
 ) -> LeafStep:
     """Compile the step of any leaf, as `leaf_step` has it; with a kernel where that saves passes.
+
+    Where the leading axes of a leaf are layers, each layer is a leaf by itself.
 
     The function takes the gradient, the parameter or None, the encoded moments by entry, the new
     count and its scalars; and, where there is a kernel, as `where` the leaf's `NamedSharding` if
@@ -194,9 +201,10 @@ def compile_leaf_step(
             zeros = {n: jnp.zeros_like(g, jnp.float32) for n in moments}
             return leaf_step(recipe, dense, coupling, applies, g, p, zeros, count, bare)
 
-        fused = fuse(step, unstored, storage.block, platforms, applies)
+        whole = over_layers(step, layers, 3) if layers else None
+        fused = fuse(step, unstored, storage.block, platforms, applies, layers, whole)
         return jax.jit(fused, static_argnames="where")
-    return jax.jit(step)
+    return jax.jit(over_layers(step, layers, 3) if layers else step)
 
 
 def leaf_step(
@@ -418,76 +426,3 @@ def _precompute(slot: Slot, moments: Moments, count: Array, log_decays: LogDecay
 
 def _nothing(storage: LeafStorage) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
     return ((),) * len(storage.slots), ((),) * len(storage.slots)
-
-
-# --- Outside a step: compiled, since op by op a format of few bits would compile in a hundred parts
-
-
-@ft.lru_cache(maxsize=COMPILED)
-def compile_init(recipe: Recipe, storage: LeafStorage) -> Callable[..., dict[str, Entry]]:
-    """Compile the function from a leaf's moments before the first step to the encoded moments."""
-
-    def init(
-        values: dict[str, Array],
-        hyperparams: Mapping[str, Array],
-        log_decays: LogDecays,
-        shape: tuple[int, ...],
-    ) -> dict[str, Entry]:
-        count = jnp.zeros((), jnp.int32)
-        context = LeafContext((), shape, count, 0, log_decays=log_decays)
-        return encode(storage, values, _moments(recipe, hyperparams), context)
-
-    return jax.jit(init, static_argnames="shape")
-
-
-@ft.lru_cache(maxsize=COMPILED)
-def compile_skip(recipe: Recipe, storage: LeafStorage) -> Callable[..., dict[str, Entry]]:
-    """Compile the function that carries a leaf without gradient over a step.
-
-    The moments stay the same. Codes that belong to the step at which they were written are written
-    anew, which rounds them.
-    """
-
-    def skip(
-        encoded: dict[str, Entry],
-        hyperparams: Mapping[str, Array],
-        count: Array,
-        past_decays: LogDecays,
-        log_decays: LogDecays,
-    ) -> dict[str, Entry]:
-        moments, kept = _moments(recipe, hyperparams), dict(encoded)
-        for slot in storage.slots:
-            if slot.format.step_dependent:
-                alone = LeafStorage((slot,))
-                own = {entry: encoded[entry] for entry in alone.entries}
-                # The leaf's shape is that of the codes.
-                shape = jnp.shape(own[alone.entries[0]])
-                past = LeafContext((), shape, count - 1, 0, log_decays=past_decays)
-                values = decode(alone, own, moments, past)
-                here = past._replace(count=count, log_decays=log_decays)
-                kept |= encode(alone, values, moments, here)
-        return kept
-
-    return jax.jit(skip)
-
-
-@ft.lru_cache(maxsize=COMPILED)
-def compile_decode(recipe: Recipe, storage: LeafStorage) -> Callable[..., dict[str, Array]]:
-    """Compile the function from a leaf's encoded moments to the moments."""
-
-    def read(
-        encoded: dict[str, Entry],
-        hyperparams: Mapping[str, Array],
-        count: Array,
-        log_decays: LogDecays,
-        shape: tuple[int, ...],
-    ) -> dict[str, Array]:
-        context = LeafContext((), shape, count, 0, log_decays=log_decays)
-        return decode(storage, encoded, _moments(recipe, hyperparams), context)
-
-    return jax.jit(read, static_argnames="shape")
-
-
-def _moments(recipe: Recipe, hyperparams: Mapping[str, Array]) -> Moments:
-    numbers = recipe.in_precision(hyperparams, jnp.float32)
-    return recipe.factory(**recipe.constants, **numbers).moments

@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 import optax
 
 from adam_optax import rules
+from adam_optax._engine.groups import Grouping
 from adam_optax.moments import Moment
-from adam_optax.rules.base import Factory, Recipe, Rule
+from adam_optax.rules.base import Factory, Rule
 from adam_optax.storage._dense import Dense
-from adam_optax.storage._plan import StoragePlan
 
 
 class Layout(NamedTuple):
@@ -84,34 +84,33 @@ LAYOUTS = {
 """Layouts by class."""
 
 
-def layout_of(
-    rule: Rule, recipe: Recipe, plan: StoragePlan, moments: Mapping[str, Moment]
-) -> Layout | None:
+def layout_of(grouping: Grouping, moments: Mapping[str, Moment]) -> Layout | None:
     """Return the layout of moments of a rule; None if optax has no class for them.
 
     Args:
-        rule: the rule.
-        recipe: how to build it; the recipe of a rule of which a part was replaced names no variant.
-        plan: how the moments are stored.
+        grouping: the rule and how its moments are stored.
         moments: those of the rule's moments that one state holds.
     """
-    counted = needs_count(rule, recipe, plan)
-    for layout in _OF_RULES.get(recipe.factory, (ADAM, AMSGRAD)):
+    counted = needs_count(grouping)
+    # The recipe of a rule of which a part was replaced names no variant.
+    for layout in _OF_RULES.get(grouping.rule.recipe().factory, (ADAM, AMSGRAD)):
         if layout.fields.keys() == moments.keys() and (layout.counts or not counted):
             return layout
     return None
 
 
-def needs_count(rule: Rule, recipe: Recipe, plan: StoragePlan) -> bool:
+def needs_count(grouping: Grouping) -> bool:
     """Tell whether a step depends on its number: by a correction, a schedule or a dither.
 
     It is asked of the rules for whose moments optax has a class without a count.
     """
-    corrects = recipe.constants.get("bias_correction", False)
+    rule, group = grouping.rule, grouping.uniform
+    if group is None:  # by path there may be schedules and dithers
+        return True
+    corrects = group.recipe.constants.get("bias_correction", False)
     dynamic = {} if rule.origin is None else rule.origin.dynamic
     scheduled = any(callable(value) for value in dynamic.values())
-    slots = () if plan.uniform is None else plan.uniform.slots
-    dithered = plan.uniform is None or any(not isinstance(s.format, Dense) for s in slots)
+    dithered = any(not isinstance(slot.format, Dense) for slot in group.storage.slots)
     return bool(corrects) or scheduled or dithered
 
 
@@ -136,19 +135,18 @@ _LINKS = {
 }
 
 
-def first_layout(rule: Rule, recipe: Recipe, plan: StoragePlan) -> tuple[bool, Layout | None]:
+def first_layout(grouping: Grouping) -> tuple[bool, Layout | None]:
     """Return whether the trace of a momentum is in the chain's last link, and the first's layout.
 
     It is for RMSProp, in a storage that keeps it as one array.
     """
-    moments = rule.moments
-    kept = () if plan.uniform is None else plan.uniform.entries
-    if not links_of(recipe).after_rate or "trace" not in moments or {*kept} != {*moments}:
+    moments, storage = grouping.rule.moments, grouping.plan.uniform
+    kept = () if storage is None else storage.entries
+    if not links_of(grouping.rule).after_rate or "trace" not in moments or {*kept} != {*moments}:
         return False, None
-    others = {n: moment for n, moment in moments.items() if n != "trace"}
-    return True, layout_of(rule, recipe, plan, others)
+    return True, layout_of(grouping, {n: m for n, m in moments.items() if n != "trace"})
 
 
-def links_of(recipe: Recipe) -> Links:
+def links_of(rule: Rule) -> Links:
     """Return the links of the chain that optax makes of a rule."""
-    return _LINKS.get(recipe.factory, Links())
+    return _LINKS.get(rule.recipe().factory, Links())

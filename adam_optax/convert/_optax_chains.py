@@ -264,7 +264,7 @@ def _engines(source: Source) -> list[Engine]:
 def _count(source: Source, like: Any, path: str) -> Any:
     if source.count is None:
         engines = _engines(source)
-        if engines and not any(needs_count(e.rule, e.recipe, e.plan) for e in engines):
+        if engines and not any(needs_count(e.grouping) for e in engines):
             return jnp.zeros(like.shape, like.dtype)
         raise ConversionError(
             f"{path}: tx counts steps, and the state does not; make tx with numbers instead of "
