@@ -170,9 +170,10 @@ def optimizer(
     amount = None
     if decay is not None:
         amount = hyperparameter("weight_decay", decay.weight_decay, Kind.NON_NEGATIVE)
-    engine = Engine(Grouping(rule, plan, rate, amount, layers_by_path(stacked)), coupling)
-    links = links_of(rule)
-    splits, layout = first_layout(engine.grouping)
+    grouping = Grouping(rule, plan, rate, amount, layers_by_path(stacked))
+    engine = Engine(grouping, coupling)
+    links = links_of(grouping.recipe)
+    splits, layout = first_layout(grouping)
     length = len(_tail_state(rate, amount, decay, links)) + 1
 
     def init(params: PyTree) -> tuple[PyTree, ...]:
@@ -225,7 +226,15 @@ def with_gradient_decay(
         tx: an optimiser without weight decay.
         weight_decay: times the parameter, added to its gradient; the number 0: nothing is added.
         mask: which parameters decay; see `Decay`.
+
+    Raises:
+        TypeError: if the weight decay is by path.
     """
+    if isinstance(weight_decay, ByPath):
+        raise TypeError(
+            "weight_decay is added to the gradients here, and cannot be by path; say with "
+            "weight_decay_mask which parameters decay"
+        )
     decay = optax.add_decayed_weights(weight_decay, mask)
     adds = not isinstance(weight_decay, int | float) or weight_decay != 0
 
@@ -404,7 +413,7 @@ def _tail_state(
 ) -> tuple[PyTree, ...]:
     """Return what optax's own transformations would keep: nothing, or a count for a schedule.
 
-    Schedules by path, and that of a decay without a link, are read at the count of the moments.
+    Schedules by path are read at the count of the moments.
     """
     rate, amount = (0.0 if isinstance(x, ByPath) else x for x in (rate, amount))
     nothing = optax.EmptyState()

@@ -10,9 +10,10 @@ from typing import Any, NamedTuple
 import optax
 
 from adam_optax import rules
+from adam_optax._core.by_path import ByPath
 from adam_optax._engine.groups import Grouping
 from adam_optax.moments import Moment
-from adam_optax.rules.base import Factory, Rule
+from adam_optax.rules.base import Factory, Recipe
 from adam_optax.storage._dense import Dense
 
 
@@ -88,12 +89,12 @@ def layout_of(grouping: Grouping, moments: Mapping[str, Moment]) -> Layout | Non
     """Return the layout of moments of a rule; None if optax has no class for them.
 
     Args:
-        grouping: the rule and how its moments are stored.
+        grouping: the rule, its storage and its rates; the recipe of a rule of which a part was
+            replaced names no variant.
         moments: those of the rule's moments that one state holds.
     """
     counted = needs_count(grouping)
-    # The recipe of a rule of which a part was replaced names no variant.
-    for layout in _OF_RULES.get(grouping.rule.recipe().factory, (ADAM, AMSGRAD)):
+    for layout in _OF_RULES.get(grouping.recipe.factory, (ADAM, AMSGRAD)):
         if layout.fields.keys() == moments.keys() and (layout.counts or not counted):
             return layout
     return None
@@ -102,16 +103,18 @@ def layout_of(grouping: Grouping, moments: Mapping[str, Moment]) -> Layout | Non
 def needs_count(grouping: Grouping) -> bool:
     """Tell whether a step depends on its number: by a correction, a schedule or a dither.
 
-    It is asked of the rules for whose moments optax has a class without a count.
+    It is asked of the rules for whose moments optax has a class without a count. What is by path
+    may be a schedule, which is read at the count of the moments.
     """
-    rule, group = grouping.rule, grouping.uniform
-    if group is None:  # by path there may be schedules and dithers
-        return True
-    corrects = group.recipe.constants.get("bias_correction", False)
+    rule, plan = grouping.rule, grouping.plan
+    corrects = grouping.recipe.constants.get("bias_correction", False)
     dynamic = {} if rule.origin is None else rule.origin.dynamic
     scheduled = any(callable(value) for value in dynamic.values())
-    dithered = any(not isinstance(slot.format, Dense) for slot in group.storage.slots)
-    return bool(corrects) or scheduled or dithered
+    numbers = (grouping.learning_rate, grouping.weight_decay, *rule.by_path.values())
+    by_path = any(isinstance(value, ByPath) for value in numbers)
+    slots = () if plan.uniform is None else plan.uniform.slots
+    dithered = plan.uniform is None or any(not isinstance(s.format, Dense) for s in slots)
+    return bool(corrects) or scheduled or by_path or dithered
 
 
 class Links(NamedTuple):
@@ -140,13 +143,14 @@ def first_layout(grouping: Grouping) -> tuple[bool, Layout | None]:
 
     It is for RMSProp, in a storage that keeps it as one array.
     """
-    moments, storage = grouping.rule.moments, grouping.plan.uniform
-    kept = () if storage is None else storage.entries
-    if not links_of(grouping.rule).after_rate or "trace" not in moments or {*kept} != {*moments}:
+    moments, alike = grouping.rule.moments, grouping.plan.uniform
+    kept = () if alike is None else alike.entries
+    if not links_of(grouping.recipe).after_rate or "trace" not in moments or {*kept} != {*moments}:
         return False, None
-    return True, layout_of(grouping, {n: m for n, m in moments.items() if n != "trace"})
+    others = {n: moment for n, moment in moments.items() if n != "trace"}
+    return True, layout_of(grouping, others)
 
 
-def links_of(rule: Rule) -> Links:
+def links_of(recipe: Recipe) -> Links:
     """Return the links of the chain that optax makes of a rule."""
-    return _LINKS.get(rule.recipe().factory, Links())
+    return _LINKS.get(recipe.factory, Links())

@@ -101,7 +101,7 @@ def split_trace(
 
 def _unpack_checked(
     state: PyTree, entries: tuple[str, ...] | None, layout: Layout | None
-) -> tuple[Array, dict[str, PyTree]]:
+) -> tuple[Array | None, dict[str, PyTree]]:
     """Return the count and the entries of a state, or refuse it; `entries` None allows any."""
     found, is_own = LAYOUTS.get(type(state)), isinstance(state, OWN_STATES)
     count, moments = None, {}
@@ -121,8 +121,6 @@ def _unpack_checked(
         raise TypeError(
             f"the state must count steps, as tx.init makes it; {type(state).__name__} does not"
         )
-    # A state of optax without a count is that of a step which does not depend on its number.
-    count = jnp.zeros((), jnp.int32) if count is None else jnp.asarray(count)
     return count, {n: moments[n] for n in (moments if entries is None else entries)}
 
 
@@ -210,8 +208,9 @@ class Engine:
             applies: whether to return the new parameters instead of the updates.
         """
         uniform, alike = self.grouping.uniform, self.grouping.plan.uniform
-        entries = alike.entries if alike else None
-        past_count, trees = _unpack_checked(state, entries, self.layout)
+        counted, trees = _unpack_checked(state, alike.entries if alike else None, self.layout)
+        # A state of optax without a count is that of a step which does not depend on its number.
+        past_count = jnp.zeros((), jnp.int32) if counted is None else jnp.asarray(counted)
         grads, treedef = jax.tree.flatten(updates, is_leaf=is_none)
         n = len(grads)
         columns = checks.flatten_like(treedef, updates, trees)

@@ -75,12 +75,11 @@ def _decoded(state: Any, tx: Any, params: Any) -> dict[str, Any]:
     rows = [{n: column[i] for n, column in columns.items()} for i in range(len(ps))]
     counted = count_of(state)
     count = jnp.zeros((), jnp.int32) if counted is None else counted
-    decoded = []
+    kept, decoded = log_decays_of(state), []
     for p, row, group in zip(ps, rows, engine.grouping.of_leaves(params), strict=True):
         own, _ = checks.split_entries(row, group.storage.entries)
         decode = compile_decode(group.recipe, group.storage, group.layers)
         hyperparams = dynamic_hyperparams(group.rule, count)
-        kept = log_decays_of(state)
         log_decays = {n: kept[entry] for n, entry in group.scheduled.items()}
         decoded.append(decode(own, hyperparams, count, log_decays, jnp.shape(p)))
     # Of a frozen parameter there is nothing.

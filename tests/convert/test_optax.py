@@ -48,8 +48,7 @@ def test_every_state_of_optax_is_taken_over_in_our_dtypes(pair: Pair) -> None:
     real_only = pair.name == "adopt" or "bfloat16" in pair.options.values()
     params = {n: p for n, p in MIXED.items() if not (real_only and n == "c64")}
     mask = {n: n != "f32" for n in params}
-    masks = ("mask", "weight_decay_mask")
-    options: dict[str, Any] = {n: mask for n in masks if n in pair.options}
+    options: Any = {n: mask for n in ("mask", "weight_decay_mask") if n in pair.options}
     ours, theirs = pair.both(**options)
     blank = theirs.init(params)
     state = ao.convert.from_optax(blank, ours, params)
