@@ -90,7 +90,7 @@ class RowOptimizer:
             ValueError: if the table has no rows.
         """
         refuse_table(table)
-        dense = self._engine.init(table)
+        dense = self._engine_at().init(table)
         return self._initial_state(table, unpack(dense), _count(dense))
 
     def lookup(self, state: RowsState, ids: Array | npt.ArrayLike) -> Rows:
@@ -149,7 +149,7 @@ class RowOptimizer:
             TypeError, ValueError: if the state does not fit this optimiser and the table.
         """
         refuse_table(table)
-        found = refuse_dense(dense, self._engine.rule, table)
+        found = refuse_dense(dense, self.drift.rule, table)
         return self._adopt(table, unpack(found), _count(found))
 
     def rebase(self, state: RowsState, onto: "RowOptimizer") -> RowsState:
@@ -194,8 +194,8 @@ class RowOptimizer:
     def _apply(self, state: RowsState, rows: Rows, grads: Array) -> RowsState:
         count, dtype = safe_increment(state.count), grads.dtype
         rate, fade = self._learning_rate_at(state.count, dtype), self._fade_at(state.count, dtype)
-        kept = pack(state.count, rows.moments, self._engine.layout)
-        step, dense = self._engine.update(grads, kept, None, None, rate)
+        engine = self._engine_at(rate)
+        step, dense = engine.update(grads, pack(state.count, rows.moments, engine.layout))
         moments = unpack(dense)
         moved = jnp.exp(-fade) * rows.drift + step - self._drift_at(count, moments)
         rest = shrink(rows.rest, rows.fade + fade, moved)
@@ -219,7 +219,7 @@ class RowOptimizer:
     @_jit_method
     def _materialize(self, state: RowsState) -> tuple[Array, Any]:
         found = self._bring_to_now(state, jnp.arange(len(state.rest)))
-        return found.params, pack(state.count, found.moments, self._engine.layout)
+        return found.params, pack(state.count, found.moments, self._engine_at().layout)
 
     @_jit_method
     def _adopt(self, table: Array, moments: dict[str, Array], count: Array) -> RowsState:
@@ -227,10 +227,10 @@ class RowOptimizer:
 
     # --- Parts of these ------------------------------------------------------------------------
 
-    @property
-    def _engine(self) -> Engine:
+    def _engine_at(self, rate: Array | None = None) -> Engine:
+        """Return the dense optimiser of rows, with the learning rate of a step."""
         rule = self.drift.rule
-        return Engine(Grouping(rule, plan_storage(None, rule.moments)))
+        return Engine(Grouping(rule, plan_storage(None, rule.moments), rate))
 
     def _learning_rate_at(self, counts: Array, dtype: DTypeLike) -> Array:
         return _values_at(self.learning_rate, counts, dtype)
