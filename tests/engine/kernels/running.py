@@ -28,6 +28,7 @@ FORMATS: dict[str, Any] = {
     "float8": S.float8(),
     "int8": S.int8(),
     "int4": S.int4(),
+    "pair(1, block=128)": S.pair(1, block=128),
     "by moment": {"mu": S.int8(128), "nu": S.float8()},
 }
 SHAPES = [(70, 1024), (3, 32, 1024)]
