@@ -38,6 +38,8 @@ def step(target: str, name: str, in_one: bool = True, dtype: Any = jnp.float32) 
 @pytest.mark.parametrize("target", ["v5e", "v6e", "h100"])
 @pytest.mark.parametrize("name", FORMATS)
 def test_a_step_moves_every_byte_once(name: str, target: str) -> None:
+    if (name, target) == ("float8", "h100") and jax.__version_info__ < (0, 10, 1):
+        pytest.skip("jax 0.10.0 takes any GPU that is not here for one without eight-bit floats")
     found, least = step(target, name), FORMATS[name][1]
     assert least - 0.01 <= found.moved <= least + 0.02  # scalars, and the leaf of 4096
     assert found.copied < 1024
@@ -48,6 +50,13 @@ def test_a_step_moves_every_byte_once(name: str, target: str) -> None:
 @pytest.mark.parametrize("target", ["v5p", "a100", "b200"])
 def test_other_generations_move_as_many(target: str) -> None:
     assert step(target, "pair(block=128)").moved <= 16.2  # v5p moves more of the small leaf
+
+
+def test_gpus_without_eight_bit_floats_leave_them_to_xla() -> None:
+    """Compile float8() for a GPU on which Triton would end the process at a cast."""
+    found = step("a100", "float8")
+    assert found.moved > 2 * 12.0, "XLA makes two passes"
+    assert found.copied < 1024
 
 
 @pytest.mark.parametrize("target", ["v5e", "h100"])

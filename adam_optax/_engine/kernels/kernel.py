@@ -6,12 +6,8 @@ from collections.abc import Callable, Sequence
 from jax import Array
 
 from adam_optax._core.dither import TileOffset
-from adam_optax._engine.kernels import mosaic, triton
+from adam_optax._engine.kernels.backends import backend
 from adam_optax._engine.kernels.layout import LEAF, Layout
-from adam_optax._engine.kernels.pallas_call import pallas_step
-
-BACKENDS = {"tpu": mosaic.BACKEND, "cuda": triton.BACKEND}
-"""How kernels are made for a platform, by XLA's name of it."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -47,7 +43,10 @@ class Kernel:
         arrays, start = self._split(operands)
         part = self.layout.local(self.leaf(arrays).shape)
         middle = self.layout.shape[1:-1]  # rows follow on each other only if these axes are whole
-        if part.shape[1:-1] != middle or BACKENDS[platform].block(part) is None:
+        if part.shape[1:-1] != middle:
+            return self.plain(*operands)
+        made = backend(platform)
+        if made is None or made.block(part) is None:
             return self.plain(*operands)
         whole = self.layout.rows, self.layout.columns
         place = start[0] * (self.layout.rows // self.layout.shape[0]), start[-1]
@@ -55,8 +54,7 @@ class Kernel:
         def step(*flat: Array) -> list[Array]:
             return self.step(*flat[:-2], TileOffset(whole, flat[-2:]))
 
-        aliases = dict(self.aliases)
-        return pallas_step(BACKENDS[platform], step, part, arrays, place, aliases, interpret)
+        return made.run(step, part, arrays, place, dict(self.aliases), interpret)
 
     def _split(self, operands: Sequence[Array]) -> tuple[Sequence[Array], tuple[Array, ...]]:
         cut = len(self.layout.roles)

@@ -1,5 +1,6 @@
 """Build the kernel for TPUs: whole rows of a leaf in the chip's memory, worked off by tiles."""
 
+import functools as ft
 from typing import Any
 
 import jax.numpy as jnp
@@ -10,8 +11,9 @@ from jax.experimental.pallas import tpu as pltpu
 from jax.ref import Ref
 from jax.typing import DTypeLike
 
+from adam_optax._engine.kernels.backends import Backend
 from adam_optax._engine.kernels.layout import LANES, SHARED, Layout
-from adam_optax._engine.kernels.pallas_call import Backend, KernelBody, unpacked
+from adam_optax._engine.kernels.pallas_call import Flavour, KernelBody, pallas_step, unpacked
 from adam_optax._engine.kernels.tile import Tile
 
 ROWS = 32
@@ -80,9 +82,10 @@ def _wide_dtype(dtype: np.dtype[Any]) -> DTypeLike:
     return wide
 
 
-BACKEND = Backend(
+FLAVOUR = Flavour(
     block,
     body,
     pl.BlockSpec(memory_space=pltpu.SMEM),
     pltpu.CompilerParams(vmem_limit_bytes=3 * MEMORY),
 )
+BACKEND = Backend(block, ft.partial(pallas_step, FLAVOUR))

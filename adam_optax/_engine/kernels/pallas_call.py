@@ -19,8 +19,8 @@ KernelBody: TypeAlias = Callable[..., None]
 
 
 @dataclasses.dataclass(frozen=True)
-class Backend:
-    """Say how a kind of accelerator is programmed.
+class Flavour:
+    """Say how one of Pallas' compilers is programmed.
 
     Attributes:
         block: from a layout to the rows and columns that one call of the body works on, or None if
@@ -37,7 +37,7 @@ class Backend:
 
 
 def pallas_step(
-    backend: Backend,
+    flavour: Flavour,
     step: FlatStep,
     layout: Layout,
     arrays: Sequence[Array],
@@ -48,7 +48,7 @@ def pallas_step(
     """Return the results of a step, computed in a kernel.
 
     Args:
-        backend: how the platform is programmed.
+        flavour: how the platform's compiler is programmed.
         step: the step of a tile: from flat arguments and their row and column in the leaf to flat
             results.
         layout: how the leaf, or the part of it on this device, is cut into tiles.
@@ -57,7 +57,7 @@ def pallas_step(
         aliases: from arguments to the results that take their places.
         interpret: whether to interpret the kernel, on any platform.
     """
-    rows, columns = backend.block(layout) or (0, 0)
+    rows, columns = flavour.block(layout) or (0, 0)
     tile = traced(step, layout, rows)
     carried = tile.scalars([x for x in arrays if x.ndim == 0])
     views = [arrays[i].reshape(layout.flat(layout.roles[i])) for i in tile.read]
@@ -68,13 +68,13 @@ def pallas_step(
 
     results = list(zip(layout.out_roles, layout.out_dtypes, strict=True))
     done = pl.pallas_call(
-        backend.body(tile, layout, columns),
+        flavour.body(tile, layout, columns),
         grid=(pl.cdiv(layout.rows, rows), layout.columns // columns),
-        in_specs=[backend.scalars] * 2 + [spec(layout.roles[i]) for i in tile.read],
+        in_specs=[flavour.scalars] * 2 + [spec(layout.roles[i]) for i in tile.read],
         out_specs=[spec(role) for role in layout.out_roles],
         out_shape=[jax.ShapeDtypeStruct(layout.flat(role), dtype) for role, dtype in results],
         input_output_aliases={2 + tile.read.index(i): o for i, o in aliases.items()},
-        compiler_params=backend.parameters,
+        compiler_params=flavour.parameters,
         interpret=interpret,
     )(*_packed([*carried, *place]), *views)
     return [x.reshape(layout.full_shape(role)) for x, (role, _) in zip(done, results, strict=True)]
