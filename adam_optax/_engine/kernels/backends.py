@@ -29,9 +29,9 @@ class Backend:
     Attributes:
         block: from a layout to the rows and columns that one call of the kernel works on, or None
             if the leaf cannot be tiled.
-        run: from the step of a tile, the layout, the flat arguments, the row and column at which
-            they begin in the whole leaf, the results that take the places of arguments, and whether
-            to interpret the kernel, to the flat results.
+        run: from the step of a tile, the layout, the flat arguments, their place in the whole leaf,
+            the results that take the places of arguments, and whether to interpret the kernel, to
+            the flat results.
         fits: whether a device, or an unknown one, can run the kernel of a layout.
         lowering: makes a context in which the kernel is lowered.
     """

@@ -7,7 +7,7 @@ from jax import Array
 
 from adam_optax._core.dither import TileOffset
 from adam_optax._engine.kernels.backends import backend
-from adam_optax._engine.kernels.layout import LEAF, Layout
+from adam_optax._engine.kernels.layout import LEAF, Layout, Place
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -41,19 +41,16 @@ class Kernel:
     def on(self, platform: str, *operands: Array, interpret: bool = False) -> list[Array]:
         """Take the step by the kernel for a platform, if this part of the leaf can be tiled."""
         arrays, start = self._split(operands)
-        part = self.layout.local(self.leaf(arrays).shape)
-        middle = self.layout.shape[1:-1]  # rows follow on each other only if these axes are whole
-        if part.shape[1:-1] != middle:
-            return self.plain(*operands)
-        made = backend(platform)
-        if made is None or made.block(part) is None:
+        part, made = self.layout.local(self.leaf(arrays).shape), backend(platform)
+        tile = None if made is None else made.block(part)
+        if made is None or tile is None or not self.layout.follow(part, tile[0]):
             return self.plain(*operands)
         whole = self.layout.rows, self.layout.columns
-        place = start[0] * (self.layout.rows // self.layout.shape[0]), start[-1]
 
         def step(*flat: Array) -> list[Array]:
             return self.step(*flat[:-2], TileOffset(whole, flat[-2:]))
 
+        place = Place(self.layout.shape, part.shape, start)
         return made.run(step, part, arrays, place, dict(self.aliases), interpret)
 
     def _split(self, operands: Sequence[Array]) -> tuple[Sequence[Array], tuple[Array, ...]]:

@@ -12,7 +12,7 @@ from jax.ref import Ref
 from jax.typing import DTypeLike
 
 from adam_optax._engine.kernels.backends import Backend
-from adam_optax._engine.kernels.layout import LANES, SHARED, Layout
+from adam_optax._engine.kernels.layout import LANES, SHARED, Layout, Place
 from adam_optax._engine.kernels.pallas_call import Flavour, KernelBody, pallas_step, unpacked
 from adam_optax._engine.kernels.tile import Tile
 
@@ -34,7 +34,7 @@ def block(layout: Layout) -> tuple[int, int] | None:
     return None
 
 
-def body(tile: Tile, layout: Layout, columns: int) -> KernelBody:
+def body(tile: Tile, layout: Layout, columns: int, place: Place) -> KernelBody:
     """Return the loop over the tiles of a block of rows."""
     roles = [layout.roles[i] for i in tile.read]
     width, tiles = layout.width, columns // layout.width
@@ -43,19 +43,19 @@ def body(tile: Tile, layout: Layout, columns: int) -> KernelBody:
         inputs = list(zip(refs[: len(roles)], roles, strict=True))
         outputs = list(zip(refs[len(roles) :], layout.out_roles, strict=True))
         headers = [ref for ref, role in outputs if role == SHARED]
-        carried, (row, column) = unpacked(tile, real, whole)
-        row, column = row + pl.program_id(0) * ROWS, column + pl.program_id(1) * columns
+        carried, here = unpacked(tile, place, real, whole)
+        row, column = here.of(pl.program_id(0) * ROWS, pl.program_id(1) * columns)
         lane = lax.broadcasted_iota(jnp.int32, (ROWS, tiles), 1)
 
         def one(j: Array, found: list[Array]) -> list[Array]:
-            here = pl.ds(pl.multiple_of(j * width, width), width)
+            these = pl.ds(pl.multiple_of(j * width, width), width)
             arrays = [
-                _picked(ref, lane == j) if role == SHARED else ref[:, here] for ref, role in inputs
+                _picked(ref, lane == j) if role == SHARED else ref[:, these] for ref, role in inputs
             ]
             done = tile.step(arrays, carried, (row, column + j * width))
             for x, (ref, role) in zip(done, outputs, strict=True):
                 if role != SHARED:
-                    ref[:, here] = x
+                    ref[:, these] = x
             new = [x for x, (_, role) in zip(done, outputs, strict=True) if role == SHARED]
             return [jnp.where(lane == j, _wide(x), old) for x, old in zip(new, found, strict=True)]
 

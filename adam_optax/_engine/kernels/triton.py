@@ -12,7 +12,7 @@ from jax.experimental.pallas import triton as plgpu
 from jax.ref import Ref
 
 from adam_optax._engine.kernels.backends import Backend
-from adam_optax._engine.kernels.layout import Layout
+from adam_optax._engine.kernels.layout import Layout, Place
 from adam_optax._engine.kernels.pallas_call import Flavour, KernelBody, pallas_step, unpacked
 from adam_optax._engine.kernels.tile import Tile
 
@@ -25,14 +25,14 @@ def block(layout: Layout) -> tuple[int, int] | None:
     return rows, layout.width
 
 
-def body(tile: Tile, layout: Layout, columns: int) -> KernelBody:
+def body(tile: Tile, layout: Layout, columns: int, place: Place) -> KernelBody:
     """Return the work on one tile."""
     inputs = len(tile.read)
 
     def work(real: Ref, whole: Ref, *refs: Ref) -> None:
-        carried, (row, column) = unpacked(tile, real, whole)
-        place = row + pl.program_id(0) * tile.rows, column + pl.program_id(1) * columns
-        done = tile.step([ref[...] for ref in refs[:inputs]], carried, place)
+        carried, here = unpacked(tile, place, real, whole)
+        first = here.of(pl.program_id(0) * tile.rows, pl.program_id(1) * columns)
+        done = tile.step([ref[...] for ref in refs[:inputs]], carried, first)
         for x, ref in zip(done, refs[inputs:], strict=True):
             ref[...] = x
 

@@ -20,7 +20,8 @@ BLOCKS = "pair(block=128)"
 CASES: list[tuple[str, tuple[int, ...], Any]] = [
     (BLOCKS, (256, 1024), P("a", "b")),
     (BLOCKS, (256, 1024), P(None, ("a", "b"))),
-    (BLOCKS, (8, 64, 1024), P(None, "b", None)),  # whose rows do not follow on each other
+    (BLOCKS, (4, 128, 1024), P(None, "b", None)),  # whose rows do not follow on each other
+    ("pair", (2, 2, 128, 512), P(None, "a", "b", None)),
     ("pair", (8, 64, 1024), P("a", None, "b")),
 ]
 
