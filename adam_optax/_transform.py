@@ -169,7 +169,11 @@ def optimizer(
         return run(updates, state, params)
 
     def run(
-        updates: PyTree, state: PyTree, params: PyTree, applies: bool = False
+        updates: PyTree,
+        state: PyTree,
+        params: PyTree,
+        applies: bool = False,
+        shardings: PyTree = None,
     ) -> tuple[PyTree, PyTree]:
         first, *tail = state if _is_chain(state, length) else _refuse(state, length)
         weight_decay, mask = amount, None
@@ -184,7 +188,7 @@ def optimizer(
             )
         learning_rate = _at_count("learning_rate", rate, tail[-1]) if callable(rate) else rate
         result, first = engine.update(
-            updates, first, params, weight_decay, learning_rate, mask, applies
+            updates, first, params, weight_decay, learning_rate, mask, applies, shardings
         )
         return result, (first, *jax.tree.map(safe_increment, tail))
 
@@ -220,6 +224,8 @@ def step(
     grads: PyTree,
     state: PyTree,
     params: PyTree,
+    *,
+    shardings: PyTree = None,
     **extra_args: object,
 ) -> tuple[PyTree, PyTree]:
     """Return the parameters after a step, and the state: `tx.update`, then `optax.apply_updates`.
@@ -234,10 +240,17 @@ def step(
         grads: the gradients.
         state: the state of `tx`.
         params: the parameters.
+        shardings: where the parameters are, if `jax.jit` runs the step over several devices: a tree
+            of `jax.sharding.NamedSharding`s like the parameters (or of `PartitionSpec`s of the mesh
+            that is set), or a prefix of such a tree; None where a sharding is not known. Under
+            automatic sharding JAX does not tell, and for TPUs XLA then runs no kernel. The
+            gradients and the state must be on the same devices. Default: nothing is known.
         extra_args: further arguments of `tx.update`.
 
     Raises:
-        TypeError: without parameters.
+        TypeError: without parameters; if `shardings` holds something else.
+        ValueError: if `shardings` do not fit the parameters, or are given to a chain whose last
+            link is no optimiser of this library.
 
     Returns:
         The new parameters, in their own dtypes, and the new state.
@@ -251,24 +264,34 @@ def step(
     """
     if params is None:
         raise TypeError("ao.step needs the parameters: ao.step(tx, grads, state, params)")
-    return _step(tx.update, grads, state, params, extra_args)
+    return _step(tx.update, grads, state, params, shardings, extra_args)
 
 
 def _step(
-    update: UpdateFn, grads: PyTree, state: PyTree, params: PyTree, extra: dict[str, object]
+    update: UpdateFn,
+    grads: PyTree,
+    state: PyTree,
+    params: PyTree,
+    shardings: PyTree,
+    extra: dict[str, object],
 ) -> tuple[PyTree, PyTree]:
     if (apply := getattr(update, APPLY, None)) is not None:
-        params, state = apply(grads, state, params)
+        params, state = apply(grads, state, params, shardings=shardings)
         return params, state
     links = _optax_interop.chain_links(update)
     if not links or len(links) != len(state):
+        if shardings is not None:
+            raise ValueError(
+                "ao.step takes shardings where tx, or the last link of its chain, is an optimiser "
+                "of adam_optax; leave them out, or chain the other links before it"
+            )
         updates, state = update(grads, state, params, **extra)
         return optax.apply_updates(params, updates), state
     done = []
     for link, kept in zip(links[:-1], state[:-1], strict=True):
         grads, new = link(grads, kept, params, **extra)
         done.append(new)
-    params, last = _step(links[-1], grads, state[-1], params, extra)
+    params, last = _step(links[-1], grads, state[-1], params, shardings, extra)
     return params, (*done, last)
 
 

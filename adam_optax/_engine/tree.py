@@ -5,6 +5,7 @@
 """
 
 import dataclasses
+import functools as ft
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple, NoReturn
 
@@ -160,6 +161,7 @@ class Engine:
         learning_rate: Array | float | None = None,
         mask: PyTree = None,
         applies: bool = False,
+        shardings: PyTree = None,
     ) -> tuple[PyTree, PyTree]:
         """Return the updates of all leaves and the new state.
 
@@ -173,6 +175,7 @@ class Engine:
             learning_rate: a scalar, or None for no factor and no sign.
             mask: a tree of bools like `updates` that says which parameters decay; None: all.
             applies: whether to return the new parameters instead of the updates.
+            shardings: where the leaves are, as `sharding.known_places` takes it; None: unknown.
         """
         uniform = self.plan.uniform
         trees = _unpack_checked(state, uniform.entries if uniform else None)
@@ -183,6 +186,8 @@ class Engine:
         given = {name: t for name, t in (("params", params), ("mask", mask)) if t is not None}
         others = checks.flatten_like(treedef, updates, given) if given else {}
         ps, masks = (others.get(name, [None] * n) for name in ("params", "mask"))
+        told = shardings is not None
+        places = sharding.known_places(shardings, ps, treedef) if told else [None] * n
 
         # What depends on the step alone is computed once, for each storage that leaves have.
         dynamic = self.rule.origin.dynamic if self.rule.origin else {}
@@ -212,9 +217,11 @@ class Engine:
                         own = compile_skip(self.recipe, storage)(own, hyperparams, count)
                 else:
                     step, now = steps[id(storage)], scalars[id(storage)]
+                    kernels = bool(storage.kernel_platforms[applies])
                     if checks.has_explicit_sharding(g):
-                        kernels = bool(storage.kernel_platforms[applies])
                         step = sharding.under_auto_axes(step, (g, own), kernels)
+                    elif kernels and places[i] is not None:
+                        step = ft.partial(step, where=places[i])
                     if masks[i] is False:
                         now = {k: one._replace(weight_decay=None) for k, one in now.items()}
                     result, own = step(g, p, own, count, now)

@@ -12,25 +12,39 @@ from jax.ref import Ref
 from jax.typing import DTypeLike
 
 from adam_optax._engine.kernels.backends import Backend
-from adam_optax._engine.kernels.layout import LANES, SHARED, Layout, Place
+from adam_optax._engine.kernels.layout import LANES, SCALAR, SHARED, Layout, Place
 from adam_optax._engine.kernels.pallas_call import Flavour, KernelBody, pallas_step, unpacked
 from adam_optax._engine.kernels.tile import Tile
 
 ROWS = 32
-"""The rows of a tile: eight-bit arrays are stored in groups of so many."""
+"""The rows of a tile: eight-bit arrays are stored in groups of so many, wider ones of fewer."""
 MEMORY = 2**25
 """The bytes of the chip's memory for arrays; each is there twice: one is worked on, one moved."""
 
 
 def block(layout: Layout) -> tuple[int, int] | None:
-    """Return 32 rows and all columns, or those of 128 blocks, if they fit the chip's memory."""
-    crowded = len(layout.shape) > 2 and layout.shape[-2] % ROWS  # rows are padded: views copy
-    if layout.rows < ROWS or crowded:
+    """Return some rows and all columns, or those of 128 blocks, if they fit the chip's memory."""
+    if (rows := _rows(layout)) is None:
         return None
-    each = ROWS * sum(d.itemsize for d in (*layout.dtypes, *layout.out_dtypes))
+    each = rows * sum(d.itemsize for d in (*layout.dtypes, *layout.out_dtypes))
     for columns in (layout.columns, LANES * layout.width):
         if layout.columns % columns == 0 and columns * each <= MEMORY:
-            return ROWS, columns
+            return rows, columns
+    return None
+
+
+def _rows(layout: Layout) -> int | None:
+    """Return the rows of a tile: fewer where no array is of eight bits and a leaf has few.
+
+    Of three axes and more the last but one must have a multiple: its rows are padded, and a view
+    as rows by columns would be a copy.
+    """
+    roles, dtypes = (*layout.roles, *layout.out_roles), (*layout.dtypes, *layout.out_dtypes)
+    sizes = [d.itemsize for r, d in zip(roles, dtypes, strict=True) if r != SCALAR]
+    few, stacked = layout.shape[-2], len(layout.shape) > 2
+    for rows in (n for n in (ROWS, ROWS // 2, ROWS // 4) if n >= ROWS // min(sizes)):
+        if few % rows == 0 or (rows == ROWS and layout.rows > ROWS and not stacked):
+            return rows
     return None
 
 
@@ -44,8 +58,8 @@ def body(tile: Tile, layout: Layout, columns: int, place: Place) -> KernelBody:
         outputs = list(zip(refs[len(roles) :], layout.out_roles, strict=True))
         headers = [ref for ref, role in outputs if role == SHARED]
         carried, here = unpacked(tile, place, real, whole)
-        row, column = here.of(pl.program_id(0) * ROWS, pl.program_id(1) * columns)
-        lane = lax.broadcasted_iota(jnp.int32, (ROWS, tiles), 1)
+        row, column = here.of(pl.program_id(0) * tile.rows, pl.program_id(1) * columns)
+        lane = lax.broadcasted_iota(jnp.int32, (tile.rows, tiles), 1)
 
         def one(j: Array, found: list[Array]) -> list[Array]:
             these = pl.ds(pl.multiple_of(j * width, width), width)
@@ -59,7 +73,7 @@ def body(tile: Tile, layout: Layout, columns: int, place: Place) -> KernelBody:
             new = [x for x, (_, role) in zip(done, outputs, strict=True) if role == SHARED]
             return [jnp.where(lane == j, _wide(x), old) for x, old in zip(new, found, strict=True)]
 
-        start = [jnp.zeros((ROWS, tiles), _wide_dtype(ref.dtype)) for ref in headers]
+        start = [jnp.zeros((tile.rows, tiles), _wide_dtype(ref.dtype)) for ref in headers]
         for x, ref in zip(lax.fori_loop(0, tiles, one, start), headers, strict=True):
             ref[...] = x.astype(ref.dtype)
 

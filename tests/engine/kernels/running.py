@@ -76,12 +76,13 @@ def run(
     *,
     decay: Any = None,
     applies: bool = True,
+    shardings: Any = None,
 ) -> Any:
     """Return the last result and the state after all gradients."""
 
     @jax.jit
     def step(g: Any, state: Any, p: Any) -> Any:
-        return one.update(g, state, p, decay, 0.1, None, applies)
+        return one.update(g, state, p, decay, 0.1, None, applies, shardings)
 
     state, result = one.init(p), p
     with interpreted(flavour):
