@@ -8,6 +8,7 @@ updates to the parameters in that pass, too.
 
 import functools as ft
 import types
+from collections.abc import Mapping
 from typing import Any, NamedTuple, NoReturn
 
 import jax
@@ -189,7 +190,11 @@ def optimizer(
         return run(updates, state, params)
 
     def run(
-        updates: PyTree, state: PyTree, params: PyTree, applies: bool = False
+        updates: PyTree,
+        state: PyTree,
+        params: PyTree,
+        applies: bool = False,
+        shardings: PyTree = None,
     ) -> tuple[PyTree, PyTree]:
         first, *tail = state if _is_chain(state, length) else _refuse(state, length)
         if splits:
@@ -204,7 +209,7 @@ def optimizer(
             decay_count = _count(tail[0]) if callable(amount) and links.decay else None
         rate_count = _count(tail[-1 - links.after_rate]) if callable(rate) else None
         result, first = engine.update(
-            updates, first, params, rate_count, decay_count, mask, applies
+            updates, first, params, rate_count, decay_count, mask, applies, shardings
         )
         tail = jax.tree.map(safe_increment, tail)
         return result, split_trace(first, tail, layout) if splits else (first, *tail)
@@ -250,12 +255,12 @@ def with_gradient_decay(
         return run(tx.update, updates, state, params)
 
     def run(
-        inner: UpdateFn, updates: PyTree, state: PyTree, params: PyTree
+        inner: UpdateFn, updates: PyTree, state: PyTree, params: PyTree, **where: PyTree
     ) -> tuple[PyTree, PyTree]:
         decaying, *rest = state if _is_chain(state, 3) else _refuse(state, 3)
         if adds:
             updates, decaying = decay.update(updates, decaying, params)
-        result, rest = inner(updates, tuple(rest), params)
+        result, rest = inner(updates, tuple(rest), params, **where)
         return result, (decaying, *rest)
 
     apply = ft.partial(run, getattr(tx.update, APPLY))
@@ -288,6 +293,8 @@ def step(
     grads: PyTree,
     state: PyTree,
     params: PyTree,
+    *,
+    shardings: PyTree = None,
     **extra_args: object,
 ) -> tuple[PyTree, PyTree]:
     """Return the parameters after a step, and the state: `tx.update`, then `optax.apply_updates`.
@@ -302,10 +309,17 @@ def step(
         grads: the gradients.
         state: the state of `tx`.
         params: the parameters.
+        shardings: where the parameters are, if `jax.jit` runs the step over several devices: a tree
+            of `jax.sharding.NamedSharding`s like the parameters (or of `PartitionSpec`s of the mesh
+            that is set), or a prefix of such a tree; None where a sharding is not known. Under
+            automatic sharding JAX does not tell, and for TPUs XLA then runs no kernel. The
+            gradients and the state must be on the same devices. Default: nothing is known.
         extra_args: further arguments of `tx.update`.
 
     Raises:
-        TypeError: without parameters.
+        TypeError: without parameters; if `shardings` holds something else.
+        ValueError: if `shardings` do not fit the parameters, or are given to a chain whose last
+            link is no optimiser of this library.
 
     Returns:
         The new parameters, in their own dtypes, and the new state.
@@ -319,20 +333,31 @@ def step(
     """
     if params is None:
         raise TypeError("ao.step needs the parameters: ao.step(tx, grads, state, params)")
-    return _step(tx.update, grads, state, params, extra_args)
+    return _step(shardings, tx.update, grads, state, params, extra_args)
 
 
 def _step(
-    update: UpdateFn, grads: PyTree, state: PyTree, params: PyTree, extra: dict[str, object]
+    shardings: PyTree,
+    update: UpdateFn,
+    grads: PyTree,
+    state: PyTree,
+    params: PyTree,
+    extra: Mapping[str, object],
 ) -> tuple[PyTree, PyTree]:
     if (apply := getattr(update, APPLY, None)) is not None:
-        params, state = apply(grads, state, params)
+        params, state = apply(grads, state, params, shardings=shardings)
         return params, state
     links = _optax_interop.chain_links(update)
     if not links or len(links) != len(state):
+        if shardings is not None:
+            raise ValueError(
+                "ao.step takes shardings where tx, or the last link of its chain, is an optimiser "
+                "of adam_optax; leave them out, or chain the other links before it"
+            )
         updates, state = update(grads, state, params, **extra)
         return optax.apply_updates(params, updates), state
-    return _optax_interop.run_chain(links, _step, grads, state, params, extra)
+    last = ft.partial(_step, shardings)
+    return _optax_interop.run_chain(links, last, grads, state, params, extra)
 
 
 # --- Weight decay ------------------------------------------------------------------------------

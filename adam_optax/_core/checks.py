@@ -152,9 +152,9 @@ def check_layers(arrays: PyTree, layers: int) -> None:
     Raises:
         ValueError: if an array has fewer axes, or other layers than the others.
     """
-    leading = {x.shape[:layers] for x in jax.tree.leaves(arrays)}
+    leading = {jnp.shape(x)[:layers] for x in jax.tree.leaves(arrays)}
     if len(leading) > 1 or any(len(shape) < layers for shape in leading):
-        shapes = ", ".join(str(x.shape) for x in jax.tree.leaves(arrays))
+        shapes = ", ".join(str(jnp.shape(x)) for x in jax.tree.leaves(arrays))
         raise ValueError(
             f"stacked says that the first {layers} axes are layers, but the arrays of this leaf "
             f"have shapes {shapes}"

@@ -1,19 +1,21 @@
 """Keep a state beside its parameters, under each of JAX's ways of saying where an array is.
 
 Under automatic sharding a tracer does not know its place, and moments that begin as constants
-would be on every device in full; XLA is told that they are laid out as the parameter. Under
+would be on every device in full; XLA is told that they are laid out as the parameter. A user may
+say what a tracer does not know (`known_places`). Under
 explicit sharding each type carries its place, and a format's own arrays (a dither, a table) have
 none; the step of a leaf is left to XLA, and its results are put where the arguments were.
 """
 
 import functools as ft
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
 from jax import Array
-from jax.sharding import NamedSharding, PartitionSpec
+from jax.sharding import AbstractMesh, NamedSharding, PartitionSpec, Sharding, SingleDeviceSharding
+from jax.tree_util import PyTreeDef
 from jax.typing import ArrayLike
 
 from adam_optax._core.checks import has_explicit_sharding
@@ -51,6 +53,83 @@ def shards(place: NamedSharding, axis: int) -> int:
     return math.prod(
         place.mesh.shape[n] for n in ([names] if isinstance(names, str) else names or ())
     )
+
+
+def known_places(
+    shardings: PyTree, leaves: Sequence[PyTree], treedef: PyTreeDef
+) -> list[NamedSharding | None]:
+    """Return where the leaves of a tree are, as a user says it; None for one device or unknown.
+
+    Args:
+        shardings: a tree of `jax.sharding.Sharding`s, `PartitionSpec`s of the mesh that is set, and
+            None where nothing is known; or a prefix of such a tree.
+        leaves: the parameters, or None.
+        treedef: the structure of the parameters, in which None is a leaf.
+
+    Raises:
+        TypeError: if something else is in the tree.
+        ValueError: if the tree has another structure, or a sharding does not fit its leaf; the
+            message names the path.
+    """
+    tree = jax.tree.unflatten(treedef, range(len(leaves)))
+    try:
+        said = jax.tree.leaves(
+            jax.tree.broadcast(shardings, tree, is_leaf=_is_place), is_leaf=_is_place
+        )
+    except ValueError as error:
+        raise ValueError(
+            f"shardings must be a tree like the parameters, or a prefix of it: {error}"
+        ) from error
+    found: list[NamedSharding | None] = []
+    for (path, _), place, p in zip(jax.tree.leaves_with_path(tree), said, leaves, strict=True):
+        try:
+            found.append(None if place is None or p is None else _known_place(place, p))
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"shardings{jax.tree_util.keystr(path)}: {error}") from error
+    return found
+
+
+def _is_place(x: object) -> bool:
+    return x is None or isinstance(x, Sharding | PartitionSpec)
+
+
+def _known_place(place: object, p: Array) -> NamedSharding | None:
+    """Return a place as a `NamedSharding` that fits a parameter; None for one device."""
+    here = jax.sharding.get_abstract_mesh()
+    if isinstance(place, PartitionSpec):
+        if here.empty:
+            raise ValueError(
+                f"{place} names axes of a mesh, and none is set: write "
+                f"NamedSharding(mesh, {place}), or set the mesh with jax.set_mesh(mesh)"
+            )
+        place = NamedSharding(here, place)
+    if isinstance(place, SingleDeviceSharding):
+        return None
+    if not isinstance(place, NamedSharding):
+        raise TypeError(
+            "a sharding must be a jax.sharding.NamedSharding, a PartitionSpec or None, not "
+            f"{type(place).__name__}"
+        )
+    if not here.empty and place.mesh.abstract_mesh != here:
+        raise ValueError(f"the mesh is {place.mesh.abstract_mesh}, but {here} is set")
+    if len(place.spec) > p.ndim:
+        raise ValueError(f"{place.spec} is for {len(place.spec)} axes, the parameter has {p.ndim}")
+    parts = [shards(place, axis) for axis in range(p.ndim)]
+    for axis, (length, n) in enumerate(zip(p.shape, parts, strict=True)):
+        if length % n:
+            raise ValueError(f"axis {axis} has {length} elements, not a multiple of {n} shards")
+    if has_explicit_sharding(p):
+        there = jax.typeof(p).sharding
+        agree = parts == [shards(there, axis) for axis in range(p.ndim)]
+    else:
+        there = None if isinstance(p, jax.core.Tracer) else getattr(p, "sharding", None)
+        agree = there is None or (
+            there.num_devices == place.mesh.size
+            and (isinstance(place.mesh, AbstractMesh) or place.is_equivalent_to(there, p.ndim))
+        )
+    if not agree:
+        raise ValueError(f"the parameter is on devices as {there} says, not as {place}")
+    return place
 
 
 def encode_sharded(encode: Callable[..., PyTree], p: ArrayLike, *arguments: PyTree) -> PyTree:

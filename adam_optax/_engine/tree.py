@@ -5,6 +5,7 @@
 """
 
 import dataclasses
+import functools as ft
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NoReturn
 
@@ -194,6 +195,7 @@ class Engine:
         decay_count: Array | None = None,
         mask: PyTree = None,
         applies: bool = False,
+        shardings: PyTree = None,
     ) -> tuple[PyTree, PyTree]:
         """Return the updates of all leaves and the new state.
 
@@ -208,6 +210,7 @@ class Engine:
             decay_count: the same for the weight decay.
             mask: a tree of bools like `updates` that says which parameters decay; None: all.
             applies: whether to return the new parameters instead of the updates.
+            shardings: where the leaves are, as `sharding.known_places` takes it; None: unknown.
         """
         uniform, alike = self.grouping.uniform, self.grouping.plan.uniform
         counted, trees = _unpack_checked(state, alike.entries if alike else None, self.layout)
@@ -234,6 +237,8 @@ class Engine:
                 )
             groups = self.grouping.of_leaves(jax.tree.unflatten(treedef, known), is_none)
             distinct = {id(group): group for group in groups if not group.frozen}
+        told = shardings is not None
+        places = sharding.known_places(shardings, ps, treedef) if told else [None] * n
 
         # What depends on the step alone is computed once, for each group.
         past = NO_LOG_DECAYS
@@ -276,9 +281,11 @@ class Engine:
                     result = p if applies else jnp.zeros_like(g if p is None else p)
                 else:
                     step, now, _, _ = prepared[id(group)]
+                    kernels = bool(group.storage.kernel_platforms[applies])
                     if checks.has_explicit_sharding(g):
-                        kernels = bool(group.storage.kernel_platforms[applies])
                         step = sharding.under_auto_axes(step, (g, own), kernels)
+                    elif kernels and places[i] is not None:
+                        step = ft.partial(step, where=places[i])
                     if masks[i] is False:
                         now = {k: one._replace(weight_decay=None) for k, one in now.items()}
                     result, own = step(g, p, own, count, now)

@@ -99,6 +99,22 @@ def missing(target: str) -> list[str]:
 
 
 @functools.cache
+def topology(name: str, slices: int = 1) -> tuple[jax.Device, ...]:
+    """Return the chips of TPUs that need not be there, by the name of their topology.
+
+    Args:
+        name: Kind and shape, such as `v5e:16x16`.
+        slices: Number of pods of that shape.
+    """
+    from jax.experimental import topologies
+
+    for variable, value in QUIET.items():
+        os.environ.setdefault(variable, value)
+    many = {"num_slices": slices} if slices > 1 else {}
+    return tuple(topologies.get_topology_desc(platform="tpu", topology_name=name, **many).devices)
+
+
+@functools.cache
 def devices(target: str) -> tuple[jax.Device, ...]:
     """Return the devices of a target: eight of an accelerator, or this machine's for `cpu`."""
     from jax.experimental import topologies
@@ -108,14 +124,12 @@ def devices(target: str) -> tuple[jax.Device, ...]:
     if platform(target) == "cpu":
         return tuple(jax.devices("cpu"))
     if target in TPUS:
-        found = topologies.get_topology_desc(platform="tpu", topology_name=TPUS[target])
-    else:
-        config = {"target_config": GPUS[target], "topology": "1x1x8"}
-        try:
-            found = topologies.get_topology_desc(platform="cuda", **config)
-        except NotImplementedError as error:  # JAX was used before, and its plugin found no GPU
-            raise RuntimeError("set JAX_PLATFORMS=cpu before JAX is used") from error
-    return tuple(found.devices)
+        return topology(TPUS[target])
+    config = {"target_config": GPUS[target], "topology": "1x1x8"}
+    try:
+        return tuple(topologies.get_topology_desc(platform="cuda", **config).devices)
+    except NotImplementedError as error:  # JAX was used before, and its plugin found no GPU
+        raise RuntimeError("set JAX_PLATFORMS=cpu before JAX is used") from error
 
 
 def device(target: str) -> jax.Device:

@@ -1,5 +1,6 @@
 """Compile formats that need a kernel: one pass over memory, in place."""
 
+import contextlib
 import functools
 from typing import Any
 
@@ -13,6 +14,7 @@ from jax.sharding import PartitionSpec as P
 import adam_optax as ao
 from adam_optax.aot import Compiled, targets
 from adam_optax.aot.compiled import facts
+from benchmarks import sharded_bytes
 from tests.aot.compiled import compiled
 
 pytestmark = pytest.mark.heavy
@@ -38,6 +40,8 @@ def step(target: str, name: str, in_one: bool = True, dtype: Any = jnp.float32) 
 @pytest.mark.parametrize("target", ["v5e", "v6e", "h100"])
 @pytest.mark.parametrize("name", FORMATS)
 def test_a_step_moves_every_byte_once(name: str, target: str) -> None:
+    if (name, target) == ("float8", "h100") and jax.__version_info__ < (0, 10, 1):
+        pytest.skip("jax 0.10.0 takes any GPU that is not here for one without eight-bit floats")
     found, least = step(target, name), FORMATS[name][1]
     assert least - 0.01 <= found.moved <= least + 0.02  # scalars, and the leaf of 4096
     assert found.copied < 1024
@@ -48,6 +52,13 @@ def test_a_step_moves_every_byte_once(name: str, target: str) -> None:
 @pytest.mark.parametrize("target", ["v5p", "a100", "b200"])
 def test_other_generations_move_as_many(target: str) -> None:
     assert step(target, "pair(block=128)").moved <= 16.2  # v5p moves more of the small leaf
+
+
+def test_gpus_without_eight_bit_floats_leave_them_to_xla() -> None:
+    """Compile float8() for a GPU on which Triton would end the process at a cast."""
+    found = step("a100", "float8")
+    assert found.moved > 2 * 12.0, "XLA makes two passes"
+    assert found.copied < 1024
 
 
 @pytest.mark.parametrize("target", ["v5e", "h100"])
@@ -63,9 +74,9 @@ def test_an_update_that_leaves_the_kernel_is_read_again(target: str) -> None:
 
 
 @pytest.mark.parametrize("target", ["v5e", "h100"])
-@pytest.mark.parametrize("kind", ["explicit", "auto"])
+@pytest.mark.parametrize("kind", ["explicit", "auto", "told"])
 def test_eight_devices_each_run_a_kernel(kind: str, target: str) -> None:
-    """Run the kernel on each shard; on TPUs only if the sharding is in the types."""
+    """Run the kernel on each shard; on TPUs only if the sharding is in the types, or told."""
     if absent := targets.missing(target):
         pytest.skip(f"{targets.INSTALL} ({', '.join(absent)})")
     mode = AxisType.Explicit if kind == "explicit" else AxisType.Auto
@@ -79,8 +90,9 @@ def test_eight_devices_each_run_a_kernel(kind: str, target: str) -> None:
         return jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place)
 
     params, state = jax.tree.map(placed, (params, jax.eval_shape(tx.init, params)))
-    both = jax.jit(lambda p, s, g: ao.step(tx, g, s, p), donate_argnums=(0, 1))
-    with jax.set_mesh(mesh):
+    where = jax.tree.map(lambda p: p.sharding, params) if kind == "told" else None
+    both = jax.jit(lambda p, s, g: ao.step(tx, g, s, p, shardings=where), donate_argnums=(0, 1))
+    with jax.set_mesh(mesh) if kind != "told" else contextlib.nullcontext():
         lowered = both.trace(params, state, params).lower(
             lowering_platforms=(targets.platform(target),)
         )
@@ -92,3 +104,14 @@ def test_eight_devices_each_run_a_kernel(kind: str, target: str) -> None:
     else:
         assert found.moved <= 16.1
         assert found.copied < 1024
+
+
+def test_256_chips_each_run_a_kernel_for_7_billion_parameters() -> None:
+    """Compile what `benchmarks.sharded_bytes` counts, for one of its meshes."""
+    if absent := targets.missing("v5e"):
+        pytest.skip(f"{targets.INSTALL} ({', '.join(absent)})")
+    model, over = sharded_bytes.MODELS["7.5 B"], sharded_bytes.mesh(256)
+    found = sharded_bytes.compiled(model, over, FORMATS["pair"][0], told=True)
+    assert found.collectives == {}
+    assert 16.0 <= found.moved <= 16.3  # keys and values are too narrow for kernels: 64 columns
+    assert found.copied < 1024

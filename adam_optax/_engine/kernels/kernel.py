@@ -6,12 +6,8 @@ from collections.abc import Callable, Sequence
 from jax import Array
 
 from adam_optax._core.dither import TileOffset
-from adam_optax._engine.kernels import mosaic, triton
-from adam_optax._engine.kernels.layout import LEAF, Layout
-from adam_optax._engine.kernels.pallas_call import pallas_step
-
-BACKENDS = {"tpu": mosaic.BACKEND, "cuda": triton.BACKEND}
-"""How kernels are made for a platform, by XLA's name of it."""
+from adam_optax._engine.kernels.backends import backend
+from adam_optax._engine.kernels.layout import LEAF, Layout, Place
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -45,18 +41,17 @@ class Kernel:
     def on(self, platform: str, *operands: Array, interpret: bool = False) -> list[Array]:
         """Take the step by the kernel for a platform, if this part of the leaf can be tiled."""
         arrays, start = self._split(operands)
-        part = self.layout.local(self.leaf(arrays).shape)
-        middle = self.layout.shape[1:-1]  # rows follow on each other only if these axes are whole
-        if part.shape[1:-1] != middle or BACKENDS[platform].block(part) is None:
+        part, made = self.layout.local(self.leaf(arrays).shape), backend(platform)
+        tile = None if made is None else made.block(part)
+        if made is None or tile is None or not self.layout.follow(part, tile[0]):
             return self.plain(*operands)
         whole = self.layout.rows, self.layout.columns
-        place = start[0] * (self.layout.rows // self.layout.shape[0]), start[-1]
 
         def step(*flat: Array) -> list[Array]:
             return self.step(*flat[:-2], TileOffset(whole, flat[-2:]))
 
-        aliases = dict(self.aliases)
-        return pallas_step(BACKENDS[platform], step, part, arrays, place, aliases, interpret)
+        place = Place(self.layout.shape, part.shape, start)
+        return made.run(step, part, arrays, place, dict(self.aliases), interpret)
 
     def _split(self, operands: Sequence[Array]) -> tuple[Sequence[Array], tuple[Array, ...]]:
         cut = len(self.layout.roles)

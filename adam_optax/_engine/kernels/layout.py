@@ -3,10 +3,11 @@
 import dataclasses
 import math
 from collections.abc import Sequence
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
+import jax.numpy as jnp
 import numpy as np
-from jax import Array, ShapeDtypeStruct
+from jax import Array, ShapeDtypeStruct, lax
 
 ArrayOrShape: TypeAlias = Array | ShapeDtypeStruct
 """An array, or its shape and dtype."""
@@ -66,6 +67,40 @@ class Layout:
     def local(self, shape: tuple[int, ...]) -> "Layout":
         """Return the layout of a part of the leaf."""
         return dataclasses.replace(self, shape=shape)
+
+    def follow(self, part: "Layout", rows: int) -> bool:
+        """Tell whether so many rows of a part, from a multiple of so many, are neighbours here."""
+        return part.shape[1:-1] == self.shape[1:-1] or part.shape[-2] % rows == 0
+
+
+class Place(NamedTuple):
+    """Say where a part of a leaf is in it.
+
+    Attributes:
+        whole: the leaf's shape.
+        part: the part's shape.
+        start: the index in the leaf at which the part begins, axis by axis.
+    """
+
+    whole: tuple[int, ...]
+    part: tuple[int, ...]
+    start: tuple[Array, ...]
+
+    def of(self, row: Array, column: Array) -> tuple[Array, Array]:
+        """Return the row and column in the leaf of a row and column of the part."""
+        index, middle = [], self.part[1:-1]
+        if middle == self.whole[1:-1]:
+            row = row + self.start[0] * math.prod(middle)
+        else:
+            for length in reversed(middle):
+                index.append(lax.rem(row, jnp.int32(length)))
+                row = lax.div(row, jnp.int32(length))
+            row = row + self.start[0]
+            for length, i, first in zip(
+                self.whole[1:-1], reversed(index), self.start[1:-1], strict=True
+            ):
+                row = row * length + i + first
+        return row, column + self.start[-1]
 
 
 def width(leaves: Sequence[ArrayOrShape], block: int | None) -> int | None:

@@ -1,5 +1,6 @@
 """Build the kernel for TPUs: whole rows of a leaf in the chip's memory, worked off by tiles."""
 
+import functools as ft
 from typing import Any
 
 import jax.numpy as jnp
@@ -10,29 +11,44 @@ from jax.experimental.pallas import tpu as pltpu
 from jax.ref import Ref
 from jax.typing import DTypeLike
 
-from adam_optax._engine.kernels.layout import LANES, SHARED, Layout
-from adam_optax._engine.kernels.pallas_call import Backend, KernelBody, unpacked
+from adam_optax._engine.kernels.backends import Backend
+from adam_optax._engine.kernels.layout import LANES, SCALAR, SHARED, Layout, Place
+from adam_optax._engine.kernels.pallas_call import Flavour, KernelBody, pallas_step, unpacked
 from adam_optax._engine.kernels.tile import Tile
 
 ROWS = 32
-"""The rows of a tile: eight-bit arrays are stored in groups of so many."""
+"""The rows of a tile: eight-bit arrays are stored in groups of so many, wider ones of fewer."""
 MEMORY = 2**25
 """The bytes of the chip's memory for arrays; each is there twice: one is worked on, one moved."""
 
 
 def block(layout: Layout) -> tuple[int, int] | None:
-    """Return 32 rows and all columns, or those of 128 blocks, if they fit the chip's memory."""
-    crowded = len(layout.shape) > 2 and layout.shape[-2] % ROWS  # rows are padded: views copy
-    if layout.rows < ROWS or crowded:
+    """Return some rows and all columns, or those of 128 blocks, if they fit the chip's memory."""
+    if (rows := _rows(layout)) is None:
         return None
-    each = ROWS * sum(d.itemsize for d in (*layout.dtypes, *layout.out_dtypes))
+    each = rows * sum(d.itemsize for d in (*layout.dtypes, *layout.out_dtypes))
     for columns in (layout.columns, LANES * layout.width):
         if layout.columns % columns == 0 and columns * each <= MEMORY:
-            return ROWS, columns
+            return rows, columns
     return None
 
 
-def body(tile: Tile, layout: Layout, columns: int) -> KernelBody:
+def _rows(layout: Layout) -> int | None:
+    """Return the rows of a tile: fewer where no array is of eight bits and a leaf has few.
+
+    Of three axes and more the last but one must have a multiple: its rows are padded, and a view
+    as rows by columns would be a copy.
+    """
+    roles, dtypes = (*layout.roles, *layout.out_roles), (*layout.dtypes, *layout.out_dtypes)
+    sizes = [d.itemsize for r, d in zip(roles, dtypes, strict=True) if r != SCALAR]
+    few, stacked = layout.shape[-2], len(layout.shape) > 2
+    for rows in (n for n in (ROWS, ROWS // 2, ROWS // 4) if n >= ROWS // min(sizes)):
+        if few % rows == 0 or (rows == ROWS and layout.rows > ROWS and not stacked):
+            return rows
+    return None
+
+
+def body(tile: Tile, layout: Layout, columns: int, place: Place) -> KernelBody:
     """Return the loop over the tiles of a block of rows."""
     roles = [layout.roles[i] for i in tile.read]
     width, tiles = layout.width, columns // layout.width
@@ -41,23 +57,23 @@ def body(tile: Tile, layout: Layout, columns: int) -> KernelBody:
         inputs = list(zip(refs[: len(roles)], roles, strict=True))
         outputs = list(zip(refs[len(roles) :], layout.out_roles, strict=True))
         headers = [ref for ref, role in outputs if role == SHARED]
-        carried, (row, column) = unpacked(tile, real, whole)
-        row, column = row + pl.program_id(0) * ROWS, column + pl.program_id(1) * columns
-        lane = lax.broadcasted_iota(jnp.int32, (ROWS, tiles), 1)
+        carried, here = unpacked(tile, place, real, whole)
+        row, column = here.of(pl.program_id(0) * tile.rows, pl.program_id(1) * columns)
+        lane = lax.broadcasted_iota(jnp.int32, (tile.rows, tiles), 1)
 
         def one(j: Array, found: list[Array]) -> list[Array]:
-            here = pl.ds(pl.multiple_of(j * width, width), width)
+            these = pl.ds(pl.multiple_of(j * width, width), width)
             arrays = [
-                _picked(ref, lane == j) if role == SHARED else ref[:, here] for ref, role in inputs
+                _picked(ref, lane == j) if role == SHARED else ref[:, these] for ref, role in inputs
             ]
             done = tile.step(arrays, carried, (row, column + j * width))
             for x, (ref, role) in zip(done, outputs, strict=True):
                 if role != SHARED:
-                    ref[:, here] = x
+                    ref[:, these] = x
             new = [x for x, (_, role) in zip(done, outputs, strict=True) if role == SHARED]
             return [jnp.where(lane == j, _wide(x), old) for x, old in zip(new, found, strict=True)]
 
-        start = [jnp.zeros((ROWS, tiles), _wide_dtype(ref.dtype)) for ref in headers]
+        start = [jnp.zeros((tile.rows, tiles), _wide_dtype(ref.dtype)) for ref in headers]
         for x, ref in zip(lax.fori_loop(0, tiles, one, start), headers, strict=True):
             ref[...] = x.astype(ref.dtype)
 
@@ -80,9 +96,10 @@ def _wide_dtype(dtype: np.dtype[Any]) -> DTypeLike:
     return wide
 
 
-BACKEND = Backend(
+FLAVOUR = Flavour(
     block,
     body,
     pl.BlockSpec(memory_space=pltpu.SMEM),
     pltpu.CompilerParams(vmem_limit_bytes=3 * MEMORY),
 )
+BACKEND = Backend(block, ft.partial(pallas_step, FLAVOUR))

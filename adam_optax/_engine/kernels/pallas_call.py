@@ -11,7 +11,7 @@ from jax import Array
 from jax.experimental import pallas as pl
 from jax.ref import Ref
 
-from adam_optax._engine.kernels.layout import SHARED, Layout
+from adam_optax._engine.kernels.layout import SHARED, Layout, Place
 from adam_optax._engine.kernels.tile import FlatStep, Tile, dtype_of, traced
 
 KernelBody: TypeAlias = Callable[..., None]
@@ -19,45 +19,45 @@ KernelBody: TypeAlias = Callable[..., None]
 
 
 @dataclasses.dataclass(frozen=True)
-class Backend:
-    """Say how a kind of accelerator is programmed.
+class Flavour:
+    """Say how one of Pallas' compilers is programmed.
 
     Attributes:
         block: from a layout to the rows and columns that one call of the body works on, or None if
             the leaf cannot be tiled; a tile has these rows.
-        body: from a tile, a layout and the columns to the body of the kernel.
+        body: from a tile, a layout, the columns and the place to the body of the kernel.
         scalars: the block specification of the two vectors of scalars.
         parameters: the compiler's parameters.
     """
 
     block: Callable[[Layout], tuple[int, int] | None]
-    body: Callable[[Tile, Layout, int], KernelBody]
+    body: Callable[[Tile, Layout, int, Place], KernelBody]
     scalars: pl.BlockSpec
     parameters: pl.CompilerParams
 
 
 def pallas_step(
-    backend: Backend,
+    flavour: Flavour,
     step: FlatStep,
     layout: Layout,
     arrays: Sequence[Array],
-    place: Sequence[Array],
+    place: Place,
     aliases: Mapping[int, int],
     interpret: bool = False,
 ) -> list[Array]:
     """Return the results of a step, computed in a kernel.
 
     Args:
-        backend: how the platform is programmed.
+        flavour: how the platform's compiler is programmed.
         step: the step of a tile: from flat arguments and their row and column in the leaf to flat
             results.
         layout: how the leaf, or the part of it on this device, is cut into tiles.
         arrays: the flat arguments.
-        place: the row and column at which the arguments begin in the whole leaf.
+        place: where the arguments are in the whole leaf.
         aliases: from arguments to the results that take their places.
         interpret: whether to interpret the kernel, on any platform.
     """
-    rows, columns = backend.block(layout) or (0, 0)
+    rows, columns = flavour.block(layout) or (0, 0)
     tile = traced(step, layout, rows)
     carried = tile.scalars([x for x in arrays if x.ndim == 0])
     views = [arrays[i].reshape(layout.flat(layout.roles[i])) for i in tile.read]
@@ -68,15 +68,15 @@ def pallas_step(
 
     results = list(zip(layout.out_roles, layout.out_dtypes, strict=True))
     done = pl.pallas_call(
-        backend.body(tile, layout, columns),
+        flavour.body(tile, layout, columns, place),
         grid=(pl.cdiv(layout.rows, rows), layout.columns // columns),
-        in_specs=[backend.scalars] * 2 + [spec(layout.roles[i]) for i in tile.read],
+        in_specs=[flavour.scalars] * 2 + [spec(layout.roles[i]) for i in tile.read],
         out_specs=[spec(role) for role in layout.out_roles],
         out_shape=[jax.ShapeDtypeStruct(layout.flat(role), dtype) for role, dtype in results],
         input_output_aliases={2 + tile.read.index(i): o for i, o in aliases.items()},
-        compiler_params=backend.parameters,
+        compiler_params=flavour.parameters,
         interpret=interpret,
-    )(*_packed([*carried, *place]), *views)
+    )(*_packed([*carried, *place.start]), *views)
     return [x.reshape(layout.full_shape(role)) for x, (role, _) in zip(done, results, strict=True)]
 
 
@@ -87,7 +87,7 @@ def _packed(scalars: Sequence[Array]) -> tuple[Array, Array]:
     return jnp.stack([*real, jnp.zeros((), jnp.float32)]), jnp.stack(whole)
 
 
-def unpacked(tile: Tile, real: Ref, whole: Ref) -> tuple[list[Array], tuple[Array, Array]]:
+def unpacked(tile: Tile, place: Place, real: Ref, whole: Ref) -> tuple[list[Array], Place]:
     """Return the scalars that a tile needs and its place, from references to the two vectors."""
     found, r, w = [], 0, 0
     for v in tile.scalar_vars:
@@ -97,7 +97,7 @@ def unpacked(tile: Tile, real: Ref, whole: Ref) -> tuple[list[Array], tuple[Arra
         else:
             found.append(_back(whole[w], dtype))
             w += 1
-    return found, (whole[w], whole[w + 1])
+    return found, place._replace(start=tuple(whole[w + i] for i in range(len(place.whole))))
 
 
 def _back(x: Array, dtype: np.dtype[Any]) -> Array:

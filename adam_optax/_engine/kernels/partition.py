@@ -42,7 +42,7 @@ def partitioned(layout: Layout, plain: Run, local: Run, where: NamedSharding | N
         if where is None:
             spread = _partition_auto(layout, part(plain), part(local))
         else:
-            spread = _partition_explicit(layout, part(local), where.spec)
+            spread = _partition_known(layout, part(local), where)
         return list(spread(*operands[:cut], *indices))
 
     return run
@@ -66,8 +66,12 @@ def _partition_auto(layout: Layout, whole: Run, part: Run) -> Run:
     return spread
 
 
-def _partition_explicit(layout: Layout, part: Run, spec: PartitionSpec) -> Run:
-    specs = {role: PartitionSpec(*spec) for role in (LEAF, SHARED)} | {SCALAR: PartitionSpec()}
-    inputs = [specs[role] for role in layout.roles] + [PartitionSpec(axis) for axis in spec]
+def _partition_known(layout: Layout, part: Run, where: NamedSharding) -> Run:
+    specs = dict.fromkeys((LEAF, SHARED), where.spec) | {SCALAR: PartitionSpec()}
+    axes = (*where.spec, *[None] * len(layout.shape))[: len(layout.shape)]
+    inputs = [specs[role] for role in layout.roles] + [PartitionSpec(axis) for axis in axes]
     outputs = [specs[role] for role in layout.out_roles]
-    return jax.shard_map(part, in_specs=tuple(inputs), out_specs=outputs, check_vma=False)
+    mesh = where.mesh if jax.sharding.get_abstract_mesh().empty else None  # or the one that is set
+    return jax.shard_map(
+        part, mesh=mesh, in_specs=tuple(inputs), out_specs=outputs, check_vma=False
+    )

@@ -4,8 +4,10 @@ The primitive computes the plain step, by which it is also differentiated, mappe
 other platforms. Over several devices it is a kernel on each of them.
 """
 
+import contextlib
 import functools as ft
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from typing import Any, TypedDict, Unpack
 
 import jax
@@ -16,7 +18,8 @@ from jax.extend.mlir import ir
 from jax.interpreters import ad, batching, mlir
 from jax.sharding import NamedSharding
 
-from adam_optax._engine.kernels.kernel import BACKENDS, Kernel
+from adam_optax._engine.kernels.backends import MODULES, backend
+from adam_optax._engine.kernels.kernel import Kernel
 from adam_optax._engine.kernels.partition import Run, partitioned
 
 fused_step_p = core.Primitive("adam_optax_fused_step")
@@ -89,35 +92,41 @@ def _devices(context: mlir.LoweringRuleContext) -> int | None:
     return getattr(axes, "num_devices", None)
 
 
+def _device(context: mlir.LoweringRuleContext) -> jax.Device | None:
+    """Return a device for which the program is compiled; None if the program is only lowered."""
+    client: Any = context.module_context.backend
+    return client.devices()[0] if client is not None else None
+
+
 def _lowered(
     platform: str,
     context: mlir.LoweringRuleContext,
     *operands: ir.Value[Any],
     **how: Unpack[Parameters],
 ) -> Sequence[ir.Value[Any]]:
-    run = _chosen(platform, _devices(context), **how)
+    kernel, devices, device = how["kernel"], _devices(context), _device(context)
+    made = backend(platform) if devices and platform in kernel.platforms else None
+    lowering: AbstractContextManager[None] = contextlib.nullcontext()
+    run = _function(how["plain"])
+    if made is not None and made.fits(kernel.layout, device):
+        if devices == 1:
+            run, lowering = ft.partial(kernel.on, platform), made.lowering()
+        elif how["spread"] is not None and _can_be_spread(platform, devices, kernel, how["where"]):
+            run = _function(how["spread"])
     lowered: Sequence[ir.Value[Any]]
-    lowered = mlir.lower_fun(run, multiple_results=True)(context, *operands)
+    with lowering:
+        lowered = mlir.lower_fun(run, multiple_results=True)(context, *operands)
     return lowered
 
 
-def _chosen(
-    platform: str,
-    devices: int | None,
-    *,
-    kernel: Kernel,
-    plain: ClosedJaxpr,
-    spread: ClosedJaxpr | None,
-    where: NamedSharding | None,
-) -> Run:
-    """Return the kernel; over several devices, one on each if no block can be on two of them."""
-    if platform in kernel.platforms and devices == 1:
-        return ft.partial(kernel.on, platform)
-    if platform in kernel.platforms and devices and spread is not None:
-        asked = platform != "tpu" and kernel.layout.divides(devices)  # XLA for TPUs cannot ask
-        if where is not None or asked:
-            return _function(spread)
-    return _function(plain)
+def _can_be_spread(
+    platform: str, devices: int | None, kernel: Kernel, where: NamedSharding | None
+) -> bool:
+    """Tell whether each of several devices can run a kernel: no block is on two of them."""
+    if where is not None:
+        return True
+    asks = platform != "tpu"  # XLA for TPUs cannot
+    return asks and devices is not None and kernel.layout.divides(devices)
 
 
 def _function(jaxpr: ClosedJaxpr) -> Run:
@@ -130,5 +139,5 @@ fused_step_p.def_abstract_eval(lambda *_, plain, **__: plain.out_avals)
 ad.primitive_jvps[fused_step_p] = _jvp
 batching.primitive_batchers[fused_step_p] = _batched
 mlir.register_lowering(fused_step_p, mlir.lower_fun(_plain, multiple_results=True))
-for _platform in BACKENDS:
+for _platform in MODULES:
     mlir.register_lowering(fused_step_p, ft.partial(_lowered, _platform), platform=_platform)

@@ -86,10 +86,11 @@ class BlockwisePair(PairFormat):
         first, span, top = (encoded[n].astype(jnp.int32) for n in Header._fields)
         code, ratios = unpack_codes(encoded, self.bytes), self._ratios
         grid = self._grid(first, span, context)
-        c, z = exact_divmod(jnp.maximum(code, 1) - 1, ratios.codes, 8 * self.bytes)
+        some = code != 0  # no maximum, as in `ElementwisePair.decode`
+        c, z = exact_divmod(jnp.where(some, code - 1, code), ratios.codes, 8 * self.bytes)
         _, w = self._dithers(context)
         ratio = ratios.value(z - ratios.size, w) * self._expand(TOP.value(top), context)
-        return self._both(code != 0, ratio, self._value(c, grid), context.scalars)
+        return self._both(some, ratio, self._value(c, grid), context.scalars)
 
     @property
     def _ratios(self) -> RatioQuantizer:

@@ -51,9 +51,10 @@ class ElementwisePair(PairFormat):
     def decode(self, encoded: Mapping[str, Any], context: LeafContext) -> tuple[Array, ...]:
         """Return both moments of each code."""
         code, ratios = unpack_codes(encoded, self.bytes), self._ratios(context.moments)
-        c, z = exact_divmod(jnp.maximum(code, 1) - 1, ratios.codes, 8 * self.bytes)
+        some = code != 0  # no maximum: libtpu 0.0.42 knows none of unsigned integers
+        c, z = exact_divmod(jnp.where(some, code - 1, code), ratios.codes, 8 * self.bytes)
         ratio = ratios.value(z - ratios.size, self._dithers(context)[1])
-        return self._both(code != 0, ratio, GRIDS[self.bytes].value(c), context.scalars)
+        return self._both(some, ratio, GRIDS[self.bytes].value(c), context.scalars)
 
     def _nu_scale(self, count: Array, decay: object, log_decay: Array | None) -> Array:
         """Return the factor of nu, which also compensates that the average started at zero."""

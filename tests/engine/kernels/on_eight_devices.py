@@ -20,13 +20,14 @@ BLOCKS = "pair(block=128)"
 CASES: list[tuple[str, tuple[int, ...], Any]] = [
     (BLOCKS, (256, 1024), P("a", "b")),
     (BLOCKS, (256, 1024), P(None, ("a", "b"))),
-    (BLOCKS, (8, 64, 1024), P(None, "b", None)),  # whose rows do not follow on each other
+    (BLOCKS, (4, 128, 1024), P(None, "b", None)),  # whose rows do not follow on each other
+    ("pair", (2, 2, 128, 512), P(None, "a", "b", None)),
     ("pair", (8, 64, 1024), P("a", None, "b")),
 ]
 
 
 @pytest.mark.parametrize("flavour", ["tpu", "cuda"])
-@pytest.mark.parametrize("kind", ["auto", "explicit"])
+@pytest.mark.parametrize("kind", ["auto", "explicit", "told"])
 @pytest.mark.parametrize(("name", "shape", "spec"), CASES)
 def test_parts_have_the_codes_of_the_whole(
     name: str, shape: tuple[int, ...], spec: Any, kind: str, flavour: str
@@ -39,7 +40,8 @@ def test_parts_have_the_codes_of_the_whole(
     place = NamedSharding(mesh, spec)
     with jax.set_mesh(mesh) if kind == "explicit" else contextlib.nullcontext():
         placed = [jax.device_put(g, place) for g in grads]
-        apart = run(one, jax.device_put(p, place), placed, flavour)
+        told = place if kind == "told" else None
+        apart = run(one, jax.device_put(p, place), placed, flavour, shardings=told)
     alike(alone, apart, 8)
     assert apart[0].sharding.is_equivalent_to(place, len(shape))
     for kept in jax.tree.leaves(apart[1]):

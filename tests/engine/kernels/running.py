@@ -30,6 +30,7 @@ FORMATS: dict[str, Any] = {
     "float8": S.float8(),
     "int8": S.int8(),
     "int4": S.int4(),
+    "pair(1, block=128)": S.pair(1, block=128),
     "by moment": {"mu": S.int8(128), "nu": S.float8()},
 }
 SHAPES = [(70, 1024), (3, 32, 1024)]
@@ -77,6 +78,7 @@ def run(
     *,
     decay: Any = None,
     applies: bool = True,
+    shardings: Any = None,
 ) -> Any:
     """Return the last result and the state after all gradients."""
     rated = dataclasses.replace(one.grouping, learning_rate=0.1, weight_decay=decay)
@@ -84,7 +86,7 @@ def run(
 
     @jax.jit
     def step(g: Any, state: Any, p: Any) -> Any:
-        return one.update(g, state, p, applies=applies)
+        return one.update(g, state, p, applies=applies, shardings=shardings)
 
     state, result = one.init(p), p
     with interpreted(flavour):

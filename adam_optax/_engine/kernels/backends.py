@@ -1,0 +1,61 @@
+"""Find how kernels are made for a platform; what JAX needs for it is imported when it is needed.
+
+Pallas is experimental, and its flavours come and go with the versions of JAX. A program that is
+never compiled for an accelerator imports none of them, and where this JAX has none for a platform,
+the plain step runs there.
+"""
+
+import contextlib
+import dataclasses
+import functools
+import importlib
+import warnings
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+
+import jax
+from jax import Array
+
+from adam_optax._engine.kernels.layout import Layout
+
+MODULES = {"tpu": "mosaic", "cuda": "triton"}
+"""The modules beside this one that make kernels for a platform, by XLA's name of it."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Backend:
+    """Say how a kind of accelerator is programmed.
+
+    Attributes:
+        block: from a layout to the rows and columns that one call of the kernel works on, or None
+            if the leaf cannot be tiled.
+        run: from the step of a tile, the layout, the flat arguments, their place in the whole leaf,
+            the results that take the places of arguments, and whether to interpret the kernel, to
+            the flat results.
+        fits: whether a device, or an unknown one, can run the kernel of a layout.
+        lowering: makes a context in which the kernel is lowered.
+    """
+
+    block: Callable[[Layout], tuple[int, int] | None]
+    run: Callable[..., list[Array]]
+    fits: Callable[[Layout, jax.Device | None], bool] = lambda *_: True
+    lowering: Callable[[], AbstractContextManager[None]] = contextlib.nullcontext
+
+
+@functools.cache  # the warning is given once
+def backend(platform: str) -> Backend | None:
+    """Return how kernels are made for a platform; None, with a warning, if this JAX cannot."""
+    name = MODULES[platform]
+    try:
+        found: Backend = importlib.import_module(f"{__package__}.{name}").BACKEND
+    except (ImportError, AttributeError) as error:
+        warnings.warn(
+            f"jax {jax.__version__} has no Pallas for {platform} that this adam_optax knows "
+            f"({error}): there XLA alone compiles the steps that would have been kernels, to the "
+            "same results with more bytes moved. For the kernels, install a jax that has it, or a "
+            "newer adam_optax",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+        return None
+    return found
