@@ -51,6 +51,9 @@ T5X_RULES: dict[type, Any] = {
     optax.ScaleByAdamState: lambda state, axes: type(state)(count=None, mu=axes, nu=axes),
     optax.ScaleByBeliefState: lambda state, axes: type(state)(count=None, mu=axes, nu=axes),
     optax.ScaleByAmsgradState: lambda state, axes: type(state)(None, axes, axes, axes),
+    optax.ScaleByAdanState: lambda state, axes: type(state)(axes, axes, axes, axes, None),
+    optax.ScaleByAdaDeltaState: lambda state, axes: type(state)(e_g=axes, e_x=axes),
+    optax.ScaleByNovogradState: lambda state, axes: type(state)(None, mu=axes, nu=None),
     optax.ScaleByLionState: lambda state, axes: type(state)(count=None, mu=axes),
     optax.ScaleByRmsState: lambda state, axes: type(state)(nu=axes),
     optax.ScaleByRssState: lambda state, axes: type(state)(sum_of_squares=axes),
@@ -293,12 +296,16 @@ def big_vision_make(lib: Any, **options: Any) -> Any:
     return (WEIGHTS, tx.init(WEIGHTS)), lambda carry, t: step(*carry)
 
 
-TUNIX = ("adam", "adamw", "nadam", "nadamw", "adamax", "amsgrad", "radam")
+OF_OPTAX = (
+    *("adam", "adamw", "nadam", "nadamw", "adamax", "adamaxw", "amsgrad", "radam", "adabelief"),
+    *("yogi", "lion", "rmsprop", "adagrad", "sgd", "lamb", "adan", "adadelta", "novograd"),
+)
+"""The optimisers whose states are optax's own."""
 PATTERNS = {
     "t5x": Program(t5x_partitioned, FLAX, ROUNDED),
     "maxtext": Program(maxtext_optimizer, ORBAX, ROUNDED),
     "levanter": Program(levanter_adam, EQUINOX, ROUNDED),
-    **{f"tunix {name}": Program(tunix_optimizer(name), FLAX, ROUNDED) for name in TUNIX},
+    **{f"tunix {name}": Program(tunix_optimizer(name), FLAX, ROUNDED) for name in OF_OPTAX},
     # optax rounds b1 to mu's dtype: 0.9 is 0.8984 in bfloat16, and mu up to 1.6 % too small.
     "big_vision": Program(big_vision_make, FLAX, 1.6e-2),
 }

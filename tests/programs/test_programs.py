@@ -10,7 +10,7 @@ import optax
 import pytest
 
 from tests.programs.packages import PACKAGES
-from tests.programs.patterns import AXES, PATTERNS, WEIGHTS, big_vision_make, t5x_axes
+from tests.programs.patterns import AXES, OF_OPTAX, PATTERNS, WEIGHTS, big_vision_make, t5x_axes
 from tests.programs.program import FLAX, OURS, STEPS, Program
 
 PROGRAMS = PACKAGES | PATTERNS
@@ -19,9 +19,7 @@ EACH = pytest.mark.parametrize(
     "name", [pytest.param(n, marks=MARKS.get(n, pytest.mark.heavy)) for n in PROGRAMS]
 )
 
-EACH_STATE = pytest.mark.parametrize(
-    "name", ["adam", "adamw", "nadam", "nadamw", "adamax", "amsgrad", "radam"]
-)
+EACH_STATE = pytest.mark.parametrize("name", OF_OPTAX)
 
 
 @pytest.fixture(autouse=True)
