@@ -111,8 +111,8 @@ FAULTS = [
     Fault(
         "schedule one step late",
         "Engine.update",
-        "dynamic_hyperparams(group.rule, state.count)",
-        "dynamic_hyperparams(group.rule, state.count + 1)",
+        "dynamic_hyperparams(group.rule, past_count)",
+        "dynamic_hyperparams(group.rule, past_count + 1)",
         "test_schedules_are_read_at_the_count_before_the_step",
     ),
     Fault(

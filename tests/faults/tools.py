@@ -20,7 +20,7 @@ FAULTS = [
     Fault(
         "a schedule's count left behind",
         "_map_state.replace",
-        "node._replace(count=new, **rest)",
+        "node._replace(count=new_count(node.count), **rest)",
         "node._replace(**rest)",
         "test_all_moments_and_counts_survive_a_round_trip[schedules]",
     ),
