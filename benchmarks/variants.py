@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import optax
 
 import adam_optax as ao
-from adam_optax._engine.states import unpack
+from adam_optax._engine.states import states_with_moments, unpack
 
 PARAMS = jax.ShapeDtypeStruct((1024, 1024), jnp.dtype("float32"))
 
@@ -33,12 +33,12 @@ def _parameters(thing: Any) -> Any:
 def row(name: str) -> list[str]:
     """Name, step, moments, bytes per float32 parameter, idea, paper, and optax's name for it."""
     state = jax.eval_shape(optimisers()[name](1e-3).init, PARAMS)
-    moments = unpack(state[0])
+    moments = {n: m for s in states_with_moments(state) for n, m in unpack(s).items()}
     size = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(moments))
     text = (optimisers()[name].__doc__ or "").strip()
     idea = text.splitlines()[0].rstrip(".").removeprefix("Minimise with ")
     theirs = [f"`{m}{name}`" for m, at in _OPTAX.items() if hasattr(at, name)]
-    names = " ".join(f"`{n}`" for n in moments)
+    names = " ".join(f"`{n}`" for n in sorted(moments))
     share = f"{size / PARAMS.size:.2g}"
     cells = [f"`{name}`", _step(text), names, share, idea, _paper(text), (theirs or [""])[0]]
     return [cell.replace("|", "\\|") for cell in cells]

@@ -56,7 +56,7 @@ def sgd(
             `storage` and `stacked`, how the moments are kept; see `ao.DecayOptions`.
 
     Returns:
-        The optimiser; `state[0]` holds `count` and the moment `trace`, with momentum.
+        The optimiser; `state[0]` holds the moment `trace`, with momentum.
 
     Raises:
         ValueError: if a number is out of range, if `mask` or `coupling` is given without
@@ -124,7 +124,7 @@ def adagrad(
             `storage` and `stacked`, how the moments are kept; see `ao.DecayOptions`.
 
     Returns:
-        The optimiser; `state[0]` holds `count` and the moment `sum_of_squares`.
+        The optimiser; `state[0]` holds the moment `sum_of_squares`.
 
     Raises:
         ValueError: if a number is out of range, if `mask` or `coupling` is given without
@@ -175,7 +175,7 @@ def scale_by_rss(
 
     Returns:
         A transformation that rescales gradients, before learning rate and sign; its state holds
-        `count` and the moment `sum_of_squares`.
+        the moment `sum_of_squares`.
 
     Raises:
         ValueError: if a number is out of range, or if `mu_dtype` is given.
@@ -246,8 +246,9 @@ def rmsprop(
             `storage` and `stacked`, how the moments are kept; see `ao.DecayOptions`.
 
     Returns:
-        The optimiser; `state[0]` holds `count` and the moments: `nu`, or `variance` and `mu` if
-        centred, and `trace` with momentum.
+        The optimiser; `state[0]` holds the moments, `nu`, or `variance` and `mu` if centred (where
+        optax has the mean square for the variance), and `count` where steps are counted; the last
+        link holds `trace`, with momentum.
 
     Raises:
         ValueError: if a number is out of range, or if `mask` or `coupling` is given without
@@ -356,7 +357,7 @@ def scale_by_adadelta(
 
     Returns:
         A transformation that rescales gradients, before learning rate and sign; its state holds
-        `count` and the moments `e_g` and `e_x`.
+        the moments `e_g` and `e_x`.
 
     Raises:
         ValueError: if a number is out of range, or if `mu_dtype` is given.

@@ -62,8 +62,8 @@ def adan(
             `storage` and `stacked`, how the moments are kept; see `ao.DecayOptions`.
 
     Returns:
-        The optimiser; `state[0]` holds `count` and the moments `mu`, `delta` and `nu` and the last
-        gradient `g`.
+        The optimiser; `state[0]` is optax's: it holds the count `t`, the moments `mu`, `delta` and
+        `nu` as `m`, `v` and `n`, and the last gradient `g`.
 
     Raises:
         ValueError: if a number is out of range.
@@ -123,8 +123,9 @@ def scale_by_adan(
             `ao.MomentOptions`.
 
     Returns:
-        A transformation that rescales gradients, before learning rate and sign; its state holds
-        `count` and the moments `mu`, `delta` and `nu` and the last gradient `g`.
+        A transformation that rescales gradients, before learning rate and sign; its state is
+        optax's: it holds the count `t`, the moments `mu`, `delta` and `nu` as `m`, `v` and `n`, and
+        the last gradient `g`.
 
     Raises:
         ValueError: if a number is out of range.

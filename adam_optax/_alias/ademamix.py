@@ -63,7 +63,8 @@ def ademamix(
             `storage` and `stacked`, how the moments are kept; see `ao.DecayOptions`.
 
     Returns:
-        The optimiser; `state[0]` holds `count` and the moments `mu`, `mu_slow` and `nu`.
+        The optimiser; `state[0]` is optax's: it holds `count` twice, and the moments `mu`,
+        `mu_slow` and `nu` as `m1`, `m2` and `nu`.
 
     Raises:
         ValueError: if a number is out of range.
@@ -125,8 +126,9 @@ def scale_by_ademamix(
             `ao.MomentOptions`.
 
     Returns:
-        A transformation that rescales gradients, before learning rate and sign; its state holds
-        `count` and the moments `mu`, `mu_slow` and `nu`.
+        A transformation that rescales gradients, before learning rate and sign; its state is
+        optax's: it holds `count` twice, and the moments `mu`, `mu_slow` and `nu` as `m1`, `m2` and
+        `nu`.
 
     Raises:
         ValueError: if a number is out of range.
@@ -188,7 +190,8 @@ def simplified_ademamix(
             `storage` and `stacked`, how the moments are kept; see `ao.DecayOptions`.
 
     Returns:
-        The optimiser; `state[0]` holds `count` and the moments `mu` and `nu`.
+        The optimiser; `state[0]` is optax's: it holds the count `t` and the moments `mu` and `nu`
+        as `m` and `n`.
 
     Raises:
         ValueError: if a number is out of range.
@@ -249,8 +252,8 @@ def scale_by_simplified_ademamix(
             `ao.MomentOptions`.
 
     Returns:
-        A transformation that rescales gradients, before learning rate and sign; its state holds
-        `count` and the moments `mu` and `nu`.
+        A transformation that rescales gradients, before learning rate and sign; its state is
+        optax's: it holds the count `t` and the moments `mu` and `nu` as `m` and `n`.
 
     Raises:
         ValueError: if a number is out of range.

@@ -5,7 +5,8 @@ decay. A new option of all optimisers is one line here. All optimisers have in c
 
 * Every number may be a Python number, a scalar array (traced ones too) or a schedule
   `count -> value`, or differ among parameters: `by_path`.
-* The state is that of optax's chain: `state[0]` holds `count` and the moments.
+* The state is that of optax's chain, in optax's classes where optax has the optimiser and storage
+  is dense: `state[0]`, but for `adadelta`, holds the moments, and `count` where steps are counted.
 * Moments are kept in float32 if no option says otherwise, also for bfloat16 and float16 parameters
   (in float64 for float64 parameters).
 * Gradients are promoted to float32 before they are squared. Updates have the gradient's dtype, or

@@ -11,7 +11,7 @@ import optax
 import pytest
 
 import adam_optax as ao
-from adam_optax._engine.states import unpack
+from adam_optax._engine.states import states_with_moments, unpack
 from tests.support.cases import run, witness
 from tests.support.family import GRADS, MEMBERS, ONE_EACH, SHAPE, START, Member, by_id
 from tests.support.oracle import relative_rms
@@ -151,5 +151,6 @@ def test_numbers_may_be_injected(member: Member) -> None:
 def test_storage_is_taken_or_refused(member: Member) -> None:
     tx = member.ours(storage=ao.storage.dense("bfloat16"))
     _, state = tx.update(SLOPES, tx.init(PARAMS), PARAMS)
-    moments = unpack(state[0])
+    moments = [unpack(one) for one in states_with_moments(state)]
+    assert moments
     assert all(m.dtype == jnp.bfloat16 for m in jax.tree.leaves(moments))

@@ -1,5 +1,6 @@
 """States are optax's own for every optimiser that optax has: class, fields, length of the chain."""
 
+from pathlib import Path
 from typing import Any
 
 import chex
@@ -12,6 +13,7 @@ from flax import serialization
 
 import adam_optax as ao
 from tests.support.pairs import EVERY, PARAMS, Pair, fading, injected, losses
+from tests.transform.test_checkpoint import by_orbax
 
 IDS = [pair.id for pair in EVERY]
 
@@ -79,3 +81,13 @@ def test_a_run_of_optax_goes_on_here_and_back(pair: Pair, wrapped: bool) -> None
         # moment is rounded at each step.
         rtol = 1e-2 if "bfloat16" in pair.options.values() else 3e-5
         np.testing.assert_allclose(found, alone, rtol=rtol)
+
+
+@pytest.mark.parametrize("name", ["lion", "adan", "lamb", "novograd", "adadelta", "rmsprop"])
+def test_orbax_restores_a_state_of_optax_here(name: str, tmp_path: Path) -> None:
+    pair = next(p for p in reversed(EVERY) if p.name == name)
+    ours, theirs = pair.both(learning_rate=fading)
+    _, _, state = losses(theirs, theirs.init(PARAMS), PARAMS, 3)
+    restored = by_orbax(state, ours.init(PARAMS), tmp_path)
+    chex.assert_trees_all_equal_structs(restored, ours.init(PARAMS))
+    chex.assert_trees_all_equal(restored, state)
