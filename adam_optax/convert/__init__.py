@@ -6,6 +6,7 @@ Every conversion passes through one neutral form, "named arrays" (`to_named`, `f
 everything is checked: a flat dict of NumPy arrays, `{"count": ..., "mu/dense/kernel": ..., ...}`.
 `save` and `load` store named arrays in a `.safetensors` file. What does not fit raises
 `ConversionError`, whose message names the entry and the remedy; nothing is half-converted.
+`change_storage` takes a state, wherever it comes from, into another storage format in mid-run.
 """
 
 from adam_optax.convert._bitsandbytes import (
@@ -19,12 +20,14 @@ from adam_optax.convert._keras import from_keras, keras_to_named, named_to_keras
 from adam_optax.convert._named import from_named, to_named
 from adam_optax.convert._names import Names
 from adam_optax.convert._optax import from_optax, to_optax
+from adam_optax.convert._storage import change_storage
 from adam_optax.convert._torch import from_torch, named_to_torch, to_torch, torch_to_named
 
 __all__ = [
     "ConversionError",
     "Names",
     "bitsandbytes_to_torch",
+    "change_storage",
     "dequantize_blockwise",
     "from_keras",
     "from_named",
