@@ -71,6 +71,7 @@ from adam_optax._alias.radam_adabound import adabound as adabound
 from adam_optax._alias.radam_adabound import amsbound as amsbound
 from adam_optax._alias.radam_adabound import radam as radam
 from adam_optax._alias.radam_adabound import scale_by_radam as scale_by_radam
+from adam_optax._engine.tree import ScaleByScheduledState as ScaleByScheduledState
 from adam_optax._engine.tree import ScaleByState as ScaleByState
 from adam_optax._transform import Decay as Decay
 from adam_optax._transform import Transformation as Transformation
@@ -100,6 +101,7 @@ __all__ = [
     "Moment",
     "MomentOptions",
     "Rule",
+    "ScaleByScheduledState",
     "ScaleByState",
     "Transformation",
     "__version__",

@@ -4,7 +4,7 @@ A `Direction` reads a `Leaf`; a `Postprocess` changes the step of another direct
 decay in it. `Rule(moments, direction, postprocess=...)` puts them together.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import jax.numpy as jnp
 from jax import Array
@@ -82,9 +82,14 @@ def ratio_eps_hat(eps: Number = 1e-8, eps_root: Number = 0.0, den: str = "nu") -
     )
 
 
-def eps_hat_scale(b2: Number) -> Callable[[Array], Array]:
-    """Build the function from the step `t` to `1 / sqrt(1 - b2^t)`, for `ratio_eps_hat`."""
-    return lambda t: 1 / safe_sqrt(one_minus_power(b2, t))
+def eps_hat_scale(b2: Number, den: str = "nu") -> Callable[[Array, Mapping[str, Array]], Array]:
+    """Build the rule's `precompute` that returns `1 / sqrt(1 - b2^t)`, for `ratio_eps_hat`.
+
+    Args:
+        b2: decay rate of the moment in the denominator.
+        den: the name of that moment, whose age is in the place of `t`.
+    """
+    return lambda t, ages: 1 / safe_sqrt(one_minus_power(b2, ages[den]))
 
 
 def ratio_no_sqrt(den: str = "nu", least: Number = 0.0) -> Direction:

@@ -6,7 +6,7 @@ A `Moment` says what is observed of a leaf (`observe`), how the observation join
 """
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, TypeAlias, TypedDict, Unpack
 
 import jax.numpy as jnp
@@ -27,6 +27,8 @@ class Leaf(NamedTuple):
         current: the moments after this step, filled in the order in which the rule declares them.
         hat: the current moments as they are read; most are corrected for their bias.
         scalars: what the rule's `precompute` returned for this step.
+        ages: by name, the steps that a moment has averaged: `t`, or the moment's effective age
+            where its decay rate follows a schedule.
         weight_decay: the leaf's weight decay, 0 without; for rules that apply it themselves.
         learning_rate: the learning rate, 1 without; for rules that apply it themselves.
     """
@@ -38,6 +40,7 @@ class Leaf(NamedTuple):
     current: dict[str, Array] = {}  # noqa: RUF012  (never mutated)
     hat: dict[str, Array] = {}  # noqa: RUF012
     scalars: Any = ()
+    ages: Mapping[str, Array] = {}
     weight_decay: Number = 0.0
     learning_rate: Number = 1.0
 
@@ -73,28 +76,35 @@ def raw(m: Array, x: Leaf, scalars: object) -> Array:
     return m
 
 
-def no_scalars(t: Array) -> tuple[()]:
-    """Return no scalars: for readings that need none at a step."""
-    del t
+def no_scalars(*step: object) -> tuple[()]:
+    """Return no scalars: for readings and directions that need none at a step."""
+    del step
     return ()
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Moment:
-    """Describe one quantity that is remembered per parameter: `m_t = update(m_{t-1}, x, t)`.
+    """Describe one quantity that is remembered per parameter: `m_t = update(m_{t-1}, x, age)`.
+
+    The age is the step `t`, 1 at the first. Where the moment's decay rate follows a schedule, the
+    age is the number of steps at the present rate after which as little of the start would be left:
+    `1 - b^age` is the weight that the average has seen, whatever its rates were.
 
     Attributes:
         observe: returns `x`, what is observed of a `Leaf`; it may use moments declared earlier.
-        update: returns the new moment, given the previous one, the observation and the step.
+        update: returns the new moment, given the previous one, the observation and the age.
         read: returns the moment as directions use it, given the moment, the leaf with `current` up
             to and including this moment, and what `precompute` returned.
-        precompute: returns the scalars that `read` needs of a step; computed once for all leaves.
+        precompute: returns the scalars that `read` needs at an age; computed once for all leaves.
         init: the value before the first step.
         decay: the factor by which the moment shrinks at a step without an observation; storage
             formats keep that factor out of their codes.
         signed: whether the moment can be negative. One that cannot is real also for a complex
             parameter.
         scalar: whether the whole leaf has one number.
+        uses_age: whether something depends on the age; where nothing does, no product of decay
+            rates is kept for a rate that follows a schedule.
+        age_of: the name of the moment whose age is meant; None: this one's.
         label: the function that made this moment and its arguments, for `repr`.
     """
 
@@ -106,6 +116,8 @@ class Moment:
     decay: Number | None = None
     signed: bool = True
     scalar: bool = False
+    uses_age: bool = True
+    age_of: str | None = None
     label: tuple[Any, ...] = ("moment",)
 
     def __repr__(self) -> str:
@@ -128,6 +140,9 @@ def ema(
 ) -> Moment:
     """Average exponentially: `m = b m + (1-b) x`, read as `m / (1 - b^t)` (Adam, Algorithm 1).
 
+    Where `b` follows a schedule, the correction is the weight that the average has seen,
+    `1 - b_1 b_2 ... b_t`.
+
     Args:
         b: decay rate in [0, 1).
         of: the observation that is averaged.
@@ -138,20 +153,20 @@ def ema(
         init: the value before the first step.
     """
 
-    def update(m: Array, x: Array, t: Array) -> Array:
-        del t
+    def update(m: Array, x: Array, age: Array) -> Array:
+        del age
         return update_ema(b, m, x, signed=signed)
 
-    def precompute(t: Array) -> list[Array]:
-        steps = [t, t + 1] if nesterov else [t]
-        return [one_minus_power(b, step) if corrected else jnp.ones_like(t) for step in steps]
+    def precompute(age: Array) -> list[Array]:
+        steps = [age, age + 1] if nesterov else [age]
+        return [one_minus_power(b, step) if corrected else jnp.ones_like(age) for step in steps]
 
     def read(m: Array, x: Leaf, corrections: list[Array]) -> Array:
         now, ahead = corrections[0], corrections[-1]
         return b * m / ahead + (1 - b) * of(x) / now if nesterov else m / now
 
     label = ("ema", b)
-    return Moment(of, update, read, precompute, init, b, signed, label=label)
+    return Moment(of, update, read, precompute, init, b, signed, uses_age=corrected, label=label)
 
 
 class _TraceOptions(TypedDict, total=False):
@@ -175,26 +190,27 @@ def trace(
         **how: other attributes of `Moment`.
     """
 
-    def update(m: Array, x: Array, t: Array) -> Array:
-        del t
+    def update(m: Array, x: Array, age: Array) -> Array:
+        del age
         return b * m + x
 
     def ahead(m: Array, x: Leaf, scalars: object) -> Array:
         del scalars
         return of(x) + b * m
 
-    return Moment(of, update, ahead if nesterov else raw, decay=b, label=("trace", b), **how)
+    read = ahead if nesterov else raw
+    return Moment(of, update, read, decay=b, uses_age=False, label=("trace", b), **how)
 
 
 def previous(of: Read = grad) -> Moment:
     """Remember the observation of the last step."""
-    return Moment(of, lambda m, x, t: x, decay=0.0, label=("previous",))
+    return Moment(of, lambda m, x, age: x, decay=0.0, uses_age=False, label=("previous",))
 
 
 def running_max(of: Read) -> Moment:
     """Remember the largest observation so far, `m = max(m, x)`; it must not be negative."""
-    largest = lambda m, x, t: jnp.maximum(m, x)  # noqa: E731
-    return Moment(of, largest, decay=1.0, signed=False, label=("running_max",))
+    largest = lambda m, x, age: jnp.maximum(m, x)  # noqa: E731
+    return Moment(of, largest, decay=1.0, signed=False, uses_age=False, label=("running_max",))
 
 
 def decayed_max(b: Number, of: Read) -> Moment:
@@ -205,11 +221,11 @@ def decayed_max(b: Number, of: Read) -> Moment:
         of: the observation; it must not be negative.
     """
 
-    def update(m: Array, x: Array, t: Array) -> Array:
-        del t
+    def update(m: Array, x: Array, age: Array) -> Array:
+        del age
         return jnp.maximum(update_ema(b, m, jnp.zeros_like(m)), x)
 
-    return Moment(of, update, decay=b, signed=False, label=("decayed_max", b))
+    return Moment(of, update, decay=b, signed=False, uses_age=False, label=("decayed_max", b))
 
 
 __getattr__ = renamed(

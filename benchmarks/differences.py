@@ -70,6 +70,26 @@ def low_precision() -> Iterator[Difference]:
     yield Difference(what, _text(injected(optax)), _text(injected(ao)), "-0.001")
 
 
+def scheduled_betas() -> Iterator[Difference]:
+    """Measure steps under a constant gradient of 1, at the end of a warm-up of a decay rate."""
+
+    def last(module: Any, steps: int, **rates: Any) -> str:
+        tx = optax.inject_hyperparams(module.scale_by_adam) if module is optax else None
+        made = (tx or module.scale_by_adam)(eps=0.0, **rates)
+        step = lambda s, _: made.update(jnp.ones(()), s)[::-1]  # noqa: E731
+        updates = jax.lax.scan(step, made.init(jnp.ones(())), None, length=steps)[1]
+        return f"{float(updates[-1]):.3f}"
+
+    for name, start, end, steps in (("b2", 0.95, 0.999, 1000), ("b1", 0.5, 0.99, 100)):
+        schedule = optax.linear_schedule(start, end, steps)
+        what = f"step under a constant gradient of 1, {name} from {start} to {end} in {steps} steps"
+        theirs, mine = (last(module, steps, **{name: schedule}) for module in (optax, ao))
+        yield Difference(what, theirs, mine, "1")
+    palm = lambda n: 1 - (n + 1.0) ** -0.8  # noqa: E731
+    what = "the same at step 10, PaLM's b2 = 1 - t^-0.8"
+    yield Difference(what, last(optax, 10, b2=palm), last(ao, 10, b2=palm), "1")
+
+
 def injected(module: Any) -> float:
     """Return the first update of an Adam whose numbers optax passes as bfloat16 arrays."""
     tx, p = optax.inject_hyperparams(module.adam)(1e-3), jnp.bfloat16(1)
@@ -83,7 +103,7 @@ def _text(number: float) -> str:
 def everything() -> list[Difference]:
     """Measure all differences, under the dtype promotion that optax needs."""
     with jax.numpy_dtype_promotion("standard"):
-        return [*bias_correction(), *low_precision()]
+        return [*bias_correction(), *scheduled_betas(), *low_precision()]
 
 
 def table() -> str:

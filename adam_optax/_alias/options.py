@@ -10,6 +10,10 @@ decay. A new option of all optimisers is one line here. All optimisers have in c
   (in float64 for float64 parameters).
 * Gradients are promoted to float32 before they are squared. Updates have the gradient's dtype, or
   the parameter's where the parameter's is wider.
+* A decay rate given as a schedule is corrected by the weight that its average has seen,
+  `1 - b_1 b_2 ... b_t`. The state then also holds `log_decays`, and is a `ScaleByScheduledState`. A
+  rate given as an array (by `optax.inject_hyperparams`, say) is taken as constant, since nobody
+  tells the optimiser what the array was before: give the schedule to the optimiser itself.
 * A decay rate given as a Python number acts as that number. Given as a float32 array (by
   `optax.inject_hyperparams`, say) it acts as the rounded one: 0.999 is then 0.99900001. From
   bfloat16 arrays, rates above 0.998 are taken as 0.99902.

@@ -31,7 +31,7 @@ def one_minus_power(b: Number, t: Array) -> Array:
 
 @jax.custom_jvp
 def _one_minus_power(b: Array, t: Array) -> Array:
-    return one_minus_exp(t * -jnp.log1p(b - 1))  # b - 1 is exact from 0.5 on
+    return one_minus_exp(t * log_rate(b))
 
 
 @_one_minus_power.defjvp
@@ -42,6 +42,20 @@ def _one_minus_power_jvp(
     return _one_minus_power(b, t), -t * b ** (
         t - 1
     ) * db  # finite also at b = 0, where log b is not
+
+
+LARGEST_RATE = 100.0
+"""The largest `-log b` of a decay rate: what is left of a rate of 0 is 0 all the same."""
+
+
+def log_rate(b: Array) -> Array:
+    """Return `-log b` of a decay rate, at most `LARGEST_RATE`.
+
+    `b - 1` is exact from 0.5 on, and the logarithm of `b` would cancel there.
+    """
+    near_one = b > 0.5
+    late, early = jnp.log1p(jnp.where(near_one, b, 1.0) - 1), jnp.log(jnp.where(near_one, 1.0, b))
+    return jnp.minimum(-jnp.where(near_one, late, early), LARGEST_RATE)
 
 
 def one_minus_exp(x: Array) -> Array:

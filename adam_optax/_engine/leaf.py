@@ -14,9 +14,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.typing import DTypeLike
 
 from adam_optax._core import checks
 from adam_optax._core.dither import TileOffset
+from adam_optax._core.log_decay import add_decay, effective_age
 from adam_optax._core.numerics import (
     Number,
     compute_dtype,
@@ -34,6 +36,9 @@ from adam_optax.storage._plan import LeafStorage, Slot, plan_storage
 MAX_SQUARABLE = 1.8e19
 """The largest gradient whose square is finite in float32; beyond, some formats take no step."""
 
+NO_LOG_DECAYS: dict[str, Array] = {}
+"""The log decays of a rule whose decay rates follow no schedule."""
+
 COMPILED = 64
 """How many compiled functions of a kind are kept; used outside jit, one holds megabytes."""
 
@@ -46,6 +51,7 @@ class StepScalars(NamedTuple):
 
     Attributes:
         t: the step, 1 at the first.
+        ages: for each moment, `t`, or its effective age where its decay rate follows a schedule.
         hyperparams: the rule's schedules and arrays at this step, by name.
         moments: what each moment's `precompute` returned, by name.
         rule: what the rule's `precompute` returned.
@@ -56,6 +62,7 @@ class StepScalars(NamedTuple):
     """
 
     t: Array
+    ages: dict[str, Array]
     hyperparams: dict[str, Array]
     moments: dict[str, Any]
     rule: Any
@@ -67,15 +74,20 @@ class StepScalars(NamedTuple):
 ByPrecision: TypeAlias = dict[str, StepScalars]
 """The scalars of a step by the name of the real dtype in which a leaf is computed."""
 
+LogDecays: TypeAlias = Mapping[str, Array]
+"""The log decays of the moments whose decay rate follows a schedule, by name."""
+
 
 @ft.lru_cache(maxsize=COMPILED)
 def compile_step_scalars(
     recipe: Recipe, coupling: Coupling = RATE, storages: tuple[LeafStorage, ...] = ()
-) -> Callable[..., tuple[Array, list[ByPrecision]]]:
+) -> Callable[..., tuple[Array, LogDecays, list[ByPrecision]]]:
     """Compile the function from a count to the next count and the scalars of that step.
 
     The function takes the count, the rule's hyper-parameters of the step, the weight decay and the
-    learning rate (each a scalar or None), and returns scalars for each of `storages`.
+    learning rate (each a scalar or None), and the log decays before the step; `is_past` says that
+    the step was taken, and that the log decays are those after it. The function returns the next
+    count, the log decays after the step, and scalars for each of `storages`.
     """
 
     def step_scalars(
@@ -83,9 +95,12 @@ def compile_step_scalars(
         hyperparams: Mapping[str, Array],
         weight_decay: Array | float | None,
         learning_rate: Array | float | None,
-    ) -> tuple[Array, list[ByPrecision]]:
+        log_decays: LogDecays = NO_LOG_DECAYS,
+        is_past: bool = False,
+    ) -> tuple[Array, LogDecays, list[ByPrecision]]:
         checks.check_count(count)
         before, count = count, safe_increment(count)
+        past, log_decays = log_decays, dict(log_decays)
         found: ByPrecision = {}
         moments: Moments = {}
         double = jax.config.read("jax_enable_x64")
@@ -93,28 +108,50 @@ def compile_step_scalars(
             t = count.astype(dtype)
             numbers = recipe.in_precision(hyperparams, dtype) if hyperparams else {}
             rule = recipe.factory(**recipe.constants, **numbers)
+            if past and not (moments or is_past):  # once, in the first and widest precision
+                log_decays = _after_step(past, rule.moments)
             moments = rule.moments
+            ages = dict.fromkeys(moments, t)
+            if log_decays:
+                ages |= _effective_ages(moments, log_decays, dtype)
             decay, rate = (
                 None if x is None else jnp.asarray(x, dtype) for x in (weight_decay, learning_rate)
             )
             found[jnp.dtype(dtype).name] = StepScalars(
                 t,
+                ages,
                 numbers,
-                {name: moment.precompute(t) for name, moment in moments.items()},
-                rule.precompute(t),
+                {name: moment.precompute(ages[name]) for name, moment in moments.items()},
+                rule.precompute(t, ages),
                 None if decay is None else _decay_factor(rule, coupling, decay, rate),
                 rate,
             )
         by_storage = []
         for storage in storages:
             both = (
-                tuple(_precompute(slot, moments, before) for slot in storage.slots),
-                tuple(_precompute(slot, moments, count) for slot in storage.slots),
+                tuple(_precompute(slot, moments, before, past) for slot in storage.slots),
+                tuple(_precompute(slot, moments, count, log_decays) for slot in storage.slots),
             )
             by_storage.append({name: one._replace(storage=both) for name, one in found.items()})
-        return count, by_storage
+        return count, log_decays, by_storage
 
-    return jax.jit(step_scalars)
+    return jax.jit(step_scalars, static_argnames="is_past")
+
+
+def _after_step(log_decays: LogDecays, moments: Moments) -> dict[str, Array]:
+    """Return the log decays after a step with the decay rates of these moments."""
+    rates = {n: rate for n in log_decays if (rate := moments[n].decay) is not None}
+    return {n: add_decay(log_decays[n], b) for n, b in rates.items()}
+
+
+def _effective_ages(moments: Moments, log_decays: LogDecays, dtype: DTypeLike) -> dict[str, Array]:
+    """Return the ages of the moments whose age follows from a log decay."""
+    ages = {}
+    for name, moment in moments.items():
+        own = moment.age_of or name
+        if own in log_decays and (rate := moments[own].decay) is not None:
+            ages[name] = effective_age(log_decays[own], rate, dtype)
+    return ages
 
 
 def _decay_factor(rule: Rule, coupling: Coupling, decay: Array, rate: Array | None) -> Number:
@@ -196,7 +233,7 @@ def leaf_step(
     shared = scalars["float32"]
     rule = recipe.factory(**recipe.constants, **shared.hyperparams)
     before, now = shared.storage
-    past = LeafContext((), jnp.shape(g), count - 1, 0, (), offset)
+    past = LeafContext((), jnp.shape(g), count - 1, 0, offset=offset)
     decoded = decode(storage, encoded, rule.moments, past, before)
 
     # Decide the precision: the widest of all that meet, and at least float32.
@@ -225,7 +262,7 @@ def leaf_step(
     with allow_complex_promotion(dtype):
         # Remember this gradient: each moment in turn, since a later one may use an earlier one.
         for name, moment in rule.moments.items():
-            new = moment.update(x.previous[name], moment.observe(x), x.t)
+            new = moment.update(x.previous[name], moment.observe(x), x.ages[name])
             if name in storage.read_back:  # the step goes on with the stored value
                 kept |= (stored := keep({name: new}))
                 new = decode(storage, stored, rule.moments, here, now)[name].astype(new.dtype)
@@ -284,7 +321,7 @@ def promote(
     real = real_dtype(dtype)
     moments = {n: m.astype(dtype if jnp.iscomplexobj(m) else real) for n, m in decoded.items()}
     p = None if p is None else jnp.astype(p, dtype)
-    x = Leaf(jnp.astype(g, dtype), p, scalars.t, moments, scalars=scalars.rule)
+    x = Leaf(jnp.astype(g, dtype), p, scalars.t, moments, scalars=scalars.rule, ages=scalars.ages)
     if scalars.weight_decay is not None:
         x = x._replace(weight_decay=scalars.weight_decay)
     if scalars.learning_rate is not None:
@@ -363,16 +400,20 @@ def _in_slot(
 ) -> LeafContext:
     slot = storage.slots[i]
     own = tuple(moments[name] for name in slot.names)
-    told = _precompute(slot, moments, context.count) if scalars is None else scalars[i]
+    if scalars is None:
+        told = _precompute(slot, moments, context.count, context.log_decays)
+    else:
+        told = scalars[i]
     shape = () if own[0].scalar else context.shape
     return context._replace(moments=own, shape=shape, key=slot.key, scalars=told)
 
 
-def _precompute(slot: Slot, moments: Moments, count: Array) -> Any:
+def _precompute(slot: Slot, moments: Moments, count: Array, log_decays: LogDecays) -> Any:
     """Return the scalars that a slot's codes of a count need."""
     if not slot.format.step_dependent:
         return ()
-    return slot.format.precompute(tuple(moments[n] for n in slot.names), count)
+    own, logs = zip(*((moments[n], log_decays.get(n)) for n in slot.names), strict=True)
+    return slot.format.precompute(own, count, logs)
 
 
 def _nothing(storage: LeafStorage) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
@@ -387,9 +428,13 @@ def compile_init(recipe: Recipe, storage: LeafStorage) -> Callable[..., dict[str
     """Compile the function from a leaf's moments before the first step to the encoded moments."""
 
     def init(
-        values: dict[str, Array], hyperparams: Mapping[str, Array], shape: tuple[int, ...]
+        values: dict[str, Array],
+        hyperparams: Mapping[str, Array],
+        log_decays: LogDecays,
+        shape: tuple[int, ...],
     ) -> dict[str, Entry]:
-        context = LeafContext((), shape, jnp.zeros((), jnp.int32), 0)
+        count = jnp.zeros((), jnp.int32)
+        context = LeafContext((), shape, count, 0, log_decays=log_decays)
         return encode(storage, values, _moments(recipe, hyperparams), context)
 
     return jax.jit(init, static_argnames="shape")
@@ -404,7 +449,11 @@ def compile_skip(recipe: Recipe, storage: LeafStorage) -> Callable[..., dict[str
     """
 
     def skip(
-        encoded: dict[str, Entry], hyperparams: Mapping[str, Array], count: Array
+        encoded: dict[str, Entry],
+        hyperparams: Mapping[str, Array],
+        count: Array,
+        past_decays: LogDecays,
+        log_decays: LogDecays,
     ) -> dict[str, Entry]:
         moments, kept = _moments(recipe, hyperparams), dict(encoded)
         for slot in storage.slots:
@@ -412,9 +461,11 @@ def compile_skip(recipe: Recipe, storage: LeafStorage) -> Callable[..., dict[str
                 alone = LeafStorage((slot,))
                 own = {entry: encoded[entry] for entry in alone.entries}
                 # The leaf's shape is that of the codes.
-                past = LeafContext((), jnp.shape(own[alone.entries[0]]), count - 1, 0)
+                shape = jnp.shape(own[alone.entries[0]])
+                past = LeafContext((), shape, count - 1, 0, log_decays=past_decays)
                 values = decode(alone, own, moments, past)
-                kept |= encode(alone, values, moments, past._replace(count=count))
+                here = past._replace(count=count, log_decays=log_decays)
+                kept |= encode(alone, values, moments, here)
         return kept
 
     return jax.jit(skip)
@@ -428,9 +479,10 @@ def compile_decode(recipe: Recipe, storage: LeafStorage) -> Callable[..., dict[s
         encoded: dict[str, Entry],
         hyperparams: Mapping[str, Array],
         count: Array,
+        log_decays: LogDecays,
         shape: tuple[int, ...],
     ) -> dict[str, Array]:
-        context = LeafContext((), shape, count, 0)
+        context = LeafContext((), shape, count, 0, log_decays=log_decays)
         return decode(storage, encoded, _moments(recipe, hyperparams), context)
 
     return jax.jit(read, static_argnames="shape")

@@ -5,7 +5,7 @@
 """
 
 import dataclasses
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple, NoReturn
 
 import jax
@@ -15,10 +15,12 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from adam_optax._core import checks
+from adam_optax._core.log_decay import no_decay
 from adam_optax._core.numerics import compute_dtype, real_dtype
 from adam_optax._core.types import PyTree, UpdateFn
 from adam_optax._engine import sharding
 from adam_optax._engine.leaf import (
+    NO_LOG_DECAYS,
     compile_init,
     compile_leaf_step,
     compile_skip,
@@ -26,7 +28,12 @@ from adam_optax._engine.leaf import (
 )
 from adam_optax.couplings import RATE, Coupling
 from adam_optax.moments import Moment
-from adam_optax.rules.base import Recipe, Rule, dynamic_hyperparams
+from adam_optax.rules.base import (
+    Recipe,
+    Rule,
+    dynamic_hyperparams,
+    moments_with_scheduled_decay,
+)
 from adam_optax.storage._base import MASKED, Entry
 from adam_optax.storage._plan import LeafStorage, StoragePlan
 
@@ -57,6 +64,25 @@ class ScaleByState(NamedTuple):
         return f"ScaleByState(count={self.count}, {kept})"
 
 
+class ScaleByScheduledState(NamedTuple):
+    """Hold the moments of a rule some of whose decay rates follow a schedule.
+
+    Attributes:
+        count: steps taken, an int32 scalar.
+        moments: trees over the parameters, by entry.
+        log_decays: by moment, the logarithm of the product of its decay rates so far, `int32[4]`:
+            the correction for the start at zero is made of it.
+    """
+
+    count: Array  # type: ignore[assignment]  # tuple.count: the field's name is optax's
+    moments: dict[str, PyTree]
+    log_decays: dict[str, Array]
+
+    def __getattr__(self, name: str) -> PyTree:
+        """Return an entry by its name, as in optax's states: `state.mu`."""
+        return ScaleByState(self.count, self.moments).__getattr__(name)
+
+
 def _shapes(tree: PyTree) -> PyTree:
     show = lambda x: f"{x.dtype}{list(x.shape)}" if hasattr(x, "dtype") else repr(x)  # noqa: E731
     return jax.tree.map(show, tree)
@@ -68,24 +94,35 @@ OPTAX_STATES = {
 }
 """Optax's own states by their entries, so that optax's tools and checkpoints know ours."""
 
-STATES = (ScaleByState, *OPTAX_STATES.values())
+STATES = (ScaleByState, ScaleByScheduledState, *OPTAX_STATES.values())
 
 
-def pack(count: Array, moments: dict[str, PyTree]) -> PyTree:
+def pack(
+    count: Array, moments: dict[str, PyTree], log_decays: Mapping[str, Array] = NO_LOG_DECAYS
+) -> PyTree:
     """Return the state that holds these entries: optax's own class where optax has one."""
+    if log_decays:
+        return ScaleByScheduledState(count, moments, dict(log_decays))
     if kind := OPTAX_STATES.get(frozenset(moments)):
         return kind(count=count, **moments)
     return ScaleByState(count, moments)
 
 
+def log_decays_of(state: PyTree) -> Mapping[str, Array]:
+    """Return the log decays of a state, by moment: none but where decay rates follow a schedule."""
+    return state.log_decays if isinstance(state, ScaleByScheduledState) else NO_LOG_DECAYS
+
+
 def unpack(state: PyTree) -> dict[str, PyTree]:
     """Return the entries of a state by name."""
-    if isinstance(state, ScaleByState):
+    if isinstance(state, ScaleByState | ScaleByScheduledState):
         return state.moments
     return {n: getattr(state, n) for n in state._fields if n != "count"}
 
 
-def _unpack_checked(state: PyTree, entries: tuple[str, ...] | None) -> dict[str, PyTree]:
+def _unpack_checked(
+    state: PyTree, entries: tuple[str, ...] | None, scheduled: tuple[str, ...] = ()
+) -> dict[str, PyTree]:
     """Return the entries of a state, or refuse it; `entries` None allows any."""
     moments = unpack(state) if isinstance(state, STATES) else {}
     if not isinstance(state, STATES) or (entries is not None and moments.keys() != set(entries)):
@@ -93,6 +130,13 @@ def _unpack_checked(state: PyTree, entries: tuple[str, ...] | None) -> dict[str,
         what = "moments" if entries is None else ", ".join(entries)
         raise TypeError(
             f"the state must hold {what}, as tx.init makes it; got {type(state).__name__}{holds}"
+        )
+    is_scheduled = isinstance(state, ScaleByScheduledState)
+    if (scheduled or is_scheduled) and {*scheduled} != (kept := {*log_decays_of(state)}):
+        held, needed = (", ".join(sorted(names)) or "none" for names in (kept, scheduled))
+        raise TypeError(
+            f"the state has the decay rates of these moments on a schedule: {held}; this optimiser "
+            f"has {needed}"
         )
     return {n: moments[n] for n in (moments if entries is None else entries)}
 
@@ -110,6 +154,8 @@ class Engine:
         coupling: how weight decay goes with the learning rate.
         decays: whether there is weight decay.
         recipe: how to build the rule inside a compiled step.
+        scheduled: the moments of whose decay rates, which follow schedules, the state keeps the
+            product.
     """
 
     rule: Rule
@@ -117,15 +163,18 @@ class Engine:
     coupling: Coupling = RATE
     decays: bool = False
     recipe: Recipe = dataclasses.field(init=False)
+    scheduled: tuple[str, ...] = dataclasses.field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "recipe", self.rule.recipe())
+        object.__setattr__(self, "scheduled", moments_with_scheduled_decay(self.rule))
 
     def init(self, params: PyTree) -> PyTree:
         """Return the state before the first step."""
         checks.check_parameters(params)
         storages = self.plan.of_leaves(params)
         hyperparams = dynamic_hyperparams(self.rule, jnp.zeros((), jnp.int32))
+        log_decays = {n: no_decay() for n in self.scheduled}
         encoded: list[dict[str, Entry]] = []
         try:
             for p, storage in zip(jax.tree.leaves(params), storages, strict=True):
@@ -138,6 +187,7 @@ class Engine:
                         p,
                         first,
                         hyperparams,
+                        log_decays,
                     )
                 )
         except Exception as error:
@@ -146,7 +196,8 @@ class Engine:
         table = jax.tree.map(lambda _: next(leaves), params)
         # By entry and by `tree.map` alone: optax may hand in a placeholder for the whole tree.
         pick = lambda n: jax.tree.map(lambda _, own: own.get(n, MASKED), params, table)  # noqa: E731
-        return pack(jnp.zeros((), jnp.int32), {n: pick(n) for n in self._entries(storages)})
+        moments = {n: pick(n) for n in self._entries(storages)}
+        return pack(jnp.zeros((), jnp.int32), moments, log_decays)
 
     def _entries(self, storages: Iterable[LeafStorage]) -> tuple[str, ...]:
         return self.plan.uniform.entries if self.plan.uniform else entries_of(storages)
@@ -175,7 +226,7 @@ class Engine:
             applies: whether to return the new parameters instead of the updates.
         """
         uniform = self.plan.uniform
-        trees = _unpack_checked(state, uniform.entries if uniform else None)
+        trees = _unpack_checked(state, uniform.entries if uniform else None, self.scheduled)
         grads, treedef = jax.tree.flatten(updates, is_leaf=_is_none)
         n = len(grads)
         storages = [uniform] * n if uniform else self.plan.of_leaves(updates, _is_none)
@@ -189,8 +240,9 @@ class Engine:
         hyperparams = dynamic_hyperparams(self.rule, state.count) if dynamic else {}
         distinct = {id(s): s for s in storages}  # to hash a storage for every leaf takes time
         compute = compile_step_scalars(self.recipe, self.coupling, tuple(distinct.values()))
-        count, computed = compute(
-            jnp.asarray(state.count), hyperparams, weight_decay, learning_rate
+        past = state.log_decays if self.scheduled else NO_LOG_DECAYS
+        count, log_decays, computed = compute(
+            jnp.asarray(state.count), hyperparams, weight_decay, learning_rate, past
         )
         scalars = dict(zip(distinct, computed, strict=True))
         steps = {
@@ -209,7 +261,8 @@ class Engine:
                 if g is None:
                     result = p if applies else None
                     if storage.step_dependent:
-                        own = compile_skip(self.recipe, storage)(own, hyperparams, count)
+                        skip = compile_skip(self.recipe, storage)
+                        own = skip(own, hyperparams, count, past, log_decays)
                 else:
                     step, now = steps[id(storage)], scalars[id(storage)]
                     if checks.has_explicit_sharding(g):
@@ -224,7 +277,7 @@ class Engine:
         except Exception as error:
             _raise_at_path(error, "updates", updates, len(new_updates), _is_none)
         moments = {name: jax.tree.unflatten(treedef, col) for name, col in new_trees.items()}
-        return jax.tree.unflatten(treedef, new_updates), pack(count, moments)
+        return jax.tree.unflatten(treedef, new_updates), pack(count, moments, log_decays)
 
 
 def entries_of(storages: Iterable[LeafStorage]) -> tuple[str, ...]:

@@ -14,7 +14,13 @@ import optax
 from jax import Array
 
 from adam_optax import rules
-from adam_optax._engine.tree import Engine, ScaleByState, unpack
+from adam_optax._engine.tree import (
+    Engine,
+    ScaleByScheduledState,
+    ScaleByState,
+    log_decays_of,
+    unpack,
+)
 from adam_optax._optax_interop import find_optax_updates, find_tags, unfold_injected
 from adam_optax._watch.leaf_view import Reader, rule_reader, stored_reader
 from adam_optax._watch.metrics import strided_sampler
@@ -61,7 +67,9 @@ def find_moment_readers(
 
 
 def _has_moments(x: Any) -> bool:
-    return isinstance(x, ScaleByState) or bool({"mu", "nu"} & set(getattr(x, "_fields", ())))
+    return isinstance(x, ScaleByState | ScaleByScheduledState) or bool(
+        {"mu", "nu"} & set(getattr(x, "_fields", ()))
+    )
 
 
 def _readers_of(
@@ -82,7 +90,15 @@ def _readers_of(
         return {path: stored_reader(own, samplers[path]) for path, own in encoded.items()}
     ((engine, storages),) = fitting.values()
     return {
-        path: rule_reader(engine, state.count, storages[path], own, leaves[path], samplers[path])
+        path: rule_reader(
+            engine,
+            state.count,
+            log_decays_of(state),
+            storages[path],
+            own,
+            leaves[path],
+            samplers[path],
+        )
         for path, own in encoded.items()
     }
 

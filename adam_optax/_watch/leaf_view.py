@@ -85,6 +85,7 @@ def _signal_to_noise(mu: Array | None, nu: Array | None) -> Array | None:
 def rule_reader(
     engine: Engine,
     count: Array,
+    log_decays: Mapping[str, Array],
     storage: LeafStorage,
     encoded: Mapping[str, Any],
     leaf: Array,
@@ -95,6 +96,7 @@ def rule_reader(
     Args:
         engine: the engine that keeps the moments.
         count: the steps taken.
+        log_decays: of the moments whose decay rates follow schedules.
         storage: how the leaf's moments are kept.
         encoded: the moments as they are kept, by the state's entry.
         leaf: an array of the leaf's shape and dtype.
@@ -103,13 +105,13 @@ def rule_reader(
     recipe, last = engine.recipe, count - 1
     hyperparams = dynamic_hyperparams(engine.rule, last)
     compute = compile_step_scalars(recipe, engine.coupling, (storage,))
-    _, (by_precision,) = compute(last, hyperparams, None, None)
+    _, _, (by_precision,) = compute(last, hyperparams, None, None, log_decays, is_past=True)
     moments = recipe.factory(**recipe.constants, **by_precision["float32"].hyperparams).moments
     sample_if_array: Sampler = lambda m: m if m.shape == () else sample(m)  # noqa: E731
     # Arrays that are kept as they are can be sampled before anything is computed.
     if all(isinstance(slot.format, Dense) for slot in storage.slots):
         encoded, leaf = {n: sample_if_array(m) for n, m in encoded.items()}, sample(leaf)
-    context = LeafContext((), leaf.shape, count, 0)
+    context = LeafContext((), leaf.shape, count, 0, log_decays=log_decays)
 
     def read(g: Array) -> LeafView:
         previous = decode(storage, encoded, moments, context)
@@ -170,7 +172,7 @@ def _next_steps(
     """Return the next step, from moments as computed and from the same after storage."""
     after, fresh = context._replace(count=context.count + 1), x._replace(current={}, hat={})
     for name, moment in rule.moments.items():
-        new = moment.update(x.previous[name], moment.observe(fresh), x.t)
+        new = moment.update(x.previous[name], moment.observe(fresh), x.ages[name])
         fresh = with_moment(fresh, name, moment, new, scalars)
     encoded = encode(storage, fresh.current, rule.moments, after)
     decoded = decode(storage, encoded, rule.moments, after)

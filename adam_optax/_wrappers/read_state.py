@@ -9,7 +9,15 @@ from jax import Array
 from adam_optax._core import checks
 from adam_optax._core.numerics import compute_dtype
 from adam_optax._engine.leaf import compile_decode
-from adam_optax._engine.tree import STATES, Engine, ScaleByState, entries_of, unpack
+from adam_optax._engine.tree import (
+    STATES,
+    Engine,
+    ScaleByScheduledState,
+    ScaleByState,
+    entries_of,
+    log_decays_of,
+    unpack,
+)
 from adam_optax._optax_interop import find_tags
 from adam_optax.rules.base import dynamic_hyperparams
 
@@ -71,7 +79,7 @@ def _decoded(state: Any, tx: Any, params: Any) -> dict[str, Any]:
     for p, row, storage in zip(ps, rows, engine.plan.of_leaves(params), strict=True):
         own, _ = checks.split_entries(row, storage.entries)
         decode = compile_decode(engine.recipe, storage)
-        decoded.append(decode(own, hyperparams, state.count, jnp.shape(p)))
+        decoded.append(decode(own, hyperparams, state.count, log_decays_of(state), jnp.shape(p)))
     return {n: jax.tree.unflatten(treedef, [d[n] for d in decoded]) for n in engine.rule.moments}
 
 
@@ -119,4 +127,4 @@ def read_average(state: Any, params: Any) -> Any:
 
 
 def _is_average(x: Any) -> bool:
-    return isinstance(x, ScaleByState) and "average" in x.moments
+    return isinstance(x, ScaleByState | ScaleByScheduledState) and "average" in x.moments

@@ -15,7 +15,7 @@ import optax
 from jax import Array
 from numpy.typing import NDArray
 
-from adam_optax._engine.tree import STATES, ScaleByState, unpack
+from adam_optax._engine.tree import STATES, ScaleByScheduledState, ScaleByState, unpack
 from adam_optax.convert._checks import (
     COUNT,
     ArrayOrShape,
@@ -167,6 +167,9 @@ def _map_state(
         if not _has_count(node):
             return node
         new = jax.tree.map(map_count, node.count)  # Flax may have wrapped the count.
+        if isinstance(node, ScaleByScheduledState):
+            moments = {n: map_moment(n, tree) for n, tree in node.moments.items()}
+            return ScaleByScheduledState(new, moments, node.log_decays)
         if isinstance(node, ScaleByState):
             return ScaleByState(new, {n: map_moment(n, tree) for n, tree in node.moments.items()})
         if isinstance(node, STATES):

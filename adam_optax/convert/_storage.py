@@ -18,8 +18,8 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 from adam_optax._core.numerics import compute_dtype, real_dtype
 from adam_optax._engine import sharding
-from adam_optax._engine.leaf import COMPILED, compile_decode, encode
-from adam_optax._engine.tree import STATES, Engine, pack, unpack
+from adam_optax._engine.leaf import COMPILED, LogDecays, compile_decode, encode
+from adam_optax._engine.tree import STATES, Engine, log_decays_of, pack, unpack
 from adam_optax._optax_interop import find_engines
 from adam_optax.convert._checks import ConversionError, join_key, join_names
 from adam_optax.moments import Moment
@@ -103,9 +103,8 @@ def decode_state(state: Any, tx: Any, params: Any) -> Any:
                 "transformation whose init and update made it"
             )
         columns = {n: _by_path(tree) for n, tree in kept.items()}
-        moments = _agreed([_decode(engine, columns, node.count, own) for engine in fitting])
-        like = next(iter(kept.values()))
-        return pack(node.count, {n: _tree_like(like, column) for n, column in moments.items()})
+        moments = _agreed([_decode(engine, columns, node, own) for engine in fitting])
+        return _repack(node, moments)
 
     return _map_nodes(decode, state)
 
@@ -134,10 +133,9 @@ def encode_state(dense: Any, tx: Any, params: Any) -> Any:
             )
         columns = {n: _by_path(tree) for n, tree in kept.items()}
         _check_finite(columns, "go back to a checkpoint from before they came up")
-        encoded = _agreed([_encode(engine, columns, node.count, own) for engine in fitting])
+        encoded = _agreed([_encode(engine, columns, node, own) for engine in fitting])
         _check_finite(encoded, "they are too large for the storage of tx; take a wider one")
-        like = next(iter(kept.values()))
-        return pack(node.count, {n: _tree_like(like, column) for n, column in encoded.items()})
+        return _repack(node, encoded)
 
     return _map_nodes(write, dense)
 
@@ -162,12 +160,11 @@ def dense_template(state: Any, tx: Any, params: Any) -> Any:
             raise ConversionError(
                 f"tx did not make the template, which keeps {_say(node)}; pass tx.init(params)"
             )
-        like = next(iter(kept.values()))
         moments = {
             n: {path: _dense_shape(p, moment) for path, p in own.leaves.items()}
             for n, moment in fitting[0].rule.moments.items()
         }
-        return pack(node.count, {n: _tree_like(like, column) for n, column in moments.items()})
+        return _repack(node, moments)
 
     return _map_nodes(widen, state)
 
@@ -219,11 +216,17 @@ def _by_path(tree: Any) -> dict[Path, Any]:
     return dict(jax.tree.leaves_with_path(tree))
 
 
-def _tree_like(like: Any, column: Mapping[Path, Any]) -> Any:
-    """Return a tree of the structure of another over the same parameters."""
+def _repack(node: Any, columns: Columns) -> Any:
+    """Return a state with other entries, which are trees over the same parameters."""
+    like = next(iter(unpack(node).values()))
     is_masked = lambda x: isinstance(x, optax.MaskedNode)  # noqa: E731
-    pick = lambda path, _: column.get(path, MASKED)  # noqa: E731
-    return jax.tree.map_with_path(pick, like, is_leaf=is_masked)
+
+    def tree(column: Mapping[Path, Any]) -> Any:
+        pick = lambda path, _: column.get(path, MASKED)  # noqa: E731
+        return jax.tree.map_with_path(pick, like, is_leaf=is_masked)
+
+    trees = {n: tree(column) for n, column in columns.items()}
+    return pack(node.count, trees, log_decays_of(node))
 
 
 def _shapes(node: Any) -> dict[tuple[str, Path], tuple[Any, ...]]:
@@ -265,17 +268,23 @@ def _check_same_structure(state: Any, template: Any) -> None:
     """Refuse transformations that differ in more than storage: a schedule, a mask, a link."""
     one, other = (
         [
-            (jax.tree_util.keystr(path).removesuffix(".value"), _is_node(x))  # as Flax wraps it
+            # Flax wraps a leaf, under this name.
+            (jax.tree_util.keystr(path).removesuffix(".value"), *_scheduled(x))
             for path, x in jax.tree.leaves_with_path(tree, is_leaf=_is_node)
         ]
         for tree in (state, template)
     )
     if one != other:
-        differing = sorted(dict.fromkeys(path or "the state" for path, _ in set(one) ^ set(other)))
+        differing = sorted({path or "the state" for path, *_ in set(one) ^ set(other)})
         raise ConversionError(
             f"tx_to keeps other parts than this state ({join_names(differing)}): a schedule, "
             "weight decay, a mask or a link each change them; tx_to may differ in storage alone"
         )
+
+
+def _scheduled(x: Any) -> tuple[str, ...]:
+    """Return the moments of a state whose decay rates follow schedules."""
+    return tuple(sorted(log_decays_of(x)))
 
 
 def _agreed(results: list[Columns]) -> Columns:
@@ -307,21 +316,21 @@ def _check_finite(columns: Columns, hint: str) -> None:
 # --- One state, leaf by leaf -------------------------------------------------------------------
 
 
-def _decode(engine: Engine, entries: Columns, count: Array, own: _Own) -> Columns:
+def _decode(engine: Engine, entries: Columns, node: Any, own: _Own) -> Columns:
     """Return the moments, by name, that an engine keeps under the entries of its state."""
-    hyperparams = dynamic_hyperparams(engine.rule, count)
+    step = dynamic_hyperparams(engine.rule, node.count), node.count, log_decays_of(node)
     moments: Columns = {n: {} for n in engine.rule.moments}
     for (path, p), storage in zip(own.leaves.items(), _storages(engine, own), strict=True):
         read = ft.partial(compile_decode(engine.recipe, storage), shape=jnp.shape(p))
         kept = {n: entries[n].get(path, MASKED) for n in storage.entries}
-        for n, m in sharding.encode_sharded(read, p, kept, hyperparams, count).items():
+        for n, m in sharding.encode_sharded(read, p, kept, *step).items():
             moments[n][path] = m
     return moments
 
 
-def _encode(engine: Engine, moments: Columns, count: Array, own: _Own) -> Columns:
+def _encode(engine: Engine, moments: Columns, node: Any, own: _Own) -> Columns:
     """Return the entries, by name, under which an engine keeps moments in its state."""
-    hyperparams = dynamic_hyperparams(engine.rule, count)
+    step = dynamic_hyperparams(engine.rule, node.count), node.count, log_decays_of(node)
     encoded: Columns = {}
     for (path, p), storage in zip(own.leaves.items(), _storages(engine, own), strict=True):
         write = ft.partial(_compile_encode(engine.recipe, storage), shape=jnp.shape(p))
@@ -329,7 +338,7 @@ def _encode(engine: Engine, moments: Columns, count: Array, own: _Own) -> Column
             n: moments[n][path].astype(_dense_shape(p, moment).dtype)
             for n, moment in engine.rule.moments.items()
         }
-        for n, x in sharding.encode_sharded(write, p, values, hyperparams, count).items():
+        for n, x in sharding.encode_sharded(write, p, values, *step).items():
             column = encoded.setdefault(n, {})
             if not isinstance(x, optax.MaskedNode):
                 column[path] = x
@@ -348,11 +357,13 @@ def _compile_encode(recipe: Recipe, storage: LeafStorage) -> Callable[..., dict[
         values: dict[str, Array],
         hyperparams: Mapping[str, Array],
         count: Array,
+        log_decays: LogDecays,
         shape: tuple[int, ...],
     ) -> dict[str, Entry]:
         numbers = recipe.in_precision(hyperparams, jnp.float32)
         moments = recipe.factory(**recipe.constants, **numbers).moments
-        return encode(storage, values, moments, LeafContext((), shape, count, 0))
+        context = LeafContext((), shape, count, 0, log_decays=log_decays)
+        return encode(storage, values, moments, context)
 
     return jax.jit(write, static_argnames="shape")
 

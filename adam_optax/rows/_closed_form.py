@@ -229,7 +229,7 @@ class Drift:
         moment, ages = self.rule.moments[name], np.arange(1, self.num_terms(dtype) + 1)
         decayed = jnp.asarray(decay_rate(self.rule, name) ** ages, dtype)
         t = (count + ages.astype(np.int32)).astype(dtype)
-        leaf = Leaf(jnp.zeros_like(t), None, t, {})
+        leaf = Leaf(jnp.zeros_like(t), None, t, {}, ages={name: t})
         return moment.read(decayed, leaf, moment.precompute(t))
 
 

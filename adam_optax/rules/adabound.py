@@ -1,5 +1,7 @@
 """Define AdaBound and AMSBound (Luo et al. 2019)."""
 
+from collections.abc import Mapping
+
 import jax.numpy as jnp
 from jax import Array
 
@@ -62,9 +64,10 @@ def adabound(
     """
     limit, second_moment = final_lr / base_lr, "nu_max" if amsbound else "nu"
 
-    def step_bounds(t: Array) -> tuple[Array, Array, Array]:
+    def step_bounds(t: Array, ages: Mapping[str, Array]) -> tuple[Array, Array, Array]:
         low, high = limit * (1 - 1 / (gamma * t + 1)), limit * (1 + 1 / (gamma * t))
-        return safe_sqrt(one_minus_power(b2, t)) / one_minus_power(b1, t), low, high
+        weights = one_minus_power(b1, ages["mu"]), one_minus_power(b2, ages["nu"])
+        return safe_sqrt(weights[1]) / weights[0], low, high
 
     def direction(x: Leaf) -> Array:
         bias_correction, low, high = x.scalars

@@ -66,10 +66,10 @@ def adopt(
         g = jnp.clip(g, -x.scalars, x.scalars) if use_clipping else g
         return jnp.where(x.t > 1, g, jnp.zeros_like(g))
 
-    nu = dataclasses.replace(ema(b2, square, signed=False), update=update)
+    nu = dataclasses.replace(ema(b2, square, signed=False), update=update, uses_age=False)
     mu = ema(b1, normalized_grad, corrected=False, nesterov=nesterov)
     bound = clip_value_fn or _fourth_root
-    return Rule({"mu": mu, "nu": nu}, lambda x: x.hat["mu"], lambda t: bound(t - 1))
+    return Rule({"mu": mu, "nu": nu}, lambda x: x.hat["mu"], lambda t, ages: bound(t - 1))
 
 
 def _fourth_root(count: Array) -> Array:

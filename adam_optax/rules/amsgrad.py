@@ -72,7 +72,10 @@ def amsgrad(
     nu_max = running_max(lambda x: x.hat["nu"])
     if raw_max:  # nu_max is read with the correction that nu itself would get
         nu_max = dataclasses.replace(
-            running_max(lambda x: x.current["nu"]), read=nu.read, precompute=nu.precompute
+            running_max(lambda x: x.current["nu"]),
+            read=nu.read,
+            precompute=nu.precompute,
+            age_of="nu",
         )
     moments = {"mu": mu, "nu": nu, "nu_max": nu_max}
     if eps_hat:

@@ -41,9 +41,9 @@ def temporal_average(b2: Number = 0.999) -> Rule:
         ICLR 2015, section 7.2.
     """
 
-    def update(m: Array, x: Array, t: Array) -> Array:
+    def update(m: Array, x: Array, age: Array) -> Array:
         # The quotient is 1 at the first step, but for a rounding.
-        weight = jnp.where(t > 1, (1 - b2) / one_minus_power(b2, t), 1.0)
+        weight = jnp.where(age > 1, (1 - b2) / one_minus_power(b2, age), 1.0)
         return m + weight * (x - m)
 
     return Rule({"average": Moment(_next_params, update, decay=b2)}, grad)

@@ -26,8 +26,9 @@ class Rule:
     Attributes:
         moments: by name, in order: a later one may use an earlier one.
         direction: returns the step, before weight decay, learning rate and sign.
-        precompute: returns the scalars that `direction` needs of a step, as `x.scalars`; computed
-            once for all leaves.
+        precompute: returns the scalars that `direction` needs of a step, as `x.scalars`, given the
+            step `t` and the ages of the moments by name (see `Moment`); computed once for all
+            leaves.
         postprocess: changes the step last, with weight decay in it: LAMB's trust ratio.
         handles: which of "weight_decay" and "learning_rate" the rule applies itself, from
             `x.weight_decay` and `x.learning_rate`.
@@ -37,7 +38,7 @@ class Rule:
 
     moments: Mapping[str, Moment]
     direction: Direction
-    precompute: Callable[[Array], Any] = no_scalars
+    precompute: Callable[[Array, Mapping[str, Array]], Any] = no_scalars
     postprocess: Callable[[Array, Leaf], Array] | None = None
     handles: tuple[str, ...] = ()
     origin: "Origin | None" = None
@@ -127,6 +128,21 @@ class Origin:
     built: Rule
 
 
+def moments_with_scheduled_decay(rule: Rule) -> tuple[str, ...]:
+    """Return the names of the moments whose decay rate follows a schedule and whose age matters."""
+    origin = rule.origin
+    scheduled = {n for n, v in origin.dynamic.items() if callable(v)} if origin else set()
+    if origin is None or not scheduled:
+        return ()
+    # What a decay rate is made of is known to the factory alone: ask it with two values.
+    one, other = (
+        origin.factory(**{**origin.hyperparams, **dict.fromkeys(scheduled, value)}).moments
+        for value in (0.5, 0.25)
+    )
+    moves = lambda n: one[n].decay is not other[n].decay and one[n].decay != other[n].decay  # noqa: E731
+    return tuple(n for n, moment in one.items() if moment.uses_age and moves(n))
+
+
 def dynamic_hyperparams(rule: Rule, count: Array) -> dict[str, Array]:
     """Return the hyper-parameters that are known only at a step: schedules read, arrays as given.
 
@@ -164,7 +180,9 @@ def variant(
     """Turn a function from hyper-parameters to a `Rule` into a variant.
 
     Each number may then be a Python number, a scalar array (traced ones too) or a schedule
-    `count -> value`. Numbers whose kind is declared are checked when the rule is made.
+    `count -> value`. Numbers whose kind is declared are checked when the rule is made. A moment
+    whose decay rate follows a schedule is told its effective age (see `Moment`); an array is taken
+    as constant over the steps.
 
     Args:
         make: the function, where the decorator is used without arguments.

@@ -73,7 +73,8 @@ def scheduled_nadam(
 
     product = Moment(lambda x: x.t, update, init=1.0, signed=False, scalar=True)
     moments = {"mu": ema(b1), "nu": ema(b2, square, signed=False), "product": product}
-    return Rule(moments, ratio(eps, num=look_ahead), lambda t: (momentum_at(t), momentum_at(t + 1)))
+    momenta = lambda t, ages: (momentum_at(t), momentum_at(t + 1))  # noqa: E731
+    return Rule(moments, ratio(eps, num=look_ahead), momenta)
 
 
 @variant(decay_rates=("b1", "b2"), non_negative=("eps",))
@@ -161,6 +162,8 @@ def fading_adam(
     def read(m: Array, x: Leaf, bias_correction: Array) -> Array:
         return m / bias_correction
 
-    mu = Moment(grad, update, read, lambda t: one_minus_power(b1_at(t), t), decay=b1)
+    # The correction is Blocks's, with the present rate alone: nothing here needs an age.
+    correction = lambda t: one_minus_power(b1_at(t), t)  # noqa: E731
+    mu = Moment(grad, update, read, correction, decay=b1, uses_age=False)
     moments = {"mu": mu, "nu": ema(b2, square, signed=False)}
     return Rule(moments, ratio_eps_hat(eps), eps_hat_scale(b2))

@@ -59,7 +59,7 @@ def novograd(
     """
 
     def update(m: Array, x: Array, t: Array) -> Array:
-        return jnp.where(t > 1, update_ema(b2, m, x), x)
+        return jnp.where(t > 1, update_ema(b2, m, x), x)  # it begins at the first, not at 0
 
     def decayed_grad(x: Leaf) -> Array:
         g = safe_divide(x.g, denominator(x.current["nu"], eps, eps_root), least=eps)
@@ -70,6 +70,6 @@ def novograd(
         return g if no_decay else g + weight_decay * x.p
 
     nu = ema(b2, lambda x: jnp.sum(square(x)), signed=False)
-    nu = dataclasses.replace(nu, update=update, scalar=True)
+    nu = dataclasses.replace(nu, update=update, scalar=True, uses_age=False)
     mu = trace(decayed_grad, b1, nesterov=nesterov)
     return Rule({"nu": nu, "mu": mu}, lambda x: x.hat["mu"], handles=("weight_decay",))

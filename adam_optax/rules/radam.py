@@ -1,11 +1,12 @@
 """Define RAdam (Liu et al. 2020), with a window length that does not cancel."""
 
 import math
+from collections.abc import Mapping
 
 import jax.numpy as jnp
 from jax import Array
 
-from adam_optax._core.numerics import Number, is_python_number
+from adam_optax._core.numerics import Number, is_python_number, log_rate
 from adam_optax.moments import Leaf
 from adam_optax.rules.adam import adam
 from adam_optax.rules.base import Rule, variant
@@ -62,8 +63,8 @@ def radam(
     """
     rule = adam(b1, b2, eps, eps_root, nesterov, eps_hat)
 
-    def precompute(t: Array) -> tuple[tuple[Array, Array], object]:
-        return _rectification(b2, t, threshold), rule.precompute(t)
+    def precompute(t: Array, ages: Mapping[str, Array]) -> tuple[tuple[Array, Array], object]:
+        return _rectification(b2, ages["nu"], threshold), rule.precompute(t, ages)
 
     def direction(x: Leaf) -> Array:
         (is_rectified, r), scalars = x.scalars
@@ -110,7 +111,7 @@ def _constants(b: float) -> tuple[Number, Number]:
 
 def _traced_constants(b: Number) -> tuple[Number, Number]:
     """Return what `_constants` returns, for a rate that is an array."""
-    a = -jnp.log1p(b - 1)
+    a = log_rate(jnp.asarray(b))
     return a, jnp.where(b > 0.9, _offset(1 - b), 2 / (1 - b) - 1 - 2 / a)
 
 

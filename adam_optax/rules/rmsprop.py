@@ -94,8 +94,9 @@ def _squared_deviation(b: Number, *, corrected: bool) -> Read:
     def observe(x: Leaf) -> Array:
         if not corrected:
             return b * abs_sq(x.g - x.previous["mu"])
-        past = one_minus_power(b, x.t - 1)
+        age = x.ages["mu"]
+        past = one_minus_power(b, age - 1)
         mean = x.previous["mu"] / jnp.where(past > 0, past, 1.0)
-        return b * past / one_minus_power(b, x.t) * abs_sq(x.g - mean)
+        return b * past / one_minus_power(b, age) * abs_sq(x.g - mean)
 
     return observe

@@ -23,6 +23,9 @@ Moments: TypeAlias = Mapping[str, Moment]
 Values: TypeAlias = Mapping[str, Array]
 """The values of moments by name."""
 
+LogDecays: TypeAlias = tuple[Array | None, ...]
+"""For each moment its log decay where its decay rate follows a schedule, else None."""
+
 Entry: TypeAlias = Array | MaskedNode
 """An array that a state keeps of a leaf, or a placeholder where the state keeps none."""
 
@@ -36,6 +39,8 @@ class LeafContext(NamedTuple):
         count: the steps taken when the codes are written.
         key: a number that differs among the moments of a rule, to dither by.
         scalars: what the format's `precompute` returned for this count.
+        log_decays: by name, the log decay (`_core.log_decay`) of the moments whose decay rate
+            follows a schedule.
         offset: where the tile begins in the whole leaf; None: the whole leaf is worked on.
     """
 
@@ -44,6 +49,7 @@ class LeafContext(NamedTuple):
     count: Array  # type: ignore[assignment]  # tuple.count: the field's name is optax's
     key: int
     scalars: Any = ()
+    log_decays: Mapping[str, Array] = {}
     offset: TileOffset | None = None
 
     def dithers(self, seed: int) -> tuple[Array, Array]:
@@ -110,7 +116,7 @@ class Format(abc.ABC):
             ValueError: with the reason and what to use instead.
         """
 
-    def precompute(self, moments: tuple[Moment, ...], count: Array) -> Any:
+    def precompute(self, moments: tuple[Moment, ...], count: Array, log_decays: LogDecays) -> Any:
         """Compute the scalars that codes of a count need; called if `step_dependent`.
 
         They are computed once for all leaves.
@@ -118,8 +124,10 @@ class Format(abc.ABC):
         Args:
             moments: the descriptions of the moments that are kept.
             count: the steps taken when the codes are written.
+            log_decays: for each moment, the logarithm of the product of its decay rates up to that
+                count, where the rate follows a schedule; else None.
         """
-        del moments, count
+        del moments, count, log_decays
         return ()
 
     @abc.abstractmethod

@@ -10,7 +10,7 @@ from jax import Array
 from adam_optax._core.checks import check_seed, refuse_complex
 from adam_optax._core.dither import to_unit_interval
 from adam_optax.moments import Moment
-from adam_optax.storage._base import ACCELERATORS, Format, LeafContext
+from adam_optax.storage._base import ACCELERATORS, Format, LeafContext, LogDecays
 from adam_optax.storage._quant.bits import bits_of, float_of, floor_log2, power_of_two
 from adam_optax.storage._quant.blocks import Blocks, check_block
 from adam_optax.storage._quant.log_grid import decay_compensation
@@ -37,15 +37,15 @@ class Float8(Format):
     kernel_platforms: ClassVar[frozenset[str]] = ACCELERATORS
     step_dependent: ClassVar[bool] = True
 
-    def precompute(self, moments: tuple[Moment, ...], count: Array) -> Array:
+    def precompute(self, moments: tuple[Moment, ...], count: Array, log_decays: LogDecays) -> Array:
         """Return the factor that takes the decay of a non-negative moment out of its code.
 
         Scaled by `b^-count` (modulo an octave) the decay is exact: only growth is rounded.
         """
-        (moment,) = moments
-        return (
-            jnp.ones((), jnp.float32) if moment.signed else decay_compensation(count, moment.decay)
-        )
+        (moment,), (log_decay,) = moments, log_decays
+        if moment.signed:
+            return jnp.ones((), jnp.float32)
+        return decay_compensation(count, moment.decay, log_decay)
 
     def encode(self, values: Sequence[Array], context: LeafContext) -> dict[str, Any]:
         """Return eight-bit floats, and the exponent of the largest number of each block."""

@@ -74,6 +74,20 @@ FAULTS = [
         "test_bias_factor_is_within_4e_7_at_every_step[0.99]",
     ),
     Fault(
+        "scheduled betas corrected by the present rate alone",
+        "_effective_ages",
+        "own in log_decays",
+        "False",
+        "test_a_constant_gradient_gives_steps_of_one[linear-b2]",
+    ),
+    Fault(
+        "a schedule's product with the rate after it",
+        "_after_step",
+        "add_decay(log_decays[n], b)",
+        "add_decay(log_decays[n], b**0.5)",
+        "test_a_constant_gradient_gives_steps_of_one[linear-b2]",
+    ),
+    Fault(
         "schedule one step late",
         "Engine.update",
         "dynamic_hyperparams(self.rule, state.count)",

@@ -4,6 +4,13 @@ from tests.faults.anchor import Fault
 
 FAULTS = [
     Fault(
+        "decay of a scheduled rate left in the codes",
+        "decay_compensation",
+        "log_decay is not None",
+        "False",
+        "test_without_gradients_nu_decays_exactly[pair()]",
+    ),
+    Fault(
         "codes divided at their lower end",
         "exact_divmod",
         "whole.astype(jnp.float32) + 0.5",

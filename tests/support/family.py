@@ -55,9 +55,9 @@ class Member:
         assert self.witness is not None
         return self.witness(LEARNING_RATE, **self.options)
 
-    def oracle(self, grads: Any, params: Any) -> dict[str, Any]:
+    def oracle(self, grads: Any, params: Any, **more: Any) -> dict[str, Any]:
         """The float64 run over one leaf."""
-        options = self.options if self.theirs is None else self.theirs
+        options = {**(self.options if self.theirs is None else self.theirs), **more}
         return oracle.optimise(self.rule(**options), grads, params, LEARNING_RATE, self.decay)
 
 

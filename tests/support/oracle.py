@@ -9,7 +9,8 @@ The formulas are written down from the papers, with optax's placing of the const
 
 One rule object follows one leaf. Real leaves are computed in float64 and complex ones in
 complex128 with |g|² for g². In the formulas t counts from 1, while a schedule is read at the
-count before the step, so from 0, and its current value b_t enters the correction as 1 - b_tᵗ.
+count before the step, so from 0. Where a decay rate follows a schedule, c(t) = 1 - bᵗ stands for
+1 - b_1·b_2·...·b_t, the weight that the average has seen.
 """
 
 import math
@@ -50,6 +51,10 @@ def _at(count: int, value: Hyper) -> float:
     return float(np.asarray(value(count) if callable(value) else value))
 
 
+def _log(b: float) -> float:
+    return math.log(b) if b > 0 else -1e3
+
+
 def _abs_sq(x: Array) -> Array:
     return np.asarray(x.real**2 + x.imag**2)
 
@@ -66,6 +71,7 @@ class Leaf:
 
     t: int = field(default=0, init=False)
     moments: dict[str, Array] = field(default_factory=dict, init=False)
+    logs: dict[int, list[float]] = field(default_factory=dict, init=False)
 
     def step(self, g: ArrayLike, p: ArrayLike | None = None) -> Array:
         """Take one gradient and return the direction, neither negated nor scaled.
@@ -82,6 +88,24 @@ class Leaf:
 
     def _now(self, *values: Hyper) -> list[float]:
         return [_at(self.t - 1, value) for value in values]
+
+    def _seen(self, b: Hyper, further: int = 0) -> float:
+        """Return c(t + further), the share of its weights that an average with this rate has seen.
+
+        Steps beyond t are taken at the present rate.
+        """
+        if not callable(b):
+            return float(decay_power_complement(float(np.asarray(b)), self.t + further))
+        return -math.expm1(self._log_product(b, further))
+
+    def _age(self, b: Hyper) -> float:
+        """Return the steps at the present rate after which as little of the start would be left."""
+        return self._log_product(b) / _log(_at(self.t - 1, b)) if callable(b) else float(self.t)
+
+    def _log_product(self, b: Callable[[int], ArrayLike], further: int = 0) -> float:
+        known = self.logs.setdefault(id(b), [])
+        known.extend(_log(_at(i, b)) for i in range(len(known), self.t))
+        return math.fsum(known[: self.t + further]) + max(further, 0) * known[-1]
 
     def _average(self, name: str, x: Array, b: float, start: float = 0.0) -> Array:
         """Update and return a moment: m <- b·m + (1 - b)·x, from `start`."""
@@ -105,7 +129,7 @@ class Rule(Leaf):
         on the second moment is left out, as it is by optax.
         """
         mu = self._average("mu", g, b1)
-        now, ahead = decay_power_complement(b1, [self.t, self.t + 1]) if correct else (1.0, 1.0)
+        now, ahead = (self._seen(self.b1, n) if correct else 1.0 for n in (0, 1))
         if self.nesterov:
             return np.asarray(b1 * mu / ahead + (1.0 - b1) * g / now)
         return np.asarray(mu / now)
@@ -123,7 +147,7 @@ class Adam(Rule):
 
     def _direction(self, g: Array) -> Array:
         b1, b2, eps, eps_root = self._now(self.b1, self.b2, self.eps, self.eps_root)
-        nu_hat = self._average("nu", _abs_sq(g), b2) / decay_power_complement(b2, self.t)
+        nu_hat = self._average("nu", _abs_sq(g), b2) / self._seen(self.b2)
         return _quotient(self._mu_hat(g, b1), np.asarray(np.sqrt(nu_hat + eps_root) + eps))
 
 
@@ -148,7 +172,7 @@ class AmsGrad(Rule):
         return _quotient(mu_hat, np.asarray(np.sqrt(nu_hat + eps_root) + eps))
 
     def _nu_hat(self, nu: Array, b2: float) -> Array:
-        c = decay_power_complement(b2, self.t) if self.bias_correction_nu else 1.0
+        c = self._seen(self.b2) if self.bias_correction_nu else 1.0
         before, after = (1.0, c) if self.raw_max else (c, 1.0)
         nu_max = np.maximum(self.moments.get("nu_max", 0.0), nu / before)
         self.moments["nu_max"] = np.asarray(nu_max)

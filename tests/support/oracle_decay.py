@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from tests.support.oracle import Array, Hyper, Leaf, _abs_sq, _at, _double, decay_power_complement
+from tests.support.oracle import Array, Hyper, Leaf, _abs_sq, _at, _double
 from tests.support.oracle_other import stable_scale
 
 
@@ -70,7 +70,7 @@ def trust_ratio(step: Array, g: Array, p: Array, rule: Any) -> Array:
 
 def stabilised(step: Array, g: Array, p: Array, rule: Any) -> Array:
     """Return step / max(1, RMS(g / √nu_hat)) (Wortsman et al. 2023, Algorithm 2)."""
-    nu_hat = rule.moments["nu"] / decay_power_complement(_at(rule.t - 1, rule.b2), rule.t)
+    nu_hat = rule.moments["nu"] / rule._seen(rule.b2)
     return np.asarray(step * stable_scale(g, nu_hat, _at(rule.t - 1, rule.eps)))
 
 

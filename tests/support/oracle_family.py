@@ -23,7 +23,6 @@ from tests.support.oracle import (
     _abs_sq,
     _double,
     _quotient,
-    decay_power_complement,
 )
 
 
@@ -32,16 +31,16 @@ def fourth_root(count: float) -> float:
     return math.sqrt(math.sqrt(count))
 
 
-def sma_length(b2: float, t: int) -> tuple[float, float]:
+def sma_length(b2: float, t: float) -> tuple[float, float]:
     """Return RAdam's ρ_∞ = 2/(1 - b2) - 1 and ρ_t = ρ_∞ - 2t·b2ᵗ/(1 - b2ᵗ).
 
     ρ_t is a small difference of large numbers, so 60 digits are carried.
     """
     with localcontext(prec=60):
-        b = Decimal(b2)
-        power = b**t
+        b, steps = Decimal(b2), Decimal(t)
+        power = b**steps
         infinite = 2 / (1 - b) - 1
-        return float(infinite), float(infinite - 2 * t * power / (1 - power))
+        return float(infinite), float(infinite - 2 * steps * power / (1 - power))
 
 
 def _known(p: ArrayLike | None) -> Array:
@@ -65,7 +64,7 @@ class AdamHat(Rule):
     def _direction(self, g: Array) -> Array:
         b1, b2, eps = self._now(self.b1, self.b2, self.eps)
         nu = self._average("nu", _abs_sq(g), b2)
-        root = np.sqrt(decay_power_complement(b2, self.t))
+        root = np.sqrt(self._seen(self.b2))
         return _quotient(np.asarray(root * self._mu_hat(g, b1)), _rooted(nu, 0.0, eps))
 
 
@@ -86,7 +85,7 @@ class AdaBelief(Rule):
         mu_hat = self._mu_hat(g, b1)
         nu = self._average("nu", _abs_sq(g - self.moments["mu"]), b2) + eps_root
         self.moments["nu"] = np.asarray(nu)
-        return _quotient(mu_hat, _rooted(nu / decay_power_complement(b2, self.t), 0.0, eps))
+        return _quotient(mu_hat, _rooted(nu / self._seen(self.b2), 0.0, eps))
 
 
 @dataclass
@@ -109,7 +108,7 @@ class Acprop(Leaf):
         b1, b2, eps, eps_root = self._now(self.b1, self.b2, self.eps, self.eps_root)
         mu, nu_hat = self.moments.get("mu", np.zeros_like(g)), np.ones(g.shape)
         if self.t > 1:
-            nu_hat = np.asarray(self.moments["nu"] / decay_power_complement(b2, self.t - 1))
+            nu_hat = np.asarray(self.moments["nu"] / self._seen(self.b2, -1))
         new_mu = self._average("mu", g, b1)
         error = g - (new_mu if self.as_paper else mu)
         self.moments["nu"] = np.asarray(self._average("nu", _abs_sq(error), b2) + eps_root)
@@ -135,10 +134,10 @@ class Yogi(Leaf):
     def _direction(self, g: Array) -> Array:
         b1, b2, eps, eps_root = self._now(self.b1, self.b2, self.eps, self.eps_root)
         start, square = self.initial_accumulator_value, _abs_sq(g)
-        mu_hat = self._average("mu", g, b1, start) / decay_power_complement(b1, self.t)
+        mu_hat = self._average("mu", g, b1, start) / self._seen(self.b1)
         nu = self.moments.get("nu", np.full(g.shape, start))
         self.moments["nu"] = np.asarray(nu - (1.0 - b2) * np.sign(nu - square) * square)
-        nu_hat = self.moments["nu"] / decay_power_complement(b2, self.t)
+        nu_hat = self.moments["nu"] / self._seen(self.b2)
         return _quotient(mu_hat, _rooted(nu_hat, eps_root, eps))
 
 
@@ -157,11 +156,11 @@ class RAdam(Rule):
     def _direction(self, g: Array) -> Array:
         b1, b2, eps, eps_root = self._now(self.b1, self.b2, self.eps, self.eps_root)
         mu_hat, nu = self._mu_hat(g, b1), self._average("nu", _abs_sq(g), b2)
-        limit, rho = sma_length(b2, self.t)
+        limit, rho = sma_length(b2, self._age(self.b2))
         if rho < self._now(self.threshold)[0]:
             return mu_hat
         r = np.sqrt((rho - 4) * (rho - 2) * limit / ((limit - 4) * (limit - 2) * rho))
-        nu_hat = nu / decay_power_complement(b2, self.t)
+        nu_hat = nu / self._seen(self.b2)
         return _quotient(np.asarray(r * mu_hat), _rooted(nu_hat, eps_root, eps))
 
 
@@ -189,9 +188,9 @@ class Adan(Leaf):
         k = b2 if self.as_paper else 1.0 - b2
         d = g - self.moments.get("g", g)
         self.moments["g"] = g.copy()
-        mu_hat = self._average("mu", g, b1) / decay_power_complement(b1, self.t)
-        delta_hat = self._average("delta", d, b2) / decay_power_complement(b2, self.t)
-        nu_hat = self._average("nu", _abs_sq(g + k * d), b3) / decay_power_complement(b3, self.t)
+        mu_hat = self._average("mu", g, b1) / self._seen(self.b1)
+        delta_hat = self._average("delta", d, b2) / self._seen(self.b2)
+        nu_hat = self._average("nu", _abs_sq(g + k * d), b3) / self._seen(self.b3)
         return _quotient(np.asarray(mu_hat + k * delta_hat), _rooted(nu_hat, eps_root, eps))
 
 
@@ -310,9 +309,9 @@ class AdEMAMix(Leaf):
     def _direction(self, g: Array) -> Array:
         b1, b2, b3, alpha = self._now(self.b1, self.b2, self.b3, self.alpha)
         eps, eps_root = self._now(self.eps, self.eps_root)
-        mu_hat = self._average("mu", g, b1) / decay_power_complement(b1, self.t)
+        mu_hat = self._average("mu", g, b1) / self._seen(self.b1)
         mixed = np.asarray(mu_hat + alpha * self._average("mu_slow", g, b3))
-        nu_hat = self._average("nu", _abs_sq(g), b2) / decay_power_complement(b2, self.t)
+        nu_hat = self._average("nu", _abs_sq(g), b2) / self._seen(self.b2)
         return _quotient(mixed, _rooted(nu_hat, eps_root, eps))
 
 
@@ -335,7 +334,7 @@ class SimplifiedAdEMAMix(Leaf):
         b1, b2, alpha = self._now(self.b1, self.b2, self.alpha)
         eps, eps_root = self._now(self.eps, self.eps_root)
         self.moments["mu"] = np.asarray(b1 * self.moments.get("mu", 0.0) + g)
-        nu_hat = self._average("nu", _abs_sq(g), b2) / decay_power_complement(b2, self.t)
+        nu_hat = self._average("nu", _abs_sq(g), b2) / self._seen(self.b2)
         mixed = np.asarray(self.moments["mu"] + alpha * g)
         return _quotient(mixed, _rooted(nu_hat, eps_root, eps))
 
@@ -354,6 +353,6 @@ class LaProp(Leaf):
 
     def _direction(self, g: Array) -> Array:
         b1, b2, eps = self._now(self.b1, self.b2, self.eps)
-        nu_hat = self._average("nu", _abs_sq(g), b2) / decay_power_complement(b2, self.t)
+        nu_hat = self._average("nu", _abs_sq(g), b2) / self._seen(self.b2)
         mu = self._average("mu", _quotient(g, _rooted(nu_hat, 0.0, eps)), b1)
-        return np.asarray(mu / decay_power_complement(b1, self.t))
+        return np.asarray(mu / self._seen(self.b1))

@@ -19,7 +19,6 @@ from tests.support.oracle import (
     _abs_sq,
     _double,
     _quotient,
-    decay_power_complement,
 )
 
 
@@ -63,7 +62,7 @@ class StableAdamW(Rule):
         x = _double(g)
         b1, b2, eps, decay = self._now(self.b1, self.b2, self.eps, self.weight_decay)
         mu_hat = self._mu_hat(x, b1)
-        nu_hat = self._average("nu", _abs_sq(x), b2) / decay_power_complement(b2, self.t)
+        nu_hat = self._average("nu", _abs_sq(x), b2) / self._seen(self.b2)
         u = _quotient(mu_hat, np.asarray(np.sqrt(nu_hat) + eps))
         if decay != 0.0:
             if p is None:
@@ -99,7 +98,7 @@ class AdaBound(Leaf):
         b1, b2, eps = self._now(self.b1, self.b2, self.eps)
         final_lr, gamma, lr = self._now(self.final_lr, self.gamma, self.learning_rate)
         mu, nu = self._average("mu", g, b1), self._average("nu", _abs_sq(g), b2)
-        top = np.sqrt(decay_power_complement(b2, self.t)) / decay_power_complement(b1, self.t)
+        top = np.sqrt(self._seen(self.b2)) / self._seen(self.b1)
         denominator = np.asarray(np.sqrt(self._bounding(nu)) + eps)
         rate = _quotient(np.full(g.shape, float(top)), denominator)
         final = final_lr / (lr if self.base_lr is None else self.base_lr)
@@ -194,7 +193,7 @@ class RMSProp(_Tracing):
 
     def _direction(self, g: Array) -> Array:
         decay, eps, lr = self._now(self.decay, self.eps, self.learning_rate)
-        c = float(decay_power_complement(decay, self.t)) if self.bias_correction else 1.0
+        c = float(self._seen(self.decay)) if self.bias_correction else 1.0
         v = np.asarray(self._average("nu", _abs_sq(g), decay, self.initial_scale) / c)
         if self.centered:
             self._average("mu", g, decay)
@@ -304,4 +303,4 @@ class TemporalAverage(Leaf):
 
     def _direction(self, g: Array) -> Array:
         (b2,) = self._now(self.b2)
-        return np.asarray(self._average("theta_bar", g, b2) / decay_power_complement(b2, self.t))
+        return np.asarray(self._average("theta_bar", g, b2) / self._seen(self.b2))

@@ -289,3 +289,16 @@ def test_without_matplotlib_the_figure_says_what_to_install(
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(ValueError, match=r"the figure needs the lab extra: pip install 'adam-opt"):
         ao.watch.plot(run(ao.watch(ao.adam(1e-2)), 1)[1])
+
+
+@pytest.mark.quick
+def test_a_beta_on_a_schedule_is_read_as_the_step_reads_it() -> None:
+    falling = lambda n: 0.9 + 0.09 * jnp.minimum(jnp.asarray(n, float) / 10, 1)  # noqa: E731
+    tx = ao.watch(ao.adam(1e-2, b2=falling, eps=0.0))
+    ones = {"w": jnp.ones(8)}
+    state = tx.init(ones)
+    for _ in range(20):
+        _, state = tx.update(ones, state, ones)
+    found = ao.watch.read(state)["w"]
+    # Under a constant gradient of one both readings are one: 2.2 without the exact weight.
+    np.testing.assert_allclose(found["signal_to_noise"], 1.0, rtol=1e-5)  # float32's averages

@@ -10,7 +10,7 @@ from jax import Array
 from adam_optax._core.checks import refuse_complex
 from adam_optax._core.dither import two_dithers
 from adam_optax.moments import Moment, grad, square
-from adam_optax.storage._base import Format, LeafContext, Moments
+from adam_optax.storage._base import Format, LeafContext, LogDecays, Moments
 from adam_optax.storage._quant.bits import approx_sqrt
 from adam_optax.storage._quant.log_grid import decay_compensation, dither_multiplier, max_ratio
 from adam_optax.storage._stochastic import Stochastic
@@ -72,9 +72,11 @@ class PairFormat(Format):
         """Return the format of AMSGrad's maximum and other moments."""
         return self.fallback
 
-    def precompute(self, moments: tuple[Moment, ...], count: Array) -> PairScalars:
+    def precompute(
+        self, moments: tuple[Moment, ...], count: Array, log_decays: LogDecays
+    ) -> PairScalars:
         """Return the scalars that all codes of a step share."""
-        scale = self._nu_scale(count, moments[1].decay)
+        scale = self._nu_scale(count, moments[1].decay, log_decays[1])
         unscale = 1 / scale
         return PairScalars(scale, unscale, jnp.sqrt(unscale), dither_multiplier(count))
 
@@ -84,9 +86,9 @@ class PairFormat(Format):
         refuse_complex(mu, "pair()")
         return mu.astype(jnp.float32), nu.astype(jnp.float32)
 
-    def _nu_scale(self, count: Array, decay: object) -> Array:
+    def _nu_scale(self, count: Array, decay: object, log_decay: Array | None) -> Array:
         """Return the factor by which nu is scaled before it is quantised."""
-        return decay_compensation(count, decay)
+        return decay_compensation(count, decay, log_decay)
 
     def _dithers(self, context: LeafContext) -> tuple[Array, Array]:
         """Return the dithers of nu and of the ratio."""

@@ -55,9 +55,10 @@ class ElementwisePair(PairFormat):
         ratio = ratios.value(z - ratios.size, self._dithers(context)[1])
         return self._both(code != 0, ratio, GRIDS[self.bytes].value(c), context.scalars)
 
-    def _nu_scale(self, count: Array, decay: object) -> Array:
+    def _nu_scale(self, count: Array, decay: object, log_decay: Array | None) -> Array:
         """Return the factor of nu, which also compensates that the average started at zero."""
-        return decay_compensation(count, decay) * warmup_compensation(count, decay)
+        warmup = warmup_compensation(count, decay, log_decay)
+        return decay_compensation(count, decay, log_decay) * warmup
 
     def _ratios(self, moments: tuple[Moment, ...]) -> RatioQuantizer:
         """Return the quantiser of the ratio, which has the codes that nu's grid leaves.

@@ -131,9 +131,9 @@ class OneBytePair(PairFormat):
         cells = jnp.minimum((high >> shift) - (low >> shift), MAX_COARSE_STEPS)
         return BlockGrid(shift, (high >> shift) - cells, cells)
 
-    def _nu_scale(self, count: Array, decay: object) -> Array:
+    def _nu_scale(self, count: Array, decay: object, log_decay: Array | None) -> Array:
         """Return the factor of nu modulo two octaves, the step of the coarsest grid."""
-        return decay_compensation(count, decay, 2)
+        return decay_compensation(count, decay, log_decay, octaves=2)
 
     def _ratios(self, cells: Array, context: LeafContext) -> RatioQuantizer:
         """Return the quantiser of the ratio, which has the codes that the grid of nu leaves.

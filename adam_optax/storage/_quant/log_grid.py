@@ -9,6 +9,7 @@ import numpy as np
 from jax import Array, lax
 
 from adam_optax._core.dither import dither, to_unit_interval
+from adam_optax._core.log_decay import phase
 from adam_optax.storage._quant.bits import bits_of, float_of
 
 
@@ -141,27 +142,41 @@ class ScaleQuantizer:
         return (self.first + 127) << self.digits
 
 
-def decay_compensation(count: Array, b: object, octaves: int = 1) -> Array:
-    """Return `b^-count` modulo `octaves`, in [1, 2^octaves), or 1 if `b` is not known beforehand.
+def decay_compensation(count: Array, b: object, log_decay: Array | None, octaves: int = 1) -> Array:
+    """Return `b^-count` modulo `octaves`, in [1, 2^octaves), or 1 if that is not known.
 
     A number that decays by `b` at each step is scaled by this factor before it is quantised: while
     the number only decays, the scaled number stays at its place on the grid. So the decay is exact,
     and only growth is rounded.
+
+    Args:
+        count: the steps taken.
+        b: the decay rate; its power is known if `b` is a Python number.
+        log_decay: where `b` follows a schedule, what `_core.log_decay` keeps of all rates.
+        octaves: the octaves that the factor covers, 1 or 2.
     """
+    if log_decay is not None:
+        return jnp.exp2(octaves * to_unit_interval(phase(log_decay, octaves)))
     if not _is_known_decay(b):
         return jnp.ones((), jnp.float32)
     rate = round(-math.log2(b) / octaves * 2**32)
     return jnp.exp2(octaves * to_unit_interval(count.astype(jnp.uint32) * jnp.uint32(rate)))
 
 
-def warmup_compensation(count: Array, b: object) -> Array:
-    """Return `1 / (1 - b^count)` in whole octaves, or 1 if `b` is not known beforehand.
+def warmup_compensation(count: Array, b: object, log_decay: Array | None) -> Array:
+    """Return `1 / (1 - b^count)` in whole octaves, or 1 if that is not known.
 
     An average that began at zero is too small by that factor at first. A factor of whole octaves
     moves numbers along the grid without rounding them, and is computed from integers, so that it is
     the same on every backend.
     """
     scale = jnp.ones((), jnp.float32)
+    if log_decay is not None:  # the average has seen 2^-octave of its weights at this log decay
+        part = phase(log_decay)
+        for octave in range(1, MAX_WARMUP + 1):
+            below = np.uint32(min(-math.log2(1 - 2.0**-octave) * 2**32, 2**32 - 1))
+            scale = scale * jnp.where((log_decay[0] == 0) & (part < below), 2.0, 1.0)
+        return scale
     for octave in range(1, math.floor(-math.log2(1 - b)) + 1 if _is_known_decay(b) else 1):
         scale = scale * jnp.where(count.astype(jnp.int32) < 2**octave, 2.0, 1.0)
     return scale
@@ -170,6 +185,10 @@ def warmup_compensation(count: Array, b: object) -> Array:
 def _is_known_decay(b: object) -> TypeGuard[float]:
     """Tell whether a decay rate is slow and known beforehand."""
     return isinstance(b, int | float) and 0.5 < b < 1
+
+
+MAX_WARMUP = 20
+"""The octaves by which a moment with a scheduled decay rate is enlarged at most."""
 
 
 def dither_multiplier(count: Array) -> Array:
