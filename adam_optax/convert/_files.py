@@ -66,7 +66,13 @@ def save(path: str | Path, state: optax.OptState) -> None:
     write_named(Path(path), to_named(state))
 
 
-def load(path: str | Path, state: optax.OptState) -> optax.OptState:
+def load(
+    path: str | Path,
+    state: optax.OptState,
+    *,
+    tx: optax.GradientTransformation | None = None,
+    params: optax.Params | None = None,
+) -> optax.OptState:
     """Build a state from a template, with the moments and the count of a `.safetensors` file.
 
     Use it after `save` or the command `adam-optax convert`; the example is with `save`.
@@ -74,14 +80,17 @@ def load(path: str | Path, state: optax.OptState) -> optax.OptState:
     Args:
         path: a file that `save` or `adam-optax convert` wrote.
         state: the template, `tx.init(params)`; see `from_named`.
+        tx: the transformation that made the template; needed, like `params`, where its storage is
+            not dense, as with `storage.pair()`.
+        params: the parameters.
 
     Returns:
-        The template with the file's moments and count, in the template's dtypes and sharding.
+        The template with the file's moments and count, in the template's storage and sharding.
 
     Raises:
         ConversionError: as `from_named`, and if the file cannot be read or is damaged.
     """
-    return from_named(read_named(Path(path)), state)
+    return from_named(read_named(Path(path)), state, tx=tx, params=params)
 
 
 def write_named(path: Path, named: Mapping[str, Any]) -> None:

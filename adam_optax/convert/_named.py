@@ -29,7 +29,7 @@ from adam_optax.convert._checks import (
     split_key,
     to_named_arrays,
 )
-from adam_optax.convert._storage import dense_template, encode_state
+from adam_optax.convert._storage import dense_template, encode_state, replay_decay_rates
 
 _KeyPath: TypeAlias = tuple[Any, ...]
 """The entries of a path of `jax.tree_util`, whose own alias is generic for type checkers."""
@@ -92,7 +92,8 @@ def from_named(
         state: the template, `tx.init(params)`, inside whatever chain or wrapper; shapes and dtypes
             (`jax.eval_shape(tx.init, params)`) are enough.
         tx: the transformation that made the template. It is needed, like `params`, where the
-            template's storage is not dense: `storage.pair()` say.
+            template's storage is not dense (`storage.pair()` say), or a decay rate follows a
+            schedule, which then is taken to have been followed from the first step.
         params: the parameters; with `tx`, moments lie on devices as the parameters do.
 
     Returns:
@@ -116,7 +117,14 @@ def from_named(
         raise ConversionError("tx and params go together: give both, or neither")
     if tx is not None:
         dense = _fill(named, dense_template(state, tx, params))
-        return encode_state(dense, tx, params)
+        return encode_state(replay_decay_rates(dense, tx, params), tx, params)
+    if any(
+        isinstance(x, ScaleByScheduledState) for x in jax.tree.leaves(state, is_leaf=_has_count)
+    ):
+        raise ConversionError(
+            "the template's decay rates follow a schedule, which its state must be told the past "
+            "of; pass tx= and params= as well"
+        )
     return _fill(named, state)
 
 
@@ -237,9 +245,7 @@ def _find_moments(state: Any, remedy: str) -> tuple[dict[str, ArrayOrShape], lis
     return moments, counts
 
 
-def _add_moment(
-    moments: dict[str, ArrayOrShape], key: str, leaf: Any, remedy: str
-) -> None:
+def _add_moment(moments: dict[str, ArrayOrShape], key: str, leaf: Any, remedy: str) -> None:
     """Add a leaf to the moments, if its key is new and it is one floating array."""
     if key in moments:
         raise ConversionError(

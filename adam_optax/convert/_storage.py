@@ -16,6 +16,7 @@ import optax
 from jax import Array
 from jax.sharding import NamedSharding, PartitionSpec
 
+from adam_optax._core.log_decay import log_decay_of
 from adam_optax._core.numerics import compute_dtype, real_dtype
 from adam_optax._engine import sharding
 from adam_optax._engine.leaf import COMPILED, LogDecays, compile_decode, encode
@@ -94,7 +95,7 @@ def decode_state(state: Any, tx: Any, params: Any) -> Any:
     def decode(node: Any) -> Any:
         kept = unpack(node)
         own = _Own.of(node, params)
-        fitting = [engine for engine in engines if _shapes(node) == _shapes(own.init(engine))]
+        fitting = own.fitting(engines, node)
         if not kept or (not engines and _is_dense(node, own)):
             return node
         if not fitting:
@@ -123,7 +124,7 @@ def encode_state(dense: Any, tx: Any, params: Any) -> Any:
     def write(node: Any) -> Any:
         template, kept = next(templates), unpack(node)
         own = _Own.of(node, params)
-        fitting = [engine for engine in engines if _shapes(template) == _shapes(own.init(engine))]
+        fitting = own.fitting(engines, template)
         if not kept or not fitting:  # of optax: the state is dense there, too
             return node
         if kept.keys() != fitting[0].rule.moments.keys():
@@ -153,7 +154,7 @@ def dense_template(state: Any, tx: Any, params: Any) -> Any:
     def widen(node: Any) -> Any:
         kept = unpack(node)
         own = _Own.of(node, params)
-        fitting = [engine for engine in engines if _shapes(node) == _shapes(own.init(engine))]
+        fitting = own.fitting(engines, node)
         if not kept or (not engines and _is_dense(node, own)):
             return node
         if not fitting:
@@ -167,6 +168,41 @@ def dense_template(state: Any, tx: Any, params: Any) -> Any:
         return _repack(node, moments)
 
     return _map_nodes(widen, state)
+
+
+def replay_decay_rates(dense: Any, tx: Any, params: Any) -> Any:
+    """Return a dense state whose scheduled decay rates are those of its count of steps.
+
+    Args:
+        dense: a state of `tx` at some count, but that its moments are dense.
+        tx: the transformation, whose schedules are read at each step up to that count.
+        params: the parameters.
+    """
+    engines = find_engines(tx, dense)
+    templates = iter(_nodes(_shapes_of_init("tx", tx, params)))
+
+    def replay(node: Any) -> Any:
+        fitting = _Own.of(node, params).fitting(engines, next(templates))
+        if not (kept := log_decays_of(node)):
+            return node
+        rates = [_decay_rates(engine, int(node.count)) for engine in fitting]
+        found = _agreed([{"decay rate": {(n,): r[n] for n in kept}} for r in rates])
+        decays = {n: log_decay_of(found["decay rate"][(n,)]) for n in kept}
+        return pack(node.count, unpack(node), decays)
+
+    return _map_nodes(replay, dense)
+
+
+def _decay_rates(engine: Engine, count: int) -> dict[str, Any]:
+    """Return the rates of the steps up to a count, of the moments whose rate follows a schedule."""
+
+    def at(before: Array) -> dict[str, Any]:
+        numbers = engine.recipe.in_precision(dynamic_hyperparams(engine.rule, before), jnp.float32)
+        moments = engine.recipe.factory(**engine.recipe.constants, **numbers).moments
+        return {n: moments[n].decay for n in engine.scheduled}
+
+    rates = jax.vmap(at)(jnp.arange(count, dtype=jnp.int32))
+    return {n: np.asarray(rate, np.float64) for n, rate in rates.items()}
 
 
 # --- States and the engines that made them -----------------------------------------------------
@@ -204,8 +240,11 @@ class _Own(NamedTuple):
         pick = lambda path, p: p if path in held else MASKED  # noqa: E731
         return cls(jax.tree.map_with_path(pick, params), own)
 
-    def init(self, engine: Engine) -> Any:
-        """Return the shapes of the state that an engine keeps of these parameters, if it can."""
+    def fitting(self, engines: list[Engine], node: Any) -> list[Engine]:
+        """Return the engines that keep these parameters' moments as a state does."""
+        return [engine for engine in engines if _shapes(self._init(engine)) == _shapes(node)]
+
+    def _init(self, engine: Engine) -> Any:
         try:
             return jax.eval_shape(engine.init, self.tree)
         except (TypeError, ValueError):  # the engine of another group, whose storage refuses these

@@ -27,10 +27,12 @@ GRADS = jax.tree.map(
     PARAMS,
 )
 """Of one order of magnitude: formats in blocks promise a relative error near the top of a block."""
+KERNELS: Any = [jax.tree.leaves(tree)[1] for tree in (PARAMS, GRADS)]
+"""The kernel, and its gradient."""
 SCHEDULE = optax.linear_schedule(1e-3, 0.0, 10)
 PAIR = ao.storage.pair()
 BOUNDS = RATIO | BLOCKED | {"factored()": 1e-7}
-"""The relative size of a format's step, with its reasons; no matrix here is long enough to factor."""
+"""The relative size of a format's step, with its reasons; no matrix here is factored, being short."""
 NU_BOUNDS = {"int4()": 1.0}
 """nu is between a tenth and the top of its block, whose step of 1/15 is then up to its own size."""
 
@@ -68,7 +70,10 @@ def check_near(state: Any, tx: Any, moments: Any, name: str, params: Any = PARAM
 @pytest.mark.matrix(keep=3)
 @pytest.mark.parametrize(
     "name",
-    [pytest.param(n, marks=pytest.mark.quick if n in ("pair()", "int8()") else ()) for n in FORMATS],
+    [
+        pytest.param(n, marks=pytest.mark.quick if n in ("pair()", "int8()") else ())
+        for n in FORMATS
+    ],
 )
 def test_every_format_takes_over_and_hands_back(name: str) -> None:
     dense = ao.adamw(SCHEDULE)
@@ -108,7 +113,7 @@ def wrapped(name: str, storage: Any) -> Any:
         "multi-steps": lambda: optax.MultiSteps(adam(), 2),
         "if-finite": lambda: optax.apply_if_finite(adam(), 3),
         "by-path": lambda: ao.adam(1e-3, storage=by_path),
-        "scheduled-beta": lambda: adam(b1=SCHEDULE),
+        "scheduled-beta": lambda: adam(b2=optax.linear_schedule(0.9, 0.99, 10)),
     }
     return makes[name]()
 
@@ -165,7 +170,7 @@ def test_a_state_of_optax_or_flax_is_one_too() -> None:
     "name", [pytest.param(n, marks=pytest.mark.quick if n == "pair()" else ()) for n in BARS]
 )
 def test_a_run_goes_on_as_if_it_had_begun_in_the_format(name: str) -> None:
-    """Of 300 steps the last 200: as far from float32's as the format's own run is promised to be."""
+    """Of 300 steps the last 200: as far from float32's as the format's own run may be."""
     dense, tx = ao.adam(1.0), ao.adam(1.0, storage=FORMATS[name])
     grads = jnp.asarray(np.random.default_rng(1).standard_normal((300, 512)), jnp.float32)
     params = jnp.zeros(512)
@@ -188,7 +193,7 @@ def test_a_run_goes_on_as_if_it_had_begun_in_the_format(name: str) -> None:
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "complex64"])
 def test_dtypes_of_parameters(dtype: str) -> None:
-    params, grads = ({"w": tree["dense"]["kernel"].astype(dtype)} for tree in (PARAMS, GRADS))
+    params, grads = ({"w": x.astype(dtype)} for x in KERNELS)
     dense = ao.adam(1e-3)
     state = stepped(dense, params=params, grads=grads)
     if dtype == "bfloat16":
@@ -212,7 +217,9 @@ def test_moments_in_double_become_so(x64: None) -> None:
     state = stepped(tx, params=params, grads=params)
     changed = change_storage(state, tx, dense, params)
     assert changed[0].mu["w"].dtype == jnp.float64
-    check_near(change_storage(changed, dense, tx, params), tx, changed[0]._asdict(), "pair()", params)
+    check_near(
+        change_storage(changed, dense, tx, params), tx, changed[0]._asdict(), "pair()", params
+    )
 
 
 @pytest.mark.quick
@@ -233,6 +240,11 @@ def test_what_does_not_fit_is_refused_with_the_way_out() -> None:
     refused(
         "tx_from is adam and tx_to adamax; the two may differ in storage alone",
         lambda: change(state, dense, ao.adamax(1e-3), PARAMS),
+    )
+    refused(
+        "tx_to keeps other parts than this state ([0]): a schedule, weight decay, a mask or a link "
+        "each change them; tx_to may differ in storage alone",
+        lambda: change(state, dense, ao.adam(1e-3, b1=SCHEDULE, storage=PAIR), PARAMS),
     )
     lost = jax.tree.map(lambda x: x.at[(0,) * x.ndim].set(jnp.nan), state[0].nu)
     refused(
@@ -257,7 +269,9 @@ def test_groups_that_cannot_be_told_apart_are_refused() -> None:
     labels = {"dense": {"kernel": "one", "bias": "two"}, "scale": "one"}
 
     def make(storage: Any) -> Any:
-        groups = {n: ao.adam(1e-3, b2=b2, storage=storage) for n, b2 in (("one", 0.9), ("two", 0.999))}
+        groups = {
+            n: ao.adam(1e-3, b2=b2, storage=storage) for n, b2 in (("one", 0.9), ("two", 0.999))
+        }
         return optax.partition(groups, labels)
 
     state = stepped(make(None))
@@ -300,6 +314,26 @@ def test_a_template_in_any_storage_is_filled() -> None:
         "dense_tx made as tx, but without storage=",
         lambda: ao.convert.to_named(filled),
     )
+
+
+@pytest.mark.quick
+def test_a_scheduled_decay_rate_is_told_its_past() -> None:
+    tx = ao.adam(1e-3, b2=optax.linear_schedule(0.9, 0.99, 10), storage=PAIR)
+    dense = ao.adam(1e-3, b2=optax.linear_schedule(0.9, 0.99, 10))
+    state = stepped(dense)
+    named = ao.convert.to_named(state)
+    refused(
+        "the template's decay rates follow a schedule, which its state must be told the past of; "
+        "pass tx= and params= as well",
+        lambda: ao.convert.from_named(named, dense.init(PARAMS)),
+    )
+    digits = 2.0 ** (-16 * np.arange(4))
+    for one in (dense, tx):
+        filled = ao.convert.from_named(named, one.init(PARAMS), tx=one, params=PARAMS)
+        found, right = (float(digits @ np.asarray(s[0].log_decays["nu"])) for s in (filled, state))
+        # The step adds logarithms of float32, of some last digits each; the past is in float64.
+        np.testing.assert_allclose(found, right, rtol=1e-6)
+    check_near(filled, tx, ao.read_moments(state), "pair()")
 
 
 @pytest.mark.heavy
