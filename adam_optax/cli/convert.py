@@ -23,7 +23,7 @@ from adam_optax.convert._files import (
     write_torch,
 )
 from adam_optax.convert._keras_files import read_keras, write_keras
-from adam_optax.convert._torch import split_state_dict
+from adam_optax.convert._torch_groups import split_state_dict
 
 _NAMES_HELP = """\
 names.json maps the other framework's names of parameters to paths here, in the order of

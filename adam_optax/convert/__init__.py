@@ -22,10 +22,13 @@ from adam_optax.convert._names import Names
 from adam_optax.convert._optax import from_optax, to_optax
 from adam_optax.convert._storage import change_storage
 from adam_optax.convert._torch import from_torch, named_to_torch, to_torch, torch_to_named
+from adam_optax.convert._torch_groups import TorchGroup, read_groups
+from adam_optax.convert._torch_model import params_from_torch, torch_differences
 
 __all__ = [
     "ConversionError",
     "Names",
+    "TorchGroup",
     "bitsandbytes_to_torch",
     "change_storage",
     "dequantize_blockwise",
@@ -37,11 +40,14 @@ __all__ = [
     "load",
     "named_to_keras",
     "named_to_torch",
+    "params_from_torch",
+    "read_groups",
     "save",
     "to_keras",
     "to_named",
     "to_optax",
     "to_torch",
+    "torch_differences",
     "torch_to_named",
     "unquantised",
 ]

@@ -139,14 +139,14 @@ def _fill(named: Mapping[str, Any], state: Any) -> Any:
 
     def replace_tree(moment: str, tree: Any) -> Any:
         def replace_leaf(path: _KeyPath, leaf: ArrayOrShape) -> Array:
-            return _put_like(arrays[_leaf_key(moment, path)], leaf)
+            return put_like(arrays[_leaf_key(moment, path)], leaf)
 
         return jax.tree_util.tree_map_with_path(replace_leaf, tree)
 
-    return _map_state(state, replace_tree, lambda count: _put_like(arrays[COUNT], count))
+    return _map_state(state, replace_tree, lambda count: put_like(arrays[COUNT], count))
 
 
-def _put_like(x: NDArray[Any], like: Any) -> Array:
+def put_like(x: NDArray[Any], like: Any) -> Array:
     """Return an array in the dtype and sharding of another.
 
     Where the other array was never placed on a device by hand, the result is not committed to a

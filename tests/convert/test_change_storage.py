@@ -32,7 +32,7 @@ KERNELS: Any = [jax.tree.leaves(tree)[1] for tree in (PARAMS, GRADS)]
 SCHEDULE = optax.linear_schedule(1e-3, 0.0, 10)
 PAIR = ao.storage.pair()
 BOUNDS = RATIO | BLOCKED | {"factored()": 1e-7}
-"""The relative size of a format's step, with its reasons; no matrix here is factored, being short."""
+"""The relative size of a format's step, with reasons; no matrix here is long enough to factor."""
 NU_BOUNDS = {"int4()": 1.0}
 """nu is between a tenth and the top of its block, whose step of 1/15 is then up to its own size."""
 
