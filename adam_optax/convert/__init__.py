@@ -15,7 +15,7 @@ from adam_optax.convert._bitsandbytes import (
     unquantised,
 )
 from adam_optax.convert._checks import ConversionError
-from adam_optax.convert._files import load, save
+from adam_optax.convert._files import load, load_params, save
 from adam_optax.convert._keras import from_keras, keras_to_named, named_to_keras, to_keras
 from adam_optax.convert._named import from_named, to_named
 from adam_optax.convert._names import Names
@@ -38,6 +38,7 @@ __all__ = [
     "from_torch",
     "keras_to_named",
     "load",
+    "load_params",
     "named_to_keras",
     "named_to_torch",
     "params_from_torch",

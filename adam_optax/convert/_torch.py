@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from adam_optax.convert._checks import (
     COUNT,
+    TORCH_EXTRA,
     ConversionError,
     NamedArrays,
     cast,
@@ -252,7 +253,7 @@ def named_to_torch(
         for name, mapping in mappings.items()
     }
     raise_problems(_find_shape_problems(moments, old_states))
-    with require_package("PyTorch", "torch"):
+    with require_package("PyTorch", TORCH_EXTRA):
         states = {i: _to_tensors(x, int(arrays[COUNT])) for i, x in moments.items()}
     return {**state_dict, "state": states, "param_groups": copy.deepcopy(groups)}
 

@@ -166,24 +166,62 @@ def torch_differences(
         theirs = group_hyperparams(group)
         each = [_compare(kind, theirs, rule, mine, count) for rule, mine in ours]
         lines += [f"group {number}: {text}" for text in min(each, key=len)]
-    _check_adamax({_kind(g, [states.get(i) for i in g["params"]]) for g in groups}, ours)
+    kinds = {_kind(group, [states.get(i) for i in group["params"]]) for group in groups}
+    _check_adamax({RULES[kind] for kind in kinds if kind}, {rule for rule, _ in ours})
     return lines
 
 
-def _check_adamax(kinds: set[str | None], ours: list[tuple[str, dict[str, Any]]]) -> None:
+def check_rule(text: str, tx: Any, state: Any) -> None:
+    """Refuse a file's moments for a transformation, if only one of the two is of AdaMax.
+
+    Args:
+        text: the rule of the file, such as `adamax(b1=0.9, b2=0.999)`; empty if it is not known.
+        tx: the transformation, or None if it is not known.
+        state: the state of `tx`.
+    """
+    theirs = {text.partition("(")[0]} - {""}
+    if tx is not None:
+        _check_adamax(theirs, {rule for rule, _ in _settings(tx, state)})
+    elif theirs == {"adamax"}:
+        raise ConversionError(
+            "the moments are AdaMax's, whose state looks like Adam's here; pass tx= and params= as "
+            "well, so that tx is seen to be ao.adamax"
+        )
+
+
+def _check_adamax(theirs: set[str], ours: set[str]) -> None:
     """Refuse to take an infinity norm for a mean of squares, or the reverse."""
-    theirs_is, ours_is = kinds == {"Adamax"}, {rule for rule, _ in ours} == {"adamax"}
-    if theirs_is and not ours_is:
-        names = join_names(sorted({rule for rule, _ in ours}))
+    if not theirs or not ours or (theirs == {"adamax"}) == (ours == {"adamax"}):
+        return
+    if theirs == {"adamax"}:
         raise ConversionError(
-            f"PyTorch's optimizer is Adamax (it keeps exp_inf), and tx is {names}, whose nu is no "
-            "infinity norm; make tx with ao.adamax"
+            "the moments are AdaMax's (PyTorch's Adamax keeps exp_inf), and tx is "
+            f"{join_names(sorted(ours))}, whose nu is no infinity norm; make tx with ao.adamax"
         )
-    if ours_is and kinds - {None} and not theirs_is:
-        raise ConversionError(
-            "tx is adamax, whose nu is an infinity norm, and PyTorch's optimizer keeps exp_avg_sq, "
-            "a mean of squares; make tx with ao.adam or ao.adamw"
+    raise ConversionError(
+        "tx is adamax, whose nu is an infinity norm, and the source keeps a mean of squares "
+        "(PyTorch's exp_avg_sq); make tx with ao.adam or ao.adamw"
+    )
+
+
+def describe_rule(state_dict: Mapping[str, Any]) -> str | None:
+    """Return our rule of a PyTorch optimizer as text, such as `adam(b1=0.9, b2=0.999)`.
+
+    None if the groups differ, or the optimizer is not known.
+    """
+    groups, states = split_state_dict(state_dict)
+    found = set()
+    for group in groups:
+        kind, numbers = (
+            _kind(group, [states.get(i) for i in group["params"]]),
+            group_hyperparams(group),
         )
+        b1, b2 = numbers.get("b1"), numbers.get("b2")
+        if kind is None or b1 is None or b2 is None:
+            return None
+        more = ", raw_max=True" if kind == "Adam(amsgrad=True)" else ""
+        found.add(f"{RULES[kind]}(b1={b1!r}, b2={b2!r}{more})")
+    return found.pop() if len(found) == 1 else None
 
 
 def _kind(group: Mapping[str, Any], states: list[Any]) -> str | None:

@@ -171,8 +171,8 @@ def test_each_group_is_compared_with_the_optimiser_most_like_it() -> None:
 def test_adam_does_not_load_into_adamax_nor_the_reverse() -> None:
     adamax = ao.adamax(1e-3)
     refused(
-        "tx is adamax, whose nu is an infinity norm, and PyTorch's optimizer keeps exp_avg_sq, a "
-        "mean of squares; make tx with ao.adam or ao.adamw",
+        "tx is adamax, whose nu is an infinity norm, and the source keeps a mean of squares "
+        "(PyTorch's exp_avg_sq); make tx with ao.adam or ao.adamw",
         lambda: ao.convert.from_torch(
             state_dict(), adamax.init(PARAMS), TORCH, tx=adamax, params=PARAMS
         ),
@@ -183,8 +183,8 @@ def test_adam_does_not_load_into_adamax_nor_the_reverse() -> None:
     }
     theirs = state_dict(amsgrad=None, weight_decay=0, capturable=False) | {"state": norms}
     refused(
-        "PyTorch's optimizer is Adamax (it keeps exp_inf), and tx is adam, whose nu is no infinity "
-        "norm; make tx with ao.adamax",
+        "the moments are AdaMax's (PyTorch's Adamax keeps exp_inf), and tx is adam, whose nu is no "
+        "infinity norm; make tx with ao.adamax",
         lambda: ao.convert.from_torch(theirs, TX.init(PARAMS), TORCH, tx=TX, params=PARAMS),
     )
     refused(
