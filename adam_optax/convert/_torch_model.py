@@ -239,7 +239,7 @@ def _kind(group: Mapping[str, Any], states: list[Any]) -> str | None:
 def _settings(tx: Any, state: Any) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield the rule and the numbers of each optimiser of this library in a transformation."""
     parts = [f for part in unfold_injected(tx, state) for f in walk_closures(part)]
-    calls = [getattr(f, CALL, ("", {})) for f in parts]
+    calls: list[tuple[str, dict[str, Any]]] = [getattr(f, CALL, ("", {})) for f in parts]
     l2 = [given["weight_decay"] for name, given in calls if name == "l2"]
     for function, (_, given) in zip(parts, calls, strict=True):
         engine = getattr(function, TAG, None)
