@@ -100,7 +100,7 @@ def encode_named(named: NamedArrays, form: str, rule: str) -> tuple[NamedArrays,
         for path, x in tree.items():
             if isinstance(x, jax.Array):
                 arrays[join_key(n, path)] = np.array(x)
-    facts = {_STORAGE: form, RULE: rule, _PARAMETERS: json.dumps(parameters)}
+    facts = {_STORAGE: form, RULE: rule, _PARAMETERS: json.dumps(parameters, sort_keys=True)}
     return arrays, facts
 
 

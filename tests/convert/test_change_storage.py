@@ -153,6 +153,21 @@ def test_numbers_injected_in_the_run_decide_the_codes() -> None:
     check_near(changed.inner_state, own, ao.read_moments(state), "pair()")
 
 
+def test_parts_of_optax_s_keep_optax_s_dtypes() -> None:
+    params = {"w": jnp.ones((3, 130), "bfloat16")}
+    average = ao.temporal_average(storage=ao.storage.stochastic())
+    one, two = (optax.chain(optax.adam(1e-3), last) for last in (ao.temporal_average(), average))
+    state = stepped(one, params=params, grads=params)
+    changed = change_storage(state, one, two, params)
+    chex.assert_trees_all_equal_shapes_and_dtypes(changed, two.init(params))
+    chex.assert_trees_all_equal(changed[0], state[0])
+    ours = ao.adam(1e-3)
+    back = change_storage(
+        stepped(ours, params=params, grads=params), ours, optax.adam(1e-3), params
+    )
+    chex.assert_trees_all_equal_shapes_and_dtypes(back, optax.adam(1e-3).init(params))
+
+
 def test_a_state_of_optax_or_flax_is_one_too() -> None:
     dense, tx = optax.adam(1e-3), ao.adam(1e-3, storage=PAIR)
     state = stepped(dense)
@@ -233,6 +248,15 @@ def test_what_does_not_fit_is_refused_with_the_way_out() -> None:
         lambda: change(state, tx, dense, PARAMS),
     )
     refused(
+        "tx_from is adam, temporal_average and tx_to adam; the two may differ in storage alone",
+        lambda: change(state, optax.chain(dense, ao.temporal_average()), tx, PARAMS),
+    )
+    refused(
+        "tx_from did not make this state: of parts with moments tx_from has 2, the state 1; pass "
+        "the transformation whose init and update made it",
+        lambda: change(state, optax.chain(optax.adam(1.0), optax.adam(1.0)), tx, PARAMS),
+    )
+    refused(
         "tx_to keeps other parts than this state ([1].count): a schedule, weight decay, a mask or "
         "a link each change them; tx_to may differ in storage alone",
         lambda: change(state, dense, ao.adam(SCHEDULE, storage=PAIR), PARAMS),
@@ -303,7 +327,8 @@ def test_a_template_in_any_storage_is_filled() -> None:
         lambda: ao.convert.from_named(named, tx.init(PARAMS), tx=tx),
     )
     refused(
-        "tx did not make the template, which keeps mu_nu (uint16); pass tx.init(params)",
+        "tx did not make this state, which keeps mu_nu (uint16); pass the transformation whose "
+        "init and update made it",
         lambda: ao.convert.from_named(
             named, tx.init(PARAMS), tx=ao.adam(1e-3, storage=ao.storage.int8()), params=PARAMS
         ),

@@ -33,8 +33,8 @@ FAULTS = [
     ),
     Fault(
         "storage changed by the numbers of another group",
-        "_Own.fitting",
-        "_shapes(self._init(engine)) == _shapes(node)",
+        "Own.fitting",
+        "shapes_of(self._init(engine)) == shapes_of(node)",
         "True",
         "test_through_chains_and_wrappers_all_else_stays[groups]",
     ),
