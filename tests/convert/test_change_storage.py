@@ -31,8 +31,9 @@ KERNELS: Any = [jax.tree.leaves(tree)[1] for tree in (PARAMS, GRADS)]
 """The kernel, and its gradient."""
 SCHEDULE = optax.linear_schedule(1e-3, 0.0, 10)
 PAIR = ao.storage.pair()
-BOUNDS = RATIO | BLOCKED | {"factored()": 1e-7}
-"""The relative size of a format's step, with reasons; no matrix here is long enough to factor."""
+BOUNDS = RATIO | BLOCKED | {"factored()": 1e-7, "int4()": 0.9}
+"""The relative size of a format's step, with reasons; no matrix here is long enough to factor.
+Codes of int4 are a fourth of the top apart, which is .85 of what is .3 of the top."""
 NU_BOUNDS = {"int4()": 1.0}
 """nu is between a tenth and the top of its block, whose step of 1/15 is then up to its own size."""
 
