@@ -8,6 +8,8 @@ Below them, from the outside in:
 
 - `optimizer` and `scale_by` turn a rule into an optax transformation; `step` applies one.
 - `rules` holds the variants, `moments` and `directions` the parts that a variant is made of.
+- `by_path` gives any hyper-parameter a value by the parameter's path, `parameter_groups` several of
+  them; `FROZEN` parameters are not trained.
 - `couplings` says how decoupled weight decay depends on the learning rate.
 - `storage` holds the formats in which moments are kept between steps.
 
@@ -67,10 +69,15 @@ from adam_optax._alias.layerwise import scale_by_novograd as scale_by_novograd
 from adam_optax._alias.layerwise import stable_adamw as stable_adamw
 from adam_optax._alias.options import DecayOptions as DecayOptions
 from adam_optax._alias.options import MomentOptions as MomentOptions
+from adam_optax._alias.parameter_groups import parameter_groups as parameter_groups
 from adam_optax._alias.radam_adabound import adabound as adabound
 from adam_optax._alias.radam_adabound import amsbound as amsbound
 from adam_optax._alias.radam_adabound import radam as radam
 from adam_optax._alias.radam_adabound import scale_by_radam as scale_by_radam
+from adam_optax._core.by_path import FROZEN as FROZEN
+from adam_optax._core.by_path import ByPath as ByPath
+from adam_optax._core.by_path import by_depth as by_depth
+from adam_optax._core.by_path import by_path as by_path
 from adam_optax._engine.tree import ScaleByScheduledState as ScaleByScheduledState
 from adam_optax._engine.tree import ScaleByState as ScaleByState
 from adam_optax._transform import Decay as Decay
@@ -93,6 +100,8 @@ from adam_optax.rules.base import Rule as Rule
 from adam_optax.rules.base import variant as variant
 
 __all__ = [
+    "FROZEN",
+    "ByPath",
     "Decay",
     "DecayOptions",
     "Direction",
@@ -119,6 +128,8 @@ __all__ = [
     "adopt",
     "amsbound",
     "amsgrad",
+    "by_depth",
+    "by_path",
     "citation",
     "clip_by_global_norm",
     "conventions",
@@ -135,6 +146,7 @@ __all__ = [
     "novograd",
     "offload",
     "optimizer",
+    "parameter_groups",
     "precision",
     "radam",
     "read_average",

@@ -16,16 +16,17 @@ import optax
 from jax import Array
 
 from adam_optax import _optax_interop
-from adam_optax._core.checks import Kind, hyperparameter, scalar
+from adam_optax._core.by_path import ByPath, Hyperparameter
+from adam_optax._core.checks import Kind, hyperparameter
 from adam_optax._core.numerics import safe_increment
 from adam_optax._core.types import (
     DTypeLike,
     Mask,
     PyTree,
-    ScalarOrSchedule,
-    Schedule,
     UpdateFn,
 )
+from adam_optax._engine.groups import Grouping
+from adam_optax._engine.stacked import Stacked, layers_by_path
 from adam_optax._engine.tree import APPLY, Engine, tag_update
 from adam_optax.couplings import RATE, Coupling
 from adam_optax.rules.base import Rule
@@ -63,6 +64,7 @@ def scale_by(
     storage: StorageSpec = None,
     mu_dtype: DTypeLike | None = None,
     nu_dtype: DTypeLike | None = None,
+    stacked: Stacked | None = None,
     name: str = "scale_by",
 ) -> Transformation:
     """Rescale gradients by a rule, the way optax's `scale_by_adam` does by Adam's.
@@ -75,6 +77,10 @@ def scale_by(
             out: float32.
         mu_dtype: short for dense storage in this dtype of the moments that can be negative.
         nu_dtype: short for dense storage in this dtype of the moments that cannot.
+        stacked: how many leading axes of a parameter are layers, as under `nn.scan`: norms, means,
+            factors and blocks are then those of each layer. A number for all parameters, a tree of
+            numbers or a prefix of one, a function `(path, parameter)`, `by_path`, or the name of
+            the axis in Flax's metadata (`"layers"`). None: there are no layers.
         name: the function that is shown by `repr`.
 
     Returns:
@@ -92,7 +98,8 @@ def scale_by(
     >>> updates["w"]
     Array([1., 1., 1.], dtype=float32)
     """
-    engine = Engine(rule, plan_storage(storage, rule.moments, mu_dtype, nu_dtype))
+    plan = plan_storage(storage, rule.moments, mu_dtype, nu_dtype)
+    engine = Engine(Grouping(rule, plan, layers=layers_by_path(stacked)))
 
     def update(
         updates: PyTree, state: PyTree, params: PyTree = None, **extra_args: object
@@ -101,7 +108,8 @@ def scale_by(
         return engine.update(updates, state, params)
 
     tx = Transformation(engine.init, tag_update(update, engine))
-    kept = {"mu_dtype": mu_dtype, "nu_dtype": nu_dtype, "storage": storage}
+    kept: dict[str, object] = {"mu_dtype": mu_dtype, "nu_dtype": nu_dtype, "storage": storage}
+    kept["stacked"] = stacked
     return named(tx, name, **_shown_rule(rule, name), **kept)
 
 
@@ -109,37 +117,39 @@ class Decay(NamedTuple):
     """Ask for decoupled weight decay.
 
     Attributes:
-        weight_decay: how much: a number, a scalar array or a schedule.
+        weight_decay: how much: a number, a scalar array or a schedule, or these by path.
         mask: which parameters decay: a tree of bools, a prefix of one, or a function from the
             parameters to one. None: all.
         coupling: how the decay goes with the learning rate, one of `adam_optax.couplings`.
     """
 
-    weight_decay: ScalarOrSchedule
+    weight_decay: Hyperparameter
     mask: Mask = None
     coupling: Coupling = RATE
 
 
 def optimizer(
     rule: Rule,
-    learning_rate: ScalarOrSchedule | None,
+    learning_rate: Hyperparameter | None,
     *,
     decay: Decay | None = None,
     storage: StorageSpec = None,
     mu_dtype: DTypeLike | None = None,
     nu_dtype: DTypeLike | None = None,
+    stacked: Stacked | None = None,
     name: str = "optimizer",
 ) -> Transformation:
     """Minimise with a rule: `updates = -learning_rate (direction + weight_decay params)`.
 
     Args:
         rule: one of `adam_optax.rules`, or your own.
-        learning_rate: a number, a scalar array or a schedule; None leaves out the factor and its
-            sign.
+        learning_rate: a number, a scalar array or a schedule, or these by path, with `FROZEN` for
+            parameters that are not trained; None leaves out the factor and its sign.
         decay: weight decay, the mask that restricts it, and its coupling to the learning rate.
         storage: see `scale_by`.
         mu_dtype: see `scale_by`.
         nu_dtype: see `scale_by`.
+        stacked: see `scale_by`.
         name: the function that is shown by `repr`.
 
     >>> import jax.numpy as jnp, adam_optax as ao
@@ -152,11 +162,14 @@ def optimizer(
     coupling = RATE if decay is None else decay.coupling
     _check_coupling(rule, learning_rate, coupling)
     plan = plan_storage(storage, rule.moments, mu_dtype, nu_dtype)
-    engine = Engine(rule, plan, coupling, decays=decay is not None)
-    rate = hyperparameter("learning_rate", learning_rate, Kind.NON_NEGATIVE, optional=True)
+    by_path = isinstance(learning_rate, ByPath)
+    rate = hyperparameter(
+        "learning_rate", learning_rate, Kind.NON_NEGATIVE, optional=not by_path, frozen=True
+    )
     amount = None
     if decay is not None:
         amount = hyperparameter("weight_decay", decay.weight_decay, Kind.NON_NEGATIVE)
+    engine = Engine(Grouping(rule, plan, rate, amount, layers_by_path(stacked)), coupling)
     length = 2 if decay is None else 3
 
     def init(params: PyTree) -> tuple[PyTree, ...]:
@@ -172,24 +185,23 @@ def optimizer(
         updates: PyTree, state: PyTree, params: PyTree, applies: bool = False
     ) -> tuple[PyTree, PyTree]:
         first, *tail = state if _is_chain(state, length) else _refuse(state, length)
-        weight_decay, mask = amount, None
+        mask, decay_count = None, None
         if decay is not None:
             if params is None:
                 raise ValueError(
                     "weight decay needs the parameters: tx.update(grads, state, params)"
                 )
             mask = None if decay.mask is None else broadcast_mask(decay.mask, params)
-            weight_decay = (
-                _at_count("weight_decay", amount, tail[0]) if callable(amount) else amount
-            )
-        learning_rate = _at_count("learning_rate", rate, tail[-1]) if callable(rate) else rate
+            decay_count = _count(tail[0]) if callable(amount) else None
+        rate_count = _count(tail[-1]) if callable(rate) else None
         result, first = engine.update(
-            updates, first, params, weight_decay, learning_rate, mask, applies
+            updates, first, params, rate_count, decay_count, mask, applies
         )
         return result, (first, *jax.tree.map(safe_increment, tail))
 
     tx = Transformation(init, tag_update(update, engine, ft.partial(run, applies=True)))
-    kept = {"mu_dtype": mu_dtype, "nu_dtype": nu_dtype, "storage": storage}
+    kept: dict[str, object] = {"mu_dtype": mu_dtype, "nu_dtype": nu_dtype, "storage": storage}
+    kept["stacked"] = stacked
     decaying = {} if decay is None else decay._asdict()
     if coupling == RATE:
         decaying.pop("coupling", None)
@@ -276,7 +288,7 @@ def _step(
 
 
 def decay_from_arguments(
-    weight_decay: ScalarOrSchedule | None, mask: Mask, coupling: Coupling | None = None
+    weight_decay: Hyperparameter | None, mask: Mask, coupling: Coupling | None = None
 ) -> Decay | None:
     """Return the decay that an optimiser's arguments ask for, if any.
 
@@ -292,7 +304,7 @@ def decay_from_arguments(
     return None
 
 
-def _check_coupling(rule: Rule, learning_rate: ScalarOrSchedule | None, coupling: Coupling) -> None:
+def _check_coupling(rule: Rule, learning_rate: Hyperparameter | None, coupling: Coupling) -> None:
     """Refuse a coupling that the rule or the lack of a learning rate makes impossible.
 
     Raises:
@@ -340,9 +352,15 @@ def _is_flag(m: object) -> bool:
 
 
 def _tail_state(
-    rate: ScalarOrSchedule | None, amount: ScalarOrSchedule | None, decay: Decay | None
+    rate: Hyperparameter | None,
+    amount: Hyperparameter | None,
+    decay: Decay | None,
 ) -> tuple[PyTree, ...]:
-    """Return what optax's own transformations would keep: nothing, or a count for a schedule."""
+    """Return what optax's own transformations would keep: nothing, or a count for a schedule.
+
+    Schedules by path are read at the count of the moments.
+    """
+    rate, amount = (0.0 if isinstance(x, ByPath) else x for x in (rate, amount))
     scaling = optax.scale_by_learning_rate(rate).init({})
     if decay is None:
         return (scaling,)
@@ -350,10 +368,11 @@ def _tail_state(
     return (decaying if decay.mask is None else optax.MaskedState(decaying), scaling)
 
 
-def _at_count(name: str, schedule: Schedule, state: PyTree) -> Array:
-    """Read a schedule at the count that the schedule's own state holds."""
+def _count(state: PyTree) -> Array:
+    """Return the count that a schedule's own state holds."""
     (count,) = jax.tree.leaves(state)
-    return scalar(name, schedule(count))
+    found: Array = count
+    return found
 
 
 def _is_chain(state: PyTree, length: int) -> bool:

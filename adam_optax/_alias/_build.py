@@ -8,7 +8,8 @@ from typing import Any, TypeVar, Unpack, cast
 
 from adam_optax._alias._unknown import explain
 from adam_optax._alias.options import MomentOptions
-from adam_optax._core.types import DTypeLike, Mask, ScalarOrSchedule
+from adam_optax._core.by_path import Hyperparameter
+from adam_optax._core.types import DTypeLike, Mask
 from adam_optax._transform import Decay as Decay
 from adam_optax._transform import Transformation as Transformation
 from adam_optax._transform import decay_from_arguments as decay_from_arguments
@@ -63,8 +64,8 @@ def known(function: Callable[..., Any], options: Options) -> Options:
 
 def optimizer_with_decay(
     rule: Rule,
-    learning_rate: ScalarOrSchedule | None,
-    weight_decay: ScalarOrSchedule | None,
+    learning_rate: Hyperparameter | None,
+    weight_decay: Hyperparameter | None,
     mask: Mask,
     *,
     coupling: Coupling | None = None,

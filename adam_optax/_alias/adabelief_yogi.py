@@ -13,19 +13,20 @@ from adam_optax._alias._build import (
     scale_by,
 )
 from adam_optax._alias.options import DecayOptions, MomentOptions
-from adam_optax._core.types import DTypeLike, Mask, ScalarOrSchedule
+from adam_optax._core.by_path import Hyperparameter
+from adam_optax._core.types import DTypeLike, Mask
 
 
 @optimizer_function
 def adabelief(
-    learning_rate: ScalarOrSchedule | None,
-    b1: ScalarOrSchedule = 0.9,
-    b2: ScalarOrSchedule = 0.999,
-    eps: ScalarOrSchedule = 1e-16,
-    eps_root: ScalarOrSchedule = 1e-16,
+    learning_rate: Hyperparameter | None,
+    b1: Hyperparameter = 0.9,
+    b2: Hyperparameter = 0.999,
+    eps: Hyperparameter = 1e-16,
+    eps_root: Hyperparameter = 1e-16,
     *,
     nesterov: bool = False,
-    weight_decay: ScalarOrSchedule | None = None,
+    weight_decay: Hyperparameter | None = None,
     mask: Mask = None,
     mu_dtype: DTypeLike | None = None,
     **options: Unpack[DecayOptions],
@@ -52,8 +53,8 @@ def adabelief(
         mask: which parameters decay: a tree of bools, a prefix of such a tree, or a function from
             the parameters to one; None: all parameters.
         mu_dtype: dtype in which `mu` is kept; None: float32 (float64 for float64 parameters).
-        **options: `coupling`, how the decay goes with the learning rate, and `nu_dtype` and
-            `storage`, how the moments are kept; see `ao.DecayOptions`.
+        **options: `coupling`, how the decay goes with the learning rate, and `nu_dtype`,
+            `storage` and `stacked`, how the moments are kept; see `ao.DecayOptions`.
 
     Returns:
         The optimiser; `state[0]` holds `count` and the moments `mu` and `nu`.
@@ -83,10 +84,10 @@ def adabelief(
 
 @optimizer_function
 def scale_by_belief(
-    b1: ScalarOrSchedule = 0.9,
-    b2: ScalarOrSchedule = 0.999,
-    eps: ScalarOrSchedule = 1e-16,
-    eps_root: ScalarOrSchedule = 1e-16,
+    b1: Hyperparameter = 0.9,
+    b2: Hyperparameter = 0.999,
+    eps: Hyperparameter = 1e-16,
+    eps_root: Hyperparameter = 1e-16,
     *,
     nesterov: bool = False,
     mu_dtype: DTypeLike | None = None,
@@ -109,7 +110,8 @@ def scale_by_belief(
         eps_root: added to `nu` at every step, in units of the squared gradient.
         nesterov: whether the first moment is read one step ahead (Dozat 2016).
         mu_dtype: dtype in which `mu` is kept; None: float32 (float64 for float64 parameters).
-        **options: `nu_dtype` and `storage`, how the moments are kept; see `ao.MomentOptions`.
+        **options: `nu_dtype`, `storage` and `stacked`, how the moments are kept; see
+            `ao.MomentOptions`.
 
     Returns:
         A transformation that rescales gradients, before learning rate and sign; its state holds
@@ -137,15 +139,15 @@ def scale_by_belief(
 
 @optimizer_function
 def yogi(
-    learning_rate: ScalarOrSchedule | None,
-    b1: ScalarOrSchedule = 0.9,
-    b2: ScalarOrSchedule = 0.999,
-    eps: ScalarOrSchedule = 1e-3,
+    learning_rate: Hyperparameter | None,
+    b1: Hyperparameter = 0.9,
+    b2: Hyperparameter = 0.999,
+    eps: Hyperparameter = 1e-3,
     *,
-    eps_root: ScalarOrSchedule = 0.0,
+    eps_root: Hyperparameter = 0.0,
     initial_accumulator_value: float = 1e-6,
     nesterov: bool = False,
-    weight_decay: ScalarOrSchedule | None = None,
+    weight_decay: Hyperparameter | None = None,
     mask: Mask = None,
     mu_dtype: DTypeLike | None = None,
     **options: Unpack[DecayOptions],
@@ -174,8 +176,8 @@ def yogi(
         mask: which parameters decay: a tree of bools, a prefix of such a tree, or a function from
             the parameters to one; None: all parameters.
         mu_dtype: dtype in which `mu` is kept; None: float32 (float64 for float64 parameters).
-        **options: `coupling`, how the decay goes with the learning rate, and `nu_dtype` and
-            `storage`, how the moments are kept; see `ao.DecayOptions`.
+        **options: `coupling`, how the decay goes with the learning rate, and `nu_dtype`,
+            `storage` and `stacked`, how the moments are kept; see `ao.DecayOptions`.
 
     Returns:
         The optimiser; `state[0]` holds `count` and the moments `mu` and `nu`.
@@ -206,10 +208,10 @@ def yogi(
 
 @optimizer_function
 def scale_by_yogi(
-    b1: ScalarOrSchedule = 0.9,
-    b2: ScalarOrSchedule = 0.999,
-    eps: ScalarOrSchedule = 1e-3,
-    eps_root: ScalarOrSchedule = 0.0,
+    b1: Hyperparameter = 0.9,
+    b2: Hyperparameter = 0.999,
+    eps: Hyperparameter = 1e-3,
+    eps_root: Hyperparameter = 0.0,
     initial_accumulator_value: float = 1e-6,
     *,
     nesterov: bool = False,
@@ -234,7 +236,8 @@ def scale_by_yogi(
         initial_accumulator_value: where `mu` and `nu` start.
         nesterov: whether the first moment is read one step ahead (Dozat 2016).
         mu_dtype: dtype in which `mu` is kept; None: float32 (float64 for float64 parameters).
-        **options: `nu_dtype` and `storage`, how the moments are kept; see `ao.MomentOptions`.
+        **options: `nu_dtype`, `storage` and `stacked`, how the moments are kept; see
+            `ao.MomentOptions`.
 
     Returns:
         A transformation that rescales gradients, before learning rate and sign; its state holds

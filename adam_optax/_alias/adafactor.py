@@ -16,23 +16,24 @@ from adam_optax._alias._build import (
     optimizer_function,
 )
 from adam_optax._alias.options import StorageOptions
-from adam_optax._core.types import DTypeLike, Mask, ScalarOrSchedule
+from adam_optax._core.by_path import Hyperparameter
+from adam_optax._core.types import DTypeLike, Mask
 from adam_optax.couplings import INDEPENDENT, Coupling
 from adam_optax.storage import factored as by_factors
 
 
 @optimizer_function
 def adafactor(
-    learning_rate: ScalarOrSchedule | None = None,
+    learning_rate: Hyperparameter | None = None,
     min_dim_size_to_factor: int = 128,
-    decay_rate: ScalarOrSchedule = 0.8,
+    decay_rate: Hyperparameter = 0.8,
     decay_offset: int = 0,
     multiply_by_parameter_scale: bool = True,
-    clipping_threshold: ScalarOrSchedule | None = 1.0,
-    momentum: ScalarOrSchedule | None = None,
+    clipping_threshold: Hyperparameter | None = 1.0,
+    momentum: Hyperparameter | None = None,
     dtype_momentum: DTypeLike = jnp.float32,
-    weight_decay_rate: ScalarOrSchedule | None = None,
-    eps: ScalarOrSchedule = 1e-30,
+    weight_decay_rate: Hyperparameter | None = None,
+    eps: Hyperparameter = 1e-30,
     factored: bool = True,
     weight_decay_mask: Mask = None,
     *,
@@ -68,8 +69,8 @@ def adafactor(
             function from the parameters to one; None: all parameters.
         coupling: how the decay goes with the learning rate, one of `adam_optax.couplings`; None:
             `couplings.INDEPENDENT`.
-        **options: `storage`, how the moments are kept that are not factored; see
-            `ao.MomentOptions`.
+        **options: `storage`, how the moments are kept that are not factored, and `stacked`, which
+            axes are layers; see `ao.MomentOptions`.
 
     Returns:
         The optimiser; `state[0]` holds `count` and the moments `nu`, as `nu_row` and `nu_col` where
@@ -106,6 +107,7 @@ def adafactor(
         1.0 if learning_rate is None else learning_rate,
         decay=decay_from_arguments(weight_decay_rate, weight_decay_mask, coupling),
         storage=storage,
+        stacked=options.get("stacked"),
         mu_dtype=None if momentum is None else dtype_momentum,
         name="adafactor",
     )

@@ -16,17 +16,18 @@ from adam_optax._alias._build import (
     scale_by,
 )
 from adam_optax._alias.options import DecayOptions, MomentOptions
-from adam_optax._core.types import DTypeLike, Mask, ScalarOrSchedule
+from adam_optax._core.by_path import Hyperparameter
+from adam_optax._core.types import DTypeLike, Mask
 
 
 @optimizer_function
 def sgd(
-    learning_rate: ScalarOrSchedule | None,
-    momentum: ScalarOrSchedule | None = None,
+    learning_rate: Hyperparameter | None,
+    momentum: Hyperparameter | None = None,
     nesterov: bool = False,
     accumulator_dtype: DTypeLike | None = None,
     *,
-    weight_decay: ScalarOrSchedule | None = None,
+    weight_decay: Hyperparameter | None = None,
     mask: Mask = None,
     mu_dtype: DTypeLike | None = None,
     **options: Unpack[DecayOptions],
@@ -52,8 +53,8 @@ def sgd(
         mask: which parameters decay: a tree of bools, a prefix of such a tree, or a function from
             the parameters to one; None: all parameters.
         mu_dtype: the same as `accumulator_dtype`, by the name that it has in the other optimisers.
-        **options: `coupling`, how the decay goes with the learning rate, and `nu_dtype` and
-            `storage`, how the moments are kept; see `ao.DecayOptions`.
+        **options: `coupling`, how the decay goes with the learning rate, and `nu_dtype`,
+            `storage` and `stacked`, how the moments are kept; see `ao.DecayOptions`.
 
     Returns:
         The optimiser; `state[0]` holds `count` and the moment `trace`, with momentum.
@@ -92,11 +93,11 @@ def sgd(
 
 @optimizer_function
 def adagrad(
-    learning_rate: ScalarOrSchedule | None,
+    learning_rate: Hyperparameter | None,
     initial_accumulator_value: float = 0.1,
-    eps: ScalarOrSchedule = 1e-7,
+    eps: Hyperparameter = 1e-7,
     *,
-    weight_decay: ScalarOrSchedule | None = None,
+    weight_decay: Hyperparameter | None = None,
     mask: Mask = None,
     mu_dtype: DTypeLike | None = None,
     **options: Unpack[DecayOptions],
@@ -120,8 +121,8 @@ def adagrad(
         mask: which parameters decay: a tree of bools, a prefix of such a tree, or a function from
             the parameters to one; None: all parameters.
         mu_dtype: must be None, because no moment is kept that can be negative.
-        **options: `coupling`, how the decay goes with the learning rate, and `nu_dtype` and
-            `storage`, how the moments are kept; see `ao.DecayOptions`.
+        **options: `coupling`, how the decay goes with the learning rate, and `nu_dtype`,
+            `storage` and `stacked`, how the moments are kept; see `ao.DecayOptions`.
 
     Returns:
         The optimiser; `state[0]` holds `count` and the moment `sum_of_squares`.
@@ -152,7 +153,7 @@ def adagrad(
 @optimizer_function
 def scale_by_rss(
     initial_accumulator_value: float = 0.1,
-    eps: ScalarOrSchedule = 1e-7,
+    eps: Hyperparameter = 1e-7,
     *,
     mu_dtype: DTypeLike | None = None,
     **options: Unpack[MomentOptions],
@@ -170,7 +171,8 @@ def scale_by_rss(
         initial_accumulator_value: where the sum of squares starts.
         eps: added to the sum of squares under the root, in units of the squared gradient.
         mu_dtype: must be None, because no moment is kept that can be negative.
-        **options: `nu_dtype` and `storage`, how the moments are kept; see `ao.MomentOptions`.
+        **options: `nu_dtype`, `storage` and `stacked`, how the moments are kept; see
+            `ao.MomentOptions`.
 
     Returns:
         A transformation that rescales gradients, before learning rate and sign; its state holds
@@ -198,17 +200,17 @@ def scale_by_rss(
 
 @optimizer_function
 def rmsprop(
-    learning_rate: ScalarOrSchedule | None,
-    decay: ScalarOrSchedule = 0.9,
-    eps: ScalarOrSchedule = 1e-8,
+    learning_rate: Hyperparameter | None,
+    decay: Hyperparameter = 0.9,
+    eps: Hyperparameter = 1e-8,
     initial_scale: float = 0.0,
     eps_in_sqrt: bool = True,
     centered: bool = False,
-    momentum: ScalarOrSchedule | None = None,
+    momentum: Hyperparameter | None = None,
     nesterov: bool = False,
     bias_correction: bool = False,
     *,
-    weight_decay: ScalarOrSchedule | None = None,
+    weight_decay: Hyperparameter | None = None,
     mask: Mask = None,
     mu_dtype: DTypeLike | None = None,
     **options: Unpack[DecayOptions],
@@ -241,8 +243,8 @@ def rmsprop(
             the parameters to one; None: all parameters.
         mu_dtype: dtype in which `mu` and `trace`, if there are some, are kept; None: float32
             (float64 for float64 parameters).
-        **options: `coupling`, how the decay goes with the learning rate, and `nu_dtype` and
-            `storage`, how the moments are kept; see `ao.DecayOptions`.
+        **options: `coupling`, how the decay goes with the learning rate, and `nu_dtype`,
+            `storage` and `stacked`, how the moments are kept; see `ao.DecayOptions`.
 
     Returns:
         The optimiser; `state[0]` holds `count` and the moments: `nu`, or `variance` and `mu` if
@@ -278,10 +280,10 @@ def rmsprop(
 
 @optimizer_function
 def adadelta(
-    learning_rate: ScalarOrSchedule | None = None,
-    rho: ScalarOrSchedule = 0.9,
-    eps: ScalarOrSchedule = 1e-6,
-    weight_decay: ScalarOrSchedule = 0.0,
+    learning_rate: Hyperparameter | None = None,
+    rho: Hyperparameter = 0.9,
+    eps: Hyperparameter = 1e-6,
+    weight_decay: Hyperparameter = 0.0,
     weight_decay_mask: Mask = None,
     **options: Unpack[MomentOptions],
 ) -> Transformation:
@@ -301,7 +303,8 @@ def adadelta(
         weight_decay: times the parameter, added to the gradient (L2).
         weight_decay_mask: which parameters decay: a tree of bools, a prefix of such a tree, or a
             function from the parameters to one; None: all parameters.
-        **options: `nu_dtype` and `storage`, how the moments are kept; see `ao.MomentOptions`.
+        **options: `nu_dtype`, `storage` and `stacked`, how the moments are kept; see
+            `ao.MomentOptions`.
 
     Returns:
         The optimiser; `state[0]`, or `state[1][0]` with weight decay, holds `count` and the moments
@@ -333,8 +336,8 @@ def adadelta(
 
 @optimizer_function
 def scale_by_adadelta(
-    rho: ScalarOrSchedule = 0.9,
-    eps: ScalarOrSchedule = 1e-6,
+    rho: Hyperparameter = 0.9,
+    eps: Hyperparameter = 1e-6,
     *,
     mu_dtype: DTypeLike | None = None,
     **options: Unpack[MomentOptions],
@@ -352,7 +355,8 @@ def scale_by_adadelta(
         rho: decay rate of both averages, in [0, 1).
         eps: added under both roots, in units of the squared gradient and of the squared step.
         mu_dtype: must be None, because no moment is kept that can be negative.
-        **options: `nu_dtype` and `storage`, how the moments are kept; see `ao.MomentOptions`.
+        **options: `nu_dtype`, `storage` and `stacked`, how the moments are kept; see
+            `ao.MomentOptions`.
 
     Returns:
         A transformation that rescales gradients, before learning rate and sign; its state holds

@@ -14,16 +14,17 @@ from adam_optax._alias._build import (
     scale_by,
 )
 from adam_optax._alias.options import DecayOptions, MomentOptions
-from adam_optax._core.types import DTypeLike, Mask, ScalarOrSchedule
+from adam_optax._core.by_path import Hyperparameter
+from adam_optax._core.types import DTypeLike, Mask
 
 
 @optimizer_function
 def adam(
-    learning_rate: ScalarOrSchedule | None,
-    b1: ScalarOrSchedule = 0.9,
-    b2: ScalarOrSchedule = 0.999,
-    eps: ScalarOrSchedule = 1e-8,
-    eps_root: ScalarOrSchedule = 0.0,
+    learning_rate: Hyperparameter | None,
+    b1: Hyperparameter = 0.9,
+    b2: Hyperparameter = 0.999,
+    eps: Hyperparameter = 1e-8,
+    eps_root: Hyperparameter = 0.0,
     mu_dtype: DTypeLike | None = None,
     *,
     nesterov: bool = False,
@@ -50,7 +51,8 @@ def adam(
         nesterov: whether the first moment is read one step ahead (Dozat 2016).
         eps_hat: whether `eps` is the paper's epsilon-hat, added to the root of the uncorrected
             second moment as in TensorFlow and Keras: it then acts like `eps / sqrt(1 - b2^t)`.
-        **options: `nu_dtype` and `storage`, how the moments are kept; see `ao.MomentOptions`.
+        **options: `nu_dtype`, `storage` and `stacked`, how the moments are kept; see
+            `ao.MomentOptions`.
 
     Returns:
         The optimiser; `state[0]` holds `count` and the moments `mu` and `nu`.
@@ -77,13 +79,13 @@ def adam(
 
 @optimizer_function
 def adamw(
-    learning_rate: ScalarOrSchedule | None,
-    b1: ScalarOrSchedule = 0.9,
-    b2: ScalarOrSchedule = 0.999,
-    eps: ScalarOrSchedule = 1e-8,
-    eps_root: ScalarOrSchedule = 0.0,
+    learning_rate: Hyperparameter | None,
+    b1: Hyperparameter = 0.9,
+    b2: Hyperparameter = 0.999,
+    eps: Hyperparameter = 1e-8,
+    eps_root: Hyperparameter = 0.0,
     mu_dtype: DTypeLike | None = None,
-    weight_decay: ScalarOrSchedule | None = 1e-4,
+    weight_decay: Hyperparameter | None = 1e-4,
     mask: Mask = None,
     *,
     nesterov: bool = False,
@@ -115,8 +117,8 @@ def adamw(
         nesterov: whether the first moment is read one step ahead (Dozat 2016).
         eps_hat: whether `eps` is the paper's epsilon-hat, added to the root of the uncorrected
             second moment as in TensorFlow and Keras: it then acts like `eps / sqrt(1 - b2^t)`.
-        **options: `coupling`, how the decay goes with the learning rate, and `nu_dtype` and
-            `storage`, how the moments are kept; see `ao.DecayOptions`.
+        **options: `coupling`, how the decay goes with the learning rate, and `nu_dtype`,
+            `storage` and `stacked`, how the moments are kept; see `ao.DecayOptions`.
 
     Returns:
         The optimiser; `state[0]` holds `count` and the moments `mu` and `nu`.
@@ -147,11 +149,11 @@ def adamw(
 
 @optimizer_function
 def nadam(
-    learning_rate: ScalarOrSchedule | None,
-    b1: ScalarOrSchedule = 0.9,
-    b2: ScalarOrSchedule = 0.999,
-    eps: ScalarOrSchedule = 1e-8,
-    eps_root: ScalarOrSchedule = 0.0,
+    learning_rate: Hyperparameter | None,
+    b1: Hyperparameter = 0.9,
+    b2: Hyperparameter = 0.999,
+    eps: Hyperparameter = 1e-8,
+    eps_root: Hyperparameter = 0.0,
     mu_dtype: DTypeLike | None = None,
     *,
     nesterov: bool = True,
@@ -180,7 +182,8 @@ def nadam(
         nesterov: whether the first moment is read one step ahead; False: Adam.
         eps_hat: whether `eps` is the paper's epsilon-hat, added to the root of the uncorrected
             second moment as in TensorFlow and Keras: it then acts like `eps / sqrt(1 - b2^t)`.
-        **options: `nu_dtype` and `storage`, how the moments are kept; see `ao.MomentOptions`.
+        **options: `nu_dtype`, `storage` and `stacked`, how the moments are kept; see
+            `ao.MomentOptions`.
 
     Returns:
         The optimiser; `state[0]` holds `count` and the moments `mu` and `nu`.
@@ -210,13 +213,13 @@ def nadam(
 
 @optimizer_function
 def nadamw(
-    learning_rate: ScalarOrSchedule | None,
-    b1: ScalarOrSchedule = 0.9,
-    b2: ScalarOrSchedule = 0.999,
-    eps: ScalarOrSchedule = 1e-8,
-    eps_root: ScalarOrSchedule = 0.0,
+    learning_rate: Hyperparameter | None,
+    b1: Hyperparameter = 0.9,
+    b2: Hyperparameter = 0.999,
+    eps: Hyperparameter = 1e-8,
+    eps_root: Hyperparameter = 0.0,
     mu_dtype: DTypeLike | None = None,
-    weight_decay: ScalarOrSchedule | None = 1e-4,
+    weight_decay: Hyperparameter | None = 1e-4,
     mask: Mask = None,
     *,
     nesterov: bool = True,
@@ -249,8 +252,8 @@ def nadamw(
         nesterov: whether the first moment is read one step ahead; False: AdamW.
         eps_hat: whether `eps` is the paper's epsilon-hat, added to the root of the uncorrected
             second moment as in TensorFlow and Keras: it then acts like `eps / sqrt(1 - b2^t)`.
-        **options: `coupling`, how the decay goes with the learning rate, and `nu_dtype` and
-            `storage`, how the moments are kept; see `ao.DecayOptions`.
+        **options: `coupling`, how the decay goes with the learning rate, and `nu_dtype`,
+            `storage` and `stacked`, how the moments are kept; see `ao.DecayOptions`.
 
     Returns:
         The optimiser; `state[0]` holds `count` and the moments `mu` and `nu`.
@@ -282,10 +285,10 @@ def nadamw(
 
 @optimizer_function
 def scale_by_adam(
-    b1: ScalarOrSchedule = 0.9,
-    b2: ScalarOrSchedule = 0.999,
-    eps: ScalarOrSchedule = 1e-8,
-    eps_root: ScalarOrSchedule = 0.0,
+    b1: Hyperparameter = 0.9,
+    b2: Hyperparameter = 0.999,
+    eps: Hyperparameter = 1e-8,
+    eps_root: Hyperparameter = 0.0,
     mu_dtype: DTypeLike | None = None,
     *,
     nesterov: bool = False,
@@ -311,7 +314,8 @@ def scale_by_adam(
         nesterov: whether the first moment is read one step ahead (Dozat 2016).
         eps_hat: whether `eps` is the paper's epsilon-hat, added to the root of the uncorrected
             second moment as in TensorFlow and Keras: it then acts like `eps / sqrt(1 - b2^t)`.
-        **options: `nu_dtype` and `storage`, how the moments are kept; see `ao.MomentOptions`.
+        **options: `nu_dtype`, `storage` and `stacked`, how the moments are kept; see
+            `ao.MomentOptions`.
 
     Returns:
         A transformation that rescales gradients, before learning rate and sign; its state holds
@@ -339,7 +343,7 @@ def scale_by_adam(
 
 @optimizer_function
 def temporal_average(
-    b2: ScalarOrSchedule = 0.999,
+    b2: Hyperparameter = 0.999,
     *,
     mu_dtype: DTypeLike | None = None,
     **options: Unpack[MomentOptions],
@@ -357,7 +361,8 @@ def temporal_average(
         b2: decay rate of the average, in [0, 1): it looks back some `1 / (1 - b2)` steps.
         mu_dtype: dtype in which the average is kept; None: float32 (float64 for float64
             parameters).
-        **options: `nu_dtype` and `storage`, how the moments are kept; see `ao.MomentOptions`.
+        **options: `nu_dtype`, `storage` and `stacked`, how the moments are kept; see
+            `ao.MomentOptions`.
 
     Returns:
         A transformation that returns the updates as they are; its state holds `count` and

@@ -13,18 +13,19 @@ from adam_optax._alias._build import (
     scale_by,
 )
 from adam_optax._alias.options import DecayOptions, MomentOptions
-from adam_optax._core.types import DTypeLike, Mask, ScalarOrSchedule
+from adam_optax._core.by_path import Hyperparameter
+from adam_optax._core.types import DTypeLike, Mask
 
 
 @optimizer_function
 def adan(
-    learning_rate: ScalarOrSchedule | None,
-    b1: ScalarOrSchedule = 0.98,
-    b2: ScalarOrSchedule = 0.92,
-    b3: ScalarOrSchedule = 0.99,
-    eps: ScalarOrSchedule = 1e-8,
-    eps_root: ScalarOrSchedule = 1e-8,
-    weight_decay: ScalarOrSchedule | None = 0.0,
+    learning_rate: Hyperparameter | None,
+    b1: Hyperparameter = 0.98,
+    b2: Hyperparameter = 0.92,
+    b3: Hyperparameter = 0.99,
+    eps: Hyperparameter = 1e-8,
+    eps_root: Hyperparameter = 1e-8,
+    weight_decay: Hyperparameter | None = 0.0,
     mask: Mask = None,
     *,
     paper: bool = False,
@@ -57,8 +58,8 @@ def adan(
         paper: whether `k` is the paper's `b2` instead of optax's `1 - b2`.
         mu_dtype: dtype in which `mu`, `delta` and `g` are kept; None: float32 (float64 for float64
             parameters).
-        **options: `coupling`, how the decay goes with the learning rate, and `nu_dtype` and
-            `storage`, how the moments are kept; see `ao.DecayOptions`.
+        **options: `coupling`, how the decay goes with the learning rate, and `nu_dtype`,
+            `storage` and `stacked`, how the moments are kept; see `ao.DecayOptions`.
 
     Returns:
         The optimiser; `state[0]` holds `count` and the moments `mu`, `delta` and `nu` and the last
@@ -88,11 +89,11 @@ def adan(
 
 @optimizer_function
 def scale_by_adan(
-    b1: ScalarOrSchedule = 0.98,
-    b2: ScalarOrSchedule = 0.92,
-    b3: ScalarOrSchedule = 0.99,
-    eps: ScalarOrSchedule = 1e-8,
-    eps_root: ScalarOrSchedule = 0.0,
+    b1: Hyperparameter = 0.98,
+    b2: Hyperparameter = 0.92,
+    b3: Hyperparameter = 0.99,
+    eps: Hyperparameter = 1e-8,
+    eps_root: Hyperparameter = 0.0,
     *,
     paper: bool = False,
     mu_dtype: DTypeLike | None = None,
@@ -118,7 +119,8 @@ def scale_by_adan(
         paper: whether `k` is the paper's `b2` instead of optax's `1 - b2`.
         mu_dtype: dtype in which `mu`, `delta` and `g` are kept; None: float32 (float64 for float64
             parameters).
-        **options: `nu_dtype` and `storage`, how the moments are kept; see `ao.MomentOptions`.
+        **options: `nu_dtype`, `storage` and `stacked`, how the moments are kept; see
+            `ao.MomentOptions`.
 
     Returns:
         A transformation that rescales gradients, before learning rate and sign; its state holds
@@ -146,15 +148,15 @@ def scale_by_adan(
 
 @optimizer_function
 def lion(
-    learning_rate: ScalarOrSchedule | None,
-    b1: ScalarOrSchedule = 0.9,
-    b2: ScalarOrSchedule = 0.99,
+    learning_rate: Hyperparameter | None,
+    b1: Hyperparameter = 0.9,
+    b2: Hyperparameter = 0.99,
     mu_dtype: DTypeLike | None = None,
-    weight_decay: ScalarOrSchedule | None = 1e-3,
+    weight_decay: Hyperparameter | None = 1e-3,
     mask: Mask = None,
     *,
     mode: Literal["hard", "smooth", "refined"] = "hard",
-    smooth_beta: ScalarOrSchedule | None = None,
+    smooth_beta: Hyperparameter | None = None,
     **options: Unpack[DecayOptions],
 ) -> Transformation:
     """Minimise with Lion: the sign of a mean of gradients.
@@ -181,8 +183,8 @@ def lion(
             `c` itself where `|c| < 1`, else the sign.
         smooth_beta: how steep the smooth sign is, in units of 1 over the gradient; None: 1. Only
             for `mode="smooth"`.
-        **options: `coupling`, how the decay goes with the learning rate, and `nu_dtype` and
-            `storage`, how the moments are kept; see `ao.DecayOptions`.
+        **options: `coupling`, how the decay goes with the learning rate, and `nu_dtype`,
+            `storage` and `stacked`, how the moments are kept; see `ao.DecayOptions`.
 
     Returns:
         The optimiser; `state[0]` holds `count` and the moment `mu`.
@@ -211,12 +213,12 @@ def lion(
 
 @optimizer_function
 def scale_by_lion(
-    b1: ScalarOrSchedule = 0.9,
-    b2: ScalarOrSchedule = 0.99,
+    b1: Hyperparameter = 0.9,
+    b2: Hyperparameter = 0.99,
     mu_dtype: DTypeLike | None = None,
     *,
     mode: Literal["hard", "smooth", "refined"] = "hard",
-    smooth_beta: ScalarOrSchedule = 1.0,
+    smooth_beta: Hyperparameter = 1.0,
     **options: Unpack[MomentOptions],
 ) -> Transformation:
     """Rescale gradients by Lion.
@@ -237,7 +239,8 @@ def scale_by_lion(
             else the sign.
         smooth_beta: how steep the smooth sign is, in units of 1 over the gradient; only for
             `mode="smooth"`.
-        **options: `nu_dtype` and `storage`, how the moments are kept; see `ao.MomentOptions`.
+        **options: `nu_dtype`, `storage` and `stacked`, how the moments are kept; see
+            `ao.MomentOptions`.
 
     Returns:
         A transformation that rescales gradients, before learning rate and sign; its state holds

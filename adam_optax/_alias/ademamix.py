@@ -13,20 +13,21 @@ from adam_optax._alias._build import (
     scale_by,
 )
 from adam_optax._alias.options import DecayOptions, MomentOptions
-from adam_optax._core.types import DTypeLike, Mask, ScalarOrSchedule
+from adam_optax._core.by_path import Hyperparameter
+from adam_optax._core.types import DTypeLike, Mask
 
 
 @optimizer_function
 def ademamix(
-    learning_rate: ScalarOrSchedule | None,
-    b1: ScalarOrSchedule = 0.9,
-    b2: ScalarOrSchedule = 0.999,
-    b3: ScalarOrSchedule = 0.9999,
-    alpha: ScalarOrSchedule = 5.0,
-    eps: ScalarOrSchedule = 1e-8,
-    eps_root: ScalarOrSchedule = 0.0,
+    learning_rate: Hyperparameter | None,
+    b1: Hyperparameter = 0.9,
+    b2: Hyperparameter = 0.999,
+    b3: Hyperparameter = 0.9999,
+    alpha: Hyperparameter = 5.0,
+    eps: Hyperparameter = 1e-8,
+    eps_root: Hyperparameter = 0.0,
     mu_dtype: DTypeLike | None = None,
-    weight_decay: ScalarOrSchedule | None = 0.0,
+    weight_decay: Hyperparameter | None = 0.0,
     mask: Mask = None,
     *,
     nesterov: bool = False,
@@ -58,8 +59,8 @@ def ademamix(
         mask: which parameters decay: a tree of bools, a prefix of such a tree, or a function from
             the parameters to one; None: all parameters.
         nesterov: whether the fast mean is read one step ahead (Dozat 2016).
-        **options: `coupling`, how the decay goes with the learning rate, and `nu_dtype` and
-            `storage`, how the moments are kept; see `ao.DecayOptions`.
+        **options: `coupling`, how the decay goes with the learning rate, and `nu_dtype`,
+            `storage` and `stacked`, how the moments are kept; see `ao.DecayOptions`.
 
     Returns:
         The optimiser; `state[0]` holds `count` and the moments `mu`, `mu_slow` and `nu`.
@@ -88,12 +89,12 @@ def ademamix(
 
 @optimizer_function
 def scale_by_ademamix(
-    b1: ScalarOrSchedule = 0.9,
-    b2: ScalarOrSchedule = 0.999,
-    b3: ScalarOrSchedule = 0.9999,
-    alpha: ScalarOrSchedule = 6.0,
-    eps: ScalarOrSchedule = 1e-8,
-    eps_root: ScalarOrSchedule = 0.0,
+    b1: Hyperparameter = 0.9,
+    b2: Hyperparameter = 0.999,
+    b3: Hyperparameter = 0.9999,
+    alpha: Hyperparameter = 6.0,
+    eps: Hyperparameter = 1e-8,
+    eps_root: Hyperparameter = 0.0,
     mu_dtype: DTypeLike | None = None,
     *,
     nesterov: bool = False,
@@ -120,7 +121,8 @@ def scale_by_ademamix(
         mu_dtype: dtype in which `mu` and `mu_slow` are kept; None: float32 (float64 for float64
             parameters).
         nesterov: whether the fast mean is read one step ahead (Dozat 2016).
-        **options: `nu_dtype` and `storage`, how the moments are kept; see `ao.MomentOptions`.
+        **options: `nu_dtype`, `storage` and `stacked`, how the moments are kept; see
+            `ao.MomentOptions`.
 
     Returns:
         A transformation that rescales gradients, before learning rate and sign; its state holds
@@ -148,13 +150,13 @@ def scale_by_ademamix(
 
 @optimizer_function
 def simplified_ademamix(
-    learning_rate: ScalarOrSchedule | None,
-    b1: ScalarOrSchedule = 0.99,
-    b2: ScalarOrSchedule = 0.95,
-    alpha: ScalarOrSchedule = 0.0,
-    eps: ScalarOrSchedule = 1e-8,
-    eps_root: ScalarOrSchedule = 0.0,
-    weight_decay: ScalarOrSchedule | None = 0.0,
+    learning_rate: Hyperparameter | None,
+    b1: Hyperparameter = 0.99,
+    b2: Hyperparameter = 0.95,
+    alpha: Hyperparameter = 0.0,
+    eps: Hyperparameter = 1e-8,
+    eps_root: Hyperparameter = 0.0,
+    weight_decay: Hyperparameter | None = 0.0,
     mask: Mask = None,
     *,
     mu_dtype: DTypeLike | None = None,
@@ -182,8 +184,8 @@ def simplified_ademamix(
         mask: which parameters decay: a tree of bools, a prefix of such a tree, or a function from
             the parameters to one; None: all parameters.
         mu_dtype: dtype in which `mu` is kept; None: float32 (float64 for float64 parameters).
-        **options: `coupling`, how the decay goes with the learning rate, and `nu_dtype` and
-            `storage`, how the moments are kept; see `ao.DecayOptions`.
+        **options: `coupling`, how the decay goes with the learning rate, and `nu_dtype`,
+            `storage` and `stacked`, how the moments are kept; see `ao.DecayOptions`.
 
     Returns:
         The optimiser; `state[0]` holds `count` and the moments `mu` and `nu`.
@@ -217,11 +219,11 @@ def simplified_ademamix(
 
 @optimizer_function
 def scale_by_simplified_ademamix(
-    b1: ScalarOrSchedule = 0.99,
-    b2: ScalarOrSchedule = 0.95,
-    alpha: ScalarOrSchedule = 0.0,
-    eps: ScalarOrSchedule = 1e-8,
-    eps_root: ScalarOrSchedule = 0.0,
+    b1: Hyperparameter = 0.99,
+    b2: Hyperparameter = 0.95,
+    alpha: Hyperparameter = 0.0,
+    eps: Hyperparameter = 1e-8,
+    eps_root: Hyperparameter = 0.0,
     *,
     mu_dtype: DTypeLike | None = None,
     **options: Unpack[MomentOptions],
@@ -243,7 +245,8 @@ def scale_by_simplified_ademamix(
         eps: added to the root in the denominator, in units of the gradient.
         eps_root: added to the second moment under the root, in units of the squared gradient.
         mu_dtype: dtype in which `mu` is kept; None: float32 (float64 for float64 parameters).
-        **options: `nu_dtype` and `storage`, how the moments are kept; see `ao.MomentOptions`.
+        **options: `nu_dtype`, `storage` and `stacked`, how the moments are kept; see
+            `ao.MomentOptions`.
 
     Returns:
         A transformation that rescales gradients, before learning rate and sign; its state holds

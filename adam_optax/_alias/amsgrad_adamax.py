@@ -14,16 +14,17 @@ from adam_optax._alias._build import (
     scale_by,
 )
 from adam_optax._alias.options import DecayOptions, MomentOptions
-from adam_optax._core.types import DTypeLike, Mask, ScalarOrSchedule
+from adam_optax._core.by_path import Hyperparameter
+from adam_optax._core.types import DTypeLike, Mask
 
 
 @optimizer_function
 def amsgrad(
-    learning_rate: ScalarOrSchedule | None,
-    b1: ScalarOrSchedule = 0.9,
-    b2: ScalarOrSchedule = 0.999,
-    eps: ScalarOrSchedule = 1e-8,
-    eps_root: ScalarOrSchedule = 0.0,
+    learning_rate: Hyperparameter | None,
+    b1: Hyperparameter = 0.9,
+    b2: Hyperparameter = 0.999,
+    eps: Hyperparameter = 1e-8,
+    eps_root: Hyperparameter = 0.0,
     mu_dtype: DTypeLike | None = None,
     bias_correction_mu: bool = True,
     bias_correction_nu: bool = True,
@@ -31,7 +32,7 @@ def amsgrad(
     nesterov: bool = False,
     raw_max: bool = False,
     eps_hat: bool = False,
-    weight_decay: ScalarOrSchedule | None = None,
+    weight_decay: Hyperparameter | None = None,
     mask: Mask = None,
     **options: Unpack[DecayOptions],
 ) -> Transformation:
@@ -69,8 +70,8 @@ def amsgrad(
             option `coupling` says otherwise; None: no decay.
         mask: which parameters decay: a tree of bools, a prefix of such a tree, or a function from
             the parameters to one; None: all parameters.
-        **options: `coupling`, how the decay goes with the learning rate, and `nu_dtype` and
-            `storage`, how the moments are kept; see `ao.DecayOptions`.
+        **options: `coupling`, how the decay goes with the learning rate, and `nu_dtype`,
+            `storage` and `stacked`, how the moments are kept; see `ao.DecayOptions`.
 
     Returns:
         The optimiser; `state[0]` holds `count` and the moments `mu`, `nu` and `nu_max`.
@@ -102,10 +103,10 @@ def amsgrad(
 
 @optimizer_function
 def scale_by_amsgrad(
-    b1: ScalarOrSchedule = 0.9,
-    b2: ScalarOrSchedule = 0.999,
-    eps: ScalarOrSchedule = 1e-8,
-    eps_root: ScalarOrSchedule = 0.0,
+    b1: Hyperparameter = 0.9,
+    b2: Hyperparameter = 0.999,
+    eps: Hyperparameter = 1e-8,
+    eps_root: Hyperparameter = 0.0,
     mu_dtype: DTypeLike | None = None,
     bias_correction_mu: bool = True,
     bias_correction_nu: bool = True,
@@ -138,7 +139,8 @@ def scale_by_amsgrad(
             afterwards.
         eps_hat: whether `eps` is the paper's epsilon-hat, added to the root of the uncorrected
             second moment as in TensorFlow and Keras: it then acts like `eps / sqrt(1 - b2^t)`.
-        **options: `nu_dtype` and `storage`, how the moments are kept; see `ao.MomentOptions`.
+        **options: `nu_dtype`, `storage` and `stacked`, how the moments are kept; see
+            `ao.MomentOptions`.
 
     Returns:
         A transformation that rescales gradients, before learning rate and sign; its state holds
@@ -168,10 +170,10 @@ def scale_by_amsgrad(
 
 @optimizer_function
 def adamax(
-    learning_rate: ScalarOrSchedule | None,
-    b1: ScalarOrSchedule = 0.9,
-    b2: ScalarOrSchedule = 0.999,
-    eps: ScalarOrSchedule = 1e-8,
+    learning_rate: Hyperparameter | None,
+    b1: Hyperparameter = 0.9,
+    b2: Hyperparameter = 0.999,
+    eps: Hyperparameter = 1e-8,
     *,
     nesterov: bool = False,
     eps_outside: bool = False,
@@ -196,7 +198,8 @@ def adamax(
         eps_outside: whether `eps` is added where `nu` divides, as in Keras and Lasagne, instead of
             to the gradient's magnitude before the maximum.
         mu_dtype: dtype in which `mu` is kept; None: float32 (float64 for float64 parameters).
-        **options: `nu_dtype` and `storage`, how the moments are kept; see `ao.MomentOptions`.
+        **options: `nu_dtype`, `storage` and `stacked`, how the moments are kept; see
+            `ao.MomentOptions`.
 
     Returns:
         The optimiser; `state[0]` holds `count` and the moments `mu` and `nu`.
@@ -223,11 +226,11 @@ def adamax(
 
 @optimizer_function
 def adamaxw(
-    learning_rate: ScalarOrSchedule | None,
-    b1: ScalarOrSchedule = 0.9,
-    b2: ScalarOrSchedule = 0.999,
-    eps: ScalarOrSchedule = 1e-8,
-    weight_decay: ScalarOrSchedule | None = 1e-4,
+    learning_rate: Hyperparameter | None,
+    b1: Hyperparameter = 0.9,
+    b2: Hyperparameter = 0.999,
+    eps: Hyperparameter = 1e-8,
+    weight_decay: Hyperparameter | None = 1e-4,
     mask: Mask = None,
     *,
     nesterov: bool = False,
@@ -257,8 +260,8 @@ def adamaxw(
         eps_outside: whether `eps` is added where `nu` divides, as in Keras and Lasagne, instead of
             to the gradient's magnitude before the maximum.
         mu_dtype: dtype in which `mu` is kept; None: float32 (float64 for float64 parameters).
-        **options: `coupling`, how the decay goes with the learning rate, and `nu_dtype` and
-            `storage`, how the moments are kept; see `ao.DecayOptions`.
+        **options: `coupling`, how the decay goes with the learning rate, and `nu_dtype`,
+            `storage` and `stacked`, how the moments are kept; see `ao.DecayOptions`.
 
     Returns:
         The optimiser; `state[0]` holds `count` and the moments `mu` and `nu`.
@@ -289,9 +292,9 @@ def adamaxw(
 
 @optimizer_function
 def scale_by_adamax(
-    b1: ScalarOrSchedule = 0.9,
-    b2: ScalarOrSchedule = 0.999,
-    eps: ScalarOrSchedule = 1e-8,
+    b1: Hyperparameter = 0.9,
+    b2: Hyperparameter = 0.999,
+    eps: Hyperparameter = 1e-8,
     *,
     nesterov: bool = False,
     eps_outside: bool = False,
@@ -315,7 +318,8 @@ def scale_by_adamax(
         eps_outside: whether `eps` is added where `nu` divides, as in Keras and Lasagne, instead of
             to the gradient's magnitude before the maximum.
         mu_dtype: dtype in which `mu` is kept; None: float32 (float64 for float64 parameters).
-        **options: `nu_dtype` and `storage`, how the moments are kept; see `ao.MomentOptions`.
+        **options: `nu_dtype`, `storage` and `stacked`, how the moments are kept; see
+            `ao.MomentOptions`.
 
     Returns:
         A transformation that rescales gradients, before learning rate and sign; its state holds

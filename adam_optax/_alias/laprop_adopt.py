@@ -16,19 +16,20 @@ from adam_optax._alias._build import (
     scale_by,
 )
 from adam_optax._alias.options import DecayOptions, MomentOptions
-from adam_optax._core.types import DTypeLike, Mask, ScalarOrSchedule
+from adam_optax._core.by_path import Hyperparameter
+from adam_optax._core.types import DTypeLike, Mask
 
 
 @optimizer_function
 def laprop(
-    learning_rate: ScalarOrSchedule | None,
-    b1: ScalarOrSchedule = 0.9,
-    b2: ScalarOrSchedule = 0.999,
-    eps: ScalarOrSchedule = 1e-15,
-    eps_root: ScalarOrSchedule = 0.0,
+    learning_rate: Hyperparameter | None,
+    b1: Hyperparameter = 0.9,
+    b2: Hyperparameter = 0.999,
+    eps: Hyperparameter = 1e-15,
+    eps_root: Hyperparameter = 0.0,
     *,
     nesterov: bool = False,
-    weight_decay: ScalarOrSchedule | None = None,
+    weight_decay: Hyperparameter | None = None,
     mask: Mask = None,
     mu_dtype: DTypeLike | None = None,
     **options: Unpack[DecayOptions],
@@ -55,8 +56,8 @@ def laprop(
         mask: which parameters decay: a tree of bools, a prefix of such a tree, or a function from
             the parameters to one; None: all parameters.
         mu_dtype: dtype in which `mu` is kept; None: float32 (float64 for float64 parameters).
-        **options: `coupling`, how the decay goes with the learning rate, and `nu_dtype` and
-            `storage`, how the moments are kept; see `ao.DecayOptions`.
+        **options: `coupling`, how the decay goes with the learning rate, and `nu_dtype`,
+            `storage` and `stacked`, how the moments are kept; see `ao.DecayOptions`.
 
     Returns:
         The optimiser; `state[0]` holds `count` and the moments `mu` and `nu`.
@@ -86,10 +87,10 @@ def laprop(
 
 @optimizer_function
 def scale_by_laprop(
-    b1: ScalarOrSchedule = 0.9,
-    b2: ScalarOrSchedule = 0.999,
-    eps: ScalarOrSchedule = 1e-15,
-    eps_root: ScalarOrSchedule = 0.0,
+    b1: Hyperparameter = 0.9,
+    b2: Hyperparameter = 0.999,
+    eps: Hyperparameter = 1e-15,
+    eps_root: Hyperparameter = 0.0,
     *,
     nesterov: bool = False,
     mu_dtype: DTypeLike | None = None,
@@ -112,7 +113,8 @@ def scale_by_laprop(
         eps_root: added to the second moment under the root, in units of the squared gradient.
         nesterov: whether the first moment is read one step ahead (Dozat 2016).
         mu_dtype: dtype in which `mu` is kept; None: float32 (float64 for float64 parameters).
-        **options: `nu_dtype` and `storage`, how the moments are kept; see `ao.MomentOptions`.
+        **options: `nu_dtype`, `storage` and `stacked`, how the moments are kept; see
+            `ao.MomentOptions`.
 
     Returns:
         A transformation that rescales gradients, before learning rate and sign; its state holds
@@ -140,16 +142,16 @@ def scale_by_laprop(
 
 @optimizer_function
 def adopt(
-    learning_rate: ScalarOrSchedule | None,
-    b1: ScalarOrSchedule = 0.9,
-    b2: ScalarOrSchedule = 0.9999,
-    eps: ScalarOrSchedule = 1e-6,
+    learning_rate: Hyperparameter | None,
+    b1: Hyperparameter = 0.9,
+    b2: Hyperparameter = 0.9999,
+    eps: Hyperparameter = 1e-6,
     mu_dtype: DTypeLike | None = None,
     *,
     nesterov: bool = False,
     use_clipping: bool = True,
     clip_value_fn: Callable[[Array], Array] | None = None,
-    weight_decay: ScalarOrSchedule | None = None,
+    weight_decay: Hyperparameter | None = None,
     mask: Mask = None,
     **options: Unpack[DecayOptions],
 ) -> Transformation:
@@ -177,8 +179,8 @@ def adopt(
             option `coupling` says otherwise; None: no decay.
         mask: which parameters decay: a tree of bools, a prefix of such a tree, or a function from
             the parameters to one; None: all parameters.
-        **options: `coupling`, how the decay goes with the learning rate, and `nu_dtype` and
-            `storage`, how the moments are kept; see `ao.DecayOptions`.
+        **options: `coupling`, how the decay goes with the learning rate, and `nu_dtype`,
+            `storage` and `stacked`, how the moments are kept; see `ao.DecayOptions`.
 
     Returns:
         The optimiser; `state[0]` holds `count` and the moments `mu` and `nu`.
@@ -209,9 +211,9 @@ def adopt(
 
 @optimizer_function
 def scale_by_adopt(
-    b1: ScalarOrSchedule = 0.9,
-    b2: ScalarOrSchedule = 0.9999,
-    eps: ScalarOrSchedule = 1e-6,
+    b1: Hyperparameter = 0.9,
+    b2: Hyperparameter = 0.9999,
+    eps: Hyperparameter = 1e-6,
     mu_dtype: DTypeLike | None = None,
     *,
     nesterov: bool = False,
@@ -238,7 +240,8 @@ def scale_by_adopt(
         use_clipping: whether normalised gradients are clipped; complex ones cannot be.
         clip_value_fn: the bound of a normalised gradient as a function of the count of steps
             before; None: the count's fourth root.
-        **options: `nu_dtype` and `storage`, how the moments are kept; see `ao.MomentOptions`.
+        **options: `nu_dtype`, `storage` and `stacked`, how the moments are kept; see
+            `ao.MomentOptions`.
 
     Returns:
         A transformation that rescales gradients, before learning rate and sign; its state holds

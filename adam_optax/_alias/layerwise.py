@@ -13,17 +13,18 @@ from adam_optax._alias._build import (
     scale_by,
 )
 from adam_optax._alias.options import DecayOptions, MomentOptions
-from adam_optax._core.types import DTypeLike, Mask, ScalarOrSchedule
+from adam_optax._core.by_path import Hyperparameter
+from adam_optax._core.types import DTypeLike, Mask
 
 
 @optimizer_function
 def lamb(
-    learning_rate: ScalarOrSchedule | None,
-    b1: ScalarOrSchedule = 0.9,
-    b2: ScalarOrSchedule = 0.999,
-    eps: ScalarOrSchedule = 1e-6,
-    eps_root: ScalarOrSchedule = 0.0,
-    weight_decay: ScalarOrSchedule | None = 0.0,
+    learning_rate: Hyperparameter | None,
+    b1: Hyperparameter = 0.9,
+    b2: Hyperparameter = 0.999,
+    eps: Hyperparameter = 1e-6,
+    eps_root: Hyperparameter = 0.0,
+    weight_decay: Hyperparameter | None = 0.0,
     mask: Mask = None,
     *,
     nesterov: bool = False,
@@ -52,8 +53,8 @@ def lamb(
             the parameters to one; None: all parameters.
         nesterov: whether the first moment is read one step ahead (Dozat 2016).
         mu_dtype: dtype in which `mu` is kept; None: float32 (float64 for float64 parameters).
-        **options: `coupling`, how the decay goes with the learning rate, and `nu_dtype` and
-            `storage`, how the moments are kept; see `ao.DecayOptions`.
+        **options: `coupling`, how the decay goes with the learning rate, and `nu_dtype`,
+            `storage` and `stacked`, how the moments are kept; see `ao.DecayOptions`.
 
     Returns:
         The optimiser; `state[0]` holds `count` and the moments `mu` and `nu`.
@@ -82,12 +83,12 @@ def lamb(
 
 @optimizer_function
 def novograd(
-    learning_rate: ScalarOrSchedule | None,
-    b1: ScalarOrSchedule = 0.9,
-    b2: ScalarOrSchedule = 0.25,
-    eps: ScalarOrSchedule = 1e-6,
-    eps_root: ScalarOrSchedule = 0.0,
-    weight_decay: ScalarOrSchedule | None = 0.0,
+    learning_rate: Hyperparameter | None,
+    b1: Hyperparameter = 0.9,
+    b2: Hyperparameter = 0.25,
+    eps: Hyperparameter = 1e-6,
+    eps_root: Hyperparameter = 0.0,
+    weight_decay: Hyperparameter | None = 0.0,
     *,
     nesterov: bool = False,
     mask: Mask = None,
@@ -115,7 +116,7 @@ def novograd(
             the parameters to one; None: all parameters.
         mu_dtype: dtype in which `mu` is kept; None: float32 (float64 for float64 parameters).
         **options: `coupling`, how the decay goes with the learning rate (neither independent nor
-            cautious), and `nu_dtype` and `storage`, how the moments are kept; see
+            cautious), and `nu_dtype`, `storage` and `stacked`, how the moments are kept; see
             `ao.DecayOptions`.
 
     Returns:
@@ -146,11 +147,11 @@ def novograd(
 
 @optimizer_function
 def scale_by_novograd(
-    b1: ScalarOrSchedule = 0.9,
-    b2: ScalarOrSchedule = 0.25,
-    eps: ScalarOrSchedule = 1e-8,
-    eps_root: ScalarOrSchedule = 0.0,
-    weight_decay: ScalarOrSchedule = 0.0,
+    b1: Hyperparameter = 0.9,
+    b2: Hyperparameter = 0.25,
+    eps: Hyperparameter = 1e-8,
+    eps_root: Hyperparameter = 0.0,
+    weight_decay: Hyperparameter = 0.0,
     mu_dtype: DTypeLike | None = None,
     *,
     nesterov: bool = False,
@@ -175,7 +176,8 @@ def scale_by_novograd(
             parameters decay. Above 0, `update` needs the parameters.
         mu_dtype: dtype in which `mu` is kept; None: float32 (float64 for float64 parameters).
         nesterov: whether the first moment is read one step ahead.
-        **options: `nu_dtype` and `storage`, how the moments are kept; see `ao.MomentOptions`.
+        **options: `nu_dtype`, `storage` and `stacked`, how the moments are kept; see
+            `ao.MomentOptions`.
 
     Returns:
         A transformation that rescales gradients, before learning rate and sign; its state holds
@@ -203,11 +205,11 @@ def scale_by_novograd(
 
 @optimizer_function
 def stable_adamw(
-    learning_rate: ScalarOrSchedule | None,
-    b1: ScalarOrSchedule = 0.9,
-    b2: ScalarOrSchedule = 0.99,
-    eps: ScalarOrSchedule = 1e-6,
-    weight_decay: ScalarOrSchedule | None = 0.01,
+    learning_rate: Hyperparameter | None,
+    b1: Hyperparameter = 0.9,
+    b2: Hyperparameter = 0.99,
+    eps: Hyperparameter = 1e-6,
+    weight_decay: Hyperparameter | None = 0.01,
     mask: Mask = None,
     *,
     nesterov: bool = False,
@@ -236,8 +238,8 @@ def stable_adamw(
             the parameters to one; None: all parameters.
         nesterov: whether the first moment is read one step ahead (Dozat 2016).
         mu_dtype: dtype in which `mu` is kept; None: float32 (float64 for float64 parameters).
-        **options: `coupling`, how the decay goes with the learning rate, and `nu_dtype` and
-            `storage`, how the moments are kept; see `ao.DecayOptions`.
+        **options: `coupling`, how the decay goes with the learning rate, and `nu_dtype`,
+            `storage` and `stacked`, how the moments are kept; see `ao.DecayOptions`.
 
     Returns:
         The optimiser; `state[0]` holds `count` and the moments `mu` and `nu`.

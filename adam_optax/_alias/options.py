@@ -4,7 +4,7 @@ An optimiser takes them as `**options: Unpack[MomentOptions]`, or `DecayOptions`
 decay. A new option of all optimisers is one line here. All optimisers have in common, too:
 
 * Every number may be a Python number, a scalar array (traced ones too) or a schedule
-  `count -> value`.
+  `count -> value`, or differ among parameters: `by_path`.
 * The state is that of optax's chain: `state[0]` holds `count` and the moments.
 * Moments are kept in float32 if no option says otherwise, also for bfloat16 and float16 parameters
   (in float64 for float64 parameters).
@@ -24,6 +24,7 @@ from __future__ import annotations  # so that `help` shows the names of types
 from typing import TypedDict
 
 from adam_optax._core.types import DTypeLike
+from adam_optax._engine.stacked import Stacked
 from adam_optax.couplings import Coupling
 from adam_optax.storage._plan import StorageSpec
 
@@ -34,10 +35,15 @@ class StorageOptions(TypedDict, total=False):
     Attributes:
         storage: a format of `adam_optax.storage` for all moments, a mapping from the names of
             moments to formats, or a function from a parameter's path (`"dense/kernel"`) and the
-            parameter or its gradient to one of these. None, the default, and what a mapping leaves
-            out: `storage.dense()`, float32.
+            parameter or its gradient to one of these, or `by_path`. None, the default, and what a
+            mapping leaves out: `storage.dense()`, float32.
+        stacked: how many leading axes of a parameter are layers, as under `nn.scan`: each layer is
+            then a parameter by itself, with its own norms, means, factors and blocks. A number, a
+            tree of numbers or a prefix of one, a function `(path, parameter)`, `by_path`, or the
+            name of the layers' axis in Flax's metadata. None, the default: there are no layers.
     """
 
+    stacked: Stacked | None
     storage: StorageSpec
 
 
@@ -47,6 +53,7 @@ class MomentOptions(StorageOptions, total=False):
     Attributes:
         nu_dtype: dtype of the moments that cannot be negative (second moments); None, the default:
             float32. Short for `storage.dense(nu_dtype)` for each of these moments.
+        stacked: see `StorageOptions`.
         storage: see `StorageOptions`.
     """
 
@@ -60,6 +67,7 @@ class DecayOptions(MomentOptions, total=False):
         coupling: how the weight decay goes with the learning rate, one of `adam_optax.couplings`;
             None, the default: `couplings.RATE`, times the learning rate.
         nu_dtype: see `MomentOptions`.
+        stacked: see `StorageOptions`.
         storage: see `StorageOptions`.
     """
 

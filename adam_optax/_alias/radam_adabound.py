@@ -13,21 +13,22 @@ from adam_optax._alias._build import (
     scale_by,
 )
 from adam_optax._alias.options import DecayOptions, MomentOptions
-from adam_optax._core.types import DTypeLike, Mask, ScalarOrSchedule
+from adam_optax._core.by_path import Hyperparameter
+from adam_optax._core.types import DTypeLike, Mask
 
 
 @optimizer_function
 def radam(
-    learning_rate: ScalarOrSchedule | None,
-    b1: ScalarOrSchedule = 0.9,
-    b2: ScalarOrSchedule = 0.999,
-    eps: ScalarOrSchedule = 1e-8,
-    eps_root: ScalarOrSchedule = 0.0,
-    threshold: ScalarOrSchedule = 5.0,
+    learning_rate: Hyperparameter | None,
+    b1: Hyperparameter = 0.9,
+    b2: Hyperparameter = 0.999,
+    eps: Hyperparameter = 1e-8,
+    eps_root: Hyperparameter = 0.0,
+    threshold: Hyperparameter = 5.0,
     *,
     nesterov: bool = False,
     eps_hat: bool = False,
-    weight_decay: ScalarOrSchedule | None = None,
+    weight_decay: Hyperparameter | None = None,
     mask: Mask = None,
     mu_dtype: DTypeLike | None = None,
     **options: Unpack[DecayOptions],
@@ -59,8 +60,8 @@ def radam(
         mask: which parameters decay: a tree of bools, a prefix of such a tree, or a function from
             the parameters to one; None: all parameters.
         mu_dtype: dtype in which `mu` is kept; None: float32 (float64 for float64 parameters).
-        **options: `coupling`, how the decay goes with the learning rate, and `nu_dtype` and
-            `storage`, how the moments are kept; see `ao.DecayOptions`.
+        **options: `coupling`, how the decay goes with the learning rate, and `nu_dtype`,
+            `storage` and `stacked`, how the moments are kept; see `ao.DecayOptions`.
 
     Returns:
         The optimiser; `state[0]` holds `count` and the moments `mu` and `nu`.
@@ -90,11 +91,11 @@ def radam(
 
 @optimizer_function
 def scale_by_radam(
-    b1: ScalarOrSchedule = 0.9,
-    b2: ScalarOrSchedule = 0.999,
-    eps: ScalarOrSchedule = 1e-8,
-    eps_root: ScalarOrSchedule = 0.0,
-    threshold: ScalarOrSchedule = 5.0,
+    b1: Hyperparameter = 0.9,
+    b2: Hyperparameter = 0.999,
+    eps: Hyperparameter = 1e-8,
+    eps_root: Hyperparameter = 0.0,
+    threshold: Hyperparameter = 5.0,
     *,
     nesterov: bool = False,
     eps_hat: bool = False,
@@ -123,7 +124,8 @@ def scale_by_radam(
         eps_hat: whether `eps` is the paper's epsilon-hat, added to the root of the uncorrected
             second moment as in TensorFlow and Keras: it then acts like `eps / sqrt(1 - b2^t)`.
         mu_dtype: dtype in which `mu` is kept; None: float32 (float64 for float64 parameters).
-        **options: `nu_dtype` and `storage`, how the moments are kept; see `ao.MomentOptions`.
+        **options: `nu_dtype`, `storage` and `stacked`, how the moments are kept; see
+            `ao.MomentOptions`.
 
     Returns:
         A transformation that rescales gradients, before learning rate and sign; its state holds
@@ -151,15 +153,15 @@ def scale_by_radam(
 
 @optimizer_function
 def adabound(
-    learning_rate: ScalarOrSchedule | None,
-    b1: ScalarOrSchedule = 0.9,
-    b2: ScalarOrSchedule = 0.999,
-    eps: ScalarOrSchedule = 1e-8,
-    final_lr: ScalarOrSchedule = 0.1,
-    gamma: ScalarOrSchedule = 1e-3,
-    base_lr: ScalarOrSchedule = 1e-3,
+    learning_rate: Hyperparameter | None,
+    b1: Hyperparameter = 0.9,
+    b2: Hyperparameter = 0.999,
+    eps: Hyperparameter = 1e-8,
+    final_lr: Hyperparameter = 0.1,
+    gamma: Hyperparameter = 1e-3,
+    base_lr: Hyperparameter = 1e-3,
     *,
-    weight_decay: ScalarOrSchedule | None = None,
+    weight_decay: Hyperparameter | None = None,
     mask: Mask = None,
     mu_dtype: DTypeLike | None = None,
     **options: Unpack[DecayOptions],
@@ -192,8 +194,8 @@ def adabound(
         mask: which parameters decay: a tree of bools, a prefix of such a tree, or a function from
             the parameters to one; None: all parameters.
         mu_dtype: dtype in which `mu` is kept; None: float32 (float64 for float64 parameters).
-        **options: `coupling`, how the decay goes with the learning rate, and `nu_dtype` and
-            `storage`, how the moments are kept; see `ao.DecayOptions`.
+        **options: `coupling`, how the decay goes with the learning rate, and `nu_dtype`,
+            `storage` and `stacked`, how the moments are kept; see `ao.DecayOptions`.
 
     Returns:
         The optimiser; `state[0]` holds `count` and the moments `mu` and `nu`.
@@ -223,15 +225,15 @@ def adabound(
 
 @optimizer_function
 def amsbound(
-    learning_rate: ScalarOrSchedule | None,
-    b1: ScalarOrSchedule = 0.9,
-    b2: ScalarOrSchedule = 0.999,
-    eps: ScalarOrSchedule = 1e-8,
-    final_lr: ScalarOrSchedule = 0.1,
-    gamma: ScalarOrSchedule = 1e-3,
-    base_lr: ScalarOrSchedule = 1e-3,
+    learning_rate: Hyperparameter | None,
+    b1: Hyperparameter = 0.9,
+    b2: Hyperparameter = 0.999,
+    eps: Hyperparameter = 1e-8,
+    final_lr: Hyperparameter = 0.1,
+    gamma: Hyperparameter = 1e-3,
+    base_lr: Hyperparameter = 1e-3,
     *,
-    weight_decay: ScalarOrSchedule | None = None,
+    weight_decay: Hyperparameter | None = None,
     mask: Mask = None,
     mu_dtype: DTypeLike | None = None,
     **options: Unpack[DecayOptions],
@@ -264,8 +266,8 @@ def amsbound(
         mask: which parameters decay: a tree of bools, a prefix of such a tree, or a function from
             the parameters to one; None: all parameters.
         mu_dtype: dtype in which `mu` is kept; None: float32 (float64 for float64 parameters).
-        **options: `coupling`, how the decay goes with the learning rate, and `nu_dtype` and
-            `storage`, how the moments are kept; see `ao.DecayOptions`.
+        **options: `coupling`, how the decay goes with the learning rate, and `nu_dtype`,
+            `storage` and `stacked`, how the moments are kept; see `ao.DecayOptions`.
 
     Returns:
         The optimiser; `state[0]` holds `count` and the moments `mu`, `nu` and `nu_max`.

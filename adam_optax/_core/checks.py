@@ -5,7 +5,8 @@ once per distinct leaf, so that the compiled step contains no check.
 """
 
 import enum
-from collections.abc import Hashable, Mapping
+import functools as ft
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, TypeGuard
 
 import chex
@@ -17,6 +18,7 @@ from jax.sharding import AxisType
 from jax.tree_util import PyTreeDef
 from jax.typing import ArrayLike
 
+from adam_optax._core.by_path import FROZEN, ByPath
 from adam_optax._core.types import PyTree
 
 
@@ -30,7 +32,13 @@ class Kind(enum.Enum):
 
 
 def hyperparameter(
-    name: str, value: object, kind: Kind, *, optional: bool = False, schedule: bool = True
+    name: str,
+    value: object,
+    kind: Kind,
+    *,
+    optional: bool = False,
+    schedule: bool = True,
+    frozen: bool = False,
 ) -> Any:
     """Return a hyper-parameter as it will be used: in range, NumPy's scalars as Python numbers.
 
@@ -40,12 +48,16 @@ def hyperparameter(
         kind: the values that are allowed; `Kind.ANY` checks only that compiled steps can be shared.
         optional: whether None is allowed.
         schedule: whether a function of the count is allowed.
+        frozen: whether some of its values by path may be `FROZEN`.
 
     Raises:
         ValueError: if a known number is out of range, or an array is not a scalar.
         TypeError: if a known number is not a number, a schedule or a scalar array, or another
             parameter of a variant is not hashable, as the constants of compiled steps must be.
     """
+    if isinstance(value, ByPath):
+        check = ft.partial(hyperparameter, name, kind=kind, schedule=schedule)
+        return value.map(lambda v: v if frozen and v is FROZEN else check(v))
     if isinstance(value, np.generic | np.ndarray) and np.ndim(value) == 0:
         value = value.item()
     if kind is Kind.ANY and callable(value) and not schedule:
@@ -80,7 +92,7 @@ def scalar(name: str, value: ArrayLike) -> Array:
     if number.shape != ():
         raise ValueError(
             f"{name} must be a scalar, not an array of shape {number.shape}; for a value per "
-            "parameter group use optax.partition"
+            "parameter use adam_optax.by_path"
         )
     return number
 
@@ -132,6 +144,21 @@ def check_present(entries: Mapping[str, PyTree]) -> None:
     """
     if any(entry is None for entry in entries.values()):
         raise ValueError("the parameter was None at tx.init, but this gradient is not")
+
+
+def check_layers(arrays: PyTree, layers: int) -> None:
+    """Hold the arrays of a leaf to their leading axes that are layers.
+
+    Raises:
+        ValueError: if an array has fewer axes, or other layers than the others.
+    """
+    leading = {x.shape[:layers] for x in jax.tree.leaves(arrays)}
+    if len(leading) > 1 or any(len(shape) < layers for shape in leading):
+        shapes = ", ".join(str(x.shape) for x in jax.tree.leaves(arrays))
+        raise ValueError(
+            f"stacked says that the first {layers} axes are layers, but the arrays of this leaf "
+            f"have shapes {shapes}"
+        )
 
 
 def check_shapes(g: Array, p: Array | None, others: Mapping[str, Array]) -> None:
@@ -227,22 +254,28 @@ def _describe(entry: PyTree) -> str:
     return "+".join(f"{a.dtype}{list(a.shape)}" for a in jax.tree.leaves(entry))
 
 
-def check_parameters(params: PyTree) -> None:
-    """Hold every parameter to a dtype that can be optimised.
+def check_parameters(params: PyTree, frozen: Sequence[bool] | None = None) -> None:
+    """Hold every parameter that is trained to a dtype that can be optimised.
+
+    Args:
+        params: the parameters.
+        frozen: which of their leaves are not trained; None: none of them.
 
     Raises:
         TypeError: if a parameter is neither floating nor complex.
     """
-    for p in jax.tree.leaves(params):  # no paths yet: they are slow to make and seldom needed
-        if not jnp.issubdtype(jnp.result_type(p), jnp.inexact):
+    leaves = jax.tree.leaves(params)
+    frozen = [False] * len(leaves) if frozen is None else frozen
+    for p, still in zip(leaves, frozen, strict=True):
+        if not (still or jnp.issubdtype(jnp.result_type(p), jnp.inexact)):
             break
     else:
-        return
-    for path, p in jax.tree.leaves_with_path(params):
-        if not jnp.issubdtype(dtype := jnp.result_type(p), jnp.inexact):
+        return  # without paths: they are slow to make and seldom needed
+    for (path, p), still in zip(jax.tree.leaves_with_path(params), frozen, strict=True):
+        if not (still or jnp.issubdtype(dtype := jnp.result_type(p), jnp.inexact)):
             raise TypeError(
                 f"params{jax.tree_util.keystr(path)} has dtype {dtype}, which has no gradient; "
-                "make it floating, or leave it out with optax.masked or optax.partition"
+                "make it floating, or leave it out with optax.masked or adam_optax.FROZEN"
             )
 
 

@@ -172,9 +172,15 @@ def _decay_factor(rule: Rule, coupling: Coupling, decay: Array, rate: Array | No
 
 @ft.lru_cache(maxsize=COMPILED)
 def compile_leaf_step(
-    recipe: Recipe, storage: LeafStorage, coupling: Coupling = RATE, applies: bool = False
+    recipe: Recipe,
+    storage: LeafStorage,
+    coupling: Coupling = RATE,
+    applies: bool = False,
+    layers: int = 0,
 ) -> LeafStep:
     """Compile the step of any leaf, as `leaf_step` has it; with a kernel where that saves passes.
+
+    Where the leading axes of a leaf are layers, each layer is a leaf by itself.
 
     The function takes the gradient, the parameter or None, the encoded moments by entry, the new
     count and its scalars; and, where there is a kernel, as `where` the leaf's `NamedSharding` if
@@ -194,9 +200,30 @@ def compile_leaf_step(
             zeros = {n: jnp.zeros_like(g, jnp.float32) for n in moments}
             return leaf_step(recipe, dense, coupling, applies, g, p, zeros, count, bare)
 
-        fused = fuse(step, unstored, storage.block, platforms, applies)
+        whole = over_layers(step, layers, 3) if layers else None
+        fused = fuse(step, unstored, storage.block, platforms, applies, layers, whole)
         return jax.jit(fused, static_argnames="where")
-    return jax.jit(step)
+    return jax.jit(over_layers(step, layers, 3) if layers else step)
+
+
+def over_layers(step: Callable[..., Any], layers: int, of_leaf: int) -> Callable[..., Any]:
+    """Map a function over leading axes.
+
+    Args:
+        step: the function.
+        layers: how many leading axes its first arguments and its results have more.
+        of_leaf: how many arguments have these axes; the others are the same for all layers.
+    """
+
+    def mapped(*args: Any) -> Any:
+        own, shared = args[:of_leaf], args[of_leaf:]
+        checks.check_layers(own, layers)
+        one = lambda *leaf: step(*leaf, *shared)  # noqa: E731
+        for _ in range(layers):
+            one = jax.vmap(one)
+        return one(*own)
+
+    return mapped
 
 
 def leaf_step(
@@ -424,7 +451,9 @@ def _nothing(storage: LeafStorage) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
 
 
 @ft.lru_cache(maxsize=COMPILED)
-def compile_init(recipe: Recipe, storage: LeafStorage) -> Callable[..., dict[str, Entry]]:
+def compile_init(
+    recipe: Recipe, storage: LeafStorage, layers: int = 0
+) -> Callable[..., dict[str, Entry]]:
     """Compile the function from a leaf's moments before the first step to the encoded moments."""
 
     def init(
@@ -434,14 +463,20 @@ def compile_init(recipe: Recipe, storage: LeafStorage) -> Callable[..., dict[str
         shape: tuple[int, ...],
     ) -> dict[str, Entry]:
         count = jnp.zeros((), jnp.int32)
-        context = LeafContext((), shape, count, 0, log_decays=log_decays)
-        return encode(storage, values, _moments(recipe, hyperparams), context)
+        context = LeafContext((), shape[layers:], count, 0, log_decays=log_decays)
+        moments = _moments(recipe, hyperparams)
+        kept: dict[str, Entry] = over_layers(
+            lambda own: encode(storage, own, moments, context), layers if values else 0, 1
+        )(values)
+        return kept
 
     return jax.jit(init, static_argnames="shape")
 
 
 @ft.lru_cache(maxsize=COMPILED)
-def compile_skip(recipe: Recipe, storage: LeafStorage) -> Callable[..., dict[str, Entry]]:
+def compile_skip(
+    recipe: Recipe, storage: LeafStorage, layers: int = 0
+) -> Callable[..., dict[str, Entry]]:
     """Compile the function that carries a leaf without gradient over a step.
 
     The moments stay the same. Codes that belong to the step at which they were written are written
@@ -456,23 +491,28 @@ def compile_skip(recipe: Recipe, storage: LeafStorage) -> Callable[..., dict[str
         log_decays: LogDecays,
     ) -> dict[str, Entry]:
         moments, kept = _moments(recipe, hyperparams), dict(encoded)
+
+        def rewrite(own: dict[str, Entry], alone: LeafStorage) -> dict[str, Entry]:
+            shape = jnp.shape(own[alone.entries[0]])  # the leaf's shape is that of the codes
+            past = LeafContext((), shape, count - 1, 0, log_decays=past_decays)
+            values = decode(alone, own, moments, past)
+            here = past._replace(count=count, log_decays=log_decays)
+            return encode(alone, values, moments, here)
+
         for slot in storage.slots:
             if slot.format.step_dependent:
                 alone = LeafStorage((slot,))
                 own = {entry: encoded[entry] for entry in alone.entries}
-                # The leaf's shape is that of the codes.
-                shape = jnp.shape(own[alone.entries[0]])
-                past = LeafContext((), shape, count - 1, 0, log_decays=past_decays)
-                values = decode(alone, own, moments, past)
-                here = past._replace(count=count, log_decays=log_decays)
-                kept |= encode(alone, values, moments, here)
+                kept |= over_layers(rewrite, layers, 1)(own, alone)
         return kept
 
     return jax.jit(skip)
 
 
 @ft.lru_cache(maxsize=COMPILED)
-def compile_decode(recipe: Recipe, storage: LeafStorage) -> Callable[..., dict[str, Array]]:
+def compile_decode(
+    recipe: Recipe, storage: LeafStorage, layers: int = 0
+) -> Callable[..., dict[str, Array]]:
     """Compile the function from a leaf's encoded moments to the moments."""
 
     def read(
@@ -482,8 +522,12 @@ def compile_decode(recipe: Recipe, storage: LeafStorage) -> Callable[..., dict[s
         log_decays: LogDecays,
         shape: tuple[int, ...],
     ) -> dict[str, Array]:
-        context = LeafContext((), shape, count, 0, log_decays=log_decays)
-        return decode(storage, encoded, _moments(recipe, hyperparams), context)
+        context = LeafContext((), shape[layers:], count, 0, log_decays=log_decays)
+        moments = _moments(recipe, hyperparams)
+        values: dict[str, Array] = over_layers(
+            lambda own: decode(storage, own, moments, context), layers if encoded else 0, 1
+        )(encoded)
+        return values
 
     return jax.jit(read, static_argnames="shape")
 

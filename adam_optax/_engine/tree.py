@@ -16,11 +16,15 @@ from jax.typing import ArrayLike
 
 from adam_optax._core import checks
 from adam_optax._core.log_decay import no_decay
-from adam_optax._core.numerics import compute_dtype, real_dtype
+from adam_optax._core.numerics import compute_dtype, real_dtype, safe_increment
 from adam_optax._core.types import PyTree, UpdateFn
 from adam_optax._engine import sharding
+from adam_optax._engine.groups import Group, Grouping
+from adam_optax._engine.kernels.fused_step import LeafStep
 from adam_optax._engine.leaf import (
     NO_LOG_DECAYS,
+    ByPrecision,
+    LogDecays,
     compile_init,
     compile_leaf_step,
     compile_skip,
@@ -28,14 +32,9 @@ from adam_optax._engine.leaf import (
 )
 from adam_optax.couplings import RATE, Coupling
 from adam_optax.moments import Moment
-from adam_optax.rules.base import (
-    Recipe,
-    Rule,
-    dynamic_hyperparams,
-    moments_with_scheduled_decay,
-)
+from adam_optax.rules.base import Rule, dynamic_hyperparams
 from adam_optax.storage._base import MASKED, Entry
-from adam_optax.storage._plan import LeafStorage, StoragePlan
+from adam_optax.storage._plan import LeafStorage
 
 # --- States ------------------------------------------------------------------------------------
 
@@ -120,9 +119,7 @@ def unpack(state: PyTree) -> dict[str, PyTree]:
     return {n: getattr(state, n) for n in state._fields if n != "count"}
 
 
-def _unpack_checked(
-    state: PyTree, entries: tuple[str, ...] | None, scheduled: tuple[str, ...] = ()
-) -> dict[str, PyTree]:
+def _unpack_checked(state: PyTree, entries: tuple[str, ...] | None) -> dict[str, PyTree]:
     """Return the entries of a state, or refuse it; `entries` None allows any."""
     moments = unpack(state) if isinstance(state, STATES) else {}
     if not isinstance(state, STATES) or (entries is not None and moments.keys() != set(entries)):
@@ -131,14 +128,19 @@ def _unpack_checked(
         raise TypeError(
             f"the state must hold {what}, as tx.init makes it; got {type(state).__name__}{holds}"
         )
-    is_scheduled = isinstance(state, ScaleByScheduledState)
-    if (scheduled or is_scheduled) and {*scheduled} != (kept := {*log_decays_of(state)}):
-        held, needed = (", ".join(sorted(names)) or "none" for names in (kept, scheduled))
-        raise TypeError(
-            f"the state has the decay rates of these moments on a schedule: {held}; this optimiser "
-            f"has {needed}"
-        )
     return {n: moments[n] for n in (moments if entries is None else entries)}
+
+
+def _log_decays_checked(state: PyTree, groups: Iterable[Group]) -> dict[str, Array]:
+    """Return the log decays of a state, or refuse a state in which other ones are kept."""
+    needed = {kept for group in groups for kept in group.scheduled.values()}
+    if needed != (held := {*log_decays_of(state)}):
+        there, here = (", ".join(sorted(names)) or "none" for names in (held, needed))
+        raise TypeError(
+            f"the state has the decay rates of these moments on a schedule: {there}; this "
+            f"optimiser has {here}"
+        )
+    return dict(log_decays_of(state))
 
 
 # --- The engine --------------------------------------------------------------------------------
@@ -149,66 +151,47 @@ class Engine:
     """Run a rule over trees.
 
     Attributes:
-        rule: the variant.
-        plan: which storage a leaf has.
+        grouping: which rule, storage, learning rate and weight decay a leaf has.
         coupling: how weight decay goes with the learning rate.
-        decays: whether there is weight decay.
-        recipe: how to build the rule inside a compiled step.
-        scheduled: the moments of whose decay rates, which follow schedules, the state keeps the
-            product.
     """
 
-    rule: Rule
-    plan: StoragePlan
+    grouping: Grouping
     coupling: Coupling = RATE
-    decays: bool = False
-    recipe: Recipe = dataclasses.field(init=False)
-    scheduled: tuple[str, ...] = dataclasses.field(init=False)
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "recipe", self.rule.recipe())
-        object.__setattr__(self, "scheduled", moments_with_scheduled_decay(self.rule))
+    @property
+    def rule(self) -> Rule:
+        """Return the variant."""
+        return self.grouping.rule
 
     def init(self, params: PyTree) -> PyTree:
         """Return the state before the first step."""
-        checks.check_parameters(params)
-        storages = self.plan.of_leaves(params)
-        hyperparams = dynamic_hyperparams(self.rule, jnp.zeros((), jnp.int32))
-        log_decays = {n: no_decay() for n in self.scheduled}
+        leaves = jax.tree.leaves(params)
+        groups = self.grouping.of_leaves(params, is_whole=True)
+        checks.check_parameters(params, [group.frozen for group in groups])
+        count = jnp.zeros((), jnp.int32)
         encoded: list[dict[str, Entry]] = []
         try:
-            for p, storage in zip(jax.tree.leaves(params), storages, strict=True):
-                first = {n: _first(p, moment) for n, moment in self.rule.moments.items()}
-                run = compile_init(self.recipe, storage)
-                shape = jnp.shape(p)
-                encoded.append(
-                    sharding.encode_sharded(
-                        lambda *args, run=run, shape=shape: run(*args, shape=shape),
-                        p,
-                        first,
-                        hyperparams,
-                        log_decays,
-                    )
-                )
+            for p, group in zip(leaves, groups, strict=True):
+                encoded.append({} if group.frozen else _init_leaf(p, group, count))
         except Exception as error:
             _raise_at_path(error, "params", params, len(encoded))
-        leaves = iter(encoded)
-        table = jax.tree.map(lambda _: next(leaves), params)
+        kept = iter(encoded)
+        table = jax.tree.map(lambda _: next(kept), params)
         # By entry and by `tree.map` alone: optax may hand in a placeholder for the whole tree.
         pick = lambda n: jax.tree.map(lambda _, own: own.get(n, MASKED), params, table)  # noqa: E731
-        moments = {n: pick(n) for n in self._entries(storages)}
-        return pack(jnp.zeros((), jnp.int32), moments, log_decays)
-
-    def _entries(self, storages: Iterable[LeafStorage]) -> tuple[str, ...]:
-        return self.plan.uniform.entries if self.plan.uniform else entries_of(storages)
+        uniform = self.grouping.plan.uniform
+        entries = uniform.entries if uniform else entries_of(group.storage for group in groups)
+        distinct = groups if self.grouping.uniform is None else [self.grouping.uniform]
+        log_decays = {n: no_decay() for group in distinct for n in group.scheduled.values()}
+        return pack(count, {n: pick(n) for n in entries}, log_decays)
 
     def update(
         self,
         updates: PyTree,
         state: PyTree,
         params: PyTree = None,
-        weight_decay: Array | float | None = None,
-        learning_rate: Array | float | None = None,
+        rate_count: Array | None = None,
+        decay_count: Array | None = None,
         mask: PyTree = None,
         applies: bool = False,
     ) -> tuple[PyTree, PyTree]:
@@ -220,53 +203,72 @@ class Engine:
             updates: the gradients.
             state: as `init` makes it.
             params: the parameters, if the rule, weight decay or `applies` needs them.
-            weight_decay: a scalar, or None for none.
-            learning_rate: a scalar, or None for no factor and no sign.
+            rate_count: the count at which a schedule of the learning rate is read; None: the
+                state's.
+            decay_count: the same for the weight decay.
             mask: a tree of bools like `updates` that says which parameters decay; None: all.
             applies: whether to return the new parameters instead of the updates.
         """
-        uniform = self.plan.uniform
-        trees = _unpack_checked(state, uniform.entries if uniform else None, self.scheduled)
-        grads, treedef = jax.tree.flatten(updates, is_leaf=_is_none)
+        uniform, alike = self.grouping.uniform, self.grouping.plan.uniform
+        trees = _unpack_checked(state, alike.entries if alike else None)
+        grads, treedef = jax.tree.flatten(updates, is_leaf=is_none)
         n = len(grads)
-        storages = [uniform] * n if uniform else self.plan.of_leaves(updates, _is_none)
         columns = checks.flatten_like(treedef, updates, trees)
         given = {name: t for name, t in (("params", params), ("mask", mask)) if t is not None}
         others = checks.flatten_like(treedef, updates, given) if given else {}
         ps, masks = (others.get(name, [None] * n) for name in ("params", "mask"))
+        if uniform is not None:
+            groups, distinct = [uniform] * n, {id(uniform): uniform}
+        else:  # a gradient may be None where the parameter, and its group, is not
+            known = [g if p is None else p for g, p in zip(grads, ps, strict=True)]
+            groups = self.grouping.of_leaves(jax.tree.unflatten(treedef, known), is_none)
+            distinct = {id(group): group for group in groups if not group.frozen}
 
-        # What depends on the step alone is computed once, for each storage that leaves have.
-        dynamic = self.rule.origin.dynamic if self.rule.origin else {}
-        hyperparams = dynamic_hyperparams(self.rule, state.count) if dynamic else {}
-        distinct = {id(s): s for s in storages}  # to hash a storage for every leaf takes time
-        compute = compile_step_scalars(self.recipe, self.coupling, tuple(distinct.values()))
-        past = state.log_decays if self.scheduled else NO_LOG_DECAYS
-        count, log_decays, computed = compute(
-            jnp.asarray(state.count), hyperparams, weight_decay, learning_rate, past
-        )
-        scalars = dict(zip(distinct, computed, strict=True))
-        steps = {
-            key: compile_leaf_step(self.recipe, storage, self.coupling, applies)
-            for key, storage in distinct.items()
-        }
+        # What depends on the step alone is computed once, for each group.
+        past = NO_LOG_DECAYS
+        if isinstance(state, ScaleByScheduledState) or any(g.scheduled for g in distinct.values()):
+            past = _log_decays_checked(state, distinct.values())
+        new_count, log_decays = None, dict(past)
+        prepared: dict[int, tuple[LeafStep, ByPrecision, LogDecays, LogDecays]] = {}
+        for key, group in distinct.items():
+            storage, recipe = group.storage, group.recipe
+            rate, decay = group.learning_rate, group.weight_decay
+            if callable(rate):
+                at = state.count if rate_count is None else rate_count
+                rate = checks.scalar("learning_rate", rate(at))
+            if callable(decay):
+                at = state.count if decay_count is None else decay_count
+                decay = checks.scalar("weight_decay", decay(at))
+            dynamic = group.rule.origin.dynamic if group.rule.origin else {}
+            hyperparams = dynamic_hyperparams(group.rule, state.count) if dynamic else {}
+            before = {name: past[kept] for name, kept in group.scheduled.items()}
+            compute = compile_step_scalars(recipe, self.coupling, (storage,))
+            new_count, after, (scalars,) = compute(
+                jnp.asarray(state.count), hyperparams, decay, rate, before
+            )
+            step = compile_leaf_step(recipe, storage, self.coupling, applies, group.layers)
+            prepared[key] = step, scalars, before, after
+            log_decays |= {kept: after[name] for name, kept in group.scheduled.items()}
+        count = safe_increment(jnp.asarray(state.count)) if new_count is None else new_count
 
         new_updates: list[Array | None] = []
         new_trees: dict[str, list[Any]] = {name: [] for name in trees}
         try:
-            for i, (g, p, storage) in enumerate(zip(grads, ps, storages, strict=True)):
+            for i, (g, p, group) in enumerate(zip(grads, ps, groups, strict=True)):
                 own = {name: column[i] for name, column in columns.items()}
                 rest: dict[str, PyTree] = {}
                 if uniform is None:
-                    own, rest = checks.split_entries(own, storage.entries)
+                    own, rest = checks.split_entries(own, group.storage.entries)
                 if g is None:
                     result = p if applies else None
-                    if storage.step_dependent:
-                        skip = compile_skip(self.recipe, storage)
-                        own = skip(own, hyperparams, count, past, log_decays)
+                    if group.storage.step_dependent and jax.tree.leaves(own):
+                        own = _skip_leaf(group, own, state.count, count, *prepared[id(group)][2:])
+                elif group.frozen:
+                    result = p if applies else jnp.zeros_like(g if p is None else p)
                 else:
-                    step, now = steps[id(storage)], scalars[id(storage)]
+                    step, now, _, _ = prepared[id(group)]
                     if checks.has_explicit_sharding(g):
-                        kernels = bool(storage.kernel_platforms[applies])
+                        kernels = bool(group.storage.kernel_platforms[applies])
                         step = sharding.under_auto_axes(step, (g, own), kernels)
                     if masks[i] is False:
                         now = {k: one._replace(weight_decay=None) for k, one in now.items()}
@@ -275,9 +277,35 @@ class Engine:
                 for name, column in new_trees.items():
                     column.append(own[name] if name in own else rest[name])
         except Exception as error:
-            _raise_at_path(error, "updates", updates, len(new_updates), _is_none)
+            _raise_at_path(error, "updates", updates, len(new_updates), is_none)
         moments = {name: jax.tree.unflatten(treedef, col) for name, col in new_trees.items()}
         return jax.tree.unflatten(treedef, new_updates), pack(count, moments, log_decays)
+
+
+def _init_leaf(p: ArrayLike, group: Group, count: Array) -> dict[str, Entry]:
+    """Return what is kept of a leaf before the first step."""
+    checks.check_layers(p, group.layers)
+    first = {n: _first(p, moment, group.layers) for n, moment in group.rule.moments.items()}
+    run, shape = compile_init(group.recipe, group.storage, group.layers), jnp.shape(p)
+    hyperparams = dynamic_hyperparams(group.rule, count)
+    log_decays = {n: no_decay() for n in group.scheduled}
+    kept: dict[str, Entry] = sharding.encode_sharded(
+        lambda *args: run(*args, shape=shape), p, first, hyperparams, log_decays
+    )
+    return kept
+
+
+def _skip_leaf(
+    group: Group,
+    own: dict[str, Entry],
+    past_count: Array,
+    count: Array,
+    before: LogDecays,
+    after: LogDecays,
+) -> dict[str, Entry]:
+    """Return what is kept of a leaf after a step without a gradient."""
+    skip = compile_skip(group.recipe, group.storage, group.layers)
+    return skip(own, dynamic_hyperparams(group.rule, past_count), count, before, after)
 
 
 def entries_of(storages: Iterable[LeafStorage]) -> tuple[str, ...]:
@@ -285,17 +313,18 @@ def entries_of(storages: Iterable[LeafStorage]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(n for s in dict.fromkeys(storages) for n in s.entries))
 
 
-def _first(p: ArrayLike, moment: Moment) -> Array:
+def _first(p: ArrayLike, moment: Moment, layers: int) -> Array:
     """Return a leaf's moment before the first step, in compute precision, beside the leaf."""
     dtype = compute_dtype(p) if moment.signed else real_dtype(compute_dtype(p))
     # XLA would encode a constant while it compiles, one number after the other, for minutes.
     first = jax.lax.optimization_barrier(jnp.full((), moment.init, dtype))
-    return (
-        first if moment.scalar else sharding.with_sharding_like(jnp.full_like(p, first, dtype), p)
-    )
+    if moment.scalar:
+        return jnp.broadcast_to(first, jnp.shape(p)[:layers]) if layers else first
+    return sharding.with_sharding_like(jnp.full_like(p, first, dtype), p)
 
 
-def _is_none(x: object) -> bool:
+def is_none(x: object) -> bool:
+    """Tell whether a node is None, which then counts as a leaf."""
     return x is None
 
 

@@ -14,11 +14,12 @@ import optax
 from jax import Array
 
 from adam_optax import rules
+from adam_optax._engine.groups import Group, Grouping
 from adam_optax._engine.tree import (
     Engine,
     ScaleByScheduledState,
     ScaleByState,
-    log_decays_of,
+    is_none,
     unpack,
 )
 from adam_optax._optax_interop import find_optax_updates, find_tags, unfold_injected
@@ -26,7 +27,7 @@ from adam_optax._watch.leaf_view import Reader, rule_reader, stored_reader
 from adam_optax._watch.metrics import strided_sampler
 from adam_optax._watch.state import is_layer
 from adam_optax.rules.base import Rule
-from adam_optax.storage._plan import LeafStorage, path_name, plan_storage
+from adam_optax.storage._plan import plan_storage
 
 Path: TypeAlias = tuple[Any, ...]
 """The path of a leaf, as `jax.tree.leaves_with_path` returns it."""
@@ -44,13 +45,18 @@ OPTAX_RULES: dict[str, Callable[..., Rule]] = {
 
 
 def find_moment_readers(
-    tx: optax.GradientTransformation, state: Any, leaves: Mapping[Path, Array], samples: int
+    tx: optax.GradientTransformation,
+    state: Any,
+    tree: Any,
+    leaves: Mapping[Path, Array],
+    samples: int,
 ) -> dict[Path, Reader]:
     """Return the reader of each leaf's moments, by the leaf's path.
 
     Args:
         tx: the watched transformation.
         state: its state.
+        tree: the gradients.
         leaves: the gradient or another array of each leaf's shape and dtype, by the leaf's path.
         samples: of how many elements of a leaf at most the moments are read.
     """
@@ -58,7 +64,7 @@ def find_moment_readers(
     found: dict[Path, Reader] = {}
     for node in jax.tree.leaves(state, is_leaf=_has_moments):
         if _has_moments(node):
-            found = _readers_of(node, engines, leaves, samples) | found
+            found = _readers_of(node, engines, tree, leaves, samples) | found
     unknown = {
         path: stored_reader({}, strided_sampler(leaf.shape, samples))
         for path, leaf in leaves.items()
@@ -73,7 +79,7 @@ def _has_moments(x: Any) -> bool:
 
 
 def _readers_of(
-    state: Any, engines: list[Engine], leaves: Mapping[Path, Array], samples: int
+    state: Any, engines: list[Engine], tree: Any, leaves: Mapping[Path, Array], samples: int
 ) -> dict[Path, Reader]:
     """Return readers of the moments in one state; a masked one has moments of some leaves only."""
     flat = lambda tree: dict(jax.tree.leaves_with_path(tree, is_leaf=is_layer))  # noqa: E731
@@ -82,38 +88,31 @@ def _readers_of(
     encoded = {path: own for path, own in every.items() if jax.tree.leaves(own)}
     samplers = {path: strided_sampler(leaves[path].shape, samples) for path in encoded}
     fitting = {
-        engine.recipe: (engine, storages)
+        engine.rule.recipe(): groups
         for engine in engines
-        if (storages := _storages_if_fitting(engine, encoded, leaves)) is not None
+        if (groups := _groups_if_fitting(engine, encoded, tree)) is not None
     }
     if len(fitting) != 1:  # no engine, or groups of which it cannot be told which this is
         return {path: stored_reader(own, samplers[path]) for path, own in encoded.items()}
-    ((engine, storages),) = fitting.values()
+    (groups,) = fitting.values()
     return {
-        path: rule_reader(
-            engine,
-            state.count,
-            log_decays_of(state),
-            storages[path],
-            own,
-            leaves[path],
-            samplers[path],
-        )
+        path: rule_reader(groups[path], state, own, leaves[path], samplers[path])
         for path, own in encoded.items()
     }
 
 
-def _storages_if_fitting(
-    engine: Engine, encoded: Mapping[Path, Mapping[str, Any]], leaves: Mapping[Path, Array]
-) -> dict[Path, LeafStorage] | None:
-    """Return the storage of each leaf, if it is this engine that keeps these entries."""
-    plan = engine.plan
-    storages = {
-        path: plan.uniform or plan.choose(path_name(path), leaves[path])  # type: ignore[misc]
-        for path in encoded
-    }
-    fits = all(set(storages[path].entries) == set(own) for path, own in encoded.items())
-    return storages if fits else None
+def _groups_if_fitting(
+    engine: Engine, encoded: Mapping[Path, Mapping[str, Any]], tree: Any
+) -> dict[Path, Group] | None:
+    """Return the group of each leaf, if it is this engine that keeps these entries."""
+    paths = [path for path, _ in jax.tree.leaves_with_path(tree, is_leaf=is_none)]
+    try:
+        every = dict(zip(paths, engine.grouping.of_leaves(tree, is_none), strict=True))
+    except ValueError:  # it is of another tree
+        return None
+    groups = {path: every[path] for path in encoded}
+    fits = all(set(groups[path].storage.entries) == set(own) for path, own in encoded.items())
+    return groups if fits else None
 
 
 def _find_engines(tx: optax.GradientTransformation, state: Any) -> Iterator[Engine]:
@@ -129,4 +128,4 @@ def _engine_of_optax(make: Callable[..., Rule], variables: Mapping[str, Any]) ->
     """Return the engine of a rule with the numbers in the closure of an optax transformation."""
     known = inspect.signature(make).parameters
     rule = make(**{n: variables[n] for n in known if n in variables})
-    return Engine(rule, plan_storage(None, rule.moments))
+    return Engine(Grouping(rule, plan_storage(None, rule.moments)))

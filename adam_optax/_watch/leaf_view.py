@@ -1,23 +1,28 @@
 """Read the moments of one leaf as the rule that keeps them reads them."""
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, TypeAlias
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
 from adam_optax._core.numerics import abs_sq, compute_dtype, real_dtype, safe_divide, safe_sqrt
+from adam_optax._engine.groups import Group
 from adam_optax._engine.leaf import (
     StepScalars,
     allow_complex_promotion,
     compile_step_scalars,
     decode,
     encode,
+    over_layers,
     promote,
     with_moment,
 )
-from adam_optax._engine.tree import Engine
+from adam_optax._engine.tree import log_decays_of
+from adam_optax.couplings import RATE
 from adam_optax.directions import denominator
 from adam_optax.moments import Leaf
 from adam_optax.rules.base import Rule, dynamic_hyperparams
@@ -83,28 +88,30 @@ def _signal_to_noise(mu: Array | None, nu: Array | None) -> Array | None:
 
 
 def rule_reader(
-    engine: Engine,
-    count: Array,
-    log_decays: Mapping[str, Array],
-    storage: LeafStorage,
-    encoded: Mapping[str, Any],
-    leaf: Array,
-    sample: Sampler,
+    group: Group, state: Any, encoded: Mapping[str, Any], leaf: Array, sample: Sampler
 ) -> Reader:
     """Return a reader of moments of a known rule.
 
     Args:
-        engine: the engine that keeps the moments.
-        count: the steps taken.
-        log_decays: of the moments whose decay rates follow schedules.
-        storage: how the leaf's moments are kept.
+        group: how the leaf takes its step.
+        state: the state with the moments.
         encoded: the moments as they are kept, by the state's entry.
-        leaf: an array of the leaf's shape and dtype.
+        leaf: the leaf's gradient.
         sample: takes the sampled elements.
     """
-    recipe, last = engine.recipe, count - 1
-    hyperparams = dynamic_hyperparams(engine.rule, last)
-    compute = compile_step_scalars(recipe, engine.coupling, (storage,))
+    if group.layers:  # each layer is read by itself, all of it, and sampled at the end
+        whole: Callable[..., LeafView] = lambda g, own: rule_reader(  # noqa: E731
+            dataclasses.replace(group, layers=0), state, own, g, lambda m: m
+        )(g)
+        by_layer = over_layers(whole, group.layers, 2)
+        return lambda _: jax.tree.map(
+            lambda x: sample(jnp.broadcast_to(x, leaf.shape)), by_layer(leaf, dict(encoded))
+        )
+    recipe, storage, count, last = group.recipe, group.storage, state.count, state.count - 1
+    hyperparams = dynamic_hyperparams(group.rule, last)
+    kept = log_decays_of(state)
+    log_decays = {n: kept[entry] for n, entry in group.scheduled.items()}
+    compute = compile_step_scalars(recipe, RATE, (storage,))
     _, _, (by_precision,) = compute(last, hyperparams, None, None, log_decays, is_past=True)
     moments = recipe.factory(**recipe.constants, **by_precision["float32"].hyperparams).moments
     sample_if_array: Sampler = lambda m: m if m.shape == () else sample(m)  # noqa: E731
@@ -122,7 +129,7 @@ def rule_reader(
         with allow_complex_promotion(dtype):
             sampled = {n: sample_if_array(m) for n, m in previous.items()}
             x = _as_read(rule, g, sampled, scalars, dtype)
-            view = _view(engine.rule.name, x, numbers)
+            view = _view(group.rule.name, x, numbers)
             typical = _under_typical_gradient(rule, leaf, previous, scalars, dtype)
             fresh, stored = _next_steps(rule, typical, scalars, storage, context)
             return view._replace(fresh_step=sample(fresh), stored_step=sample(stored))

@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import optax
 from jax import Array
 
+from adam_optax._core.by_path import path_name
 from adam_optax._core.numerics import safe_increment
-from adam_optax.storage._plan import path_name
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 """The quantiles, over the weights of a layer, of what is recorded per weight."""

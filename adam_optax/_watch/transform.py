@@ -204,7 +204,7 @@ class _Layers:
 
         def measure() -> Array:
             known = {path: g for path, g in zip(paths, grads, strict=True) if g is not None}
-            readers = find_moment_readers(tx, state, known, self.samples)
+            readers = find_moment_readers(tx, state, self.grads, known, self.samples)
             layers = zip(*samples, map(readers.get, paths), strict=True)
             sampled = [sampled_metrics(g, u, reader, width) for g, u, reader in layers]
             return build_record(full, sampled)

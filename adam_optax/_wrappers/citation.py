@@ -105,10 +105,11 @@ def _keys(tag: Any) -> Iterator[str]:
     yield from PAPERS.get(rule.name, (f"% {rule.name}: no paper",))
     given = rule.origin.hyperparams if rule.origin else {}
     yield from (key for option, key in OPTION_PAPERS.items() if given.get(option))
-    slots = tag.plan.uniform.slots if tag.plan.uniform else ()
+    plan = tag.grouping.plan
+    slots = plan.uniform.slots if plan.uniform else ()
     if any(isinstance(slot.format, Factored) for slot in slots):
         yield from PAPERS["adafactor"]
-    if tag.decays:
+    if tag.grouping.weight_decay is not None:
         yield DECAY_PAPERS["decoupled"]
         if coupling.power == 2:
             yield DECAY_PAPERS["corrected"]

@@ -20,6 +20,7 @@ from adam_optax._engine.tree import (
 )
 from adam_optax._optax_interop import find_tags
 from adam_optax.rules.base import dynamic_hyperparams
+from adam_optax.storage._base import MASKED
 
 
 def read_moments(state: Any, tx: Any = None, params: Any = None) -> dict[str, Any]:
@@ -74,20 +75,27 @@ def _decoded(state: Any, tx: Any, params: Any) -> dict[str, Any]:
     ps, treedef = jax.tree.flatten(params)
     columns = {n: treedef.flatten_up_to(tree) for n, tree in entries.items()}
     rows = [{n: column[i] for n, column in columns.items()} for i in range(len(ps))]
-    hyperparams = dynamic_hyperparams(engine.rule, state.count)
     decoded = []
-    for p, row, storage in zip(ps, rows, engine.plan.of_leaves(params), strict=True):
-        own, _ = checks.split_entries(row, storage.entries)
-        decode = compile_decode(engine.recipe, storage)
-        decoded.append(decode(own, hyperparams, state.count, log_decays_of(state), jnp.shape(p)))
-    return {n: jax.tree.unflatten(treedef, [d[n] for d in decoded]) for n in engine.rule.moments}
+    for p, row, group in zip(ps, rows, engine.grouping.of_leaves(params), strict=True):
+        own, _ = checks.split_entries(row, group.storage.entries)
+        decode = compile_decode(group.recipe, group.storage, group.layers)
+        hyperparams = dynamic_hyperparams(group.rule, state.count)
+        kept = log_decays_of(state)
+        log_decays = {n: kept[entry] for n, entry in group.scheduled.items()}
+        decoded.append(decode(own, hyperparams, state.count, log_decays, jnp.shape(p)))
+    # Of a frozen parameter there is nothing.
+    return {
+        n: jax.tree.unflatten(treedef, [d.get(n, MASKED) for d in decoded])
+        for n in engine.rule.moments
+    }
 
 
 def _find_engine(tx: Any, params: Any, entries: set[str]) -> Engine:
     """Return the engine in a transformation whose state has these entries."""
     engines = [part for part in find_tags(tx) if isinstance(part, Engine)]
     for engine in engines:
-        if set(entries_of(engine.plan.of_leaves(params))) == entries:
+        groups = engine.grouping.of_leaves(params)
+        if set(entries_of(group.storage for group in groups)) == entries:
             return engine
     raise ValueError(f"nothing in tx keeps {', '.join(sorted(entries))}; pass what made the state")
 

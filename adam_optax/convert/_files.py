@@ -13,6 +13,7 @@ import numpy as np
 import optax
 from numpy.typing import NDArray
 
+from adam_optax._core.by_path import path_name
 from adam_optax._core.files import write_atomically
 from adam_optax.convert._checks import (
     CONVERT_EXTRA,
@@ -27,7 +28,6 @@ from adam_optax.convert._checks import (
 from adam_optax.convert._coded import RULE, decode_named
 from adam_optax.convert._named import from_named, put_like, to_named
 from adam_optax.convert._torch_model import check_rule, find_param_problems
-from adam_optax.storage._plan import path_name
 
 _COMPLEX = "complex"
 """The metadata's key for the list of complex arrays.

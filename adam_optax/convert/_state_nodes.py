@@ -11,15 +11,17 @@ import optax
 from jax import Array
 from jax.sharding import NamedSharding, PartitionSpec
 
+from adam_optax._core.by_path import path_name
 from adam_optax._core.numerics import compute_dtype, real_dtype
 from adam_optax._engine import sharding
-from adam_optax._engine.leaf import COMPILED, LogDecays, compile_decode, encode
+from adam_optax._engine.groups import Group
+from adam_optax._engine.leaf import COMPILED, LogDecays, compile_decode, encode, over_layers
 from adam_optax._engine.tree import STATES, Engine, log_decays_of, pack, unpack
 from adam_optax.convert._checks import ConversionError, join_key, join_names
 from adam_optax.moments import Moment
 from adam_optax.rules.base import Recipe, dynamic_hyperparams
 from adam_optax.storage._base import MASKED, Entry, LeafContext
-from adam_optax.storage._plan import LeafStorage, path_name
+from adam_optax.storage._plan import LeafStorage
 
 Path: TypeAlias = tuple[Any, ...]
 """The path of a parameter in its tree, as JAX has it."""
@@ -42,15 +44,28 @@ def map_nodes(f: Callable[[Any], Any], state: Any) -> Any:
     return jax.tree.map(lambda x: f(x) if is_node(x) else x, state, is_leaf=is_node)
 
 
-class Own(NamedTuple):
-    """Hold the parameters whose moments one state keeps: a group's, if the others are masked.
+class Maker(NamedTuple):
+    """Hold an engine that can have made one state, and how each leaf of the state is kept.
 
     Attributes:
-        tree: the tree of parameters, with a placeholder for each that is not the state's.
+        engine: the engine.
+        groups: the group of each parameter whose moments the state keeps, by path.
+    """
+
+    engine: Engine
+    groups: dict[Path, Group]
+
+
+class Own(NamedTuple):
+    """Hold the parameters whose moments one state keeps: not the masked or frozen ones.
+
+    Attributes:
+        trees: what `init` was called with: the tree of parameters, or that with a placeholder for
+            each parameter that is not the state's.
         leaves: the state's parameters by path.
     """
 
-    tree: Any
+    trees: tuple[Any, ...]
     leaves: dict[Path, Any]
 
     @classmethod
@@ -59,17 +74,27 @@ class Own(NamedTuple):
         held = {path for tree in unpack(node).values() for path in by_path(tree)}
         own = {path: p for path, p in jax.tree.leaves_with_path(params) if path in held}
         pick = lambda path, p: p if path in held else MASKED  # noqa: E731
-        return cls(jax.tree.map_with_path(pick, params), own)
+        masked = jax.tree.map_with_path(pick, params)
+        return cls((params,) if len(own) == len(by_path(params)) else (params, masked), own)
 
-    def fitting(self, engines: list[Engine], node: Any) -> list[Engine]:
+    def makers(self, engines: list[Engine], node: Any) -> list[Maker]:
         """Return the engines that keep these parameters' moments as a state does."""
-        return [engine for engine in engines if shapes_of(self._init(engine)) == shapes_of(node)]
+        found = []
+        for engine in engines:
+            for tree in self.trees:
+                if shapes_of(_init(engine, tree)) == shapes_of(node):
+                    paths = [path for path, _ in jax.tree.leaves_with_path(tree)]
+                    groups = dict(zip(paths, engine.grouping.of_leaves(tree), strict=True))
+                    found.append(Maker(engine, {path: groups[path] for path in self.leaves}))
+                    break
+        return found
 
-    def _init(self, engine: Engine) -> Any:
-        try:
-            return jax.eval_shape(engine.init, self.tree)
-        except (TypeError, ValueError):  # the engine of another group, whose storage refuses these
-            return None
+
+def _init(engine: Engine, tree: Any) -> Any:
+    try:
+        return jax.eval_shape(engine.init, tree)
+    except (TypeError, ValueError):  # the engine of other parameters, whose storage refuses these
+        return None
 
 
 def by_path(tree: Any) -> dict[Path, Any]:
@@ -143,41 +168,47 @@ def check_finite(columns: Columns, hint: str) -> None:
 # --- One state, leaf by leaf -------------------------------------------------------------------
 
 
-def decode_columns(engine: Engine, entries: Columns, node: Any, own: Own) -> Columns:
+def decode_columns(maker: Maker, entries: Columns, node: Any, own: Own) -> Columns:
     """Return the moments, by name, that an engine keeps under the entries of its state."""
-    step = dynamic_hyperparams(engine.rule, node.count), node.count, log_decays_of(node)
-    moments: Columns = {n: {} for n in engine.rule.moments}
-    for (path, p), storage in zip(own.leaves.items(), _storages(engine, own), strict=True):
-        read = ft.partial(compile_decode(engine.recipe, storage), shape=jnp.shape(p))
-        kept = {n: entries[n].get(path, MASKED) for n in storage.entries}
-        for n, m in sharding.encode_sharded(read, p, kept, *step).items():
+    moments: Columns = {n: {} for n in maker.engine.rule.moments}
+    for path, p in own.leaves.items():
+        group = maker.groups[path]
+        run = compile_decode(group.recipe, group.storage, group.layers)
+        read = ft.partial(run, shape=jnp.shape(p))
+        kept = {n: entries[n].get(path, MASKED) for n in group.storage.entries}
+        for n, m in sharding.encode_sharded(read, p, kept, *_step(group, node)).items():
             moments[n][path] = m
     return moments
 
 
-def encode_columns(engine: Engine, moments: Columns, node: Any, own: Own) -> Columns:
+def encode_columns(maker: Maker, moments: Columns, node: Any, own: Own) -> Columns:
     """Return the entries, by name, under which an engine keeps moments in its state."""
-    step = dynamic_hyperparams(engine.rule, node.count), node.count, log_decays_of(node)
-    encoded: Columns = {}
-    for (path, p), storage in zip(own.leaves.items(), _storages(engine, own), strict=True):
-        write = ft.partial(_compile_encode(engine.recipe, storage), shape=jnp.shape(p))
+    encoded: Columns = {n: {} for group in maker.groups.values() for n in group.storage.entries}
+    for path, p in own.leaves.items():
+        group = maker.groups[path]
+        run = _compile_encode(group.recipe, group.storage, group.layers)
+        write = ft.partial(run, shape=jnp.shape(p))
         values = {
-            n: moments[n][path].astype(dense_shape(p, moment).dtype)
-            for n, moment in engine.rule.moments.items()
+            n: moments[n][path].astype(dense_shape(p, moment, group.layers).dtype)
+            for n, moment in group.rule.moments.items()
         }
-        for n, x in sharding.encode_sharded(write, p, values, *step).items():
-            column = encoded.setdefault(n, {})
+        for n, x in sharding.encode_sharded(write, p, values, *_step(group, node)).items():
             if not isinstance(x, optax.MaskedNode):
-                column[path] = x
+                encoded[n][path] = x
     return encoded
 
 
-def _storages(engine: Engine, own: Own) -> list[LeafStorage]:
-    return engine.plan.of_leaves(own.tree)
+def _step(group: Group, node: Any) -> tuple[dict[str, Array], Array, dict[str, Array]]:
+    """Return the hyper-parameters, the count and the log decays with which codes are read."""
+    kept = log_decays_of(node)
+    log_decays = {n: kept[entry] for n, entry in group.scheduled.items()}
+    return dynamic_hyperparams(group.rule, node.count), node.count, log_decays
 
 
 @ft.lru_cache(maxsize=COMPILED)
-def _compile_encode(recipe: Recipe, storage: LeafStorage) -> Callable[..., dict[str, Entry]]:
+def _compile_encode(
+    recipe: Recipe, storage: LeafStorage, layers: int
+) -> Callable[..., dict[str, Entry]]:
     """Compile the function from a leaf's moments after some steps to the encoded moments."""
 
     def write(
@@ -189,16 +220,19 @@ def _compile_encode(recipe: Recipe, storage: LeafStorage) -> Callable[..., dict[
     ) -> dict[str, Entry]:
         numbers = recipe.in_precision(hyperparams, jnp.float32)
         moments = recipe.factory(**recipe.constants, **numbers).moments
-        context = LeafContext((), shape, count, 0, log_decays=log_decays)
-        return encode(storage, values, moments, context)
+        context = LeafContext((), shape[layers:], count, 0, log_decays=log_decays)
+        kept: dict[str, Entry] = over_layers(
+            lambda own: encode(storage, own, moments, context), layers if values else 0, 1
+        )(values)
+        return kept
 
     return jax.jit(write, static_argnames="shape")
 
 
-def dense_shape(p: Any, moment: Moment) -> jax.ShapeDtypeStruct:
+def dense_shape(p: Any, moment: Moment, layers: int) -> jax.ShapeDtypeStruct:
     """Return shape, dtype and place of a dense moment of a parameter, as `init` makes it."""
     dtype = compute_dtype(p) if moment.signed else real_dtype(compute_dtype(p))
-    shape = () if moment.scalar else jnp.shape(p)
+    shape = jnp.shape(p)[:layers] if moment.scalar else jnp.shape(p)
     place = getattr(p, "sharding", None) if getattr(p, "committed", True) else None
     if isinstance(place, NamedSharding) and moment.scalar:
         place = NamedSharding(place.mesh, PartitionSpec())

@@ -5,6 +5,7 @@ float32 (or wider) of its parameter's shape. The state of another library is wri
 through the same dense state.
 """
 
+import functools as ft
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,11 +16,13 @@ import optax
 from jax import Array
 
 from adam_optax._core.log_decay import log_decay_of
+from adam_optax._engine.groups import Group
 from adam_optax._engine.tree import Engine, log_decays_of, pack, unpack
 from adam_optax._optax_interop import find_engines
 from adam_optax.convert._checks import ConversionError, join_names
 from adam_optax.convert._state_nodes import (
     Columns,
+    Maker,
     Own,
     agreed,
     by_path,
@@ -99,11 +102,11 @@ def decode_state(state: Any, tx: Any, params: Any) -> Any:
 
     def decode(node: Any) -> Any:
         own = Own.of(node, params)
-        fitting = _made_by("tx_from", node, next(templates), own, engines)
-        if not fitting:
+        makers = _made_by("tx_from", node, next(templates), own, engines)
+        if not makers:
             return node
         columns = {n: by_path(tree) for n, tree in unpack(node).items()}
-        moments = agreed([decode_columns(engine, columns, node, own) for engine in fitting])
+        moments = agreed([decode_columns(maker, columns, node, own) for maker in makers])
         return repack(node, moments)
 
     return map_nodes(decode, state)
@@ -124,19 +127,19 @@ def _templates(name: str, tx: Any, state: Any, params: Any) -> Iterator[Any]:
     return iter(made)
 
 
-def _made_by(name: str, node: Any, template: Any, own: Own, engines: list[Engine]) -> list[Engine]:
+def _made_by(name: str, node: Any, template: Any, own: Own, engines: list[Engine]) -> list[Maker]:
     """Return the engines that can have made a part of a state; none if it is optax's, and dense.
 
     Raises:
         ConversionError: if the transformation makes another part in its place.
     """
-    fitting = own.fitting(engines, template) if unpack(node) else []
-    if shapes_of(node) != shapes_of(template) or not (fitting or is_dense(node, own)):
+    makers = own.makers(engines, template) if unpack(node) else []
+    if shapes_of(node) != shapes_of(template) or not (makers or is_dense(node, own)):
         raise ConversionError(
             f"{name} did not make this state, which keeps {describe_entries(node)}; pass the "
             "transformation whose init and update made it"
         )
-    return fitting
+    return makers
 
 
 def encode_state(dense: Any, tx: Any, params: Any) -> Any:
@@ -153,20 +156,20 @@ def encode_state(dense: Any, tx: Any, params: Any) -> Any:
     def write(node: Any) -> Any:
         template, kept = next(templates), unpack(node)
         own = Own.of(node, params)
-        fitting = own.fitting(engines, template)
+        makers = own.makers(engines, template)
         if not kept:
             return node
-        if not fitting:  # of optax, whose states are dense, too, in dtypes of their own
+        if not makers:  # of optax, whose states are dense, too, in dtypes of their own
             like = {n: by_path(tree) for n, tree in unpack(template).items()}
             return repack(node, _cast_like({n: by_path(tree) for n, tree in kept.items()}, like))
-        if kept.keys() != fitting[0].rule.moments.keys():
+        if kept.keys() != (moments := makers[0].engine.rule.moments).keys():
             raise ConversionError(
-                f"the state's moments are {', '.join(kept)}, those of tx are "
-                f"{', '.join(fitting[0].rule.moments)}; make tx with the optimiser of the state"
+                f"the state's moments are {', '.join(kept)}, those of tx are {', '.join(moments)}; "
+                "make tx with the optimiser of the state"
             )
         columns = {n: by_path(tree) for n, tree in kept.items()}
         check_finite(columns, "go back to a checkpoint from before they came up")
-        encoded = agreed([encode_columns(engine, columns, node, own) for engine in fitting])
+        encoded = agreed([encode_columns(maker, columns, node, own) for maker in makers])
         check_finite(encoded, "they are too large for the storage of tx; take a wider one")
         return repack(node, encoded)
 
@@ -197,12 +200,13 @@ def dense_template(state: Any, tx: Any, params: Any) -> Any:
 
     def widen(node: Any) -> Any:
         own = Own.of(node, params)
-        fitting = _made_by("tx", node, next(templates), own, engines)
-        if not fitting:
+        makers = _made_by("tx", node, next(templates), own, engines)
+        if not makers:
             return node
+        groups = makers[0].groups
         moments: Columns = {
-            n: {path: dense_shape(p, moment) for path, p in own.leaves.items()}
-            for n, moment in fitting[0].rule.moments.items()
+            n: {path: dense_shape(p, moment, groups[path].layers) for path, p in own.leaves.items()}
+            for n, moment in makers[0].engine.rule.moments.items()
         }
         return repack(node, moments)
 
@@ -221,27 +225,32 @@ def replay_decay_rates(dense: Any, tx: Any, params: Any) -> Any:
     templates = iter(nodes_of(_shapes_of_init("tx", tx, params)))
 
     def replay(node: Any) -> Any:
-        fitting = Own.of(node, params).fitting(engines, next(templates))
+        makers = Own.of(node, params).makers(engines, next(templates))
         if not (kept := log_decays_of(node)):
             return node
-        rates = [_decay_rates(engine, int(node.count)) for engine in fitting]
-        found = agreed([{"decay rate": {(n,): r[n] for n in kept}} for r in rates])
-        decays = {n: log_decay_of(found["decay rate"][(n,)]) for n in kept}
-        return pack(node.count, unpack(node), decays)
+        rates = [_decay_rates(maker, int(node.count)) for maker in makers]
+        found = agreed([{"decay rate": {(n,): r[n] for n in r}} for r in rates])
+        past = {n: log_decay_of(rate) for (n,), rate in found["decay rate"].items()}
+        return pack(node.count, unpack(node), {**kept, **past})
 
     return map_nodes(replay, dense)
 
 
-def _decay_rates(engine: Engine, count: int) -> dict[str, Any]:
-    """Return the rates of the steps up to a count, of the moments whose rate follows a schedule."""
+def _decay_rates(maker: Maker, count: int) -> dict[str, Any]:
+    """Return the rates of the steps up to a count, by the names of their products in the state."""
+    found: dict[str, Any] = {}
+    for group in maker.groups.values():
+        if not {*group.scheduled.values()} <= found.keys():
+            rates = jax.vmap(ft.partial(_rates_at, group))(jnp.arange(count, dtype=jnp.int32))
+            found |= {n: np.asarray(rate, np.float64) for n, rate in rates.items()}
+    return found
 
-    def at(before: Array) -> dict[str, Any]:
-        numbers = engine.recipe.in_precision(dynamic_hyperparams(engine.rule, before), jnp.float32)
-        moments = engine.recipe.factory(**engine.recipe.constants, **numbers).moments
-        return {n: moments[n].decay for n in engine.scheduled}
 
-    rates = jax.vmap(at)(jnp.arange(count, dtype=jnp.int32))
-    return {n: np.asarray(rate, np.float64) for n, rate in rates.items()}
+def _rates_at(group: Group, count: Array) -> dict[str, Any]:
+    """Return the decay rates on a schedule at the step after a count."""
+    numbers = group.recipe.in_precision(dynamic_hyperparams(group.rule, count), jnp.float32)
+    moments = group.recipe.factory(**group.recipe.constants, **numbers).moments
+    return {kept: moments[n].decay for n, kept in group.scheduled.items()}
 
 
 # --- Two transformations that differ in storage alone -------------------------------------------

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from adam_optax._core.by_path import FROZEN, ByPath, path_name
 from adam_optax._engine.tree import TAG, Engine
 from adam_optax._optax_interop import unfold_injected, walk_closures
 from adam_optax._transform import CALL
@@ -28,7 +29,6 @@ from adam_optax.convert._torch_groups import (
     identify_optimizer,
     split_state_dict,
 )
-from adam_optax.storage._plan import path_name
 
 RULES = {
     "Adam": "adam",
@@ -263,8 +263,16 @@ def _compare(
         own = 0.0 if own is None and name == "weight_decay" else own
         if own is None or not isinstance(theirs.get(name), int | float):
             continue
-        value = float(jnp.asarray(own(count) if callable(own) else own))
-        if not math.isclose(value, theirs[name], rel_tol=_CLOSE):
-            what = f"{name} (added to the gradient)" if own is mine.get("l2") and coupled else name
-            lines.append(f"{what} is {theirs[name]:g} in PyTorch, {value:g} in tx")
+        values = [_at(value, count) for value in (own.known if isinstance(own, ByPath) else [own])]
+        if values and not any(math.isclose(v, theirs[name], rel_tol=_CLOSE) for v in values):
+            what = f"{name} (added to the gradient)" if name == "weight_decay" and coupled else name
+            known = " or ".join(f"{value:g}" for value in values)
+            lines.append(f"{what} is {theirs[name]:g} in PyTorch, {known} in tx")
     return lines
+
+
+def _at(value: Any, count: int) -> float:
+    """Return a hyper-parameter at a count; that of parameters that are not trained is NaN."""
+    if value is FROZEN:
+        return math.nan
+    return float(jnp.asarray(value(count) if callable(value) else value))

@@ -10,6 +10,7 @@ from jax import Array
 from jax.core import Tracer
 from jax.typing import ArrayLike
 
+from adam_optax._core.by_path import ByPath
 from adam_optax._core.checks import Kind, hyperparameter
 from adam_optax._engine.tree import STATES, unpack
 from adam_optax.rows._closed_form import Drift
@@ -68,6 +69,7 @@ def check_constant(name: str, value: float) -> float:
     Raises:
         TypeError: if the value is a schedule or an array.
     """
+    _refuse_by_path(name, value)
     checked: Any = hyperparameter(name, value, Kind.ANY)
     if isinstance(checked, Array) or callable(checked):
         raise TypeError(
@@ -76,6 +78,11 @@ def check_constant(name: str, value: float) -> float:
         )
     number: float = checked
     return number
+
+
+def _refuse_by_path(name: str, value: object) -> None:
+    if isinstance(value, ByPath):
+        raise TypeError(f"{name} must be one number: a table is one parameter, without paths")
 
 
 def check_schedule(name: str, value: NumberOrSchedule) -> NumberOrSchedule:
@@ -89,6 +96,7 @@ def check_schedule(name: str, value: NumberOrSchedule) -> NumberOrSchedule:
         TypeError: if the value is an array, or a function that JAX cannot trace.
         ValueError: if the value is out of range, or not a scalar.
     """
+    _refuse_by_path(name, value)
     checked: Any = hyperparameter(name, value, Kind.NON_NEGATIVE)
     instead = (
         "give a number or a schedule, and where it is changed by hand, "

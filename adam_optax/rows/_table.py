@@ -11,6 +11,7 @@ from jax import Array
 from jax.typing import DTypeLike
 
 from adam_optax._core.numerics import safe_increment
+from adam_optax._engine.groups import Grouping
 from adam_optax._engine.tree import Engine, pack, unpack
 from adam_optax.rows._checks import refuse_dense, refuse_ids, refuse_rows, refuse_table, refuse_use
 from adam_optax.rows._closed_form import Drift, decay_over_gap, decay_rate
@@ -226,7 +227,8 @@ class RowOptimizer:
 
     @property
     def _engine(self) -> Engine:
-        return Engine(self.drift.rule, plan_storage(None, self.drift.rule.moments))
+        rule = self.drift.rule
+        return Engine(Grouping(rule, plan_storage(None, rule.moments)))
 
     def _learning_rate_at(self, counts: Array, dtype: DTypeLike) -> Array:
         return _values_at(self.learning_rate, counts, dtype)

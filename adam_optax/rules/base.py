@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import DTypeLike
 
+from adam_optax._core.by_path import ByPath
 from adam_optax._core.checks import Kind, hyperparameter, scalar
 from adam_optax._core.numerics import widen_decay_rate
 from adam_optax.directions import Direction
@@ -48,6 +49,11 @@ class Rule:
         """Name the variant, for messages."""
         return "this rule" if self.origin is None else self.origin.factory.__name__
 
+    @property
+    def by_path(self) -> Mapping[str, ByPath]:
+        """Return the hyper-parameters that differ among parameters."""
+        return {} if self.origin is None else self.origin.by_path
+
     def recipe(self) -> "Recipe":
         """Return what builds this rule anew inside a compiled step.
 
@@ -60,11 +66,11 @@ class Rule:
         parts = ("moments", "direction", "precompute", "postprocess", "handles")
         if all(getattr(self, n) is getattr(origin.built, n) for n in parts):
             return origin.recipe
-        if origin.dynamic:
+        if moving := sorted({*origin.dynamic, *origin.by_path}):
             raise ValueError(
-                f"a part of {self.name} was replaced, and the new part cannot follow its schedules "
-                f"and arrays ({', '.join(sorted(origin.dynamic))}); replace it inside a function "
-                "with @adam_optax.variant"
+                f"a part of {self.name} was replaced, and the new part cannot follow its "
+                f"schedules, arrays and values by path ({', '.join(moving)}); replace it inside a "
+                "function with @adam_optax.variant"
             )
         return Recipe(self._itself)
 
@@ -119,6 +125,8 @@ class Origin:
         dynamic: those among them that are schedules or arrays.
         recipe: how to build the rule inside a compiled step.
         built: the rule as it was built, by which a part that was replaced is noticed.
+        by_path: those that differ among parameters.
+        bind: the decorated function, which checks its arguments.
     """
 
     factory: Factory
@@ -126,6 +134,22 @@ class Origin:
     dynamic: Mapping[str, Any]
     recipe: Recipe
     built: Rule
+    by_path: Mapping[str, ByPath]
+    bind: Factory
+
+
+def at_path(rule: Rule, values: Mapping[str, Any]) -> Rule:
+    """Return a rule with the hyper-parameters that it has at one path.
+
+    Args:
+        rule: the variant.
+        values: the hyper-parameters that differ among parameters, by name.
+    """
+    if not values or rule.origin is None:
+        return rule
+    rule.recipe()  # refuses a rule of which a part was replaced
+    own: Rule = rule.origin.bind(**{**rule.origin.hyperparams, **values})
+    return own
 
 
 def moments_with_scheduled_decay(rule: Rule) -> tuple[str, ...]:
@@ -227,17 +251,19 @@ def variant(
                 )
                 for n, value in bound.arguments.items()
             }
+            by_path = {n: v for n, v in hyperparams.items() if isinstance(v, ByPath)}
             dynamic = {
                 n: v
                 for n, v in hyperparams.items()
                 if isinstance(v, Array) or (callable(v) and n not in functions)
             }
             # Arithmetic on a schedule must wait for the step; till then any number will do.
-            built = factory(**hyperparams | {n: 0.5 for n, v in dynamic.items() if callable(v)})
-            known = {n: v for n, v in hyperparams.items() if n not in dynamic}
+            waiting = {n for n, v in dynamic.items() if callable(v)} | by_path.keys()
+            built = factory(**hyperparams | dict.fromkeys(waiting, 0.5))
+            known = {n: v for n, v in hyperparams.items() if n not in {*dynamic, *by_path}}
             static = tuple((n, type(v), v) for n, v in known.items())
             recipe = Recipe(factory, static, decay_rates, non_negative, known)
-            origin = Origin(factory, hyperparams, dynamic, recipe, built)
+            origin = Origin(factory, hyperparams, dynamic, recipe, built, by_path, bind)
             return dataclasses.replace(built, origin=origin)
 
         return bind

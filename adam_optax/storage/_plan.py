@@ -3,13 +3,13 @@
 import dataclasses
 import zlib
 from collections.abc import Callable, Mapping
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import jax
 from jax import Array
-from jax.tree_util import KeyPath
 from jax.typing import DTypeLike
 
+from adam_optax._core.by_path import ABSENT, ByPath, IsLeaf, by_path
 from adam_optax._core.types import PyTree
 from adam_optax.storage._base import Format, Moments
 from adam_optax.storage._dense import Dense, dense
@@ -17,8 +17,9 @@ from adam_optax.storage._dense import Dense, dense
 LeafStorageSpec: TypeAlias = Format | Mapping[str, Format] | None
 """A format, formats by moment, or None for float32."""
 
-StorageSpec: TypeAlias = LeafStorageSpec | Callable[[str, Array], LeafStorageSpec]
-"""A format, formats by moment, a function `(path, leaf)` to one of these, or None for float32."""
+StorageSpec: TypeAlias = LeafStorageSpec | Callable[[str, Array], LeafStorageSpec] | ByPath
+"""A format, formats by moment, None for float32, or these by path: `by_path`, or a function
+`(path, leaf)`."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,36 +81,41 @@ class LeafStorage:
             object.__setattr__(self, name, value)
 
 
+NOTHING = LeafStorage(())
+"""The storage of a leaf of which nothing is kept."""
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class StoragePlan:
     """Choose the storage of each leaf.
 
     Attributes:
         uniform: the storage of every leaf; None if leaves differ.
-        choose: returns the storage of a leaf, given its path and the leaf, if leaves differ.
+        choose: the storage by path, if leaves differ.
     """
 
     uniform: LeafStorage | None
-    choose: Callable[[str, Array], LeafStorage] | None = None
+    choose: ByPath | None = None
 
     def of_leaves(
-        self, tree: PyTree, is_leaf: Callable[[PyTree], bool] | None = None
+        self, tree: PyTree, is_leaf: IsLeaf = None, is_whole: bool = False
     ) -> list[LeafStorage]:
-        """Return the storage of each leaf; equal ones are one object, and are told apart by it."""
+        """Return the storage of each leaf; equal ones are one object, and are told apart by it.
+
+        Args:
+            tree: the parameters, or gradients of their shapes.
+            is_leaf: what else is a leaf; of a leaf None nothing is kept.
+            is_whole: whether the tree is that of all parameters.
+        """
         if self.choose is None:
             assert self.uniform is not None
             return [self.uniform] * len(jax.tree.leaves(tree, is_leaf=is_leaf))
         chosen = [
-            LeafStorage(()) if leaf is None else self.choose(path_name(path), leaf)
-            for path, leaf in jax.tree.leaves_with_path(tree, is_leaf=is_leaf)
+            NOTHING if storage is ABSENT else storage
+            for storage in self.choose.resolve(tree, is_leaf, is_whole)
         ]
         same = {storage: storage for storage in chosen}
         return [same[storage] for storage in chosen]
-
-
-def path_name(path: KeyPath[Any]) -> str:
-    """Write a parameter's path as text: `dense/kernel`."""
-    return jax.tree_util.keystr(path, simple=True, separator="/")
 
 
 def plan_storage(
@@ -122,7 +128,7 @@ def plan_storage(
 
     Args:
         storage: None, a format, a mapping from moment names to formats (moments that it leaves out
-            are dense), or a function `(path, leaf)` to one of these.
+            are dense), or `by_path`, or a function `(path, leaf)`, to one of these.
         moments: the rule's moments.
         mu_dtype: short for dense storage in this dtype of the moments that can be negative.
         nu_dtype: short for dense storage in this dtype of the moments that cannot.
@@ -134,8 +140,9 @@ def plan_storage(
     """
     short = _short("mu_dtype", mu_dtype, [n for n, m in moments.items() if m.signed])
     short |= _short("nu_dtype", nu_dtype, [n for n, m in moments.items() if not m.signed])
-    if callable(storage):
-        return StoragePlan(None, lambda path, leaf: _for_leaf(storage(path, leaf), moments, short))
+    if callable(storage) or isinstance(storage, ByPath):
+        chosen = storage if isinstance(storage, ByPath) else by_path(storage)
+        return StoragePlan(None, chosen.map(lambda spec: _for_leaf(spec, moments, short)))
     return StoragePlan(_for_leaf(storage, moments, short))
 
 

@@ -104,6 +104,8 @@ def wrapped(name: str, storage: Any) -> Any:
     bias = {"dense": {"kernel": True, "bias": False}, "scale": True}
     groups = jax.tree.map(lambda flag: "one" if flag else "two", bias)
     by_path = lambda path, leaf: storage if path.endswith("kernel") else None  # noqa: E731
+    rates = ao.by_path({"dense/kernel": ao.FROZEN, ".*": 1e-3})
+    decays = ao.by_path({"scale": optax.linear_schedule(0.9, 0.99, 10), ".*": 0.99})
     makes: dict[str, Callable[[], Any]] = {
         "chain": lambda: optax.chain(ao.clip_by_global_norm(1.0), optax.trace(0.9), adam()),
         "masked": lambda: optax.masked(adam(), bias),
@@ -114,6 +116,8 @@ def wrapped(name: str, storage: Any) -> Any:
         "multi-steps": lambda: optax.MultiSteps(adam(), 2),
         "if-finite": lambda: optax.apply_if_finite(adam(), 3),
         "by-path": lambda: ao.adam(1e-3, storage=by_path),
+        "numbers-by-path": lambda: ao.adam(rates, b2=decays, storage=storage),
+        "stacked": lambda: adam(stacked={"dense": {"kernel": 1, "bias": 0}, "scale": 0}),
         "scheduled-beta": lambda: adam(b2=optax.linear_schedule(0.9, 0.99, 10)),
     }
     return makes[name]()
@@ -121,13 +125,17 @@ def wrapped(name: str, storage: Any) -> Any:
 
 WRAPPERS = (
     *("chain", "masked", "groups", "injected"),
-    *("multi-steps", "if-finite", "by-path", "scheduled-beta"),
+    *("multi-steps", "if-finite", "by-path", "scheduled-beta", "numbers-by-path", "stacked"),
 )
 
 
 @pytest.mark.matrix(keep=3)
 @pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=pytest.mark.quick if n == "groups" else ()) for n in WRAPPERS]
+    "name",
+    [
+        pytest.param(n, marks=pytest.mark.quick if n in ("groups", "stacked") else ())
+        for n in WRAPPERS
+    ],
 )
 def test_through_chains_and_wrappers_all_else_stays(name: str) -> None:
     dense, tx = wrapped(name, None), wrapped(name, PAIR)

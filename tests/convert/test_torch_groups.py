@@ -138,6 +138,11 @@ LINES: dict[str, tuple[Any, dict[str, Any], list[str]]] = {
         {},
         ["the optimizer is Adam in PyTorch, radam in tx"],
     ),
+    "by path": (
+        ao.adam(ao.by_path({".*/bias": ao.FROZEN, ".*": 1e-3}), b2=ao.by_path({".*": 0.99})),
+        {},
+        ["b2 is 0.999 in PyTorch, 0.99 in tx"],
+    ),
     "optax": (optax.adam(1e-2), {}, []),
 }
 

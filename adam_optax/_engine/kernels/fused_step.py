@@ -37,6 +37,8 @@ def fuse(
     block: int | None,
     platforms: frozenset[str],
     applies: bool,
+    layers: int = 0,
+    by_layer: LeafStep | None = None,
 ) -> LeafStep:
     """Return a step that is a kernel on some platforms, where the leaf and the rule allow it.
 
@@ -48,6 +50,8 @@ def fuse(
         block: how many neighbours share something in storage, 1 for none; None: there are several.
         platforms: `"tpu"` and `"cuda"`, or one of them.
         applies: whether the array that the step returns is the new parameter.
+        layers: how many leading axes are layers, which must not share anything.
+        by_layer: the step of such a leaf, layer by layer, for where there is no kernel.
     """
 
     def run(
@@ -59,9 +63,11 @@ def fuse(
         where: NamedSharding | None = None,
     ) -> LeafResult:
         arguments = g, p, encoded, count, {"float32": scalars["float32"]}
-        tiling = _layout(step, unstored, arguments, block)
+        # What is elementwise is so over layers; blocks are along the last axis, within a layer.
+        flat_layers = layers and g.ndim <= layers
+        tiling = None if flat_layers else _layout(step, unstored, arguments, block)
         if tiling is None or (where is not None and not tiling.divides(shards(where, g.ndim - 1))):
-            return step(g, p, encoded, count, scalars)
+            return (by_layer or step)(g, p, encoded, count, scalars)
         flat, tree = jax.tree.flatten(arguments)
         out_tree = jax.tree.structure((g, encoded))
 
@@ -84,10 +90,10 @@ def _layout(
     width = layout.width([x for x in (g, p) if x is not None], block)
     if width is None or any(x.dtype.itemsize > 4 for x in jax.tree.leaves(encoded)):
         return None
-    results = jax.tree.leaves(jax.eval_shape(step, *arguments))
     rule = jax.make_jaxpr(unstored)(g, p, count, scalars)
     if rule.consts or not is_elementwise(rule.jaxpr):  # a kernel has no arrays but its arguments
         return None
+    results = jax.tree.leaves(jax.eval_shape(step, *arguments))
     return layout.of(g, jax.tree.leaves(arguments), results, width)
 
 

@@ -1,6 +1,7 @@
 """Run a few steps of an optimiser, plain or by a kernel that is interpreted."""
 
 import contextlib
+import dataclasses
 import functools as ft
 from collections.abc import Iterator
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 
 import adam_optax as ao
+from adam_optax._engine.groups import Grouping
 from adam_optax._engine.kernels import fused_step
 from adam_optax._engine.kernels.kernel import Kernel
 from adam_optax._engine.kernels.partition import partitioned
@@ -44,7 +46,7 @@ def arrays(shape: tuple[int, ...], dtype: Any = jnp.float32) -> tuple[Any, Any]:
 
 def engine(rule: Any, storage: Any) -> Engine:
     """Return a rule and its storage."""
-    return Engine(rule, plan_storage(storage, rule.moments))
+    return Engine(Grouping(rule, plan_storage(storage, rule.moments)))
 
 
 @contextlib.contextmanager
@@ -77,10 +79,12 @@ def run(
     applies: bool = True,
 ) -> Any:
     """Return the last result and the state after all gradients."""
+    rated = dataclasses.replace(one.grouping, learning_rate=0.1, weight_decay=decay)
+    one = dataclasses.replace(one, grouping=rated)
 
     @jax.jit
     def step(g: Any, state: Any, p: Any) -> Any:
-        return one.update(g, state, p, decay, 0.1, None, applies)
+        return one.update(g, state, p, applies=applies)
 
     state, result = one.init(p), p
     with interpreted(flavour):

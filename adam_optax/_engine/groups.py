@@ -1,0 +1,124 @@
+"""Group the leaves of a tree by all that is decided by path: rule, storage, layers, rates."""
+
+import dataclasses
+from typing import Any
+
+import jax
+
+from adam_optax._core.by_path import FROZEN, ByPath, Hyperparameter, IsLeaf, value_key
+from adam_optax._core.types import PyTree, ScalarOrSchedule
+from adam_optax.rules.base import Recipe, Rule, at_path, moments_with_scheduled_decay
+from adam_optax.storage._plan import NOTHING, LeafStorage, StoragePlan
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Group:
+    """Say how the leaves of a group take their step.
+
+    Attributes:
+        rule: the variant, with the hyper-parameters of the group.
+        storage: how the moments are kept.
+        layers: how many leading axes are layers, each of which is a leaf by itself.
+        learning_rate: the learning rate; None for none.
+        weight_decay: the weight decay; None for none.
+        frozen: whether the parameters stay as they are.
+        scheduled: the moments of whose decay rates the state keeps the product, with the names of
+            these products in the state.
+        recipe: how to build the rule inside a compiled step.
+    """
+
+    rule: Rule
+    storage: LeafStorage
+    layers: int = 0
+    learning_rate: ScalarOrSchedule | None = None
+    weight_decay: ScalarOrSchedule | None = None
+    frozen: bool = False
+    scheduled: dict[str, str] = dataclasses.field(default_factory=dict)
+    recipe: Recipe = dataclasses.field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "recipe", self.rule.recipe())
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Grouping:
+    """Give every leaf its group.
+
+    Attributes:
+        rule: the variant, whose hyper-parameters may be by path.
+        plan: which storage a leaf has.
+        learning_rate: a number, an array, a schedule, or these by path; None for none.
+        weight_decay: the same.
+        layers: how many leading axes of a leaf are layers, by path; None: of no leaf any.
+        uniform: the group of every leaf; None if leaves differ.
+    """
+
+    rule: Rule
+    plan: StoragePlan
+    learning_rate: Hyperparameter | None = None
+    weight_decay: Hyperparameter | None = None
+    layers: ByPath | None = None
+    uniform: Group | None = dataclasses.field(init=False)
+
+    def __post_init__(self) -> None:
+        one = None
+        rate, decay = self.learning_rate, self.weight_decay
+        differ = self.layers or self.rule.by_path or isinstance(rate, ByPath)
+        if self.plan.uniform and not (differ or isinstance(decay, ByPath)):
+            scheduled = {n: n for n in moments_with_scheduled_decay(self.rule)}
+            rates: dict[str, Any] = {"learning_rate": rate, "weight_decay": decay}
+            one = Group(self.rule, self.plan.uniform, scheduled=scheduled, **rates)
+        object.__setattr__(self, "uniform", one)
+
+    def of_leaves(
+        self, tree: PyTree, is_leaf: IsLeaf = None, is_whole: bool = False
+    ) -> list[Group]:
+        """Return the group of every leaf; leaves of one group have one object.
+
+        Args:
+            tree: the parameters, or gradients of their shapes.
+            is_leaf: what else is a leaf.
+            is_whole: whether the tree is that of `tx.init`, in which every expression must match.
+        """
+        leaves = jax.tree.leaves(tree, is_leaf=is_leaf)
+        if self.uniform is not None:
+            return [self.uniform] * len(leaves)
+
+        def spread(value: Any) -> list[Any]:
+            if isinstance(value, ByPath):
+                return value.resolve(tree, is_leaf, is_whole)
+            return [value] * len(leaves)
+
+        numbers = {n: spread(value) for n, value in self.rule.by_path.items()}
+        columns = zip(
+            leaves,
+            self.plan.of_leaves(tree, is_leaf, is_whole),
+            spread(0 if self.layers is None else self.layers),
+            spread(self.learning_rate),
+            spread(self.weight_decay),
+            strict=True,
+        )
+        groups: dict[object, Group] = {}
+        rules: dict[object, tuple[Rule, int]] = {}
+        found = []
+        for i, (leaf, storage, layers, rate, decay) in enumerate(columns):
+            own = {n: column[i] for n, column in numbers.items()}
+            frozen = leaf is None or rate is FROZEN
+            which = tuple(map(value_key, own.values()))
+            key = (
+                ("frozen",)
+                if frozen
+                else (which, id(storage), layers, value_key(rate), value_key(decay))
+            )
+            if key not in groups:
+                if frozen:
+                    groups[key] = Group(self.rule, NOTHING, frozen=True)
+                else:
+                    if which not in rules:
+                        rules[which] = at_path(self.rule, own), len(rules)
+                    rule, k = rules[which]
+                    suffix = f"_{k}" if own else ""
+                    scheduled = {n: n + suffix for n in moments_with_scheduled_decay(rule)}
+                    groups[key] = Group(rule, storage, layers, rate, decay, scheduled=scheduled)
+            found.append(groups[key])
+        return found
