@@ -242,7 +242,7 @@ def _by_pattern(values: Mapping[str, Any]) -> Callable[[PyTree, IsLeaf, bool], l
     def resolve(tree: PyTree, is_leaf: IsLeaf, is_whole: bool) -> list[Any]:
         named = named_leaves(tree, is_leaf)
         names = [name for name, _ in named]
-        first = [_first(compiled, name) for name in names]
+        first = [_first_match(compiled, name) for name in names]
         for i, (name, leaf) in zip(first, named, strict=True):
             if i is None and leaf is not None:
                 raise ValueError(
@@ -260,7 +260,7 @@ def _by_pattern(values: Mapping[str, Any]) -> Callable[[PyTree, IsLeaf, bool], l
     return resolve
 
 
-def _first(compiled: list[tuple[re.Pattern[str], Any]], name: str) -> int | None:
+def _first_match(compiled: list[tuple[re.Pattern[str], Any]], name: str) -> int | None:
     return next((i for i, (pattern, _) in enumerate(compiled) if pattern.fullmatch(name)), None)
 
 

@@ -27,6 +27,7 @@ from adam_optax._core.numerics import (
     sign_agreement,
 )
 from adam_optax._engine.kernels.fused_step import LeafResult, LeafStep, fuse
+from adam_optax._engine.stacked import over_layers
 from adam_optax.couplings import RATE, Coupling
 from adam_optax.moments import Leaf, Moment
 from adam_optax.rules.base import Recipe, Rule
@@ -204,26 +205,6 @@ def compile_leaf_step(
         fused = fuse(step, unstored, storage.block, platforms, applies, layers, whole)
         return jax.jit(fused, static_argnames="where")
     return jax.jit(over_layers(step, layers, 3) if layers else step)
-
-
-def over_layers(step: Callable[..., Any], layers: int, of_leaf: int) -> Callable[..., Any]:
-    """Map a function over leading axes.
-
-    Args:
-        step: the function.
-        layers: how many leading axes its first arguments and its results have more.
-        of_leaf: how many arguments have these axes; the others are the same for all layers.
-    """
-
-    def mapped(*args: Any) -> Any:
-        own, shared = args[:of_leaf], args[of_leaf:]
-        checks.check_layers(own, layers)
-        one = lambda *leaf: step(*leaf, *shared)  # noqa: E731
-        for _ in range(layers):
-            one = jax.vmap(one)
-        return one(*own)
-
-    return mapped
 
 
 def leaf_step(
@@ -445,93 +426,3 @@ def _precompute(slot: Slot, moments: Moments, count: Array, log_decays: LogDecay
 
 def _nothing(storage: LeafStorage) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
     return ((),) * len(storage.slots), ((),) * len(storage.slots)
-
-
-# --- Outside a step: compiled, since op by op a format of few bits would compile in a hundred parts
-
-
-@ft.lru_cache(maxsize=COMPILED)
-def compile_init(
-    recipe: Recipe, storage: LeafStorage, layers: int = 0
-) -> Callable[..., dict[str, Entry]]:
-    """Compile the function from a leaf's moments before the first step to the encoded moments."""
-
-    def init(
-        values: dict[str, Array],
-        hyperparams: Mapping[str, Array],
-        log_decays: LogDecays,
-        shape: tuple[int, ...],
-    ) -> dict[str, Entry]:
-        count = jnp.zeros((), jnp.int32)
-        context = LeafContext((), shape[layers:], count, 0, log_decays=log_decays)
-        moments = _moments(recipe, hyperparams)
-        kept: dict[str, Entry] = over_layers(
-            lambda own: encode(storage, own, moments, context), layers if values else 0, 1
-        )(values)
-        return kept
-
-    return jax.jit(init, static_argnames="shape")
-
-
-@ft.lru_cache(maxsize=COMPILED)
-def compile_skip(
-    recipe: Recipe, storage: LeafStorage, layers: int = 0
-) -> Callable[..., dict[str, Entry]]:
-    """Compile the function that carries a leaf without gradient over a step.
-
-    The moments stay the same. Codes that belong to the step at which they were written are written
-    anew, which rounds them.
-    """
-
-    def skip(
-        encoded: dict[str, Entry],
-        hyperparams: Mapping[str, Array],
-        count: Array,
-        past_decays: LogDecays,
-        log_decays: LogDecays,
-    ) -> dict[str, Entry]:
-        moments, kept = _moments(recipe, hyperparams), dict(encoded)
-
-        def rewrite(own: dict[str, Entry], alone: LeafStorage) -> dict[str, Entry]:
-            shape = jnp.shape(own[alone.entries[0]])  # the leaf's shape is that of the codes
-            past = LeafContext((), shape, count - 1, 0, log_decays=past_decays)
-            values = decode(alone, own, moments, past)
-            here = past._replace(count=count, log_decays=log_decays)
-            return encode(alone, values, moments, here)
-
-        for slot in storage.slots:
-            if slot.format.step_dependent:
-                alone = LeafStorage((slot,))
-                own = {entry: encoded[entry] for entry in alone.entries}
-                kept |= over_layers(rewrite, layers, 1)(own, alone)
-        return kept
-
-    return jax.jit(skip)
-
-
-@ft.lru_cache(maxsize=COMPILED)
-def compile_decode(
-    recipe: Recipe, storage: LeafStorage, layers: int = 0
-) -> Callable[..., dict[str, Array]]:
-    """Compile the function from a leaf's encoded moments to the moments."""
-
-    def read(
-        encoded: dict[str, Entry],
-        hyperparams: Mapping[str, Array],
-        count: Array,
-        log_decays: LogDecays,
-        shape: tuple[int, ...],
-    ) -> dict[str, Array]:
-        context = LeafContext((), shape[layers:], count, 0, log_decays=log_decays)
-        moments = _moments(recipe, hyperparams)
-        values: dict[str, Array] = over_layers(
-            lambda own: decode(storage, own, moments, context), layers if encoded else 0, 1
-        )(encoded)
-        return values
-
-    return jax.jit(read, static_argnames="shape")
-
-
-def _moments(recipe: Recipe, hyperparams: Mapping[str, Array]) -> Moments:
-    numbers = recipe.in_precision(hyperparams, jnp.float32)
-    return recipe.factory(**recipe.constants, **numbers).moments

@@ -5,6 +5,7 @@ from typing import Any, TypeAlias
 
 import jax
 
+from adam_optax._core import checks
 from adam_optax._core.by_path import ByPath, IsLeaf, at_leaves, by_path
 from adam_optax._core.types import PyTree
 
@@ -95,3 +96,23 @@ def _axis_names(node: Any) -> tuple[Any, ...] | None:
         metadata = node.get_metadata()
         names = metadata.get("sharding_names", metadata.get("out_sharding"))
     return tuple(names) if isinstance(names, tuple | list) else None
+
+
+def over_layers(step: Callable[..., Any], layers: int, of_leaf: int) -> Callable[..., Any]:
+    """Map a function over leading axes.
+
+    Args:
+        step: the function.
+        layers: how many leading axes its first arguments and its results have more.
+        of_leaf: how many arguments have these axes; the others are the same for all layers.
+    """
+
+    def mapped(*args: Any) -> Any:
+        own, shared = args[:of_leaf], args[of_leaf:]
+        checks.check_layers(own, layers)
+        one = lambda *leaf: step(*leaf, *shared)  # noqa: E731
+        for _ in range(layers):
+            one = jax.vmap(one)
+        return one(*own)
+
+    return mapped

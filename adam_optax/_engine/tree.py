@@ -25,11 +25,10 @@ from adam_optax._engine.leaf import (
     NO_LOG_DECAYS,
     ByPrecision,
     LogDecays,
-    compile_init,
     compile_leaf_step,
-    compile_skip,
     compile_step_scalars,
 )
+from adam_optax._engine.outside_step import compile_init, compile_skip
 from adam_optax.couplings import RATE, Coupling
 from adam_optax.moments import Moment
 from adam_optax.rules.base import Rule, dynamic_hyperparams

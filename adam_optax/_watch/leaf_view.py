@@ -17,10 +17,10 @@ from adam_optax._engine.leaf import (
     compile_step_scalars,
     decode,
     encode,
-    over_layers,
     promote,
     with_moment,
 )
+from adam_optax._engine.stacked import over_layers
 from adam_optax._engine.tree import log_decays_of
 from adam_optax.couplings import RATE
 from adam_optax.directions import denominator

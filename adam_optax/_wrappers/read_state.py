@@ -8,7 +8,7 @@ from jax import Array
 
 from adam_optax._core import checks
 from adam_optax._core.numerics import compute_dtype
-from adam_optax._engine.leaf import compile_decode
+from adam_optax._engine.outside_step import compile_decode
 from adam_optax._engine.tree import (
     STATES,
     Engine,

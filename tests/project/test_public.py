@@ -21,7 +21,8 @@ def test_dir_is_what_users_call() -> None:
     assert len(set(ao.__all__)) == len(ao.__all__)
     for name in ao.__all__:
         thing = getattr(ao, name)
-        assert callable(thing) or isinstance(thing, types.ModuleType) or name == "__version__"
+        constant = name in ("FROZEN", "__version__")
+        assert constant or callable(thing) or isinstance(thing, types.ModuleType)
         if isinstance(thing, types.ModuleType):
             assert name in (*PACKAGES, *MODULES)
     assert not [name for name in ao.__all__ if name.startswith("_") and name != "__version__"]

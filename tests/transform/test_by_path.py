@@ -294,3 +294,9 @@ def test_a_gradient_of_none_leaves_a_parameter_as_it_is() -> None:
     updates, state = tx.update(grads, state, PARAMS)
     assert updates["embed"]["w"] is None
     assert jnp.all(updates["dense"]["w"] != 0)
+
+
+@pytest.mark.quick
+def test_an_expression_matches_a_whole_path() -> None:
+    with pytest.raises(ValueError, match="'w' is the first to match no parameter"):
+        ao.adam(ao.by_path({"w": 1.0, ".*": 2.0})).init(PARAMS)
