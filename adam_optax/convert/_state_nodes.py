@@ -15,7 +15,9 @@ from adam_optax._core.by_path import path_name
 from adam_optax._core.numerics import compute_dtype, real_dtype
 from adam_optax._engine import sharding
 from adam_optax._engine.groups import Group
-from adam_optax._engine.leaf import COMPILED, LogDecays, compile_decode, encode, over_layers
+from adam_optax._engine.leaf import COMPILED, LogDecays, encode
+from adam_optax._engine.outside_step import compile_decode
+from adam_optax._engine.stacked import over_layers
 from adam_optax._engine.tree import STATES, Engine, log_decays_of, pack, unpack
 from adam_optax.convert._checks import ConversionError, join_key, join_names
 from adam_optax.moments import Moment
