@@ -78,8 +78,8 @@ from adam_optax._core.by_path import FROZEN as FROZEN
 from adam_optax._core.by_path import ByPath as ByPath
 from adam_optax._core.by_path import by_depth as by_depth
 from adam_optax._core.by_path import by_path as by_path
-from adam_optax._engine.tree import ScaleByScheduledState as ScaleByScheduledState
-from adam_optax._engine.tree import ScaleByState as ScaleByState
+from adam_optax._engine.states import ScaleByScheduledState as ScaleByScheduledState
+from adam_optax._engine.states import ScaleByState as ScaleByState
 from adam_optax._transform import Decay as Decay
 from adam_optax._transform import Transformation as Transformation
 from adam_optax._transform import optimizer as optimizer

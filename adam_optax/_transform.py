@@ -26,8 +26,9 @@ from adam_optax._core.types import (
     UpdateFn,
 )
 from adam_optax._engine.groups import Grouping
+from adam_optax._engine.optax_states import Links, first_layout, links_of
 from adam_optax._engine.stacked import Stacked, layers_by_path
-from adam_optax._engine.tree import APPLY, Engine, tag_update
+from adam_optax._engine.tree import APPLY, TAG, Engine, join_trace, split_trace, tag_update
 from adam_optax.couplings import RATE, Coupling
 from adam_optax.rules.base import Rule
 from adam_optax.storage._plan import StorageSpec, plan_storage
@@ -169,11 +170,15 @@ def optimizer(
     amount = None
     if decay is not None:
         amount = hyperparameter("weight_decay", decay.weight_decay, Kind.NON_NEGATIVE)
-    engine = Engine(Grouping(rule, plan, rate, amount, layers_by_path(stacked)), coupling)
-    length = 2 if decay is None else 3
+    grouping = Grouping(rule, plan, rate, amount, layers_by_path(stacked))
+    engine = Engine(grouping, coupling)
+    links = links_of(grouping.recipe)
+    splits, layout = first_layout(grouping)
+    length = len(_tail_state(rate, amount, decay, links)) + 1
 
     def init(params: PyTree) -> tuple[PyTree, ...]:
-        return engine.init(params), *_tail_state(rate, amount, decay)
+        first, tail = engine.init(params), _tail_state(rate, amount, decay, links)
+        return split_trace(first, tail, layout) if splits else (first, *tail)
 
     def update(
         updates: PyTree, state: PyTree, params: PyTree = None, **extra_args: object
@@ -185,6 +190,8 @@ def optimizer(
         updates: PyTree, state: PyTree, params: PyTree, applies: bool = False
     ) -> tuple[PyTree, PyTree]:
         first, *tail = state if _is_chain(state, length) else _refuse(state, length)
+        if splits:
+            first, tail[-1] = join_trace(state), optax.EmptyState()
         mask, decay_count = None, None
         if decay is not None:
             if params is None:
@@ -192,12 +199,13 @@ def optimizer(
                     "weight decay needs the parameters: tx.update(grads, state, params)"
                 )
             mask = None if decay.mask is None else broadcast_mask(decay.mask, params)
-            decay_count = _count(tail[0]) if callable(amount) else None
-        rate_count = _count(tail[-1]) if callable(rate) else None
+            decay_count = _count(tail[0]) if callable(amount) and links.decay else None
+        rate_count = _count(tail[-1 - links.after_rate]) if callable(rate) else None
         result, first = engine.update(
             updates, first, params, rate_count, decay_count, mask, applies
         )
-        return result, (first, *jax.tree.map(safe_increment, tail))
+        tail = jax.tree.map(safe_increment, tail)
+        return result, split_trace(first, tail, layout) if splits else (first, *tail)
 
     tx = Transformation(init, tag_update(update, engine, ft.partial(run, applies=True)))
     kept: dict[str, object] = {"mu_dtype": mu_dtype, "nu_dtype": nu_dtype, "storage": storage}
@@ -207,6 +215,52 @@ def optimizer(
         decaying.pop("coupling", None)
     given = _shown_rule(rule, name) | decaying | kept
     return named(tx, name, learning_rate=learning_rate, **given)
+
+
+def with_gradient_decay(
+    tx: Transformation, weight_decay: Hyperparameter, mask: Mask
+) -> Transformation:
+    """Add weight decay to the gradients (L2) before an optimiser, with the state of one chain.
+
+    Args:
+        tx: an optimiser without weight decay.
+        weight_decay: times the parameter, added to its gradient; the number 0: nothing is added.
+        mask: which parameters decay; see `Decay`.
+
+    Raises:
+        TypeError: if the weight decay is by path.
+    """
+    if isinstance(weight_decay, ByPath):
+        raise TypeError(
+            "weight_decay is added to the gradients here, and cannot be by path; say with "
+            "weight_decay_mask which parameters decay"
+        )
+    decay = optax.add_decayed_weights(weight_decay, mask)
+    adds = not isinstance(weight_decay, int | float) or weight_decay != 0
+
+    def init(params: PyTree) -> tuple[PyTree, ...]:
+        return decay.init(params), *tx.init(params)
+
+    def update(
+        updates: PyTree, state: PyTree, params: PyTree = None, **extra_args: object
+    ) -> tuple[PyTree, PyTree]:
+        del extra_args
+        return run(tx.update, updates, state, params)
+
+    def run(
+        inner: UpdateFn, updates: PyTree, state: PyTree, params: PyTree
+    ) -> tuple[PyTree, PyTree]:
+        decaying, *rest = state if _is_chain(state, 3) else _refuse(state, 3)
+        if adds:
+            updates, decaying = decay.update(updates, decaying, params)
+        result, rest = inner(updates, tuple(rest), params)
+        return result, (decaying, *rest)
+
+    apply = ft.partial(run, getattr(tx.update, APPLY))
+    decayed = Transformation(init, tag_update(update, getattr(tx.update, TAG), apply))
+    function, arguments = getattr(tx.update, CALL)
+    given = {"weight_decay": weight_decay, "weight_decay_mask": mask} if adds else {}
+    return named(decayed, function, **arguments, **given)
 
 
 def _shown_rule(rule: Rule, name: str) -> dict[str, Any]:
@@ -355,17 +409,20 @@ def _tail_state(
     rate: Hyperparameter | None,
     amount: Hyperparameter | None,
     decay: Decay | None,
+    links: Links,
 ) -> tuple[PyTree, ...]:
     """Return what optax's own transformations would keep: nothing, or a count for a schedule.
 
     Schedules by path are read at the count of the moments.
     """
     rate, amount = (0.0 if isinstance(x, ByPath) else x for x in (rate, amount))
-    scaling = optax.scale_by_learning_rate(rate).init({})
-    if decay is None:
-        return (scaling,)
-    decaying = optax.add_decayed_weights(amount).init({})
-    return (decaying if decay.mask is None else optax.MaskedState(decaying), scaling)
+    nothing = optax.EmptyState()
+    decaying: tuple[PyTree, ...] = ()
+    if decay is not None and links.decay:
+        kept = optax.add_decayed_weights(amount).init({})
+        decaying = (kept if decay.mask is None else optax.MaskedState(kept),)
+    before, after = (nothing,) * links.before_rate, (nothing,) * links.after_rate
+    return *decaying, *before, optax.scale_by_learning_rate(rate).init({}), *after
 
 
 def _count(state: PyTree) -> Array:

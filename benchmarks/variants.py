@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import optax
 
 import adam_optax as ao
-from adam_optax._engine.tree import unpack
+from adam_optax._engine.states import unpack
 
 PARAMS = jax.ShapeDtypeStruct((1024, 1024), jnp.dtype("float32"))
 

@@ -15,6 +15,7 @@ from adam_optax._transform import Transformation as Transformation
 from adam_optax._transform import decay_from_arguments as decay_from_arguments
 from adam_optax._transform import optimizer as optimizer
 from adam_optax._transform import scale_by as scale_by
+from adam_optax._transform import with_gradient_decay as with_gradient_decay
 from adam_optax.couplings import Coupling
 from adam_optax.rules.base import Rule
 

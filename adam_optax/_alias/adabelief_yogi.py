@@ -144,8 +144,8 @@ def yogi(
     b2: Hyperparameter = 0.999,
     eps: Hyperparameter = 1e-3,
     *,
-    eps_root: Hyperparameter = 0.0,
-    initial_accumulator_value: float = 1e-6,
+    eps_root: Hyperparameter | None = None,
+    initial_accumulator_value: float | None = None,
     nesterov: bool = False,
     weight_decay: Hyperparameter | None = None,
     mask: Mask = None,
@@ -168,8 +168,9 @@ def yogi(
         b1: decay rate of the first moment `mu`, in [0, 1).
         b2: `1 - b2` is the share of the squared gradient by which `nu` moves; in [0, 1).
         eps: added to the root in the denominator, in units of the gradient.
-        eps_root: added to the second moment under the root, in units of the squared gradient.
-        initial_accumulator_value: where `mu` and `nu` start.
+        eps_root: added to the second moment under the root, in units of the squared gradient; None,
+            which `optax.inject_hyperparams` does not keep in its state: 0.
+        initial_accumulator_value: where `mu` and `nu` start; None: 1e-6.
         nesterov: whether the first moment is read one step ahead (Dozat 2016).
         weight_decay: strength λ of the decoupled weight decay, times the learning rate unless the
             option `coupling` says otherwise; None: no decay.
@@ -200,7 +201,9 @@ def yogi(
         Optimization](https://papers.nips.cc/paper/2018/hash/90365351ccc7437a1309dc64e4db32a3-Abstract.html),
         NeurIPS 2018, Algorithm 2.
     """
-    rule = rules.yogi(b1, b2, eps, eps_root, initial_accumulator_value, nesterov)
+    root = 0.0 if eps_root is None else eps_root
+    start = 1e-6 if initial_accumulator_value is None else initial_accumulator_value
+    rule = rules.yogi(b1, b2, eps, root, start, nesterov)
     return optimizer_with_decay(
         rule, learning_rate, weight_decay, mask, mu_dtype=mu_dtype, **known(yogi, options)
     )

@@ -4,8 +4,6 @@ from __future__ import annotations  # so that `help` shows the names of types
 
 from typing import Unpack
 
-import optax
-
 from adam_optax import rules
 from adam_optax._alias._build import (
     Transformation,
@@ -14,6 +12,7 @@ from adam_optax._alias._build import (
     optimizer_function,
     optimizer_with_decay,
     scale_by,
+    with_gradient_decay,
 )
 from adam_optax._alias.options import DecayOptions, MomentOptions
 from adam_optax._core.by_path import Hyperparameter
@@ -307,8 +306,8 @@ def adadelta(
             `ao.MomentOptions`.
 
     Returns:
-        The optimiser; `state[0]`, or `state[1][0]` with weight decay, holds `count` and the moments
-        `e_g` and `e_x`.
+        The optimiser; as in optax, `state[0]` is the weight decay's, and `state[1]` holds the
+        moments `e_g` and `e_x`.
 
     Raises:
         ValueError: if a number is out of range.
@@ -328,10 +327,7 @@ def adadelta(
     """
     rule = rules.adadelta(rho, eps)
     tx = optimizer(rule, learning_rate, **known(adadelta, options))
-    if isinstance(weight_decay, int | float) and weight_decay == 0:
-        return tx
-    decay = optax.add_decayed_weights(weight_decay, weight_decay_mask)
-    return Transformation(*optax.chain(decay, tx))
+    return with_gradient_decay(tx, weight_decay, weight_decay_mask)
 
 
 @optimizer_function

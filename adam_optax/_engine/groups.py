@@ -50,6 +50,7 @@ class Grouping:
         learning_rate: a number, an array, a schedule, or these by path; None for none.
         weight_decay: the same.
         layers: how many leading axes of a leaf are layers, by path; None: of no leaf any.
+        recipe: how to build the rule, but for its numbers by path.
         uniform: the group of every leaf; None if leaves differ.
     """
 
@@ -58,9 +59,11 @@ class Grouping:
     learning_rate: Hyperparameter | None = None
     weight_decay: Hyperparameter | None = None
     layers: ByPath | None = None
+    recipe: Recipe = dataclasses.field(init=False)
     uniform: Group | None = dataclasses.field(init=False)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "recipe", self.rule.recipe())
         one = None
         rate, decay = self.learning_rate, self.weight_decay
         differ = self.layers or self.rule.by_path or isinstance(rate, ByPath)

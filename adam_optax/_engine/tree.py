@@ -5,8 +5,8 @@
 """
 
 import dataclasses
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, NamedTuple, NoReturn
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NoReturn
 
 import jax
 import jax.numpy as jnp
@@ -28,7 +28,17 @@ from adam_optax._engine.leaf import (
     compile_leaf_step,
     compile_step_scalars,
 )
+from adam_optax._engine.optax_states import LAYOUTS, Layout, layout_of
 from adam_optax._engine.outside_step import compile_init, compile_skip
+from adam_optax._engine.states import (
+    OWN_STATES,
+    ScaleByScheduledState,
+    ScaleByState,
+    count_of,
+    is_split,
+    log_decays_of,
+    unpack,
+)
 from adam_optax.couplings import RATE, Coupling
 from adam_optax.moments import Moment
 from adam_optax.rules.base import Rule, dynamic_hyperparams
@@ -38,96 +48,80 @@ from adam_optax.storage._plan import LeafStorage
 # --- States ------------------------------------------------------------------------------------
 
 
-class ScaleByState(NamedTuple):
-    """Hold the moments of a rule for whose entries optax has no class of its own.
-
-    Attributes:
-        count: steps taken, an int32 scalar.
-        moments: trees over the parameters, by entry.
-    """
-
-    count: Array  # type: ignore[assignment]  # tuple.count: the field's name is optax's
-    moments: dict[str, PyTree]
-
-    def __getattr__(self, name: str) -> PyTree:
-        """Return an entry by its name, as in optax's states: `state.mu`."""
-        moments = self.moments
-        if isinstance(moments, dict) and name in moments:
-            return moments[name]
-        raise AttributeError(f"the state has no {name!r}")
-
-    def __repr__(self) -> str:
-        """Show the entries with the dtypes and shapes of their arrays."""
-        kept = ", ".join(f"{n}={_shapes(tree)}" for n, tree in self.moments.items())
-        return f"ScaleByState(count={self.count}, {kept})"
-
-
-class ScaleByScheduledState(NamedTuple):
-    """Hold the moments of a rule some of whose decay rates follow a schedule.
-
-    Attributes:
-        count: steps taken, an int32 scalar.
-        moments: trees over the parameters, by entry.
-        log_decays: by moment, the logarithm of the product of its decay rates so far, `int32[4]`:
-            the correction for the start at zero is made of it.
-    """
-
-    count: Array  # type: ignore[assignment]  # tuple.count: the field's name is optax's
-    moments: dict[str, PyTree]
-    log_decays: dict[str, Array]
-
-    def __getattr__(self, name: str) -> PyTree:
-        """Return an entry by its name, as in optax's states: `state.mu`."""
-        return ScaleByState(self.count, self.moments).__getattr__(name)
-
-
-def _shapes(tree: PyTree) -> PyTree:
-    show = lambda x: f"{x.dtype}{list(x.shape)}" if hasattr(x, "dtype") else repr(x)  # noqa: E731
-    return jax.tree.map(show, tree)
-
-
-OPTAX_STATES = {
-    frozenset(kind._fields) - {"count"}: kind
-    for kind in (optax.ScaleByAdamState, optax.ScaleByAmsgradState)
-}
-"""Optax's own states by their entries, so that optax's tools and checkpoints know ours."""
-
-STATES = (ScaleByState, ScaleByScheduledState, *OPTAX_STATES.values())
-
-
 def pack(
-    count: Array, moments: dict[str, PyTree], log_decays: Mapping[str, Array] = NO_LOG_DECAYS
+    count: Array,
+    moments: dict[str, PyTree],
+    layout: Layout | None = None,
+    log_decays: Mapping[str, Array] = NO_LOG_DECAYS,
 ) -> PyTree:
-    """Return the state that holds these entries: optax's own class where optax has one."""
+    """Return the state that holds these entries: optax's own class where optax has one.
+
+    Args:
+        count: the steps taken.
+        moments: trees over the parameters, by entry.
+        layout: optax's class; None, or one that holds other entries: this library's own.
+        log_decays: of the moments whose decay rates follow a schedule.
+    """
     if log_decays:
         return ScaleByScheduledState(count, moments, dict(log_decays))
-    if kind := OPTAX_STATES.get(frozenset(moments)):
-        return kind(count=count, **moments)
-    return ScaleByState(count, moments)
+    if layout is None or layout.fields.keys() != moments.keys():
+        return ScaleByState(count, moments)
+    fields = {layout.fields[n]: tree for n, tree in moments.items()}
+    for i, name in enumerate(layout.counts):  # each an array of its own, which can be donated
+        fields[name] = jnp.copy(count) if i else count
+    return layout.kind(**fields)
 
 
-def log_decays_of(state: PyTree) -> Mapping[str, Array]:
-    """Return the log decays of a state, by moment: none but where decay rates follow a schedule."""
-    return state.log_decays if isinstance(state, ScaleByScheduledState) else NO_LOG_DECAYS
+def join_trace(state: tuple[PyTree, ...]) -> PyTree:
+    """Return one state with the moments that a chain has in its first and last link.
+
+    Another chain's first link is returned as it is, for the engine to refuse.
+    """
+    if not is_split(state):
+        return state[0]
+    count = count_of(state)
+    known = jnp.zeros((), jnp.int32) if count is None else count
+    return pack(known, unpack(state), None, log_decays_of(state))
 
 
-def unpack(state: PyTree) -> dict[str, PyTree]:
-    """Return the entries of a state by name."""
-    if isinstance(state, ScaleByState | ScaleByScheduledState):
-        return state.moments
-    return {n: getattr(state, n) for n in state._fields if n != "count"}
+def split_trace(
+    joined: PyTree, tail: Sequence[PyTree], layout: Layout | None
+) -> tuple[PyTree, ...]:
+    """Return the chain that has the trace in its last link, and the other moments in its first.
+
+    Args:
+        joined: the state with all moments.
+        tail: the chain after its first link; its last link is replaced.
+        layout: optax's class of the first link, or None.
+    """
+    first = {n: tree for n, tree in joined.moments.items() if n != "trace"}
+    last = optax.TraceState(joined.moments["trace"])
+    return pack(joined.count, first, layout, log_decays_of(joined)), *tail[:-1], last
 
 
-def _unpack_checked(state: PyTree, entries: tuple[str, ...] | None) -> dict[str, PyTree]:
-    """Return the entries of a state, or refuse it; `entries` None allows any."""
-    moments = unpack(state) if isinstance(state, STATES) else {}
-    if not isinstance(state, STATES) or (entries is not None and moments.keys() != set(entries)):
+def _unpack_checked(
+    state: PyTree, entries: tuple[str, ...] | None, layout: Layout | None
+) -> tuple[Array | None, dict[str, PyTree]]:
+    """Return the count and the entries of a state, or refuse it; `entries` None allows any."""
+    found, is_own = LAYOUTS.get(type(state)), isinstance(state, OWN_STATES)
+    count, moments = None, {}
+    if is_own:
+        count, moments = state[:2]
+    elif found is not None:
+        count = getattr(state, found.counts[0]) if found.counts else None
+        moments = {n: getattr(state, field) for n, field in found.fields.items()}
+    unknown = found is None and not is_own
+    if unknown or (entries is not None and moments.keys() != set(entries)):
         holds = f" with {', '.join(moments)}" if moments else ""
-        what = "moments" if entries is None else ", ".join(entries)
+        what = "moments" if entries is None else ", ".join(entries) or "no moments"
         raise TypeError(
             f"the state must hold {what}, as tx.init makes it; got {type(state).__name__}{holds}"
         )
-    return {n: moments[n] for n in (moments if entries is None else entries)}
+    if count is None and (layout is None or layout.counts):
+        raise TypeError(
+            f"the state must count steps, as tx.init makes it; {type(state).__name__} does not"
+        )
+    return count, {n: moments[n] for n in (moments if entries is None else entries)}
 
 
 def _log_decays_checked(state: PyTree, groups: Iterable[Group]) -> dict[str, Array]:
@@ -152,10 +146,15 @@ class Engine:
     Attributes:
         grouping: which rule, storage, learning rate and weight decay a leaf has.
         coupling: how weight decay goes with the learning rate.
+        layout: optax's class for the moments; None if it has none, or none in this storage.
     """
 
     grouping: Grouping
     coupling: Coupling = RATE
+    layout: Layout | None = dataclasses.field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "layout", layout_of(self.grouping, self.rule.moments))
 
     @property
     def rule(self) -> Rule:
@@ -182,7 +181,7 @@ class Engine:
         entries = uniform.entries if uniform else entries_of(group.storage for group in groups)
         distinct = groups if self.grouping.uniform is None else [self.grouping.uniform]
         log_decays = {n: no_decay() for group in distinct for n in group.scheduled.values()}
-        return pack(count, {n: pick(n) for n in entries}, log_decays)
+        return pack(count, {n: pick(n) for n in entries}, self.layout, log_decays)
 
     def update(
         self,
@@ -209,7 +208,9 @@ class Engine:
             applies: whether to return the new parameters instead of the updates.
         """
         uniform, alike = self.grouping.uniform, self.grouping.plan.uniform
-        trees = _unpack_checked(state, alike.entries if alike else None)
+        counted, trees = _unpack_checked(state, alike.entries if alike else None, self.layout)
+        # A state of optax without a count is that of a step which does not depend on its number.
+        past_count = jnp.zeros((), jnp.int32) if counted is None else jnp.asarray(counted)
         grads, treedef = jax.tree.flatten(updates, is_leaf=is_none)
         n = len(grads)
         columns = checks.flatten_like(treedef, updates, trees)
@@ -233,22 +234,20 @@ class Engine:
             storage, recipe = group.storage, group.recipe
             rate, decay = group.learning_rate, group.weight_decay
             if callable(rate):
-                at = state.count if rate_count is None else rate_count
+                at = past_count if rate_count is None else rate_count
                 rate = checks.scalar("learning_rate", rate(at))
             if callable(decay):
-                at = state.count if decay_count is None else decay_count
+                at = past_count if decay_count is None else decay_count
                 decay = checks.scalar("weight_decay", decay(at))
             dynamic = group.rule.origin.dynamic if group.rule.origin else {}
-            hyperparams = dynamic_hyperparams(group.rule, state.count) if dynamic else {}
+            hyperparams = dynamic_hyperparams(group.rule, past_count) if dynamic else {}
             before = {name: past[kept] for name, kept in group.scheduled.items()}
             compute = compile_step_scalars(recipe, self.coupling, (storage,))
-            new_count, after, (scalars,) = compute(
-                jnp.asarray(state.count), hyperparams, decay, rate, before
-            )
+            new_count, after, (scalars,) = compute(past_count, hyperparams, decay, rate, before)
             step = compile_leaf_step(recipe, storage, self.coupling, applies, group.layers)
             prepared[key] = step, scalars, before, after
             log_decays |= {kept: after[name] for name, kept in group.scheduled.items()}
-        count = safe_increment(jnp.asarray(state.count)) if new_count is None else new_count
+        count = safe_increment(past_count) if new_count is None else new_count
 
         new_updates: list[Array | None] = []
         new_trees: dict[str, list[Any]] = {name: [] for name in trees}
@@ -261,7 +260,7 @@ class Engine:
                 if g is None:
                     result = p if applies else None
                     if group.storage.step_dependent and jax.tree.leaves(own):
-                        own = _skip_leaf(group, own, state.count, count, *prepared[id(group)][2:])
+                        own = _skip_leaf(group, own, past_count, count, *prepared[id(group)][2:])
                 elif group.frozen:
                     result = p if applies else jnp.zeros_like(g if p is None else p)
                 else:
@@ -278,7 +277,8 @@ class Engine:
         except Exception as error:
             _raise_at_path(error, "updates", updates, len(new_updates), is_none)
         moments = {name: jax.tree.unflatten(treedef, col) for name, col in new_trees.items()}
-        return jax.tree.unflatten(treedef, new_updates), pack(count, moments, log_decays)
+        state = pack(count, moments, self.layout, log_decays)
+        return jax.tree.unflatten(treedef, new_updates), state
 
 
 def _init_leaf(p: ArrayLike, group: Group, count: Array) -> dict[str, Entry]:

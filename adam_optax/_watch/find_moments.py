@@ -10,18 +10,21 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeAlias
 
 import jax
+import jax.numpy as jnp
 import optax
 from jax import Array
 
 from adam_optax import rules
 from adam_optax._engine.groups import Group, Grouping
-from adam_optax._engine.tree import (
-    Engine,
-    ScaleByScheduledState,
-    ScaleByState,
-    is_none,
+from adam_optax._engine.states import (
+    STATES,
+    count_of,
+    holds_moments,
+    log_decays_of,
+    states_with_moments,
     unpack,
 )
+from adam_optax._engine.tree import Engine, is_none
 from adam_optax._optax_interop import find_optax_updates, find_tags, unfold_injected
 from adam_optax._watch.leaf_view import Reader, rule_reader, stored_reader
 from adam_optax._watch.metrics import strided_sampler
@@ -62,9 +65,9 @@ def find_moment_readers(
     """
     engines = list(_find_engines(tx, state))
     found: dict[Path, Reader] = {}
-    for node in jax.tree.leaves(state, is_leaf=_has_moments):
-        if _has_moments(node):
-            found = _readers_of(node, engines, tree, leaves, samples) | found
+    known = states_with_moments(state)
+    for node in (*known, *_others_with_moments(state)):
+        found = _readers_of(node, engines, tree, leaves, samples) | found
     unknown = {
         path: stored_reader({}, strided_sampler(leaf.shape, samples))
         for path, leaf in leaves.items()
@@ -72,10 +75,11 @@ def find_moment_readers(
     return unknown | found
 
 
-def _has_moments(x: Any) -> bool:
-    return isinstance(x, ScaleByState | ScaleByScheduledState) or bool(
-        {"mu", "nu"} & set(getattr(x, "_fields", ()))
-    )
+def _others_with_moments(state: Any) -> list[Any]:
+    """Return the states with `mu` or `nu` of which this library knows no more than that."""
+    is_state = lambda x: bool({"mu", "nu"} & set(getattr(x, "_fields", ())))  # noqa: E731
+    nodes = jax.tree.leaves(state, is_leaf=is_state)
+    return [x for x in nodes if is_state(x) and not isinstance(x, STATES)]
 
 
 def _readers_of(
@@ -83,7 +87,8 @@ def _readers_of(
 ) -> dict[Path, Reader]:
     """Return readers of the moments in one state; a masked one has moments of some leaves only."""
     flat = lambda tree: dict(jax.tree.leaves_with_path(tree, is_leaf=is_layer))  # noqa: E731
-    entries = {n: flat(tree) for n, tree in unpack(state).items()}
+    known = unpack(state) if holds_moments(state) else state._asdict()
+    entries = {n: flat(tree) for n, tree in known.items() if n != "count"}
     every = {path: {n: e[path] for n, e in entries.items() if path in e} for path in leaves}
     encoded = {path: own for path, own in every.items() if jax.tree.leaves(own)}
     samplers = {path: strided_sampler(leaves[path].shape, samples) for path in encoded}
@@ -95,8 +100,11 @@ def _readers_of(
     if len(fitting) != 1:  # no engine, or groups of which it cannot be told which this is
         return {path: stored_reader(own, samplers[path]) for path, own in encoded.items()}
     (groups,) = fitting.values()
+    counted = count_of(state) if holds_moments(state) else known.get("count")
+    count = jnp.ones((), jnp.int32) if counted is None else counted  # any, where none is kept
+    log_decays = log_decays_of(state)
     return {
-        path: rule_reader(groups[path], state, own, leaves[path], samplers[path])
+        path: rule_reader(groups[path], count, log_decays, own, leaves[path], samplers[path])
         for path, own in encoded.items()
     }
 

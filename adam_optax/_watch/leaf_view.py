@@ -21,7 +21,6 @@ from adam_optax._engine.leaf import (
     with_moment,
 )
 from adam_optax._engine.stacked import over_layers
-from adam_optax._engine.tree import log_decays_of
 from adam_optax.couplings import RATE
 from adam_optax.directions import denominator
 from adam_optax.moments import Leaf
@@ -88,29 +87,34 @@ def _signal_to_noise(mu: Array | None, nu: Array | None) -> Array | None:
 
 
 def rule_reader(
-    group: Group, state: Any, encoded: Mapping[str, Any], leaf: Array, sample: Sampler
+    group: Group,
+    count: Array,
+    log_decays: Mapping[str, Array],
+    encoded: Mapping[str, Any],
+    leaf: Array,
+    sample: Sampler,
 ) -> Reader:
     """Return a reader of moments of a known rule.
 
     Args:
         group: how the leaf takes its step.
-        state: the state with the moments.
+        count: the steps taken.
+        log_decays: what the state keeps of decay rates on schedules.
         encoded: the moments as they are kept, by the state's entry.
         leaf: the leaf's gradient.
         sample: takes the sampled elements.
     """
     if group.layers:  # each layer is read by itself, all of it, and sampled at the end
         whole: Callable[..., LeafView] = lambda g, own: rule_reader(  # noqa: E731
-            dataclasses.replace(group, layers=0), state, own, g, lambda m: m
+            dataclasses.replace(group, layers=0), count, log_decays, own, g, lambda m: m
         )(g)
         by_layer = over_layers(whole, group.layers, 2)
         return lambda _: jax.tree.map(
             lambda x: sample(jnp.broadcast_to(x, leaf.shape)), by_layer(leaf, dict(encoded))
         )
-    recipe, storage, count, last = group.recipe, group.storage, state.count, state.count - 1
+    recipe, storage, last = group.recipe, group.storage, count - 1
     hyperparams = dynamic_hyperparams(group.rule, last)
-    kept = log_decays_of(state)
-    log_decays = {n: kept[entry] for n, entry in group.scheduled.items()}
+    log_decays = {n: log_decays[entry] for n, entry in group.scheduled.items()}
     compute = compile_step_scalars(recipe, RATE, (storage,))
     _, _, (by_precision,) = compute(last, hyperparams, None, None, log_decays, is_past=True)
     moments = recipe.factory(**recipe.constants, **by_precision["float32"].hyperparams).moments

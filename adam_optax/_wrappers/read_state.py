@@ -9,15 +9,14 @@ from jax import Array
 from adam_optax._core import checks
 from adam_optax._core.numerics import compute_dtype
 from adam_optax._engine.outside_step import compile_decode
-from adam_optax._engine.tree import (
-    STATES,
-    Engine,
-    ScaleByScheduledState,
-    ScaleByState,
-    entries_of,
+from adam_optax._engine.states import (
+    OWN_STATES,
+    count_of,
     log_decays_of,
+    states_with_moments,
     unpack,
 )
+from adam_optax._engine.tree import Engine, entries_of
 from adam_optax._optax_interop import find_tags
 from adam_optax.rules.base import dynamic_hyperparams
 from adam_optax.storage._base import MASKED
@@ -48,8 +47,7 @@ def read_moments(state: Any, tx: Any = None, params: Any = None) -> dict[str, An
     >>> ao.read_moments(tx.init(params), tx, params)["nu"]["w"].shape
     (3, 5)
     """
-    is_state = lambda x: isinstance(x, STATES)  # noqa: E731
-    found = [s for s in jax.tree.leaves(state, is_leaf=is_state) if is_state(s)]
+    found = states_with_moments(state)
     moments = [unpack(one) if tx is None else _decoded(one, tx, params) for one in found]
     names = [n for one in moments for n in one]
     if not found or len(set(names)) < len(names):
@@ -75,14 +73,15 @@ def _decoded(state: Any, tx: Any, params: Any) -> dict[str, Any]:
     ps, treedef = jax.tree.flatten(params)
     columns = {n: treedef.flatten_up_to(tree) for n, tree in entries.items()}
     rows = [{n: column[i] for n, column in columns.items()} for i in range(len(ps))]
-    decoded = []
+    counted = count_of(state)
+    count = jnp.zeros((), jnp.int32) if counted is None else counted
+    kept, decoded = log_decays_of(state), []
     for p, row, group in zip(ps, rows, engine.grouping.of_leaves(params), strict=True):
         own, _ = checks.split_entries(row, group.storage.entries)
         decode = compile_decode(group.recipe, group.storage, group.layers)
-        hyperparams = dynamic_hyperparams(group.rule, state.count)
-        kept = log_decays_of(state)
+        hyperparams = dynamic_hyperparams(group.rule, count)
         log_decays = {n: kept[entry] for n, entry in group.scheduled.items()}
-        decoded.append(decode(own, hyperparams, state.count, log_decays, jnp.shape(p)))
+        decoded.append(decode(own, hyperparams, count, log_decays, jnp.shape(p)))
     # Of a frozen parameter there is nothing.
     return {
         n: jax.tree.unflatten(treedef, [d.get(n, MASKED) for d in decoded])
@@ -135,4 +134,4 @@ def read_average(state: Any, params: Any) -> Any:
 
 
 def _is_average(x: Any) -> bool:
-    return isinstance(x, ScaleByState | ScaleByScheduledState) and "average" in x.moments
+    return isinstance(x, OWN_STATES) and "average" in x.moments

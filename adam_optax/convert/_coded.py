@@ -14,7 +14,7 @@ import numpy as np
 
 from adam_optax import rules, storage
 from adam_optax._core.calls import parse_call
-from adam_optax._engine.tree import pack, unpack
+from adam_optax._engine.states import repack, unpack
 from adam_optax._transform import Transformation, scale_by
 from adam_optax.convert._checks import (
     COUNT,
@@ -95,7 +95,7 @@ def encode_named(named: NamedArrays, form: str, rule: str) -> tuple[NamedArrays,
     except (TypeError, ValueError) as error:
         raise ConversionError(f"storage {form!r} refuses: {error}") from error
     state = from_named(named, template, tx=tx, params=params)
-    arrays: NamedArrays = {COUNT: np.array(state.count)}
+    arrays: NamedArrays = {COUNT: np.array(named[COUNT], np.int32)}
     for n, tree in unpack(state).items():
         for path, x in tree.items():
             if isinstance(x, jax.Array):
@@ -124,7 +124,8 @@ def decode_named(arrays: NamedArrays, facts: Mapping[str, str]) -> NamedArrays:
                 if x.shape != like.shape or x.dtype != like.dtype:
                     raise ValueError(f"{join_key(n, path)} is {x.dtype}{list(x.shape)}")
                 entries[n][path] = jnp.asarray(x)
-    state = pack(jnp.asarray(arrays[COUNT], jnp.int32), entries)
+    count = jnp.asarray(arrays[COUNT], jnp.int32)
+    state = repack(template, entries, lambda _: count)
     moments = unpack(decode_state(state, tx, params))
     decoded = {join_key(n, path): np.array(x) for n, t in moments.items() for path, x in t.items()}
     return {COUNT: arrays[COUNT], **decoded}

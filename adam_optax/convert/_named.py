@@ -15,7 +15,7 @@ import optax
 from jax import Array
 from numpy.typing import NDArray
 
-from adam_optax._engine.tree import STATES, ScaleByScheduledState, ScaleByState, unpack
+from adam_optax._engine.states import log_decays_of, repack, states_with_moments, unpack
 from adam_optax.convert._checks import (
     COUNT,
     ArrayOrShape,
@@ -53,8 +53,8 @@ def to_named(state: optax.OptState) -> NamedArrays:
             nor a count is left out.
 
     Returns:
-        `"count"`, and each moment under its name and the parameter's path, with the shape and
-        dtype that the moment has in the state.
+        `"count"`, if the state counts steps (that of `sgd`, say, does not), and each moment under
+        its name and the parameter's path, with the shape and dtype that it has in the state.
 
     Raises:
         ConversionError: if the state has no moments, two moments of one key, counts that differ,
@@ -71,7 +71,8 @@ def to_named(state: optax.OptState) -> NamedArrays:
             f"the counts of steps in the state differ: {', '.join(map(str, values))}; pass the "
             "part that holds the moments, such as state[0], one group at a time"
         )
-    return {COUNT: np.array(counts[0]), **{key: np.array(m) for key, m in moments.items()}}
+    counted = {COUNT: np.array(counts[0])} if counts else {}
+    return counted | {key: np.array(m) for key, m in moments.items()}
 
 
 def from_named(
@@ -118,9 +119,7 @@ def from_named(
     if tx is not None:
         dense = _fill(named, dense_template(state, tx, params))
         return encode_state(replay_decay_rates(dense, tx, params), tx, params)
-    if any(
-        isinstance(x, ScaleByScheduledState) for x in jax.tree.leaves(state, is_leaf=_has_count)
-    ):
+    if any(log_decays_of(node) for node in states_with_moments(state)):
         raise ConversionError(
             "the template's decay rates follow a schedule, which its state must be told the past "
             "of; pass tx= and params= as well"
@@ -132,7 +131,10 @@ def _fill(named: Mapping[str, Any], state: Any) -> Any:
     """Return a template whose moments are dense, with the moments and the count of named arrays."""
     arrays = to_named_arrays(named)
     moments, counts = _find_moments(state, _GIVE_TX)
-    count_limit = min(int(jnp.iinfo(jnp.result_type(count)).max) for count in counts)
+    if not counts:
+        arrays.setdefault(COUNT, np.array(0))  # that nothing in the template needs
+    limits = [int(jnp.iinfo(jnp.result_type(count)).max) for count in counts]
+    count_limit = min(limits, default=int(jnp.iinfo(jnp.int32).max))
     raise_problems(
         find_value_problems(arrays) + find_template_problems(arrays, moments, count_limit)
     )
@@ -161,7 +163,10 @@ def put_like(x: NDArray[Any], like: Any) -> Array:
 
 
 def _map_state(
-    state: Any, map_moment: Callable[[str, Any], Any], map_count: Callable[[Any], Any]
+    state: Any,
+    map_moment: Callable[[str, Any], Any],
+    map_count: Callable[[Any], Any],
+    own: list[Any] | None = None,
 ) -> Any:
     """Apply functions to every moment and every count of a state: the only walk through a state.
 
@@ -169,31 +174,29 @@ def _map_state(
         state: any tree.
         map_moment: from a moment's name and the moment's tree over the parameters to the new tree.
         map_count: from a count of steps, an integer scalar, to the new count.
+        own: the nodes that hold an optimiser's moments; None: looked for.
     """
+    found = states_with_moments(state) if own is None else own
+    is_own = lambda x: any(x is one for one in found)  # noqa: E731
+
+    def new_count(count: Any) -> Any:
+        return jax.tree.map(map_count, count)  # Flax may have wrapped the count.
 
     def replace(node: Any) -> Any:
+        if is_own(node):
+            moments = {n: map_moment(n, tree) for n, tree in unpack(node).items()}
+            return repack(node, moments, new_count)
         if not _has_count(node):
             return node
-        new = jax.tree.map(map_count, node.count)  # Flax may have wrapped the count.
-        if isinstance(node, ScaleByScheduledState):
-            moments = {n: map_moment(n, tree) for n, tree in node.moments.items()}
-            return ScaleByScheduledState(new, moments, node.log_decays)
-        if isinstance(node, ScaleByState):
-            return ScaleByState(new, {n: map_moment(n, tree) for n, tree in node.moments.items()})
-        if isinstance(node, STATES):
-            moments = {n: map_moment(n, tree) for n, tree in unpack(node).items()}
-            return node._replace(count=new, **moments)
         rest = {n: getattr(node, n) for n in node._fields if n != "count"}
-        rest = {n: _map_state(x, map_moment, map_count) for n, x in rest.items()}
-        return node._replace(count=new, **rest)
+        rest = {n: _map_state(x, map_moment, map_count, found) for n, x in rest.items()}
+        return node._replace(count=new_count(node.count), **rest)
 
-    return jax.tree.map(replace, state, is_leaf=_has_count)
+    return jax.tree.map(replace, state, is_leaf=lambda x: is_own(x) or _has_count(x))
 
 
 def _has_count(node: Any) -> bool:
-    """Return whether a node is a state of ours, or a NamedTuple whose `count` counts steps."""
-    if isinstance(node, STATES):
-        return True
+    """Return whether a node is a NamedTuple whose `count` counts steps."""
     if not isinstance(node, tuple) or "count" not in getattr(node, "_fields", ()):
         return False
     counts = jax.tree.leaves(node.count)
@@ -234,8 +237,7 @@ def _find_moments(state: Any, remedy: str) -> tuple[dict[str, ArrayOrShape], lis
         return count
 
     _map_state(state, collect, collect_count)
-    is_state = lambda x: isinstance(x, STATES)  # noqa: E731
-    if not any(map(is_state, jax.tree.leaves(state, is_leaf=is_state))):
+    if not states_with_moments(state):
         raise ConversionError(
             f"no moments in this {type(state).__name__}; pass the state that tx.init(params) of an "
             "optimiser of adam_optax makes, alone or inside optax's chains and wrappers"

@@ -1,6 +1,7 @@
 """Convert states from and to optax, inside whatever chain or wrapper they are.
 
-The classes of states are the same; only the dtypes of the moments differ.
+The classes of states are optax's wherever optax has the optimiser; moments differ in dtype. What
+differs in more than that is carried over by `_optax_chains.py`, which is told the optimiser.
 """
 
 from collections.abc import Callable
@@ -13,37 +14,63 @@ from jax import Array
 from jax.typing import DTypeLike
 
 from adam_optax._core.numerics import compute_dtype, real_dtype
-from adam_optax._engine.tree import OPTAX_STATES, pack, unpack
+from adam_optax._engine.states import holds_moments, repack, unpack
+from adam_optax.convert._checks import ConversionError
+from adam_optax.convert._optax_chains import CENTERED, Source, carry
+
+_SIGNED = frozenset({"mu", "mu_slow", "delta", "g", "trace"})
+"""The moments that can be negative; of a complex parameter the others are real here."""
+_OTHERS = (*CENTERED, optax.FactoredState)
+"""What optax keeps in another form than this library."""
 
 
-def from_optax(state: optax.OptState, mu_dtype: DTypeLike | None = None) -> optax.OptState:
-    """Convert optax's state of an Adam to the dtypes of this library, so that this library goes on.
+def from_optax(
+    state: optax.OptState,
+    tx: optax.GradientTransformation | None = None,
+    params: optax.Params | None = None,
+    mu_dtype: DTypeLike | None = None,
+) -> optax.OptState:
+    """Convert a state of optax's, so that this library goes on.
 
-    Use it to continue an optax run here if parameters are bfloat16, float16 or complex; a state of
-    real float32 or float64 parameters is the same in both libraries. Moments of bfloat16 and
-    float16 parameters are widened to float32, and a complex `nu` loses its imaginary part, which
-    is zero. Everything else in the state, such as a schedule's count, stays as it is.
+    Use it to continue an optax run here. For real float32 and float64 parameters the state of every
+    optimiser that optax has, but for centred RMSProp and Adafactor, is the same in both libraries,
+    and needs no conversion. With `tx` and `params`, every state is brought to what `tx` keeps:
+    these two as well, a learning rate that became a schedule or was one, weight decay where there
+    was none. Without them only dtypes change: moments of bfloat16 and float16 parameters are
+    widened to float32, and squares of complex parameters lose their imaginary part, which is zero.
 
     Args:
-        state: any tree with optax's states of Adam, AdamW, NAdam, AdaMax or AMSGrad in it.
-        mu_dtype: the `mu_dtype` with which the run goes on here. None stands for the compute dtype:
-            at least float32, complex for complex parameters.
+        state: any tree with states of optax's optimisers in it.
+        tx: the transformation that goes on, in the chain and wrappers in which optax's was. Its
+            storage is dense.
+        params: the parameters; shapes and dtypes are enough.
+        mu_dtype: without `tx`, the dtype of the moments that can be negative. None stands for the
+            compute dtype: at least float32, complex for complex parameters.
 
     Returns:
-        The state with converted moments.
+        The state that `tx.update` takes.
 
     Raises:
-        TypeError: if `mu_dtype` is real and `mu` complex.
+        ConversionError: if `tx` keeps something for which there is nothing in the state, or the
+            state cannot be converted without `tx`. The message says where and what to do.
+        ValueError: if one of `tx` and `params` is given without the other, or with `mu_dtype`.
+        TypeError: if `mu_dtype` is real and a moment is complex.
 
     >>> import jax.numpy as jnp, optax, adam_optax as ao
     >>> params = {"w": jnp.ones(3, jnp.bfloat16)}
+    >>> tx = ao.rmsprop(1e-3, centered=True)
+    >>> state = optax.rmsprop(1e-3, centered=True).init(params)
+    >>> sorted(ao.read_moments(ao.convert.from_optax(state, tx, params)))
+    ['mu', 'variance']
     >>> state = ao.convert.from_optax(optax.adam(1e-3).init(params))
     >>> state[0].nu["w"].dtype
     dtype('float32')
     """
+    if _is_given(tx, params, mu_dtype):
+        return _carried(state, tx, params)
 
     def convert(name: str, tree: Any) -> Any:
-        if name == "mu":
+        if name in _SIGNED:
             return jax.tree.map(lambda m: _cast(m, mu_dtype or compute_dtype(m)), tree)
         return jax.tree.map(_to_real, tree)
 
@@ -51,34 +78,47 @@ def from_optax(state: optax.OptState, mu_dtype: DTypeLike | None = None) -> opta
 
 
 def to_optax(
-    state: optax.OptState, params: optax.Params, mu_dtype: DTypeLike | None = None
+    state: optax.OptState,
+    params: optax.Params,
+    mu_dtype: DTypeLike | None = None,
+    *,
+    tx: optax.GradientTransformation | None = None,
 ) -> optax.OptState:
-    """Convert a state to the dtypes of optax's own optimisers, so that optax goes on.
+    """Convert a state to one of optax's own optimisers, so that optax goes on.
 
-    Use it to hand a run back to optax; as with `from_optax`, a state of real float32 or
-    float64 parameters is the same in both libraries.
+    Use it to hand a run back to optax. As with `from_optax`, most states of real float32 or float64
+    parameters are the same in both libraries; `tx` brings the others across.
 
     Args:
-        state: a state of `adam`, `adamw`, `nadam`, `nadamw`, `adamax`, `adamaxw` or `amsgrad`, in
-            whatever chain or wrapper, with dense storage.
+        state: a state of an optimiser that optax has, in whatever chain or wrapper, with dense
+            storage.
         params: the parameters: optax gives their dtypes to the moments.
-        mu_dtype: the `mu_dtype` given to optax. None stands for the parameters' dtypes.
+        mu_dtype: without `tx`, the `mu_dtype` given to optax. None stands for the parameters'
+            dtypes.
+        tx: optax's transformation that goes on.
 
     Returns:
-        The state with converted moments.
+        The state that optax's `update` takes.
 
     Raises:
-        TypeError: if `mu_dtype` is real and `mu` complex.
+        ConversionError: as `from_optax` does.
+        ValueError: if both `tx` and `mu_dtype` are given.
+        TypeError: if `mu_dtype` is real and a moment is complex.
 
     >>> import jax.numpy as jnp, optax, adam_optax as ao
     >>> params = {"w": jnp.ones(3, jnp.bfloat16)}
     >>> state = ao.convert.to_optax(ao.adam(1e-3).init(params), params)
     >>> state[0].nu["w"].dtype
     dtype(bfloat16)
+    >>> tx, state = optax.adafactor(1e-3), ao.adafactor(1e-3).init(params)
+    >>> type(ao.convert.to_optax(state, params, tx=tx)[0]).__name__
+    'FactoredState'
     """
+    if tx is not None and _is_given(tx, params, mu_dtype):
+        return _carried(state, tx, params)
 
     def convert(name: str, tree: Any) -> Any:
-        dtype = mu_dtype if name == "mu" else None
+        dtype = mu_dtype if name in _SIGNED else None
 
         def cast(m: Array | optax.MaskedNode, p: Array) -> Array | optax.MaskedNode:
             return m if _is_masked(m) else _cast(m, dtype or jnp.result_type(p))
@@ -88,21 +128,38 @@ def to_optax(
     return _map_moments(convert, state)
 
 
+def _is_given(tx: Any, params: Any, mu_dtype: DTypeLike | None) -> bool:
+    if (tx is None) != (params is None):
+        raise ValueError("tx and params go together: from_optax(state, tx, params)")
+    if tx is not None and mu_dtype is not None:
+        raise ValueError("tx says in which dtypes moments are kept; leave out mu_dtype")
+    return tx is not None
+
+
+def _carried(state: Any, tx: Any, params: Any) -> Any:
+    return carry(state, jax.eval_shape(tx.init, params), Source(tx))
+
+
 def _is_masked(x: object) -> bool:
     """Return whether `x` takes another group's place in `optax.masked` or `optax.partition`."""
     return isinstance(x, optax.MaskedNode)
 
 
 def _map_moments(f: Callable[[str, Any], Any], state: optax.OptState) -> optax.OptState:
-    """Apply a function of a moment's name and tree to all moments in optax's states of a tree."""
-    kinds = tuple(OPTAX_STATES.values())
+    """Apply a function of a moment's name and tree to all moments in the states of a tree."""
 
     def replace(entry: Any) -> Any:
-        if not isinstance(entry, kinds):
+        if isinstance(entry, _OTHERS):
+            raise ConversionError(
+                f"{type(entry).__name__} holds other moments than this library's optimiser; pass "
+                "what goes on, too: from_optax(state, tx, params)"
+            )
+        if not holds_moments(entry):
             return entry
-        return pack(entry.count, {n: f(n, tree) for n, tree in unpack(entry).items()})
+        return repack(entry, {n: f(n, tree) for n, tree in unpack(entry).items()})
 
-    return jax.tree.map(replace, state, is_leaf=lambda x: isinstance(x, kinds))
+    is_leaf = lambda x: holds_moments(x) or isinstance(x, _OTHERS)  # noqa: E731
+    return jax.tree.map(replace, state, is_leaf=is_leaf)
 
 
 def _cast(m: Array, dtype: DTypeLike) -> Array:

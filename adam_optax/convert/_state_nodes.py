@@ -18,7 +18,15 @@ from adam_optax._engine.groups import Group
 from adam_optax._engine.leaf import COMPILED, LogDecays, encode
 from adam_optax._engine.outside_step import compile_decode
 from adam_optax._engine.stacked import over_layers
-from adam_optax._engine.tree import STATES, Engine, log_decays_of, pack, unpack
+from adam_optax._engine.states import (
+    count_of,
+    is_split,
+    log_decays_of,
+    repack,
+    states_with_moments,
+    unpack,
+)
+from adam_optax._engine.tree import Engine, join_trace, pack
 from adam_optax.convert._checks import ConversionError, join_key, join_names
 from adam_optax.moments import Moment
 from adam_optax.rules.base import Recipe, dynamic_hyperparams
@@ -31,19 +39,41 @@ Columns: TypeAlias = dict[str, dict[Path, Any]]
 """Arrays by name of a moment or of a state's entry, and then by the parameter's path."""
 
 
-def is_node(x: object) -> bool:
-    """Return whether a part of a state holds the moments of a rule."""
-    return isinstance(x, STATES)
-
-
-def nodes_of(state: Any) -> list[Any]:
-    """Return the parts of a state that hold moments, in the order of its leaves."""
-    return [x for x in jax.tree.leaves(state, is_leaf=is_node) if is_node(x)]
-
-
 def map_nodes(f: Callable[[Any], Any], state: Any) -> Any:
     """Return a state, of whose parts those that hold moments are what a function makes of them."""
-    return jax.tree.map(lambda x: f(x) if is_node(x) else x, state, is_leaf=is_node)
+    is_own = is_among(states_with_moments(state))
+    return jax.tree.map(lambda x: f(x) if is_own(x) else x, state, is_leaf=is_own)
+
+
+def is_among(nodes: list[Any]) -> Callable[[Any], bool]:
+    """Return a function that tells whether something is one of these very parts of a state."""
+    return lambda x: any(x is node for node in nodes)
+
+
+def join_traces(state: Any) -> Any:
+    """Return a state in which no chain keeps moments in two of its links.
+
+    optax's RMSProp keeps the trace of its momentum in the last link, and with codes it does not.
+    """
+    is_own = is_among([node for node in states_with_moments(state) if is_split(node)])
+    join = lambda x: (join_trace(x), *x[1:-1], optax.EmptyState()) if is_own(x) else x  # noqa: E731
+    return jax.tree.map(join, state, is_leaf=is_own)
+
+
+def split_traces(joined: Any, template: Any) -> Any:
+    """Return a state in which those chains keep moments in two links that do so in a template."""
+    own = states_with_moments(template)
+    is_own = is_among(own)
+
+    def split(like: Any, x: Any) -> Any:
+        if not (is_own(like) and is_split(like)):
+            return x
+        first, *_, last = repack(like, unpack(x[0]), lambda _: x[0].count)
+        if log_decays_of(x[0]):
+            first = first._replace(log_decays=log_decays_of(x[0]))
+        return (first, *x[1:-1], last)
+
+    return jax.tree.map(split, template, joined, is_leaf=is_own)
 
 
 class Maker(NamedTuple):
@@ -104,8 +134,27 @@ def by_path(tree: Any) -> dict[Path, Any]:
     return dict(jax.tree.leaves_with_path(tree))
 
 
-def repack(node: Any, columns: Columns) -> Any:
-    """Return a state with other entries, which are trees over the same parameters."""
+def steps_of(node: Any) -> Array:
+    """Return the steps that a state has counted; 0 where it counts none, and begins to."""
+    count = count_of(node)
+    return jnp.zeros((), jnp.int32) if count is None else count
+
+
+def dense_state(node: Any, columns: Columns) -> Any:
+    """Return a state of this library's class with other entries over the same parameters."""
+    return pack(steps_of(node), _trees(node, columns), None, log_decays_of(node))
+
+
+def filled_state(template: Any, node: Any, columns: Columns) -> Any:
+    """Return a template with entries, and with the count and the log decays of a state."""
+    # Flax may have wrapped the count, of which some of optax's classes have two.
+    copy = lambda _: jax.tree.map(jnp.copy, steps_of(node))  # noqa: E731
+    filled = repack(template, _trees(node, columns), copy)
+    return filled._replace(log_decays=log_decays_of(node)) if log_decays_of(node) else filled
+
+
+def _trees(node: Any, columns: Columns) -> dict[str, Any]:
+    """Return entries by name as trees of the structure that a state's have."""
     like = next(iter(unpack(node).values()))
     is_masked = lambda x: isinstance(x, optax.MaskedNode)  # noqa: E731
 
@@ -113,15 +162,14 @@ def repack(node: Any, columns: Columns) -> Any:
         pick = lambda path, _: column.get(path, MASKED)  # noqa: E731
         return jax.tree.map_with_path(pick, like, is_leaf=is_masked)
 
-    trees = {n: tree(column) for n, column in columns.items()}
-    return pack(node.count, trees, log_decays_of(node))
+    return {n: tree(column) for n, column in columns.items()}
 
 
 def shapes_of(node: Any) -> dict[tuple[str, Path], tuple[Any, ...]]:
     """Return shape and dtype of each array of a state's moments."""
     return {
         (n, path): (x.shape, jnp.result_type(x))
-        for n, tree in (unpack(node) if is_node(node) else {}).items()
+        for n, tree in ({} if node is None else unpack(node)).items()
         for path, x in by_path(tree).items()
     }
 
@@ -204,7 +252,8 @@ def _step(group: Group, node: Any) -> tuple[dict[str, Array], Array, dict[str, A
     """Return the hyper-parameters, the count and the log decays with which codes are read."""
     kept = log_decays_of(node)
     log_decays = {n: kept[entry] for n, entry in group.scheduled.items()}
-    return dynamic_hyperparams(group.rule, node.count), node.count, log_decays
+    count = steps_of(node)
+    return dynamic_hyperparams(group.rule, count), count, log_decays
 
 
 @ft.lru_cache(maxsize=COMPILED)

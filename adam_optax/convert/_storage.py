@@ -17,7 +17,8 @@ from jax import Array
 
 from adam_optax._core.log_decay import log_decay_of
 from adam_optax._engine.groups import Group
-from adam_optax._engine.tree import Engine, log_decays_of, pack, unpack
+from adam_optax._engine.states import log_decays_of, states_with_moments, unpack
+from adam_optax._engine.tree import Engine, pack
 from adam_optax._optax_interop import find_engines
 from adam_optax.convert._checks import ConversionError, join_names
 from adam_optax.convert._state_nodes import (
@@ -29,14 +30,17 @@ from adam_optax.convert._state_nodes import (
     check_finite,
     decode_columns,
     dense_shape,
+    dense_state,
     describe_entries,
     encode_columns,
+    filled_state,
+    is_among,
     is_dense,
-    is_node,
+    join_traces,
     map_nodes,
-    nodes_of,
-    repack,
     shapes_of,
+    split_traces,
+    steps_of,
 )
 from adam_optax.rules.base import dynamic_hyperparams
 
@@ -97,7 +101,7 @@ def decode_state(state: Any, tx: Any, params: Any) -> Any:
             optax's, the moments are read as they are.
         params: the parameters.
     """
-    engines = find_engines(tx, state)
+    engines, state = find_engines(tx, state), join_traces(state)
     templates = _templates("tx_from", tx, state, params)
 
     def decode(node: Any) -> Any:
@@ -107,7 +111,7 @@ def decode_state(state: Any, tx: Any, params: Any) -> Any:
             return node
         columns = {n: by_path(tree) for n, tree in unpack(node).items()}
         moments = agreed([decode_columns(maker, columns, node, own) for maker in makers])
-        return repack(node, moments)
+        return dense_state(node, moments)
 
     return map_nodes(decode, state)
 
@@ -118,8 +122,8 @@ def _templates(name: str, tx: Any, state: Any, params: Any) -> Iterator[Any]:
     Raises:
         ConversionError: if the state has more or fewer such parts.
     """
-    made = nodes_of(_shapes_of_init(name, tx, params))
-    if len(made) != (found := len(nodes_of(state))):
+    made = states_with_moments(join_traces(_shapes_of_init(name, tx, params)))
+    if len(made) != (found := len(states_with_moments(state))):
         raise ConversionError(
             f"{name} did not make this state: of parts with moments {name} has {len(made)}, the "
             f"state {found}; pass the transformation whose init and update made it"
@@ -151,7 +155,8 @@ def encode_state(dense: Any, tx: Any, params: Any) -> Any:
         params: the parameters.
     """
     engines = find_engines(tx, dense)
-    templates = iter(nodes_of(_shapes_of_init("tx", tx, params)))
+    made = _shapes_of_init("tx", tx, params)
+    templates = iter(states_with_moments(join_traces(made)))
 
     def write(node: Any) -> Any:
         template, kept = next(templates), unpack(node)
@@ -161,7 +166,9 @@ def encode_state(dense: Any, tx: Any, params: Any) -> Any:
             return node
         if not makers:  # of optax, whose states are dense, too, in dtypes of their own
             like = {n: by_path(tree) for n, tree in unpack(template).items()}
-            return repack(node, _cast_like({n: by_path(tree) for n, tree in kept.items()}, like))
+            return filled_state(
+                template, node, _cast_like({n: by_path(tree) for n, tree in kept.items()}, like)
+            )
         if kept.keys() != (moments := makers[0].engine.rule.moments).keys():
             raise ConversionError(
                 f"the state's moments are {', '.join(kept)}, those of tx are {', '.join(moments)}; "
@@ -171,9 +178,9 @@ def encode_state(dense: Any, tx: Any, params: Any) -> Any:
         check_finite(columns, "go back to a checkpoint from before they came up")
         encoded = agreed([encode_columns(maker, columns, node, own) for maker in makers])
         check_finite(encoded, "they are too large for the storage of tx; take a wider one")
-        return repack(node, encoded)
+        return filled_state(template, node, encoded)
 
-    return map_nodes(write, dense)
+    return split_traces(map_nodes(write, dense), made)
 
 
 def _cast_like(columns: Columns, like: Columns) -> Columns:
@@ -195,7 +202,7 @@ def dense_template(state: Any, tx: Any, params: Any) -> Any:
         tx: the transformation.
         params: the parameters, beside which the dense moments shall be.
     """
-    engines = find_engines(tx, state)
+    engines, state = find_engines(tx, state), join_traces(state)
     templates = _templates("tx", tx, state, params)
 
     def widen(node: Any) -> Any:
@@ -208,7 +215,7 @@ def dense_template(state: Any, tx: Any, params: Any) -> Any:
             n: {path: dense_shape(p, moment, groups[path].layers) for path, p in own.leaves.items()}
             for n, moment in makers[0].engine.rule.moments.items()
         }
-        return repack(node, moments)
+        return dense_state(node, moments)
 
     return map_nodes(widen, state)
 
@@ -222,16 +229,16 @@ def replay_decay_rates(dense: Any, tx: Any, params: Any) -> Any:
         params: the parameters.
     """
     engines = find_engines(tx, dense)
-    templates = iter(nodes_of(_shapes_of_init("tx", tx, params)))
+    templates = iter(states_with_moments(join_traces(_shapes_of_init("tx", tx, params))))
 
     def replay(node: Any) -> Any:
         makers = Own.of(node, params).makers(engines, next(templates))
         if not (kept := log_decays_of(node)):
             return node
-        rates = [_decay_rates(maker, int(node.count)) for maker in makers]
+        rates = [_decay_rates(maker, int(steps_of(node))) for maker in makers]
         found = agreed([{"decay rate": {(n,): r[n] for n in r}} for r in rates])
         past = {n: log_decay_of(rate) for (n,), rate in found["decay rate"].items()}
-        return pack(node.count, unpack(node), {**kept, **past})
+        return pack(node.count, unpack(node), None, {**kept, **past})
 
     return map_nodes(replay, dense)
 
@@ -270,14 +277,7 @@ def _shapes_of_init(name: str, tx: Any, params: Any) -> Any:
 
 def _check_same_structure(state: Any, template: Any) -> None:
     """Refuse transformations that differ in more than storage: a schedule, a mask, a link."""
-    one, other = (
-        [
-            # Flax wraps a leaf, under this name.
-            (jax.tree_util.keystr(path).removesuffix(".value"), *_scheduled(x))
-            for path, x in jax.tree.leaves_with_path(tree, is_leaf=is_node)
-        ]
-        for tree in (state, template)
-    )
+    one, other = map(_parts, map(join_traces, (state, template)))
     if one != other:
         differing = sorted({path or "the state" for path, *_ in set(one) ^ set(other)})
         raise ConversionError(
@@ -286,6 +286,14 @@ def _check_same_structure(state: Any, template: Any) -> None:
         )
 
 
-def _scheduled(x: Any) -> tuple[str, ...]:
-    """Return the moments of a state whose decay rates follow schedules."""
-    return tuple(sorted(log_decays_of(x)))
+def _parts(state: Any) -> list[tuple[str, tuple[str, ...]]]:
+    """Return the paths of a state's parts, with the moments whose decay rates follow schedules."""
+    is_own = is_among(states_with_moments(state))
+    return [
+        # Flax wraps a leaf, under this name.
+        (
+            jax.tree_util.keystr(path).removesuffix(".value"),
+            tuple(sorted(log_decays_of(x))) if is_own(x) else (),
+        )
+        for path, x in jax.tree.leaves_with_path(state, is_leaf=is_own)
+    ]

@@ -12,7 +12,7 @@ from jax.typing import ArrayLike
 
 from adam_optax._core.by_path import ByPath
 from adam_optax._core.checks import Kind, hyperparameter
-from adam_optax._engine.tree import STATES, unpack
+from adam_optax._engine.states import states_with_moments, unpack
 from adam_optax.rows._closed_form import Drift
 from adam_optax.rows._ids import is_rising
 from adam_optax.rows._state import NumberOrSchedule, Rows, RowsState
@@ -226,8 +226,7 @@ def refuse_dense(dense: Any, rule: Rule, table: Array) -> Any:
         TypeError: if there is not one link with the rule's moments.
         ValueError: if a moment has another shape or dtype than the table.
     """
-    links = jax.tree.leaves(dense, is_leaf=lambda x: isinstance(x, STATES))
-    found = [x for x in links if isinstance(x, STATES)]
+    found = states_with_moments(dense)
     if len(found) != 1 or unpack(found[0]).keys() != rule.moments.keys():
         raise TypeError(
             f"dense must hold one state with {', '.join(rule.moments) or 'no moments'}, as the "

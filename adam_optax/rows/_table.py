@@ -12,7 +12,8 @@ from jax.typing import DTypeLike
 
 from adam_optax._core.numerics import safe_increment
 from adam_optax._engine.groups import Grouping
-from adam_optax._engine.tree import Engine, pack, unpack
+from adam_optax._engine.states import count_of, unpack
+from adam_optax._engine.tree import Engine, pack
 from adam_optax.rows._checks import refuse_dense, refuse_ids, refuse_rows, refuse_table, refuse_use
 from adam_optax.rows._closed_form import Drift, decay_over_gap, decay_rate
 from adam_optax.rows._ids import is_invalid, is_rising
@@ -90,7 +91,7 @@ class RowOptimizer:
         """
         refuse_table(table)
         dense = self._engine.init(table)
-        return self._initial_state(table, unpack(dense), dense.count)
+        return self._initial_state(table, unpack(dense), _count(dense))
 
     def lookup(self, state: RowsState, ids: Array | npt.ArrayLike) -> Rows:
         """Return rows as the dense optimiser would hold them now; nothing is written.
@@ -149,7 +150,7 @@ class RowOptimizer:
         """
         refuse_table(table)
         found = refuse_dense(dense, self._engine.rule, table)
-        return self._adopt(table, unpack(found), jnp.asarray(found.count, jnp.int32))
+        return self._adopt(table, unpack(found), _count(found))
 
     def rebase(self, state: RowsState, onto: "RowOptimizer") -> RowsState:
         """Return the state under another learning rate or decay; a pass over the whole table.
@@ -193,7 +194,8 @@ class RowOptimizer:
     def _apply(self, state: RowsState, rows: Rows, grads: Array) -> RowsState:
         count, dtype = safe_increment(state.count), grads.dtype
         rate, fade = self._learning_rate_at(state.count, dtype), self._fade_at(state.count, dtype)
-        step, dense = self._engine.update(grads, pack(state.count, rows.moments), None, None, rate)
+        kept = pack(state.count, rows.moments, self._engine.layout)
+        step, dense = self._engine.update(grads, kept, None, None, rate)
         moments = unpack(dense)
         moved = jnp.exp(-fade) * rows.drift + step - self._drift_at(count, moments)
         rest = shrink(rows.rest, rows.fade + fade, moved)
@@ -217,7 +219,7 @@ class RowOptimizer:
     @_jit_method
     def _materialize(self, state: RowsState) -> tuple[Array, Any]:
         found = self._bring_to_now(state, jnp.arange(len(state.rest)))
-        return found.params, pack(state.count, found.moments)
+        return found.params, pack(state.count, found.moments, self._engine.layout)
 
     @_jit_method
     def _adopt(self, table: Array, moments: dict[str, Array], count: Array) -> RowsState:
@@ -277,6 +279,12 @@ class RowOptimizer:
         zero = lambda: jnp.zeros((), rest.dtype)  # noqa: E731
         decayed = (zero(), zero()) if decays else None
         return RowsState(count, rest, moments, *self._marks_at(rest, count, decayed))
+
+
+def _count(dense: Any) -> Array:
+    """Return the steps that a dense state has counted; 0 where its optimiser needs no count."""
+    count = count_of(dense)
+    return jnp.asarray(0 if count is None else count, jnp.int32)
 
 
 def _values_at(value: NumberOrSchedule, counts: Array, dtype: DTypeLike) -> Array:

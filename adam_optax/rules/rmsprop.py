@@ -25,7 +25,8 @@ def rmsprop(
     is AdaGrad that forgets, and Adam without its first moment.
 
     Moments: `nu`, the mean squared gradient, or, centred, `variance` and `mu`, the gradient's
-    variance and mean; and, with momentum, `trace`, the decaying sum of steps.
+    variance and mean; and, with momentum, `trace`, the decaying sum of steps with their sign, as in
+    optax: downhill.
 
     Step: `g / √(ν + eps), ν = decay ν + (1-decay) |g|²`,
     for the gradient `g`. Centred, `E|g|² - |E g|²` stands for ν: it is kept by itself, as
@@ -79,8 +80,8 @@ def rmsprop(
         moments = {"nu": mean_of(square)}
     if momentum is None:
         return Rule(moments, normalized_grad)
-    steps = trace(lambda x: x.learning_rate * normalized_grad(x), momentum, nesterov=nesterov)
-    return Rule({**moments, "trace": steps}, lambda x: x.hat["trace"], handles=("learning_rate",))
+    steps = trace(lambda x: -x.learning_rate * normalized_grad(x), momentum, nesterov=nesterov)
+    return Rule({**moments, "trace": steps}, lambda x: -x.hat["trace"], handles=("learning_rate",))
 
 
 def _squared_deviation(b: Number, *, corrected: bool) -> Read:

@@ -90,5 +90,5 @@ def test_repr_says_what_things_are() -> None:
         s.stochastic(): "stochastic()",
     }
     assert {form: repr(form) for form in formats} == formats
-    state = ao.scale_by_lion().init(__import__("jax").numpy.ones(3))
-    assert repr(state) == "ScaleByState(count=0, mu=float32[3])"
+    state = ao.scale_by(ao.rules.temporal_average()).init(__import__("jax").numpy.ones(3))
+    assert repr(state) == "ScaleByState(count=0, average=float32[3])"

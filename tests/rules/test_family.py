@@ -11,7 +11,7 @@ import optax
 import pytest
 
 import adam_optax as ao
-from adam_optax._engine.tree import unpack
+from adam_optax._engine.states import unpack
 from tests.support.cases import run, witness
 from tests.support.family import GRADS, MEMBERS, ONE_EACH, SHAPE, START, Member, by_id
 from tests.support.oracle import relative_rms

@@ -186,6 +186,11 @@ def test_parameter_groups_are_the_same_as_arguments_by_path() -> None:
             ValueError,
             "learning_rate must be finite",
         ),
+        (
+            lambda: ao.adadelta(1.0, weight_decay=ao.by_path({".*": 0.1})),
+            TypeError,
+            "cannot be by path; say with weight_decay_mask",
+        ),
         (lambda: ao.parameter_groups(ao.adam, {}), ValueError, "needs a group"),
         (
             lambda: ao.parameter_groups(ao.adam, {".*": {"lr": 1.0}}),

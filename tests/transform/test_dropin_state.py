@@ -203,7 +203,9 @@ def test_read_moments_wants_exactly_one_state(count: int) -> None:
 def test_a_bfloat16_run_of_optax_with_mu_dtype_goes_on_here() -> None:
     params = {"w": jnp.ones(3, jnp.bfloat16), "x": 1.5}
     tx = ao.adam(0.1, mu_dtype="bfloat16")
-    state = ao.convert.from_optax(optax.adam(0.1, mu_dtype="bfloat16").init(params), "bfloat16")
+    state = ao.convert.from_optax(
+        optax.adam(0.1, mu_dtype="bfloat16").init(params), mu_dtype="bfloat16"
+    )
     updates, after = tx.update({"w": params["w"], "x": 1.0}, state, params)
     np.testing.assert_allclose(np.float32(updates["w"]), -0.1, rtol=4e-3)  # bfloat16
     assert after[0].mu["w"].dtype == jnp.bfloat16

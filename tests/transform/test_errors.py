@@ -168,7 +168,7 @@ def test_real_and_complex() -> None:
     expect(TypeError, text, lambda: tx.update(real, tx.init(both), both))
     text = "a complex moment does not fit bfloat16; use complex64, or None"
     expect(TypeError, text, lambda: ao.convert.to_optax(tx.init(both), both, "bfloat16"))
-    expect(TypeError, text, lambda: ao.convert.from_optax(tx.init(both), "bfloat16"))
+    expect(TypeError, text, lambda: ao.convert.from_optax(tx.init(both), mu_dtype="bfloat16"))
 
 
 def test_a_dtype_of_moments_that_are_not_there() -> None:
