@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from types import CellType, FrameType
 from typing import Any
 
+import jax
 import optax
 
 from adam_optax._core.types import UpdateFn
@@ -203,6 +204,37 @@ def injected(
         _warn("optax.inject_hyperparams", "ao.watch reads moments inside it as they are stored")
         return optax.identity()
     return held[_FACTORY](**held[_CONSTANTS], **hyperparams)
+
+
+def unfold_injected(
+    tx: optax.GradientTransformation, state: Any
+) -> Iterator[optax.GradientTransformation]:
+    """Yield a transformation, and those that `optax.inject_hyperparams` hides inside it.
+
+    Args:
+        tx: the transformation.
+        state: its state, whose hyper-parameters of this step the hidden ones are made of.
+    """
+    yield tx
+    for name, held in find_optax_updates(tx):
+        if name == "inject_hyperparams":
+            for node in jax.tree.leaves(state, is_leaf=_is_injected):
+                if _is_injected(node):
+                    yield from unfold_injected(injected(held, node.hyperparams), node.inner_state)
+
+
+def _is_injected(x: object) -> bool:
+    return hasattr(x, "hyperparams") and hasattr(x, "inner_state")
+
+
+def find_engines(tx: optax.GradientTransformation, state: Any) -> list[Engine]:
+    """Return this library's engines in a transformation, through chains, wrappers and injection."""
+    return [
+        tag
+        for part in unfold_injected(tx, state)
+        for tag in find_tags(part)
+        if isinstance(tag, Engine)
+    ]
 
 
 def walk_closures(update: UpdateFn) -> Iterator[Callable[..., object]]:

@@ -25,7 +25,7 @@ from adam_optax._engine.states import (
     unpack,
 )
 from adam_optax._engine.tree import Engine, is_none
-from adam_optax._optax_interop import find_optax_updates, find_tags, injected
+from adam_optax._optax_interop import find_optax_updates, find_tags, unfold_injected
 from adam_optax._watch.leaf_view import Reader, rule_reader, stored_reader
 from adam_optax._watch.metrics import strided_sampler
 from adam_optax._watch.state import is_layer
@@ -125,12 +125,11 @@ def _groups_if_fitting(
 
 def _find_engines(tx: optax.GradientTransformation, state: Any) -> Iterator[Engine]:
     """Yield the engines that may have made the moments in a state."""
-    yield from (tag for tag in find_tags(tx) if isinstance(tag, Engine))
-    for name, variables in find_optax_updates(tx):
-        if name in OPTAX_RULES:
-            yield _engine_of_optax(OPTAX_RULES[name], variables)
-        if name == "inject_hyperparams":
-            yield from _find_injected_engines(variables, state)
+    for part in unfold_injected(tx, state):
+        yield from (tag for tag in find_tags(part) if isinstance(tag, Engine))
+        for name, variables in find_optax_updates(part):
+            if name in OPTAX_RULES:
+                yield _engine_of_optax(OPTAX_RULES[name], variables)
 
 
 def _engine_of_optax(make: Callable[..., Rule], variables: Mapping[str, Any]) -> Engine:
@@ -138,11 +137,3 @@ def _engine_of_optax(make: Callable[..., Rule], variables: Mapping[str, Any]) ->
     known = inspect.signature(make).parameters
     rule = make(**{n: variables[n] for n in known if n in variables})
     return Engine(Grouping(rule, plan_storage(None, rule.moments)))
-
-
-def _find_injected_engines(variables: Mapping[str, Any], state: Any) -> Iterator[Engine]:
-    """Yield the engines of what `optax.inject_hyperparams` makes with the numbers of this step."""
-    is_injected = lambda x: hasattr(x, "hyperparams") and hasattr(x, "inner_state")  # noqa: E731
-    for node in jax.tree.leaves(state, is_leaf=is_injected):
-        if is_injected(node):
-            yield from _find_engines(injected(variables, node.hyperparams), node.inner_state)

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adam_optax.convert._checks import ConversionError, join_names, to_numpy
-from adam_optax.convert._torch import ParamId, split_state_dict
+from adam_optax.convert._torch_groups import ParamId, split_state_dict
 
 _QUANT_STATE = "__bnb_optimizer_quant_state__"
 _MOMENTS = {"1": "exp_avg", "2": "exp_avg_sq"}

@@ -20,7 +20,8 @@ NamedArrays: TypeAlias = dict[str, NDArray[Any]]
 ArrayOrShape: TypeAlias = jax.Array | jax.ShapeDtypeStruct | NDArray[Any]
 
 COUNT = "count"
-CONVERT_EXTRA = "'adam-optax[convert]'"
+CONVERT_EXTRA, TORCH_EXTRA = "'adam-optax[convert]'", "'adam-optax[torch]'"
+"""What is installed for files: of this library and of Keras; of PyTorch."""
 _SHOWN_NAMES = 5
 _SQUARES = frozenset({"nu", "nu_max"})
 

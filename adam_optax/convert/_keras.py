@@ -70,6 +70,8 @@ def from_keras(
     names: Names,
     *,
     order: Sequence[str] | None = None,
+    tx: optax.GradientTransformation | None = None,
+    params: optax.Params | None = None,
 ) -> optax.OptState:
     """Build a state from a Keras optimizer's variables, so that this library goes on.
 
@@ -87,9 +89,12 @@ def from_keras(
             parameter out.
         order: the paths of Keras's parameters in the order in which the optimizer was built.
             Needed only where Keras gives several parameters one name.
+        tx: the transformation that made the template; needed, like `params`, where its storage is
+            not dense, as with `storage.pair()`.
+        params: the parameters.
 
     Returns:
-        The template with Keras's moments and step count, in the template's dtypes.
+        The template with Keras's moments and step count, in the template's storage.
 
     Raises:
         ConversionError: if names, variables or arrays do not fit. Nothing is converted then.
@@ -107,7 +112,8 @@ def from_keras(
     >>> int(state[0].count), state[0].nu["w"]
     (5, Array([1., 4.], dtype=float32))
     """
-    return from_named(keras_to_named(variables, names, order=order), state)
+    named = keras_to_named(variables, names, order=order)
+    return from_named(named, state, tx=tx, params=params)
 
 
 def to_keras(

@@ -15,7 +15,7 @@ import optax
 from jax import Array
 from numpy.typing import NDArray
 
-from adam_optax._engine.states import repack, states_with_moments, unpack
+from adam_optax._engine.states import log_decays_of, repack, states_with_moments, unpack
 from adam_optax.convert._checks import (
     COUNT,
     ArrayOrShape,
@@ -29,11 +29,16 @@ from adam_optax.convert._checks import (
     split_key,
     to_named_arrays,
 )
+from adam_optax.convert._storage import dense_template, encode_state, replay_decay_rates
 
 _KeyPath: TypeAlias = tuple[Any, ...]
 """The entries of a path of `jax.tree_util`, whose own alias is generic for type checkers."""
 
-_STORAGE_PACKAGE = "adam_optax.storage"
+_CHANGE = (
+    "first make it dense: state = ao.convert.change_storage(state, tx, dense_tx, params), with "
+    "dense_tx made as tx, but without storage="
+)
+_GIVE_TX = "pass tx= and params= as well, and the moments are written in the storage of tx"
 
 
 def to_named(state: optax.OptState) -> NamedArrays:
@@ -60,7 +65,7 @@ def to_named(state: optax.OptState) -> NamedArrays:
     >>> sorted(ao.convert.to_named(state))
     ['count', 'mu/dense/kernel', 'nu/dense/kernel']
     """
-    moments, counts = _find_moments(state)
+    moments, counts = _find_moments(state, _CHANGE)
     if len(values := sorted({int(count) for count in counts})) > 1:
         raise ConversionError(
             f"the counts of steps in the state differ: {', '.join(map(str, values))}; pass the "
@@ -70,7 +75,13 @@ def to_named(state: optax.OptState) -> NamedArrays:
     return counted | {key: np.array(m) for key, m in moments.items()}
 
 
-def from_named(named: Mapping[str, Any], state: optax.OptState) -> optax.OptState:
+def from_named(
+    named: Mapping[str, Any],
+    state: optax.OptState,
+    *,
+    tx: optax.GradientTransformation | None = None,
+    params: optax.Params | None = None,
+) -> optax.OptState:
     """Build a state from a template, with the moments and the count of named arrays.
 
     Use it after `to_named`, or to continue a run of a framework for which there is no function
@@ -81,16 +92,21 @@ def from_named(named: Mapping[str, Any], state: optax.OptState) -> optax.OptStat
             Neither `named` nor `state` is changed.
         state: the template, `tx.init(params)`, inside whatever chain or wrapper; shapes and dtypes
             (`jax.eval_shape(tx.init, params)`) are enough.
+        tx: the transformation that made the template. It is needed, like `params`, where the
+            template's storage is not dense (`storage.pair()` say), or a decay rate follows a
+            schedule, which then is taken to have been followed from the first step.
+        params: the parameters; with `tx`, moments lie on devices as the parameters do.
 
     Returns:
-        The template with every moment replaced, in the template's dtype and sharding, and with
+        The template with every moment replaced, in the template's storage and sharding, and with
         every field `count` of a NamedTuple (also of schedules and `optax.inject_hyperparams`) set
         to the count. Anything else, such as another transformation's trace, is the template's.
 
     Raises:
         ConversionError: if an entry is missing or superfluous, has another shape, is complex where
             the template is real or the reverse, is not finite, or is too large for the template's
-            dtype. The message names all such entries, and nothing is converted.
+            dtype; if the template's storage is not dense and `tx` and `params` are not given. The
+            message names all such entries, and nothing is converted.
 
     >>> import jax.numpy as jnp, numpy as np, adam_optax as ao
     >>> named = {"count": np.array(7), "mu/w": np.ones(2), "nu/w": np.ones(2)}
@@ -98,8 +114,23 @@ def from_named(named: Mapping[str, Any], state: optax.OptState) -> optax.OptStat
     >>> int(state[0].count), state[0].mu["w"]
     (7, Array([1., 1.], dtype=float32))
     """
+    if (tx is None) != (params is None):
+        raise ConversionError("tx and params go together: give both, or neither")
+    if tx is not None:
+        dense = _fill(named, dense_template(state, tx, params))
+        return encode_state(replay_decay_rates(dense, tx, params), tx, params)
+    if any(log_decays_of(node) for node in states_with_moments(state)):
+        raise ConversionError(
+            "the template's decay rates follow a schedule, which its state must be told the past "
+            "of; pass tx= and params= as well"
+        )
+    return _fill(named, state)
+
+
+def _fill(named: Mapping[str, Any], state: Any) -> Any:
+    """Return a template whose moments are dense, with the moments and the count of named arrays."""
     arrays = to_named_arrays(named)
-    moments, counts = _find_moments(state)
+    moments, counts = _find_moments(state, _GIVE_TX)
     if not counts:
         arrays.setdefault(COUNT, np.array(0))  # that nothing in the template needs
     limits = [int(jnp.iinfo(jnp.result_type(count)).max) for count in counts]
@@ -110,14 +141,14 @@ def from_named(named: Mapping[str, Any], state: optax.OptState) -> optax.OptStat
 
     def replace_tree(moment: str, tree: Any) -> Any:
         def replace_leaf(path: _KeyPath, leaf: ArrayOrShape) -> Array:
-            return _put_like(arrays[_leaf_key(moment, path)], leaf)
+            return put_like(arrays[_leaf_key(moment, path)], leaf)
 
         return jax.tree_util.tree_map_with_path(replace_leaf, tree)
 
-    return _map_state(state, replace_tree, lambda count: _put_like(arrays[COUNT], count))
+    return _map_state(state, replace_tree, lambda count: put_like(arrays[COUNT], count))
 
 
-def _put_like(x: NDArray[Any], like: Any) -> Array:
+def put_like(x: NDArray[Any], like: Any) -> Array:
     """Return an array in the dtype and sharding of another.
 
     Where the other array was never placed on a device by hand, the result is not committed to a
@@ -182,8 +213,12 @@ def _leaf_key(moment: str, path: _KeyPath) -> str:
     return join_key(moment, jax.tree_util.keystr(path, simple=True, separator="/"))
 
 
-def _find_moments(state: Any) -> tuple[dict[str, ArrayOrShape], list[Any]]:
+def _find_moments(state: Any, remedy: str) -> tuple[dict[str, ArrayOrShape], list[Any]]:
     """Return the moments of a state by key, and all its counts, those of the moments first.
+
+    Args:
+        state: the state.
+        remedy: what to do about a moment that is not one dense array.
 
     Raises:
         ConversionError: if there are no moments, two of one key, or some that are not one dense
@@ -193,8 +228,8 @@ def _find_moments(state: Any) -> tuple[dict[str, ArrayOrShape], list[Any]]:
     counts: list[Any] = []
 
     def collect(moment: str, tree: Any) -> Any:
-        for path, leaf in jax.tree.leaves_with_path(tree, is_leaf=_is_encoded):
-            _add_moment(moments, _leaf_key(moment, path), leaf)
+        for path, leaf in jax.tree.leaves_with_path(tree):
+            _add_moment(moments, _leaf_key(moment, path), leaf, remedy)
         return tree
 
     def collect_count(count: Any) -> Any:
@@ -208,35 +243,26 @@ def _find_moments(state: Any) -> tuple[dict[str, ArrayOrShape], list[Any]]:
             "optimiser of adam_optax makes, alone or inside optax's chains and wrappers"
         )
     _check_counts(counts)
-    _check_shapes(moments)
+    _check_shapes(moments, remedy)
     return moments, counts
 
 
-def _add_moment(moments: dict[str, ArrayOrShape], key: str, leaf: Any) -> None:
+def _add_moment(moments: dict[str, ArrayOrShape], key: str, leaf: Any, remedy: str) -> None:
     """Add a leaf to the moments, if its key is new and it is one floating array."""
     if key in moments:
         raise ConversionError(
             f"two moments of the state are called {key}; pass one of the states that hold them, "
             "or give the parameters paths that differ"
         )
-    is_floating = hasattr(leaf, "shape") and jnp.issubdtype(leaf.dtype, jnp.inexact)
-    if _is_encoded(leaf) or not is_floating:
-        found = "packed" if _is_encoded(leaf) else getattr(leaf, "dtype", type(leaf).__name__)
-        raise ConversionError(_not_dense(key, f"({found})"))
+    if not (hasattr(leaf, "shape") and jnp.issubdtype(leaf.dtype, jnp.inexact)):
+        found = getattr(leaf, "dtype", type(leaf).__name__)
+        raise ConversionError(_not_dense(key, f"({found})", remedy))
     moments[key] = leaf
 
 
-def _is_encoded(node: Any) -> bool:
-    """Return whether a node is a storage format's record of several arrays."""
-    return type(node).__module__.startswith(_STORAGE_PACKAGE)
-
-
-def _not_dense(key: str, found: str) -> str:
+def _not_dense(key: str, found: str, remedy: str) -> str:
     """Return the message for a moment that is not stored densely."""
-    return (
-        f"{key} is not kept as one floating array of the parameter's shape {found}; convert with "
-        "dense storage: make tx without storage="
-    )
+    return f"{key} is not kept as one floating array of the parameter's shape {found}; {remedy}"
 
 
 def _check_counts(counts: list[Any]) -> None:
@@ -250,10 +276,11 @@ def _check_counts(counts: list[Any]) -> None:
             )
 
 
-def _check_shapes(moments: Mapping[str, ArrayOrShape]) -> None:
+def _check_shapes(moments: Mapping[str, ArrayOrShape], remedy: str) -> None:
     """Check that all moments of a parameter have one shape, or are one number for all of it."""
     shapes: dict[str, tuple[int, ...]] = {}
     for key, x in moments.items():
         path = split_key(key)[1]
         if x.shape and shapes.setdefault(path, x.shape) != x.shape:
-            raise ConversionError(_not_dense(key, f"({list(x.shape)} beside {list(shapes[path])})"))
+            found = f"({list(x.shape)} beside {list(shapes[path])})"
+            raise ConversionError(_not_dense(key, found, remedy))

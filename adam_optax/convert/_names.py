@@ -82,7 +82,7 @@ def match_names(known: Collection[str], names: Names, source: str) -> dict[str, 
     Raises:
         ConversionError: if the source has parameters that `names` lacks, or the reverse.
     """
-    mappings = _parse_names(names)
+    mappings = parse_names(names)
     for name in mappings:
         if name not in known:
             hint = suggest_name(str(name), known)
@@ -95,7 +95,7 @@ def match_names(known: Collection[str], names: Names, source: str) -> dict[str, 
     return {name: mapping for name in known if (mapping := mappings[name]) is not None}
 
 
-def _parse_names(names: Names) -> dict[str, ParamMapping | None]:
+def parse_names(names: Names) -> dict[str, ParamMapping | None]:
     """Parse the user's mapping, and check that no two names share a path."""
     if not isinstance(names, Mapping):
         raise ConversionError(

@@ -1,12 +1,13 @@
 """Convert states from and to the optimizers of PyTorch.
 
-From top to bottom: the four public functions, how a `state_dict` is taken apart, how it is read
-without importing PyTorch, and how it is written, for which alone PyTorch is imported.
+From top to bottom: the four public functions, how a `state_dict` is read without importing PyTorch,
+and how it is written, for which alone PyTorch is imported.
 """
 
 import copy
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias
+import warnings
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import optax
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 
 from adam_optax.convert._checks import (
     COUNT,
+    TORCH_EXTRA,
     ConversionError,
     NamedArrays,
     cast,
@@ -29,18 +31,22 @@ from adam_optax.convert._names import (
     MOST_PROBLEMS,
     Names,
     ParamMapping,
-    check_order,
     find_key_problems,
     match_names,
 )
+from adam_optax.convert._torch_groups import (
+    SUPPORTED,
+    Order,
+    ParamId,
+    ParamState,
+    find_ids,
+    identify_optimizer,
+    split_state_dict,
+)
+from adam_optax.convert._torch_model import check_model_shapes, torch_differences
 
 if TYPE_CHECKING:
     import torch
-
-ParamId: TypeAlias = int | str
-"""What PyTorch calls a parameter in a `state_dict`: its index, or its name."""
-ParamGroup: TypeAlias = Mapping[str, Any]
-ParamState: TypeAlias = Mapping[str, Any]
 
 _ADAM = {"exp_avg": "mu", "exp_avg_sq": "nu"}
 _MOMENTS: dict[str, dict[str, str]] = {
@@ -51,8 +57,6 @@ _MOMENTS: dict[str, dict[str, str]] = {
     "Adamax": {"exp_avg": "mu", "exp_inf": "nu"},
 }
 """The names of our moments by PyTorch's names, for each optimizer."""
-_SUPPORTED = "Adam, AdamW, NAdam, RAdam and Adamax"
-_ORDER = "order=[name for name, _ in model.named_parameters()]"
 
 _FLOAT64_INTEGERS = 2**53
 """Up to here, float64 holds every whole number."""
@@ -69,7 +73,10 @@ def from_torch(
     state: optax.OptState,
     names: Names,
     *,
-    order: Sequence[str] | None = None,
+    order: Order | None = None,
+    model: Mapping[str, Any] | None = None,
+    tx: optax.GradientTransformation | None = None,
+    params: optax.Params | None = None,
 ) -> optax.OptState:
     """Build a state from a PyTorch optimizer's `state_dict`, so that this library goes on.
 
@@ -80,21 +87,36 @@ def from_torch(
             RAdam or Adamax; its tensors may also be NumPy arrays.
         state: the template, `tx.init(params)` of the optimiser that goes on; see `from_named`.
             With PyTorch's defaults: `conventions.PYTORCH`. NAdam is `conventions.scheduled_nadam`,
-            `amsgrad=True` is `amsgrad(raw_max=True)`. Adam's and Adamax's states look alike: that
-            the template is of the same optimiser is up to you.
+            `amsgrad=True` is `amsgrad(raw_max=True)`.
         names: from PyTorch's names of parameters to our paths, as `to_named` has them, or to a
             pair of a path and axes so that `np.transpose(theirs, axes)` has our shape: `(1, 0)`
             for the weight of a `Linear`, `(2, 3, 1, 0)` for that of a `Conv2d`. None leaves a
             parameter out.
-        order: the names in the order of the optimizer's parameters. Needed only where the
-            `state_dict` has no names, because the optimizer was not made from
-            `model.named_parameters()`.
+        order: the names in the order of the optimizer's parameter groups, one list for each group.
+            Needed only where the `state_dict` has no names, because the optimizer was not made from
+            `model.named_parameters()`. If there is one group, one list will do. Groups order the
+            parameters otherwise than `model.named_parameters()`, as those with and without decay
+            do; take `order=[[names[p] for p in group['params']] for group in
+            optimizer.param_groups]` with `names = {p: name for name, p in
+            model.named_parameters()}`.
+        model: `model.state_dict()`: the shape of each moment must be that of the parameter of its
+            name. `params_from_torch` converts the parameters themselves.
+        tx: the transformation that made the template. With it, PyTorch's optimizer is compared with
+            `tx`. It is needed, like `params`, for Adamax, whose state looks like Adam's here, and
+            where the storage of `tx` is not dense, as with `storage.pair()`.
+        params: the parameters.
 
     Returns:
-        The template with PyTorch's moments and step count, in the template's dtypes.
+        The template with PyTorch's moments and step count, in the template's storage.
+
+    Warns:
+        UserWarning: if a group's learning rate, betas, eps or weight decay is not that of `tx`; see
+            `torch_differences`.
 
     Raises:
-        ConversionError: if names, entries, steps or arrays do not fit. Nothing is converted then.
+        ConversionError: if names, entries, steps or arrays do not fit; if there are several groups
+            and `order` is one list; if one of PyTorch's optimizer and `tx` is AdaMax, and the other
+            is not. Nothing is converted then.
 
     >>> import jax.numpy as jnp, numpy as np, adam_optax as ao
     >>> mean = np.array([[1.0, 2.0, 3.0]])
@@ -106,7 +128,18 @@ def from_torch(
     >>> int(state[0].count), state[0].mu["kernel"].shape
     (5, (3, 1))
     """
-    return from_named(torch_to_named(state_dict, names, order=order), state)
+    named = torch_to_named(state_dict, names, order=order, model=model)
+    if tx is None:
+        _, states = split_state_dict(state_dict)
+        if any("exp_inf" in kept for kept in states.values()):
+            raise ConversionError(
+                "PyTorch's optimizer is Adamax (it keeps exp_inf), whose state looks like Adam's "
+                "here; pass tx= and params= as well, so that tx is seen to be ao.adamax"
+            )
+    elif lines := torch_differences(state_dict, tx, state):
+        text = "PyTorch's optimizer and tx differ:\n  " + "\n  ".join(lines)
+        warnings.warn(text, UserWarning, stacklevel=2)
+    return from_named(named, state, tx=tx, params=params)
 
 
 def to_torch(
@@ -114,7 +147,7 @@ def to_torch(
     names: Names,
     state_dict: Mapping[str, Any],
     *,
-    order: Sequence[str] | None = None,
+    order: Order | None = None,
 ) -> dict[str, Any]:
     """Build a PyTorch optimizer's `state_dict` from a state, so that PyTorch goes on.
 
@@ -143,7 +176,11 @@ def to_torch(
 
 
 def torch_to_named(
-    state_dict: Mapping[str, Any], names: Names, *, order: Sequence[str] | None = None
+    state_dict: Mapping[str, Any],
+    names: Names,
+    *,
+    order: Order | None = None,
+    model: Mapping[str, Any] | None = None,
 ) -> NamedArrays:
     """Convert a PyTorch optimizer's `state_dict` to named arrays, without a template.
 
@@ -161,7 +198,7 @@ def torch_to_named(
     ['count', 'mu/dense/bias', 'nu/dense/bias']
     """
     groups, states = split_state_dict(state_dict)
-    ids = _find_ids(groups, order)
+    ids = find_ids(groups, order, states)
     mappings = match_names(list(ids), names, "PyTorch's optimizer")
     if not states:
         raise ConversionError(
@@ -174,6 +211,9 @@ def torch_to_named(
             "map it to None in names, and leave it out of the template with optax.partition"
         )
     states_by_name = {name: _read_state(name, states[ids[name]]) for name in mappings}
+    if model is not None:
+        mu = {name: moments["mu"] for name, (_, moments) in states_by_name.items()}
+        check_model_shapes(model, mappings, mu)
     steps = {name: step for name, (step, _) in states_by_name.items()}
     named: NamedArrays = {COUNT: np.array(_common_step(steps), np.int64)}
     for name, mapping in mappings.items():
@@ -188,7 +228,7 @@ def named_to_torch(
     names: Names,
     state_dict: Mapping[str, Any],
     *,
-    order: Sequence[str] | None = None,
+    order: Order | None = None,
 ) -> dict[str, Any]:
     """Convert named arrays (see `to_named`) to a PyTorch optimizer's `state_dict`.
 
@@ -200,9 +240,9 @@ def named_to_torch(
     arrays = to_named_arrays(named)
     raise_problems(find_value_problems(arrays))
     groups, old_states = split_state_dict(state_dict)
-    ids = _find_ids(groups, order)
+    ids = find_ids(groups, order, old_states)
     mappings = match_names(list(ids), names, "PyTorch's optimizer")
-    kinds = {i: _identify_optimizer(group) for group in groups for i in group["params"]}
+    kinds = {i: identify_optimizer(group) for group in groups for i in group["params"]}
     optimizers = {name: kinds[ids[name]] for name in mappings}
     raise_problems(_find_problems(arrays, mappings, optimizers))
     moments = {
@@ -213,72 +253,9 @@ def named_to_torch(
         for name, mapping in mappings.items()
     }
     raise_problems(_find_shape_problems(moments, old_states))
-    with require_package("PyTorch", "torch"):
+    with require_package("PyTorch", TORCH_EXTRA):
         states = {i: _to_tensors(x, int(arrays[COUNT])) for i, x in moments.items()}
     return {**state_dict, "state": states, "param_groups": copy.deepcopy(groups)}
-
-
-def split_state_dict(state_dict: Any) -> tuple[list[ParamGroup], Mapping[ParamId, ParamState]]:
-    """Return the parameter groups of a `state_dict`, and the parameters' states by id.
-
-    Raises:
-        ConversionError: if this is no `state_dict` of an optimizer.
-    """
-    try:
-        groups, states = list(state_dict["param_groups"]), state_dict["state"]
-        if isinstance(states, Mapping) and all(map(_is_group, groups)):
-            return groups, states
-    except (KeyError, TypeError, IndexError):
-        pass
-    keys = f" with {join_names(map(str, state_dict))}" if isinstance(state_dict, Mapping) else ""
-    raise ConversionError(
-        f"a PyTorch optimizer's state_dict has 'state' and 'param_groups', this is a "
-        f"{type(state_dict).__name__}{keys}; of a checkpoint, take the optimizer's part, such as "
-        "checkpoint['optimizer']"
-    )
-
-
-def _is_group(group: object) -> bool:
-    """Return whether an object is a parameter group: ids, and the parameters' names, if any."""
-    names = group.get("param_names", []) if isinstance(group, Mapping) else None
-    if not isinstance(group, Mapping) or not isinstance(names, list | tuple):
-        return False
-    ids = group.get("params")
-    return (
-        all(isinstance(name, str) for name in names)
-        and isinstance(ids, list | tuple)
-        and all(isinstance(i, int | str) for i in ids)
-    )
-
-
-def _find_ids(groups: list[ParamGroup], order: Sequence[str] | None) -> dict[str, ParamId]:
-    """Return the id of each parameter by its name, recorded by PyTorch or given by `order`."""
-    ids = [i for group in groups for i in group["params"]]
-    recorded = [name for group in groups for name in group.get("param_names", ())]
-    if all(isinstance(i, str) for i in ids):  # as torch.distributed gathers them
-        recorded = ids
-    if len(recorded) != len(ids) or len(set(recorded)) != len(ids):
-        recorded = check_order(order, len(ids), _ORDER)
-    elif order is not None and list(order) != recorded:
-        raise ConversionError(
-            f"order differs from the names that PyTorch recorded ({join_names(recorded)}); leave "
-            "it out"
-        )
-    return dict(zip(recorded, ids, strict=True))
-
-
-def _identify_optimizer(group: ParamGroup) -> str:
-    """Return which optimizer, a key of `_MOMENTS`, a parameter group is of, by its options."""
-    if "amsgrad" in group:
-        return "Adam(amsgrad=True)" if group["amsgrad"] else "Adam"
-    if "momentum_decay" in group:
-        return "NAdam"
-    if {"decoupled_weight_decay", "betas"} <= group.keys():
-        return "RAdam"
-    if {"betas", "weight_decay", "capturable"} <= group.keys():
-        return "Adamax"
-    options = join_names(sorted(group.keys() - {"params", "param_names"}))
-    raise ConversionError(f"state_dict is not of one of {_SUPPORTED}; its options are {options}")
 
 
 def _read_state(name: str, state: object) -> tuple[NDArray[Any], dict[str, NDArray[Any]]]:
@@ -296,7 +273,7 @@ def _read_state(name: str, state: object) -> tuple[NDArray[Any], dict[str, NDArr
     )
     raise ConversionError(
         f"what PyTorch keeps of {name!r} is {have or 'nothing'}, not the state of one of "
-        f"{_SUPPORTED}"
+        f"{SUPPORTED}"
     )
 
 

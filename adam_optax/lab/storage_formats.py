@@ -1,12 +1,12 @@
 """Read storage formats from text, for the command line."""
 
-import ast
 import dataclasses
 import re
 from functools import partial
 from typing import Any
 
 from adam_optax import storage as formats
+from adam_optax._core.calls import parse_call
 from adam_optax.lab.errors import LabError
 from adam_optax.lab.optimizers import Optimizer, check_runs, resolve
 
@@ -58,12 +58,8 @@ def parse_storage(text: str) -> Any:
     True
     """
     try:
-        node = ast.parse(text, mode="eval").body
-        call = node if isinstance(node, ast.Call) else ast.Call(node, [], [])
-        name = call.func.id if isinstance(call.func, ast.Name) else None
-        positional = [ast.literal_eval(x) for x in call.args]
-        named = {str(k.arg): ast.literal_eval(k.value) for k in call.keywords}
-    except (SyntaxError, ValueError, TypeError, RecursionError) as error:
+        name, positional, named = parse_call(text)
+    except ValueError as error:
         raise LabError(f"--storage {text!r} is no format, such as pair(3): {error}") from error
     if name not in FORMATS:
         raise LabError(f"--storage {text!r} is none of {', '.join(FORMATS)}")

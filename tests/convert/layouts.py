@@ -25,6 +25,7 @@ def torch_entry(mean: Any, step: Any = float(COUNT), **more: Any) -> dict[str, A
 def state_dict(named: bool = True, **options: Any) -> dict[str, Any]:
     """Build the `state_dict` of PyTorch's Adam over a linear layer, with options of its group."""
     group = {"lr": 1e-3, "betas": (0.9, 0.999), "amsgrad": False, "params": [0, 1], **options}
+    group = {n: value for n, value in group.items() if value is not None}
     names = {"param_names": list(TORCH)} if named else {}
     states = {0: torch_entry(MEAN.T), 1: torch_entry(BIAS)}
     return {"state": states, "param_groups": [group | names]}

@@ -32,6 +32,16 @@ def test_moments_and_iteration_arrive() -> None:
     np.testing.assert_array_equal(state[0].nu["dense"]["bias"], BIAS**2)
 
 
+def test_a_run_of_keras_goes_on_in_two_bytes() -> None:
+    tx = ao.adam(1e-3, storage=ao.storage.pair())
+    template = tx.init(PARAMS)
+    state = ao.convert.from_keras(variables(), template, KERAS, tx=tx, params=PARAMS)
+    found = ao.read_moments(state, tx, PARAMS)
+    # A step of the grid of two bytes (`RATIO` of the formats' properties).
+    np.testing.assert_allclose(found["mu"]["dense"]["kernel"], MEAN, rtol=0.15)
+    np.testing.assert_allclose(found["nu"]["dense"]["bias"], BIAS**2, rtol=0.15)
+
+
 @pytest.mark.quick
 @pytest.mark.parametrize("kind", ["adam", "amsgrad", "nadam"])
 def test_values_come_in_the_order_of_the_variables(kind: str) -> None:

@@ -315,16 +315,17 @@ def test_states_that_cannot_be_named_are_refused() -> None:
 def test_storage_that_is_not_dense_is_refused() -> None:
     codes = {"w": jnp.zeros((2, 3), jnp.int8)}
     state = ao.ScaleByState(jnp.int32(0), {"mu": {"w": jnp.ones((2, 3))}, "nu": codes})
-    rest = "; convert with dense storage: make tx without storage="
     refused(
-        f"nu/w is not kept as one floating array of the parameter's shape (int8){rest}",
+        "nu/w is not kept as one floating array of the parameter's shape (int8); first make it "
+        "dense: state = ao.convert.change_storage(state, tx, dense_tx, params), with dense_tx made "
+        "as tx, but without storage=",
         lambda: ao.convert.to_named(state),
     )
     factored = ao.ScaleByState(
         jnp.int32(0), {"mu": {"w": jnp.ones((2, 3))}, "nu": {"w": jnp.ones(3)}}
     )
     refused(
-        "nu/w is not kept as one floating array of the parameter's shape ([3] beside [2, 3])"
-        + rest,
+        "nu/w is not kept as one floating array of the parameter's shape ([3] beside [2, 3]); pass "
+        "tx= and params= as well, and the moments are written in the storage of tx",
         lambda: ao.convert.from_named(named(), factored),
     )

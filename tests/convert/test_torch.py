@@ -14,6 +14,9 @@ from adam_optax.conventions import scheduled_nadam
 from tests.convert.layouts import BIAS, COUNT, MEAN, PARAMS, TORCH, state_dict, torch_entry
 
 ADAM = ao.adam(1e-3).init(PARAMS)
+NADAM = {"amsgrad": None, "momentum_decay": 4e-3}
+ADAMAX = {"amsgrad": None, "weight_decay": 0, "capturable": False}
+"""Options of other optimizers' groups; one that is None, the group does not have."""
 
 
 def refused(text: str, theirs: Any = None, names: Any = TORCH, **more: Any) -> None:
@@ -58,8 +61,11 @@ def test_every_layout_has_its_place() -> None:
         (scheduled_nadam(1e-3), product, "product", np.float32(0.25)),
         (ao.adamax(1e-3), norm, "nu", MEAN**2),
     ]
+    options: dict[str, Any] = {"nu_max": {"amsgrad": True}, "product": NADAM, "nu": ADAMAX}
     for tx, kept, entry, right in cases:
-        state = ao.convert.from_torch(state_dict() | {"state": kept}, tx.init(PARAMS), TORCH)
+        theirs = state_dict(**options[entry]) | {"state": kept}
+        template = tx.init(PARAMS)
+        state = ao.convert.from_torch(theirs, template, TORCH, tx=tx, params=PARAMS)
         moment = getattr(state[0], entry)["dense"]["kernel"]
         np.testing.assert_array_equal(moment, right)
 
@@ -144,10 +150,13 @@ def test_a_forgotten_transposition_is_named() -> None:
 
 
 def test_an_order_that_does_not_fit_is_refused() -> None:
-    way = "pass order=[name for name, _ in model.named_parameters()]"
+    way = (
+        "pass order=[[names[p] for p in group['params']] for group in optimizer.param_groups], "
+        "with names = {p: name for name, p in model.named_parameters()}"
+    )
     theirs = state_dict(named=False)
     nameless = f"the names of the parameters are not recorded there; {way}"
-    unfit: list[Any] = [None, "ab", 3, [1, 2], [["fc.weight"]]]
+    unfit: list[Any] = [None, "ab", 3, [1, 2], [[1], ["fc.weight"]]]
     for order in unfit:
         refused(nameless, theirs, order=order)
     text = "order must name each of the 2 parameters once, and has"

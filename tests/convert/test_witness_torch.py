@@ -128,7 +128,8 @@ def test_100_steps_in_pytorch_and_100_here_are_200_in_pytorch(pair: Pair, named:
     params = to_ours(half.params)
     order = None if named else ["weight", "bias"]
     state = half.optimizer.state_dict()
-    state = ao.convert.from_torch(state, tx.init(params), NAMES, order=order)
+    told = {"tx": tx, "params": params, "model": half.module.state_dict()}  # which warns of nothing
+    state = ao.convert.from_torch(state, tx.init(params), NAMES, order=order, **told)
     assert int(state[0].count) == HALF
     params, _ = our_run(tx, state, params, HALF, STEPS)
     assert off(to_theirs(params), alone.params) < pair.off
@@ -148,7 +149,8 @@ def test_100_steps_here_and_100_in_pytorch_are_200_in_pytorch(pair: Pair) -> Non
 @EACH
 def test_there_and_back_is_the_same_to_the_bit(pair: Pair) -> None:
     half = Torch(pair).run(0, HALF).optimizer.state_dict()
-    state = ao.convert.from_torch(half, pair.ours().init(to_ours(START)), NAMES)
+    tx, params = pair.ours(), to_ours(START)
+    state = ao.convert.from_torch(half, tx.init(params), NAMES, tx=tx, params=params)
     back = ao.convert.to_torch(state, NAMES, half)
     assert back["param_groups"] == half["param_groups"]
     for i, kept in half["state"].items():
@@ -156,6 +158,47 @@ def test_there_and_back_is_the_same_to_the_bit(pair: Pair) -> None:
         for name, x in kept.items():
             y = back["state"][i][name]
             assert (x.dtype, x.shape, x.tolist()) == (y.dtype, y.shape, y.tolist()), name
+
+
+def test_groups_of_square_layers_keep_their_moments_and_go_on_in_two_bytes() -> None:
+    """With the order of `named_parameters()` each layer would get the other's moments."""
+    net = torch.nn.Sequential(torch.nn.Linear(16, 16), torch.nn.Linear(16, 16))
+    optimizer = torch.optim.AdamW(
+        [{"params": net[1].parameters(), "lr": 1e-2}, {"params": net[0].parameters()}]
+    )
+    net(torch.ones(3, 16)).square().sum().backward()
+    optimizer.step()
+    state_dict = optimizer.state_dict()
+    by_id = {p: name for name, p in net.named_parameters()}
+    order = [[by_id[p] for p in group["params"]] for group in optimizer.param_groups]
+    assert order == [["1.weight", "1.bias"], ["0.weight", "0.bias"]]
+    names: ao.convert.Names = {
+        n: (n, (1, 0)) if n.endswith("weight") else n for n in net.state_dict()
+    }
+    blank = {n: jnp.zeros(p.shape) for n, p in net.named_parameters()}
+    params = ao.convert.params_from_torch(net.state_dict(), blank, names)
+    tx = ao.adamw(1e-2, **PYTORCH.adamw, storage=ao.storage.pair(4))
+    with pytest.warns(UserWarning, match=r"group 1: learning_rate is 0\.001 in PyTorch, 0\.01 in"):
+        state = ao.convert.from_torch(
+            state_dict,
+            tx.init(params),
+            names,
+            order=order,
+            model=net.state_dict(),
+            tx=tx,
+            params=params,
+        )
+    found = ao.read_moments(state, tx, params)["mu"]
+    for name, p in net.named_parameters():
+        right = optimizer.state[p]["exp_avg"].numpy().T
+        # A step of the ratio's grid in four bytes (`RATIO` of the formats' properties).
+        np.testing.assert_allclose(found[name], right, rtol=0.01)
+        np.testing.assert_array_equal(params[name], p.detach().numpy().T)
+    with pytest.raises(ao.convert.ConversionError, match="Confirm it by one list of names for"):
+        ao.convert.torch_to_named(state_dict, names, order=list(names))
+    one, other = ao.convert.read_groups(state_dict, order=order)
+    rates = (one.hyperparameters["learning_rate"], other.hyperparameters["learning_rate"])
+    assert rates == (1e-2, 1e-3)
 
 
 def test_bfloat16_tensors_are_read_and_written() -> None:
@@ -274,7 +317,7 @@ def test_a_checkpoint_without_the_optimizer_s_key_is_refused(
     torch.save({"model": {}, "optimizers": [{}]}, "checkpoint.pt")
     torch.save({"state": {}, "param_groups": 3}, "groups.pt")
     for source, text in [
-        ("checkpoint.pt", "this is a dict with model, optimizers; of a checkpoint, take the"),
+        ("checkpoint.pt", "has model, optimizers where a state_dict of an optimizer has state"),
         ("checkpoint.pt --key optimizer", "checkpoint.pt has no 'optimizer' of --key optimizer;"),
         ("checkpoint.pt --key optimizers/1", "has no '1' of --key optimizers/1; there is list"),
         ("groups.pt", "a PyTorch optimizer's state_dict has 'state' and 'param_groups'"),
