@@ -69,7 +69,6 @@ from adam_optax._alias.layerwise import scale_by_novograd as scale_by_novograd
 from adam_optax._alias.layerwise import stable_adamw as stable_adamw
 from adam_optax._alias.options import DecayOptions as DecayOptions
 from adam_optax._alias.options import MomentOptions as MomentOptions
-from adam_optax._alias.parameter_groups import parameter_groups as parameter_groups
 from adam_optax._alias.radam_adabound import adabound as adabound
 from adam_optax._alias.radam_adabound import amsbound as amsbound
 from adam_optax._alias.radam_adabound import radam as radam
@@ -91,6 +90,7 @@ from adam_optax._wrappers.clip import clip_by_global_norm as clip_by_global_norm
 from adam_optax._wrappers.memory import Memory as Memory
 from adam_optax._wrappers.memory import memory as memory
 from adam_optax._wrappers.offload import offload as offload
+from adam_optax._wrappers.parameter_groups import parameter_groups as parameter_groups
 from adam_optax._wrappers.read_state import read_average as read_average
 from adam_optax._wrappers.read_state import read_moments as read_moments
 from adam_optax.directions import Direction as Direction

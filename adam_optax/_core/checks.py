@@ -237,8 +237,8 @@ def check_step(
         say = lambda tree: ", ".join(f"{n} {_describe(a)}" for n, a in tree.items())  # noqa: E731
         raise ValueError(
             f"the state holds {say(encoded)}, but this optimiser stores {say(kept)}; convert an "
-            "optax state with adam_optax.convert.from_optax(state), or set mu_dtype, nu_dtype or "
-            "storage"
+            "optax state with adam_optax.convert.from_optax(state), take a state to another "
+            "storage with adam_optax.convert.change_storage, or set mu_dtype, nu_dtype or storage"
         ) from error
     if update.shape != g.shape:
         raise ValueError(f"the rule's step has shape {update.shape}, its gradient {g.shape}")

@@ -117,8 +117,10 @@ def _unpack_checked(
     if unknown or (entries is not None and moments.keys() != set(entries)):
         holds = f" with {', '.join(moments)}" if moments else ""
         what = "moments" if entries is None else ", ".join(entries) or "no moments"
+        way_out = "; adam_optax.convert.change_storage takes it to another storage" if holds else ""
         raise TypeError(
             f"the state must hold {what}, as tx.init makes it; got {type(state).__name__}{holds}"
+            f"{way_out}"
         )
     if count is None and (layout is None or layout.counts):
         raise TypeError(
@@ -134,7 +136,7 @@ def _log_decays_checked(state: PyTree, groups: Iterable[Group]) -> dict[str, Arr
         there, here = (", ".join(sorted(names)) or "none" for names in (held, needed))
         raise TypeError(
             f"the state has the decay rates of these moments on a schedule: {there}; this "
-            f"optimiser has {here}"
+            f"optimiser has {here}; adam_optax.convert.change_storage takes the state there"
         )
     return dict(log_decays_of(state))
 

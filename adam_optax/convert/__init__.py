@@ -22,7 +22,7 @@ from adam_optax.convert._names import Names
 from adam_optax.convert._optax import from_optax, to_optax
 from adam_optax.convert._storage import change_storage
 from adam_optax.convert._torch import from_torch, named_to_torch, to_torch, torch_to_named
-from adam_optax.convert._torch_groups import TorchGroup, read_groups
+from adam_optax.convert._torch_groups import TorchGroup, groups_from_torch, read_groups
 from adam_optax.convert._torch_model import params_from_torch, torch_differences
 
 __all__ = [
@@ -36,6 +36,7 @@ __all__ = [
     "from_named",
     "from_optax",
     "from_torch",
+    "groups_from_torch",
     "keras_to_named",
     "load",
     "load_params",

@@ -4,11 +4,12 @@ A `state_dict` counts parameters through its groups, in the order in which the o
 them. Names are there only if the optimizer was given names, which PyTorch 2.6 and later record.
 """
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 from adam_optax.convert._checks import ConversionError, join_names
-from adam_optax.convert._names import check_order
+from adam_optax.convert._names import Names, check_order, parse_names
 
 ParamId: TypeAlias = int | str
 """What PyTorch calls a parameter in a `state_dict`: its index, or its name."""
@@ -75,6 +76,54 @@ def read_groups(state_dict: Mapping[str, Any], *, order: Order | None = None) ->
         TorchGroup(tuple(names[i] for i in group["params"]), group_hyperparams(group))
         for group in groups
     ]
+
+
+def groups_from_torch(
+    state_dict: Mapping[str, Any], names: Names, *, order: Order | None = None
+) -> dict[str, dict[str, Any]]:
+    """Build the groups of `ao.parameter_groups` from those of a PyTorch optimizer.
+
+    Use it to go on with the learning rates, betas, eps and weight decays that each group has there.
+
+    Args:
+        state_dict: `optimizer.state_dict()`; of a checkpoint, the optimizer's part.
+        names: from PyTorch's names of parameters to our paths, as `from_torch` takes them.
+        order: the parameters' names, group by group; see `from_torch`.
+
+    Returns:
+        From an expression that matches the group's paths to the group's `learning_rate`, `b1`,
+        `b2`, `eps` and `weight_decay`, as far as PyTorch's optimizer has them.
+
+    Raises:
+        ConversionError: as `read_groups` does, and if a parameter has no entry in `names`.
+
+    >>> import adam_optax as ao
+    >>> groups = [
+    ...     {"params": [0], "param_names": ["fc.weight"], "lr": 1e-3, "weight_decay": 0.1},
+    ...     {"params": [1], "param_names": ["fc.bias"], "lr": 1e-2, "weight_decay": 0.0},
+    ... ]
+    >>> names = {"fc.weight": ("fc/kernel", (1, 0)), "fc.bias": "fc/bias"}
+    >>> ours = ao.convert.groups_from_torch({"state": {}, "param_groups": groups}, names)
+    >>> ours["fc/bias"]
+    {'learning_rate': 0.01, 'weight_decay': 0.0}
+    >>> tx = ao.parameter_groups(ao.adamw, ours)
+    """
+    paths = parse_names(names)
+    found: dict[str, dict[str, Any]] = {}
+    for group in read_groups(state_dict, order=order):
+        if missing := [name for name in group.names if name not in paths]:
+            raise ConversionError(
+                f"names says nothing of {join_names(missing)}; None leaves one out"
+            )
+        kept = [mapping.path for name in group.names if (mapping := paths[name]) is not None]
+        pattern = "|".join(map(re.escape, kept))
+        numbers = group.hyperparameters
+        if kept:
+            found[pattern] = {n: numbers[n] for n in _NUMBERS if n in numbers}
+    return found
+
+
+_NUMBERS = ("learning_rate", "b1", "b2", "eps", "weight_decay")
 
 
 def group_hyperparams(group: ParamGroup) -> dict[str, Any]:

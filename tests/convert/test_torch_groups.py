@@ -247,3 +247,24 @@ def test_parameters_go_the_way_of_their_moments() -> None:
         "as in ('dense/kernel', (1, 0))",
         lambda: convert(MODEL, PARAMS, {**TORCH, "fc.weight": "dense/kernel"}),
     )
+
+
+@pytest.mark.quick
+def test_groups_of_pytorch_are_groups_by_path() -> None:
+    theirs = {
+        "state": {},
+        "param_groups": [
+            {"params": [0], "param_names": ["1.weight"], "lr": 1e-2, "betas": (0.8, 0.9)},
+            {"params": [1], "param_names": ["0.weight"], "lr": 1e-3, "weight_decay": 0.5},
+        ],
+    }
+    names = {"0.weight": "a/w", "1.weight": "b.c/w"}
+    groups = ao.convert.groups_from_torch(theirs, names)
+    tx = ao.parameter_groups(ao.adamw, groups)
+    params = {"a": {"w": jnp.ones(2)}, "b.c": {"w": jnp.ones(2)}}
+    updates, state = tx.update(params, tx.init(params), params)
+    np.testing.assert_allclose(updates["a"]["w"], -1e-3 * 1.5, rtol=1e-6)  # float32
+    np.testing.assert_allclose(updates["b.c"]["w"], -1e-2 * (1 + 1e-4), rtol=1e-6)
+    np.testing.assert_allclose(state[0].nu["b.c"]["w"], 0.1, rtol=1e-6)
+    with pytest.raises(ao.convert.ConversionError, match=r"nothing of '?0\.weight'?; None leaves"):
+        ao.convert.groups_from_torch(theirs, {"1.weight": "b/w"})

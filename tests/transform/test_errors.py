@@ -63,7 +63,7 @@ def test_what_is_not_a_number(value: Any, kind: str) -> None:
 
 
 def test_a_number_that_is_not_a_scalar() -> None:
-    text = "b1 must be a scalar, not an array of shape (2,); for a value per parameter group use *"
+    text = "b1 must be a scalar, not an array of shape (2,); for a value per parameter use *"
     expect(ValueError, text, lambda: ao.adam(1e-3, b1=jnp.ones(2)))
     tx = ao.adam(lambda count: jnp.full(3, count))
     text = "learning_rate must be a scalar, not an array of shape (3,)*"
@@ -82,7 +82,7 @@ def test_an_eps_that_underflows() -> None:
 def test_integer_parameters_and_gradients() -> None:
     text = (
         "params['a'][1] has dtype int32, which has no gradient; make it floating, or leave it out "
-        "with optax.masked or optax.partition"
+        "with optax.masked or adam_optax.FROZEN"
     )
     expect(TypeError, text, lambda: ao.adam(1e-3).init({"a": [jnp.ones(2), jnp.arange(3)]}))
     tx, p = ao.scale_by_adam(), jnp.ones(2)
@@ -144,7 +144,8 @@ def test_states_of_other_optimisers() -> None:
     )
     expect(TypeError, text, lambda: tx.update(GRADS, ao.adamw(1e-3).init(PARAMS), PARAMS))
     text = (
-        "the state must hold mu, nu, nu_max, as tx.init makes it; got ScaleByAdamState with mu, nu"
+        "the state must hold mu, nu, nu_max, as tx.init makes it; got ScaleByAdamState with mu, "
+        "nu; adam_optax.convert.change_storage takes it to another storage"
     )
     other = ao.scale_by_adam().init(PARAMS)
     expect(TypeError, text, lambda: ao.scale_by_amsgrad().update(GRADS, other))
@@ -190,7 +191,8 @@ def test_a_state_in_another_precision() -> None:
     text = (
         "updates['dense']['b']: the state holds mu bfloat16[3], nu bfloat16[3], but this optimiser "
         "stores mu float32[3], nu float32[3]; convert an optax state with "
-        "adam_optax.convert.from_optax(state), or set mu_dtype, nu_dtype or storage"
+        "adam_optax.convert.from_optax(state), take a state to another storage with "
+        "adam_optax.convert.change_storage, or set mu_dtype, nu_dtype or storage"
     )
     expect(ValueError, text, lambda: ao.adam(1e-3).update(GRADS, state))
 
