@@ -1,6 +1,6 @@
 """Compare hyper-parameters by path with `optax.partition`: `python -m benchmarks.partitions`.
 
-Ten programs (`tests/programs/partitions.py`): bytes of the state, kernels of a step compiled for this
+Ten programs (`tests/programs/partitions.py`): bytes of the state, kernels of a compiled step on a
 CPU, and seconds to trace a step, the first time in a process and the least of five times.
 """
 
