@@ -12,6 +12,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 import adam_optax as ao
+from adam_optax._engine.kernels import backends
 from adam_optax.aot import Compiled, targets
 from adam_optax.aot.compiled import facts
 from benchmarks import sharded_bytes
@@ -106,12 +107,32 @@ def test_eight_devices_each_run_a_kernel(kind: str, target: str) -> None:
         assert found.copied < 1024
 
 
+@pytest.mark.skipif(
+    jax.__version_info__ < (0, 12), reason="Mosaic for GPUs has no square root before jax 0.12"
+)
+@pytest.mark.parametrize("name", ["pair(block=128)", "int8", "float8", "int4"])
+def test_where_triton_is_gone_hopper_has_mosaic_s_kernel(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage, least = FORMATS[name]
+    try:
+        monkeypatch.setitem(backends.MODULES, "cuda", ("mosaic_gpu",))
+        backends.backend.cache_clear()
+        found = compiled("h100", ao.adam(1e-3, storage=storage), in_one=True)
+        older = compiled("a100", ao.adam(1e-3, storage=storage), in_one=True)
+    finally:
+        backends.backend.cache_clear()
+    assert least - 0.01 <= found.moved <= least + 0.02
+    assert found.copied < 1024
+    assert older.moved > least + 7.0, "left to XLA"
+
+
 def test_256_chips_each_run_a_kernel_for_7_billion_parameters() -> None:
     """Compile what `benchmarks.sharded_bytes` counts, for one of its meshes."""
     if absent := targets.missing("v5e"):
         pytest.skip(f"{targets.INSTALL} ({', '.join(absent)})")
     model, over = sharded_bytes.MODELS["7.5 B"], sharded_bytes.mesh(256)
-    found = sharded_bytes.compiled(model, over, FORMATS["pair"][0], told=True)
+    found = sharded_bytes.compiled(model, over, told=True)
     assert found.collectives == {}
     assert 16.0 <= found.moved <= 16.3  # keys and values are too narrow for kernels: 64 columns
     assert found.copied < 1024

@@ -1,7 +1,8 @@
-"""Ten programs that give groups of parameters hyper-parameters of their own, as optax has it today.
+"""Ten programs that give groups of parameters hyper-parameters of their own, by optax and by path.
 
 Each is a table of groups, by regular expressions over `a/b/c` of which the first that is found
-counts, and the transformation that is made of the table by `optax.partition`, `masked` or a mask.
+counts, the transformation that is made of the table by `optax.partition`, `masked` or a mask, and
+the one optimiser of this library that has it by path.
 `cost` counts what such a transformation costs.
 """
 
@@ -18,6 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+import adam_optax as ao
 from adam_optax.aot import hlo
 
 Groups = Mapping[str, Mapping[str, Any] | None]
@@ -107,6 +109,14 @@ class Partitioned:
     def make(self, lib: Any) -> Any:
         """Return the transformation as optax has it today."""
         return self.wrap(lib, self.today(lib, self.groups))
+
+    def by_path(self, lib: Any) -> Any:
+        """Return the one optimiser of this library whose numbers are by path."""
+        own = {
+            f".*(?:{pattern}).*": ao.FROZEN if group is None else group
+            for pattern, group in self.groups.items()
+        }
+        return self.wrap(lib, ao.parameter_groups(ao.adamw, own, **BASE))
 
 
 # --- The programs ------------------------------------------------------------------------------

@@ -18,8 +18,9 @@ from jax import Array
 
 from adam_optax._engine.kernels.layout import Layout
 
-MODULES = {"tpu": "mosaic", "cuda": "triton"}
-"""The modules beside this one that make kernels for a platform, by XLA's name of it."""
+MODULES = {"tpu": ("mosaic",), "cuda": ("triton", "mosaic_gpu")}
+"""The modules beside this one that make kernels for a platform, by XLA's name of it; the first
+that this JAX has is taken. Triton's kernel was measured on GPUs, Mosaic's was not."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,17 +46,20 @@ class Backend:
 @functools.cache  # the warning is given once
 def backend(platform: str) -> Backend | None:
     """Return how kernels are made for a platform; None, with a warning, if this JAX cannot."""
-    name = MODULES[platform]
-    try:
-        found: Backend = importlib.import_module(f"{__package__}.{name}").BACKEND
-    except (ImportError, AttributeError) as error:
-        warnings.warn(
-            f"jax {jax.__version__} has no Pallas for {platform} that this adam_optax knows "
-            f"({error}): there XLA alone compiles the steps that would have been kernels, to the "
-            "same results with more bytes moved. For the kernels, install a jax that has it, or a "
-            "newer adam_optax",
-            RuntimeWarning,
-            stacklevel=2,
-        )
-        return None
-    return found
+    reasons = []
+    for name in MODULES[platform]:
+        try:
+            found: Backend = importlib.import_module(f"{__package__}.{name}").BACKEND
+        except (ImportError, AttributeError) as error:
+            reasons.append(str(error))
+        else:
+            return found
+    warnings.warn(
+        f"jax {jax.__version__} has no Pallas for {platform} that this adam_optax knows "
+        f"({'; '.join(reasons)}): there XLA alone compiles the steps that would have been kernels, "
+        "to the same results with more bytes moved. For the kernels, install a jax that has it, or "
+        "a newer adam_optax",
+        RuntimeWarning,
+        stacklevel=2,
+    )
+    return None

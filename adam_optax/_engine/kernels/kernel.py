@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from jax import Array
 
 from adam_optax._core.dither import TileOffset
-from adam_optax._engine.kernels.backends import backend
+from adam_optax._engine.kernels.backends import Backend
 from adam_optax._engine.kernels.layout import LEAF, Layout, Place
 
 
@@ -38,12 +38,12 @@ class Kernel:
         arrays, start = self._split(operands)
         return self.step(*arrays, TileOffset(self.layout.shape, start))
 
-    def on(self, platform: str, *operands: Array, interpret: bool = False) -> list[Array]:
-        """Take the step by the kernel for a platform, if this part of the leaf can be tiled."""
+    def on(self, made: Backend, *operands: Array, interpret: bool = False) -> list[Array]:
+        """Take the step by a kernel, if this part of the leaf can be tiled."""
         arrays, start = self._split(operands)
-        part, made = self.layout.local(self.leaf(arrays).shape), backend(platform)
-        tile = None if made is None else made.block(part)
-        if made is None or tile is None or not self.layout.follow(part, tile[0]):
+        part = self.layout.local(self.leaf(arrays).shape)
+        tile = made.block(part)
+        if tile is None or not self.layout.follow(part, tile[0]):
             return self.plain(*operands)
         whole = self.layout.rows, self.layout.columns
 

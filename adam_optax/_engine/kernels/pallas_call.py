@@ -76,11 +76,11 @@ def pallas_step(
         input_output_aliases={2 + tile.read.index(i): o for i, o in aliases.items()},
         compiler_params=flavour.parameters,
         interpret=interpret,
-    )(*_packed([*carried, *place.start]), *views)
+    )(*packed([*carried, *place.start]), *views)
     return [x.reshape(layout.full_shape(role)) for x, (role, _) in zip(done, results, strict=True)]
 
 
-def _packed(scalars: Sequence[Array]) -> tuple[Array, Array]:
+def packed(scalars: Sequence[Array]) -> tuple[Array, Array]:
     """Return two vectors, of float32 scalars and of the others as int32; neither is empty."""
     real = [x for x in scalars if x.dtype == jnp.float32]
     whole = [x.astype(jnp.int32) for x in scalars if x.dtype != jnp.float32]

@@ -110,7 +110,7 @@ def _lowered(
     run = _function(how["plain"])
     if made is not None and made.fits(kernel.layout, device):
         if devices == 1:
-            run, lowering = ft.partial(kernel.on, platform), made.lowering()
+            run, lowering = ft.partial(kernel.on, made), made.lowering()
         elif how["spread"] is not None and _can_be_spread(platform, devices, kernel, how["where"]):
             run = _function(how["spread"])
     lowered: Sequence[ir.Value[Any]]

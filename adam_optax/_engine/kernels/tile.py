@@ -8,12 +8,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jax.extend.core import Jaxpr, JaxprEqn, Literal, Var
+from jax.extend.core import Jaxpr, JaxprEqn, Literal, Var, jaxprs_in_params
 
 from adam_optax._engine.kernels.layout import LEAF, SCALAR, SHARED, Layout
 
 FlatStep: TypeAlias = Callable[..., list[Array]]
 """A function from flat arguments, and their row and column in the leaf, to flat results."""
+
+Special: TypeAlias = Callable[[JaxprEqn, Sequence[Array]], list[Array] | None]
+"""A function that evaluates an equation in a way of its own, or None to evaluate it as it is."""
 
 Atom: TypeAlias = Var | Literal
 """An operand of an equation: a variable or a constant scalar."""
@@ -53,13 +56,17 @@ class Tile:
         return [known[v] for v in self.scalar_vars]
 
     def step(
-        self, arrays: Sequence[Array], carried: Sequence[Array], place: Sequence[Array]
+        self,
+        arrays: Sequence[Array],
+        carried: Sequence[Array],
+        place: Sequence[Array],
+        special: Special | None = None,
     ) -> list[Array]:
         """Return the results, given the arrays that are read in their order."""
         known = dict(zip([self.jaxpr.invars[i] for i in self.read], arrays, strict=True))
         known |= dict(zip(self.scalar_vars, carried, strict=True))
         known |= dict(zip(self.jaxpr.invars[-2:], place, strict=True))
-        done = _evaluate(self.tile_eqns, known)
+        done = _evaluate(self.tile_eqns, known, special)
         return [_read(done, v) for v in self.jaxpr.outvars]
 
 
@@ -95,13 +102,29 @@ def _read(known: Mapping[Var, Array], v: Atom) -> Array:
     return v.val if isinstance(v, Literal) else known[v]
 
 
-def _evaluate(equations: Sequence[JaxprEqn], known: Mapping[Var, Array]) -> dict[Var, Array]:
+def _evaluate(
+    equations: Sequence[JaxprEqn], known: Mapping[Var, Array], special: Special | None = None
+) -> dict[Var, Array]:
     known = dict(known)
     for e in equations:
         values = [_read(known, v) for v in e.invars]
-        done = e.primitive.bind(*values, **e.primitive.get_bind_params(e.params))
-        known |= zip(e.outvars, done if e.primitive.multiple_results else [done], strict=True)
+        done = None if special is None else _evaluate_specially(e, values, special)
+        if done is None:
+            bound = e.primitive.bind(*values, **e.primitive.get_bind_params(e.params))
+            done = bound if e.primitive.multiple_results else [bound]
+        known |= zip(e.outvars, done, strict=True)
     return known
+
+
+def _evaluate_specially(
+    equation: JaxprEqn, values: Sequence[Array], special: Special
+) -> list[Array] | None:
+    inner = list(jaxprs_in_params(equation.params))
+    if not inner:
+        return special(equation, values)
+    (jaxpr,) = inner
+    known = _evaluate(jaxpr.eqns, dict(zip(jaxpr.invars, values, strict=True)), special)
+    return [_read(known, v) for v in jaxpr.outvars]
 
 
 def shape_of(v: Atom) -> tuple[int, ...]:

@@ -10,8 +10,7 @@ import pytest
 import adam_optax as ao
 from tests.engine.kernels.running import FORMATS, SHAPES, arrays, engine, kernels_in, run
 
-FLAVOURS = ("tpu", "cuda")
-EACH = pytest.mark.parametrize("flavour", FLAVOURS)
+EACH = pytest.mark.parametrize("flavour", ["tpu", "cuda"])
 RULES: dict[str, Any] = {
     "adam": ao.rules.adam(),
     "nadam": ao.rules.adam(b2=0.99, nesterov=True),
@@ -65,6 +64,16 @@ def test_a_kernel_is_the_plain_step(name: str, shape: tuple[int, ...], flavour: 
     codes = 64 if "4" in name or "3" in name else 8
     one, other = both(RULES["adam"], FORMATS[name], flavour, shape)
     alike(one, other, codes)
+
+
+@pytest.mark.heavy
+@pytest.mark.skipif(
+    jax.__version_info__ < (0, 12), reason="Mosaic for GPUs has no square root before jax 0.12"
+)
+@pytest.mark.parametrize("name", ["pair(block=128)", "pair(1, block=128)", "int8", "float8"])
+def test_mosaic_s_kernel_for_gpus_is_the_plain_step(name: str) -> None:
+    one, other = both(RULES["adam"], FORMATS[name], "hopper", (66, 1024))
+    alike(one, other, 8)
 
 
 @pytest.mark.heavy

@@ -167,6 +167,27 @@ def test_zero1_gathers_parameters_and_nothing_else(name: str) -> None:
         np.testing.assert_allclose(new[n], alone[0][n], rtol=1e-6, atol=2e-8)
 
 
+BY_PATH = {
+    "layers": lambda: ao.lamb(1e-2, stacked=1),
+    "layers of blocks": lambda: ao.adam(1e-2, storage=ao.storage.int8(), stacked=1),
+    "by path": lambda: ao.adamw(
+        ao.by_path({"fsdp": ao.FROZEN, "both": 1e-3, ".*": 1e-2}),
+        storage=ao.by_path({"both": ao.storage.pair(), ".*": ao.storage.dense()}),
+    ),
+}
+
+
+@MODES
+@pytest.mark.parametrize("name", BY_PATH)
+def test_layers_and_groups_are_the_same_over_devices(name: str, over: Any) -> None:
+    tx = BY_PATH[name]()
+    spread, _ = ran(tx, over, range(2))
+    with jax.set_mesh(jax.make_mesh((), ())):
+        alone, _ = ran(tx, None, range(2))
+    for n in LAYOUTS:
+        np.testing.assert_allclose(spread[n], alone[n], rtol=1e-6, atol=2e-7)  # sums in parts
+
+
 @pytest.mark.parametrize("name", ["float32", "int8()"])
 def test_a_checkpoint_of_eight_devices_goes_on_with_four_and_with_one(
     name: str, tmp_path: Path
