@@ -15,8 +15,12 @@ from jax.typing import DTypeLike
 
 from adam_optax._core.numerics import compute_dtype, real_dtype
 from adam_optax._engine.states import holds_moments, repack, unpack
+from adam_optax._engine.tree import Engine
+from adam_optax._optax_interop import find_engines
 from adam_optax.convert._checks import ConversionError
 from adam_optax.convert._optax_chains import CENTERED, Source, carry
+from adam_optax.convert._state_nodes import join_traces, split_traces
+from adam_optax.convert._storage import dense_template, encode_state
 
 _SIGNED = frozenset({"mu", "mu_slow", "delta", "g", "trace"})
 """The moments that can be negative; of a complex parameter the others are real here."""
@@ -41,9 +45,9 @@ def from_optax(
 
     Args:
         state: any tree with states of optax's optimisers in it.
-        tx: the transformation that goes on, in the chain and wrappers in which optax's was. Its
-            storage is dense.
-        params: the parameters; shapes and dtypes are enough.
+        tx: the transformation that goes on, in the chain and wrappers in which optax's was, and in
+            whatever storage.
+        params: the parameters; shapes and dtypes are enough where the storage of `tx` is dense.
         mu_dtype: without `tx`, the dtype of the moments that can be negative. None stands for the
             compute dtype: at least float32, complex for complex parameters.
 
@@ -137,7 +141,19 @@ def _is_given(tx: Any, params: Any, mu_dtype: DTypeLike | None) -> bool:
 
 
 def _carried(state: Any, tx: Any, params: Any) -> Any:
-    return carry(state, jax.eval_shape(tx.init, params), Source(tx))
+    made = jax.eval_shape(tx.init, params)
+    try:
+        return carry(state, made, Source(tx))
+    except ConversionError:  # it may be that tx keeps codes: carry to dense moments, and encode
+        if not any(_keeps_codes(engine) for engine in find_engines(tx, made)):
+            raise
+    dense = split_traces(dense_template(made, tx, params), made)
+    return encode_state(join_traces(carry(state, dense, Source(tx))), tx, params)
+
+
+def _keeps_codes(engine: Engine) -> bool:
+    alike = engine.grouping.plan.uniform
+    return alike is None or {*alike.entries} != {*engine.rule.moments}
 
 
 def _is_masked(x: object) -> bool:

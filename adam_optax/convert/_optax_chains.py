@@ -186,7 +186,7 @@ def _take(moments: Moments, name: str, like: Any, path: str) -> Any:
     if name not in moments:
         raise ConversionError(
             f"{path}: tx keeps {name}, the state holds {', '.join(moments) or 'no moments'}; make "
-            "tx with the optimiser and the options that made the state, without storage="
+            "tx with the optimiser and the options that made the state"
         )
     is_leaf = lambda x: isinstance(x, optax.MaskedNode)  # noqa: E731
 

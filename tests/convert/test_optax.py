@@ -209,3 +209,21 @@ def test_every_count_is_an_array_of_its_own() -> None:
     for given in (tx.init(PARAMS), state):
         _, after = update(PARAMS, given, PARAMS)
         update(PARAMS, after, PARAMS)
+
+
+@pytest.mark.quick
+@pytest.mark.parametrize(
+    ("ours", "theirs"), [(ao.adamw, optax.adamw), (ao.lion, optax.lion)], ids=["adamw", "lion"]
+)
+def test_a_run_of_optax_goes_on_in_few_bytes(ours: Any, theirs: Any) -> None:
+    params = {"w": jnp.cos(jnp.arange(600.0)).reshape(2, 300)}
+    other = theirs(1e-3)
+    _, state = other.update(params, other.init(params), params)
+    tx = ours(1e-3, storage=ao.storage.int8())
+    taken = ao.convert.from_optax(state, tx, params)
+    chex.assert_trees_all_equal_shapes_and_dtypes(taken, tx.init(params))
+    assert taken[0].count == 1
+    found = ao.read_moments(taken, tx, params)["mu"]["w"]
+    # int8's code book has steps of 1 % of a block's largest number, rounded to one or the other
+    np.testing.assert_allclose(found, state[0].mu["w"], atol=0.02 * float(state[0].mu["w"].max()))
+    tx.update(params, taken, params)
