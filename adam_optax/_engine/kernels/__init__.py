@@ -3,6 +3,7 @@
 A format that shares a unit by block needs a reduction before it can write, and XLA ends a fusion at
 a reduction; of a pair on TPUs it computes the code apart from the step. The kernels here run the
 very step of `leaf.py` on one tile at a time (`tile.py`), for TPUs by Mosaic and for GPUs by
-Triton, so that no formula stands twice. `primitive.py` chooses them while the program is compiled
-for a platform; everywhere else, and under every transformation, the plain step runs.
+Triton or Mosaic, so that no formula stands twice. `primitive.py` chooses them while the program is
+compiled for a platform, and imports Pallas then (`backends.py`); everywhere else, under every
+transformation, and where JAX has no Pallas for the platform, the plain step runs.
 """
