@@ -218,7 +218,8 @@ def test_every_count_is_an_array_of_its_own() -> None:
 def test_a_run_of_optax_goes_on_in_few_bytes(ours: Any, theirs: Any) -> None:
     params = {"w": jnp.cos(jnp.arange(600.0)).reshape(2, 300)}
     other = theirs(1e-3)
-    _, state = other.update(params, other.init(params), params)
+    with jax.numpy_dtype_promotion("standard"):
+        _, state = other.update(params, other.init(params), params)
     tx = ours(1e-3, storage=ao.storage.int8())
     taken = ao.convert.from_optax(state, tx, params)
     chex.assert_trees_all_equal_shapes_and_dtypes(taken, tx.init(params))
