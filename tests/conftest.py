@@ -28,14 +28,21 @@ hypothesis.settings.load_profile("steady")
 
 @pytest.hookimpl(tryfirst=True)  # before `-m` deselects
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Leave most of a test's matrix to the heavy run: `@pytest.mark.matrix(keep=2)`.
+    """Leave most of a test's matrix to the heavy run: `@pytest.mark.matrix(keep=2, quick=["a"])`.
 
-    Quick cases stay, and `keep` of the others, spread evenly over the matrix.
+    Quick cases stay, and `keep` of the others, spread evenly over the matrix. Cases are quick by
+    their ids in `quick`, or by their own mark; a mark of the whole test would thin nothing.
     """
     cases: dict[str, list[pytest.Item]] = {}
     for item in items:
-        light = not (item.get_closest_marker("heavy") or item.get_closest_marker("quick"))
-        if light and item.get_closest_marker("matrix"):
+        matrix = item.get_closest_marker("matrix")
+        if matrix is None:
+            continue
+        if any(mark.name == "quick" for mark in getattr(item.function, "pytestmark", [])):  # type: ignore[attr-defined]
+            raise pytest.UsageError(f"{item.nodeid}: quick and matrix; write matrix(quick=[ids])")
+        if item.nodeid.partition("[")[2].removesuffix("]") in matrix.kwargs.get("quick", ()):
+            item.add_marker(pytest.mark.quick)
+        if not (item.get_closest_marker("heavy") or item.get_closest_marker("quick")):
             cases.setdefault(item.nodeid.partition("[")[0], []).append(item)
     for members in cases.values():
         mark = members[0].get_closest_marker("matrix")

@@ -60,8 +60,7 @@ def into_adam(entries: Any) -> Any:
     return ao.convert.from_named(entries, ao.adam(1e-3).init(PARAMS))
 
 
-@pytest.mark.matrix(keep=5)
-@pytest.mark.quick
+@pytest.mark.matrix(keep=4, quick=["schedules", "adam"])
 @ALL
 def test_all_moments_and_counts_survive_a_round_trip(name: str) -> None:
     tx = TXS[name]

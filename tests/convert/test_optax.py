@@ -40,8 +40,7 @@ def same(one: Any, other: Any) -> None:
     chex.assert_trees_all_equal(one, other)
 
 
-@pytest.mark.matrix(keep=8)
-@pytest.mark.quick
+@pytest.mark.matrix(keep=6, quick=["adamw"])
 @pytest.mark.parametrize("pair", EVERY, ids=IDS)
 def test_every_state_of_optax_is_taken_over_in_our_dtypes(pair: Pair) -> None:
     # optax has no complex moment of lower precision, and orders complex numbers by their real part.
@@ -66,6 +65,7 @@ def test_every_state_of_optax_is_taken_over_in_our_dtypes(pair: Pair) -> None:
 WAYS = [(pair, False) for pair in OTHER_FORM] + [(pair, True) for pair in OTHER_FORM[:4]]
 
 
+@pytest.mark.matrix(keep=2)
 @pytest.mark.parametrize(
     ("pair", "wrapped"), WAYS, ids=[f"{p.id}{'-injected' * w}" for p, w in WAYS]
 )

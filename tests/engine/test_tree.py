@@ -61,7 +61,6 @@ NODES: dict[str, Callable[[Any, Any], Any]] = {
 }
 
 
-@pytest.mark.matrix(keep=5)
 @pytest.mark.quick
 @EACH
 @pytest.mark.parametrize("node", NODES)

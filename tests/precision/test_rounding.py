@@ -43,7 +43,6 @@ def is_flushed(*xs: Any) -> Any:
     return np.logical_or.reduce([(np.abs(x) < 2.0**-118) & (x != 0) for x in xs])
 
 
-@pytest.mark.matrix(keep=0)
 @pytest.mark.quick
 @pytest.mark.parametrize("dtype", KINDS)
 @pytest.mark.parametrize("jit", [False, True])

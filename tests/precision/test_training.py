@@ -58,7 +58,6 @@ def test_float16_moves_too() -> None:
     np.testing.assert_allclose(float32(random), 1.1, atol=2 * 2**-10)
 
 
-@pytest.mark.matrix(keep=1)
 @pytest.mark.quick
 @pytest.mark.parametrize(("lib", "jit"), [("ours", True), ("optax", True), ("optax", False)])
 def test_split_master_is_float32_training_bit_for_bit(lib: str, jit: bool) -> None:

@@ -12,13 +12,10 @@ from tests.programs.partitions import PARTITIONED, Partitioned, cost, label, los
 from tests.programs.program import OURS, STEPS
 
 QUICK = "a schedule for each group"
-LIGHT = ("LoRA+",)
 
 
 def marks(name: str) -> Any:
-    if name == QUICK:
-        return pytest.mark.quick
-    return () if name in LIGHT else pytest.mark.heavy
+    return pytest.mark.quick if name == QUICK else pytest.mark.heavy
 
 
 EACH = pytest.mark.parametrize("name", [pytest.param(n, marks=marks(n)) for n in PARTITIONED])

@@ -14,7 +14,7 @@ from tests.programs.patterns import AXES, OF_OPTAX, PATTERNS, WEIGHTS, big_visio
 from tests.programs.program import FLAX, OURS, STEPS, Program
 
 PROGRAMS = PACKAGES | PATTERNS
-MARKS: dict[str, Any] = {"t5x": pytest.mark.quick, "maxtext": (), "optimistix": ()}
+MARKS: dict[str, Any] = {"t5x": pytest.mark.quick, "maxtext": ()}
 EACH = pytest.mark.parametrize(
     "name", [pytest.param(n, marks=MARKS.get(n, pytest.mark.heavy)) for n in PROGRAMS]
 )

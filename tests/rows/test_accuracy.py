@@ -105,8 +105,7 @@ def settled() -> tuple[Any, Any]:
     return tx, by_rows(tx, world(100))
 
 
-@pytest.mark.matrix(keep=2)
-@pytest.mark.quick
+@pytest.mark.matrix(keep=2, quick=["1"])
 @pytest.mark.parametrize("gap", [1, 2, 10, 100, 10**3, 10**6])
 def test_a_row_after_a_gap_is_where_its_steps_would_have_led(settled: Any, gap: int) -> None:
     tx, state = settled

@@ -70,7 +70,7 @@ def of_both(name: str) -> dict[str, Any]:
     return {"b1": {"b1": SCHEDULES[name], "b2": 0.0}, "b2": {"b1": 0.0, "b2": SCHEDULES[name]}}
 
 
-@pytest.mark.quick
+@pytest.mark.matrix(keep=1, quick=["PaLM"])
 @pytest.mark.parametrize("name", SCHEDULES)
 def test_the_weight_is_that_of_all_rates_over_100_000_steps(name: str) -> None:
     def step(total: Any, n: Any) -> Any:
@@ -88,7 +88,7 @@ def test_the_weight_is_that_of_all_rates_over_100_000_steps(name: str) -> None:
     np.testing.assert_allclose(octaves(last), octaves(replayed), rtol=1e-6)  # float32's logarithm
 
 
-@pytest.mark.quick
+@pytest.mark.matrix(keep=3, quick=["linear-b2", "PaLM-b2"])
 @pytest.mark.parametrize("which", ["b1", "b2"])
 @pytest.mark.parametrize("name", SCHEDULES)
 def test_a_constant_gradient_gives_steps_of_one(name: str, which: str) -> None:
@@ -100,7 +100,7 @@ def test_a_constant_gradient_gives_steps_of_one(name: str, which: str) -> None:
     assert np.abs(steps - 1).max() < rest
 
 
-@pytest.mark.quick
+@pytest.mark.matrix(keep=1, quick=["linear"])
 @pytest.mark.parametrize("name", SCHEDULES)
 def test_adam_is_within_2e_6_of_float64_over_100_000_steps(name: str) -> None:
     g = np.random.default_rng(0).standard_normal((STEPS, 2)).astype(np.float32)
@@ -141,8 +141,7 @@ FOLLOWERS: list[Member | Case] = [c for c in CASES if scheduled(c)]
 FOLLOWERS += [m for m in MEMBERS if scheduled(m)]
 
 
-@pytest.mark.quick
-@pytest.mark.matrix(keep=8)
+@pytest.mark.matrix(keep=5, quick=["1-adam-b1=0.0-b2=0.95"])
 @pytest.mark.parametrize("member", FOLLOWERS, ids=[f"{i}-{m.id}" for i, m in enumerate(FOLLOWERS)])
 def test_every_variant_follows_scheduled_betas(member: Member | Case, x64: None) -> None:
     moving = scheduled(member)

@@ -429,7 +429,6 @@ def test_complex_moments_are_refused(name: str) -> None:
 Made = Callable[..., Any]
 
 
-@pytest.mark.matrix(keep=4)
 @pytest.mark.quick
 @pytest.mark.parametrize("make", [S.float8, S.int8, S.int4, S.pair, ft.partial(S.pair, 1)])
 @pytest.mark.parametrize(

@@ -15,10 +15,7 @@ from tests.support.streams import compare, gradients, worst
 SCHEDULE = SCHEDULES["linear"]
 N, IDLE = 256, 1500
 DATED = ["pair()", "pair(3)", "pair(4)", "pair(block=128)", "pair(1, block=64)", "float8()"]
-QUICK = ("pair()", "float8()")
-EACH = pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=pytest.mark.quick if n in QUICK else ()) for n in DATED]
-)
+EACH = pytest.mark.parametrize("name", DATED)
 
 
 def nu_over_time(storage: Any) -> Any:
@@ -34,6 +31,7 @@ def nu_over_time(storage: Any) -> Any:
     return np.float64(run(tx.init(jnp.zeros(N))))
 
 
+@pytest.mark.matrix(keep=1, quick=["pair()"])
 @EACH
 def test_without_gradients_nu_decays_exactly(name: str) -> None:
     """Show that no rest step rounds nu anew: what is off stays off by the same factor."""
@@ -43,6 +41,7 @@ def test_without_gradients_nu_decays_exactly(name: str) -> None:
     assert np.mean(np.abs(off / off[0] - 1) > 2e-4) < 0.03
 
 
+@pytest.mark.matrix(keep=1)
 @EACH
 def test_steps_stay_as_close_to_float32_as_at_a_constant_rate(name: str) -> None:
     rms = {}

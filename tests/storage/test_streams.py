@@ -58,7 +58,6 @@ def test_pairs_stay_close_to_float32(name: str, stream: str, decays: tuple[float
     check_bounds(name, stream, MANY // 2, decays, SEEDS[STREAMS.index(stream) % 2])
 
 
-@pytest.mark.matrix(keep=0)
 @pytest.mark.quick
 @pytest.mark.parametrize("name", ["pair()", "pair(1, block=64)"])
 def test_a_pair_stays_close_to_float32(name: str) -> None:

@@ -63,7 +63,7 @@ OWN: dict[str, tuple[Any, Any]] = {
 """For each argument of `adamw` the value of the bias and that of the embedding."""
 
 
-@pytest.mark.quick
+@pytest.mark.matrix(keep=3, quick=["learning_rate-update"])
 @pytest.mark.parametrize("step", [False, True], ids=["update", "step"])
 @pytest.mark.parametrize("names", [*([n] for n in OWN), list(OWN)], ids="-".join)
 def test_each_parameter_steps_with_its_own_numbers(names: list[str], step: bool) -> None:

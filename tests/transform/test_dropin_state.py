@@ -49,7 +49,6 @@ PAIRS = [
 ]
 
 
-@pytest.mark.matrix(keep=10)
 @pytest.mark.quick
 @pytest.mark.parametrize(("case", "kind"), PAIRS, ids=[f"{c.id}-{k}" for c, k in PAIRS])
 def test_tree_shapes_and_dtypes_are_optax_s_before_and_after_a_step(case: Case, kind: str) -> None:

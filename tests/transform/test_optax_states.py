@@ -55,6 +55,7 @@ def test_states_of_rescalings_are_optax_s(name: str) -> None:
             np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.matrix(keep=10)
 @pytest.mark.parametrize("pair", EVERY, ids=IDS)
 def test_injected_hyper_parameters_are_those_of_optax(pair: Pair) -> None:
     ours, theirs = pair.both(injected)
@@ -64,7 +65,7 @@ def test_injected_hyper_parameters_are_those_of_optax(pair: Pair) -> None:
     assert_same_kind(after, state)
 
 
-@pytest.mark.matrix(keep=14)
+@pytest.mark.matrix(keep=6)
 @pytest.mark.parametrize("wrapped", [False, True], ids=["plain", "injected"])
 @pytest.mark.parametrize("pair", EVERY, ids=IDS)
 def test_a_run_of_optax_goes_on_here_and_back(pair: Pair, wrapped: bool) -> None:

@@ -53,15 +53,13 @@ def check_alike(make: Any, rtol: float) -> None:
         np.testing.assert_allclose(together[name] / scale, u / scale, atol=rtol)
 
 
-@pytest.mark.quick
-@pytest.mark.matrix(keep=7)
+@pytest.mark.matrix(keep=4, quick=["lamb", "novograd"])
 @pytest.mark.parametrize("member", **by_id(ONE_EACH))
 def test_each_layer_steps_as_a_parameter_of_its_own(member: Member) -> None:
     check_alike(member.ours, 2e-6)  # roundings
 
 
-@pytest.mark.quick
-@pytest.mark.matrix(keep=3)
+@pytest.mark.matrix(keep=1, quick=["int8()"])
 @pytest.mark.parametrize("name", FORMATS)
 def test_formats_share_nothing_between_layers(name: str) -> None:
     storage: Any = FORMATS[name]

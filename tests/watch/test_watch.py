@@ -167,7 +167,7 @@ SCALARS: dict[str, Any] = {
 QUICK = ("adam in pair()", "optax.rmsprop")
 
 
-@pytest.mark.matrix(keep=3)
+@pytest.mark.matrix(keep=1)
 @pytest.mark.parametrize(
     "name", [pytest.param(n, marks=[pytest.mark.quick] if n in QUICK else []) for n in SCALARS]
 )
