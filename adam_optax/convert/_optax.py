@@ -14,7 +14,7 @@ from jax import Array
 from jax.typing import DTypeLike
 
 from adam_optax._core.numerics import compute_dtype, real_dtype
-from adam_optax._engine.states import holds_moments, repack, unpack
+from adam_optax._engine.states import holds_moments, log_decays_of, repack, unpack
 from adam_optax._engine.tree import Engine
 from adam_optax._optax_interop import find_engines
 from adam_optax.convert._checks import ConversionError
@@ -172,6 +172,11 @@ def _map_moments(f: Callable[[str, Any], Any], state: optax.OptState) -> optax.O
             )
         if not holds_moments(entry):
             return entry
+        if log_decays_of(entry):
+            raise ConversionError(
+                "decay rates follow a schedule here, whose past this library keeps and optax does "
+                "not: optax would correct by the present rate alone; go on with adam_optax"
+            )
         return repack(entry, {n: f(n, tree) for n, tree in unpack(entry).items()})
 
     is_leaf = lambda x: holds_moments(x) or isinstance(x, _OTHERS)  # noqa: E731

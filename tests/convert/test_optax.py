@@ -228,3 +228,11 @@ def test_a_run_of_optax_goes_on_in_few_bytes(ours: Any, theirs: Any) -> None:
     # int8's code book has steps of 1 % of a block's largest number, rounded to one or the other
     np.testing.assert_allclose(found, state[0].mu["w"], atol=0.02 * float(state[0].mu["w"].max()))
     tx.update(params, taken, params)
+
+
+@pytest.mark.quick
+def test_a_state_with_scheduled_decay_rates_is_not_handed_to_optax() -> None:
+    params = {"w": jnp.ones(2)}
+    state = ao.adam(1e-3, b2=lambda n: jnp.float32(0.9) * jnp.ones(())).init(params)
+    with pytest.raises(ao.convert.ConversionError, match="decay rates follow a schedule here"):
+        ao.convert.to_optax(state, params)
