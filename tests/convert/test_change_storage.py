@@ -122,6 +122,7 @@ def test_states_of_optax_s_classes_take_codes_and_lose_them(name: str) -> None:
     chex.assert_trees_all_close(found, right, rtol=2.0**-6, atol=0.08 * 2.0**-7)
 
 
+@pytest.mark.heavy
 def test_from_one_format_to_another() -> None:
     one, two = (ao.adam(1e-3, storage=FORMATS[n]) for n in ("int8()", "pair(block=128)"))
     state = stepped(one)
@@ -329,6 +330,7 @@ def test_what_does_not_fit_is_refused_with_the_way_out() -> None:
     )
 
 
+@pytest.mark.heavy
 def test_groups_that_cannot_be_told_apart_are_refused() -> None:
     labels = {"dense": {"kernel": "one", "bias": "two"}, "scale": "one"}
 

@@ -179,6 +179,7 @@ def test_the_bound_is_the_papers() -> None:
     np.testing.assert_allclose(found, [divergence - likelihood], rtol=1e-5)
 
 
+@pytest.mark.heavy
 def test_noise_is_of_the_key() -> None:
     model, x = VAE(6, 3), jnp.ones((2, 5)) / 2
     params = model.init(jax.random.key(0), x)

@@ -11,14 +11,7 @@ from tests.programs.packages import ROUNDED
 from tests.programs.partitions import PARTITIONED, Partitioned, cost, label, loss, parameters
 from tests.programs.program import OURS, STEPS
 
-QUICK = "a schedule for each group"
-
-
-def marks(name: str) -> Any:
-    return pytest.mark.quick if name == QUICK else pytest.mark.heavy
-
-
-EACH = pytest.mark.parametrize("name", [pytest.param(n, marks=marks(n)) for n in PARTITIONED])
+EACH = pytest.mark.parametrize("name", PARTITIONED)
 
 
 def run(tx: Any) -> tuple[list[float], Any]:
@@ -38,6 +31,7 @@ def run(tx: Any) -> tuple[list[float], Any]:
     return losses, params
 
 
+@pytest.mark.heavy
 @EACH
 def test_losses_are_optaxs_and_what_is_frozen_stays(name: str) -> None:
     program: Partitioned = PARTITIONED[name]
@@ -55,6 +49,7 @@ def test_losses_are_optaxs_and_what_is_frozen_stays(name: str) -> None:
     assert moved == expected
 
 
+@pytest.mark.heavy
 @EACH
 def test_by_path_costs_less_than_by_partition(name: str) -> None:
     """Compare with optax's own: fewer bytes, for one count and no moments of what is frozen."""

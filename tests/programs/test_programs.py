@@ -14,7 +14,7 @@ from tests.programs.patterns import AXES, OF_OPTAX, PATTERNS, WEIGHTS, big_visio
 from tests.programs.program import FLAX, OURS, STEPS, Program
 
 PROGRAMS = PACKAGES | PATTERNS
-MARKS: dict[str, Any] = {"t5x": pytest.mark.quick, "maxtext": ()}
+MARKS: dict[str, Any] = {"t5x": pytest.mark.quick}
 EACH = pytest.mark.parametrize(
     "name", [pytest.param(n, marks=MARKS.get(n, pytest.mark.heavy)) for n in PROGRAMS]
 )
@@ -56,6 +56,7 @@ def test_t5xs_rules_find_the_axes_of_our_states(name: str) -> None:
     assert axes[0] == axes[1]
 
 
+@pytest.mark.heavy
 def test_with_a_mean_in_bfloat16_losses_stay_at_those_of_float32() -> None:
     losses = lambda lib, **options: Program(  # noqa: E731
         lambda lib: big_vision_make(lib, **options), FLAX, 0.0

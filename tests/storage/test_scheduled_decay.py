@@ -41,7 +41,7 @@ def test_without_gradients_nu_decays_exactly(name: str) -> None:
     assert np.mean(np.abs(off / off[0] - 1) > 2e-4) < 0.03
 
 
-@pytest.mark.matrix(keep=1)
+@pytest.mark.heavy
 @EACH
 def test_steps_stay_as_close_to_float32_as_at_a_constant_rate(name: str) -> None:
     rms = {}

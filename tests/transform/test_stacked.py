@@ -59,7 +59,7 @@ def test_each_layer_steps_as_a_parameter_of_its_own(member: Member) -> None:
     check_alike(member.ours, 2e-6)  # roundings
 
 
-@pytest.mark.matrix(keep=1, quick=["int8()"])
+@pytest.mark.matrix(keep=0, quick=["stochastic()"])
 @pytest.mark.parametrize("name", FORMATS)
 def test_formats_share_nothing_between_layers(name: str) -> None:
     storage: Any = FORMATS[name]
@@ -141,7 +141,7 @@ def test_what_cannot_be_layers_is_refused(stacked: Any, error: Any, text: str) -
         ao.lamb(1e-2, stacked=stacked).init({"w": jnp.ones((2, 3))})
 
 
-@pytest.mark.quick
+@pytest.mark.heavy
 def test_watch_reads_each_layer_by_itself() -> None:
     tx = ao.watch(ao.novograd(1e-2, stacked=1))
     state = tx.init(PARAMS)
