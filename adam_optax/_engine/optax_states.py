@@ -7,6 +7,7 @@ moments in optax's class; what tools know of optax's states, they then know of o
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+import jax
 import optax
 
 from adam_optax import rules
@@ -44,8 +45,10 @@ ADAN = Layout(optax.ScaleByAdanState, {"mu": "m", "delta": "v", "nu": "n", "g": 
 ADADELTA = _layout(optax.ScaleByAdaDeltaState, "e_g", "e_x", counts=())
 RSS = _layout(optax.ScaleByRssState, "sum_of_squares", counts=())
 RMS = _layout(optax.ScaleByRmsState, "nu", counts=())
-# optax does not export this class.
-RMS_WITH_COUNT = _layout(type(optax.scale_by_rms(bias_correction=True).init({})), "nu")
+# optax does not export this class. An array made here would start JAX's backend at import.
+RMS_WITH_COUNT = _layout(
+    type(jax.eval_shape(optax.scale_by_rms(bias_correction=True).init, {})), "nu"
+)
 TRACE = _layout(optax.TraceState, "trace", counts=())
 NOTHING = _layout(optax.EmptyState, counts=())
 ADEMAMIX = Layout(

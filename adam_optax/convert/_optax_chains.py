@@ -24,8 +24,8 @@ Moments: TypeAlias = dict[str, Any]
 
 CENTERED = (
     optax.ScaleByRStdDevState,
-    # optax does not export this class.
-    type(optax.scale_by_stddev(bias_correction=True).init({})),
+    # optax does not export this class. An array made here would start JAX's backend at import.
+    type(jax.eval_shape(optax.scale_by_stddev(bias_correction=True).init, {})),
 )
 """optax's classes for centred RMSProp: means of gradients and squares, where ours is a variance."""
 _HOMES = (*STATES, *CENTERED, optax.FactoredState, optax.EmaState)

@@ -69,6 +69,16 @@ def test_the_core_imports_no_extra() -> None:
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+@pytest.mark.quick
+def test_the_import_starts_no_backend() -> None:
+    """`jax.distributed.initialize` must come before the first array, and after the imports."""
+    code = (
+        "import adam_optax; from jax._src import xla_bridge; "
+        "assert not xla_bridge.backends_are_initialized()"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 def test_repr_says_what_things_are() -> None:
     s = ao.storage
     expected = "adamw(learning_rate=0.001, b1=0.9, b2=0.999, eps=1e-08, eps_root=0.0"
