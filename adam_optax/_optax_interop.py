@@ -91,7 +91,7 @@ def links_after() -> list[UpdateFn]:
     frame: FrameType | None = sys._getframe(1)
     while frame is not None and _package(frame) in ("adam_optax", "optax", "jax", "contextlib"):
         if frame.f_code.co_qualname in _RUN_CHAINS:
-            found += _rest_of_chain(frame.f_locals)
+            found += _rest_of_chain(dict(frame.f_locals))  # a proxy from Python 3.13 on
         frame = frame.f_back
     return found
 
