@@ -18,18 +18,18 @@ from adam_optax.storage._plan import LeafStorage
 
 
 @ft.lru_cache(maxsize=COMPILED)
-def compile_init(
+def compile_encode(
     recipe: Recipe, storage: LeafStorage, layers: int = 0
 ) -> Callable[..., dict[str, Entry]]:
-    """Compile the function from a leaf's moments before the first step to the encoded moments."""
+    """Compile the function from a leaf's moments after some steps to the encoded moments."""
 
-    def init(
+    def write(
         values: dict[str, Array],
         hyperparams: Mapping[str, Array],
+        count: Array,
         log_decays: LogDecays,
         shape: tuple[int, ...],
     ) -> dict[str, Entry]:
-        count = jnp.zeros((), jnp.int32)
         context = LeafContext((), shape[layers:], count, 0, log_decays=log_decays)
         moments = _moments(recipe, hyperparams)
         kept: dict[str, Entry] = over_layers(
@@ -37,7 +37,7 @@ def compile_init(
         )(values)
         return kept
 
-    return jax.jit(init, static_argnames="shape")
+    return jax.jit(write, static_argnames="shape")
 
 
 @ft.lru_cache(maxsize=COMPILED)

@@ -32,7 +32,7 @@ from adam_optax._engine.leaf import (
     compile_step_scalars,
 )
 from adam_optax._engine.optax_states import LAYOUTS, Layout, layout_of
-from adam_optax._engine.outside_step import compile_init, compile_skip
+from adam_optax._engine.outside_step import compile_encode, compile_skip
 from adam_optax._engine.states import (
     OWN_STATES,
     ScaleByScheduledState,
@@ -136,7 +136,8 @@ def _log_decays_checked(state: PyTree, groups: Iterable[Group]) -> dict[str, Arr
         there, here = (", ".join(sorted(names)) or "none" for names in (held, needed))
         raise TypeError(
             f"the state has the decay rates of these moments on a schedule: {there}; this "
-            f"optimiser has {here}; adam_optax.convert.change_storage takes the state there"
+            f"optimiser has {here}; with c = adam_optax.convert, take the state there by "
+            "c.from_named(c.to_named(state), tx.init(params), tx=tx, params=params)"
         )
     return dict(log_decays_of(state))
 
@@ -324,11 +325,11 @@ def _init_leaf(p: ArrayLike, group: Group, count: Array) -> dict[str, Entry]:
     """Return what is kept of a leaf before the first step."""
     checks.check_layers(p, group.layers)
     first = {n: _first(p, moment, group.layers) for n, moment in group.rule.moments.items()}
-    run, shape = compile_init(group.recipe, group.storage, group.layers), jnp.shape(p)
+    run, shape = compile_encode(group.recipe, group.storage, group.layers), jnp.shape(p)
     hyperparams = dynamic_hyperparams(group.rule, count)
     log_decays = {n: no_decay() for n in group.scheduled}
     kept: dict[str, Entry] = sharding.encode_sharded(
-        lambda *args: run(*args, shape=shape), p, first, hyperparams, log_decays
+        lambda *args: run(*args, shape=shape), p, first, hyperparams, count, log_decays
     )
     return kept
 

@@ -15,9 +15,7 @@ from adam_optax._core.by_path import path_name
 from adam_optax._core.numerics import compute_dtype, real_dtype
 from adam_optax._engine import sharding
 from adam_optax._engine.groups import Group
-from adam_optax._engine.leaf import COMPILED, LogDecays, encode
-from adam_optax._engine.outside_step import compile_decode
-from adam_optax._engine.stacked import over_layers
+from adam_optax._engine.outside_step import compile_decode, compile_encode
 from adam_optax._engine.states import (
     count_of,
     is_split,
@@ -29,9 +27,8 @@ from adam_optax._engine.states import (
 from adam_optax._engine.tree import Engine, join_trace, pack
 from adam_optax.convert._checks import ConversionError, join_key, join_names
 from adam_optax.moments import Moment
-from adam_optax.rules.base import Recipe, dynamic_hyperparams
-from adam_optax.storage._base import MASKED, Entry, LeafContext
-from adam_optax.storage._plan import LeafStorage
+from adam_optax.rules.base import dynamic_hyperparams
+from adam_optax.storage._base import MASKED
 
 Path: TypeAlias = tuple[Any, ...]
 """The path of a parameter in its tree, as JAX has it."""
@@ -236,7 +233,7 @@ def encode_columns(maker: Maker, moments: Columns, node: Any, own: Own) -> Colum
     encoded: Columns = {n: {} for group in maker.groups.values() for n in group.storage.entries}
     for path, p in own.leaves.items():
         group = maker.groups[path]
-        run = _compile_encode(group.recipe, group.storage, group.layers)
+        run = compile_encode(group.recipe, group.storage, group.layers)
         write = ft.partial(run, shape=jnp.shape(p))
         values = {
             n: moments[n][path].astype(dense_shape(p, moment, group.layers).dtype)
@@ -254,30 +251,6 @@ def _step(group: Group, node: Any) -> tuple[dict[str, Array], Array, dict[str, A
     log_decays = {n: kept[entry] for n, entry in group.scheduled.items()}
     count = steps_of(node)
     return dynamic_hyperparams(group.rule, count), count, log_decays
-
-
-@ft.lru_cache(maxsize=COMPILED)
-def _compile_encode(
-    recipe: Recipe, storage: LeafStorage, layers: int
-) -> Callable[..., dict[str, Entry]]:
-    """Compile the function from a leaf's moments after some steps to the encoded moments."""
-
-    def write(
-        values: dict[str, Array],
-        hyperparams: Mapping[str, Array],
-        count: Array,
-        log_decays: LogDecays,
-        shape: tuple[int, ...],
-    ) -> dict[str, Entry]:
-        numbers = recipe.in_precision(hyperparams, jnp.float32)
-        moments = recipe.factory(**recipe.constants, **numbers).moments
-        context = LeafContext((), shape[layers:], count, 0, log_decays=log_decays)
-        kept: dict[str, Entry] = over_layers(
-            lambda own: encode(storage, own, moments, context), layers if values else 0, 1
-        )(values)
-        return kept
-
-    return jax.jit(write, static_argnames="shape")
 
 
 def dense_shape(p: Any, moment: Moment, layers: int) -> jax.ShapeDtypeStruct:

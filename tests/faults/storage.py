@@ -68,9 +68,9 @@ FAULTS = [
     ),
     Fault(
         "a state made op by op",
-        "compile_init",
-        'jax.jit(init, static_argnames="shape")',
-        "init",
+        "compile_encode",
+        'jax.jit(write, static_argnames="shape")',
+        "write",
         "test_outside_jit_a_state_is_made_and_read_in_one_program_a_shape",
     ),
     Fault(

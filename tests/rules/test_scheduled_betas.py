@@ -150,3 +150,20 @@ def test_every_variant_follows_scheduled_betas(member: Member | Case, x64: None)
     expected = member.oracle(GRADS[:120], START, **moving)
     # Log decays have 48 digits after the point, and rates of 1e-3: 1e-12, a hundred times.
     assert relative_rms(updates, expected["updates"]) < 1e-10
+
+
+@pytest.mark.quick
+@pytest.mark.parametrize("back", [False, True], ids=["to a schedule", "to a number"])
+def test_a_state_of_other_rates_is_refused_and_the_way_out_that_is_named_works(back: bool) -> None:
+    params, c = {"w": jnp.ones(2)}, ao.convert
+    made = [ao.adam(1e-3, b2=0.99), ao.adam(1e-3, b2=linear(0.99, 0.99, 1))]
+    before, tx = reversed(made) if back else made
+    _, state = before.update(params, before.init(params), params)
+    held, needed = ("nu", "none") if back else ("none", "nu")
+    text = f"on a schedule: {held}; this optimiser has {needed}; .* c.from_named"
+    with pytest.raises(TypeError, match=text):
+        tx.update(params, state, params)
+    taken = c.from_named(c.to_named(state), tx.init(params), tx=tx, params=params)
+    updates, _ = tx.update(params, taken, params)
+    # The rate has been the same so far, and averages of a constant gradient stay one: rounding.
+    np.testing.assert_allclose(updates["w"], -1e-3, rtol=1e-5)
