@@ -26,7 +26,7 @@ FAULTS = [
     ),
     Fault(
         "storage changed to the codes of the first step",
-        "_compile_encode.write",
+        "compile_encode.write",
         "LeafContext((), shape[layers:], count, 0, log_decays=log_decays)",
         "LeafContext((), shape[layers:], jnp.zeros_like(count), 0, log_decays=log_decays)",
         "test_every_format_takes_over_and_hands_back[pair()]",
