@@ -52,7 +52,7 @@ def two_dithers(
     return h + t * GOLDEN, h * np.uint32(0x9E3779B1) + t * SILVER
 
 
-def to_unit_interval(u: Array) -> Array:
+def to_unit_interval(u: Array | np.uint32) -> Array:
     """Map numbers in `[0, 2^32)` to float32 in [0, 1)."""
     high = jnp.astype(u >> np.uint32(8), jnp.int32)  # accelerators convert no unsigned integers
     return high.astype(jnp.float32) * np.float32(2.0**-24)

@@ -11,7 +11,7 @@ from jax.typing import DTypeLike
 
 from adam_optax._core.by_path import ABSENT, ByPath, IsLeaf, by_path
 from adam_optax._core.types import PyTree
-from adam_optax.storage._base import Format, Moments
+from adam_optax.storage._base import Entry, Format, Moments
 from adam_optax.storage._dense import Dense, dense
 
 LeafStorageSpec: TypeAlias = Format | Mapping[str, Format] | None
@@ -38,6 +38,15 @@ class Slot:
     entries: tuple[tuple[str, str], ...] = dataclasses.field(compare=False)
     key: int = dataclasses.field(compare=False)
 
+    @property
+    def name(self) -> str:
+        """Return the name of the slot, which that of its entries begins with."""
+        return "_".join(self.names)
+
+    def own(self, encoded: Mapping[str, Entry]) -> dict[str, Entry]:
+        """Return the entries of a leaf that are this slot's, by component."""
+        return {component: encoded[entry] for component, entry in self.entries}
+
 
 @dataclasses.dataclass(frozen=True)
 class LeafStorage:
@@ -48,7 +57,7 @@ class LeafStorage:
         entries: the state's entries; they follow from the rule and the formats, never from a leaf.
         read_back: the moments whose stored value the step goes on with.
         skips_nonfinite: whether elements whose gradient is not finite take no step.
-        step_dependent: whether some codes must be read with the count of their writing.
+        has_frame: whether some codes are read with a frame.
         block: how many neighbours share something, 1 for none; None if that differs among slots.
         kernel_platforms: the platforms on which a kernel moves fewer bytes than XLA's step, by
             whether the step ends with the new parameter. An update that leaves a kernel must be
@@ -59,7 +68,7 @@ class LeafStorage:
     entries: tuple[str, ...] = dataclasses.field(init=False, compare=False)
     read_back: frozenset[str] = dataclasses.field(init=False, compare=False)
     skips_nonfinite: bool = dataclasses.field(init=False, compare=False)
-    step_dependent: bool = dataclasses.field(init=False, compare=False)
+    has_frame: bool = dataclasses.field(init=False, compare=False)
     block: int | None = dataclasses.field(init=False, compare=False)
     kernel_platforms: dict[bool, frozenset[str]] = dataclasses.field(init=False, compare=False)
 
@@ -73,7 +82,7 @@ class LeafStorage:
                 n for slot in self.slots if slot.format.read_back for n in slot.names
             ),
             "skips_nonfinite": any(f.skips_nonfinite for f in formats),
-            "step_dependent": any(f.step_dependent for f in formats),
+            "has_frame": any(f.has_frame for f in formats),
             "block": max(blocks, default=1) if len(blocks) < 2 else None,
             "kernel_platforms": {True: platforms, False: platforms if blocks else frozenset()},
         }
