@@ -1,8 +1,7 @@
 """Make the dither by which formats and parameters of few bits are rounded without bias.
 
-`hash(place, key) + count golden`, modulo `2^32`. Over the steps an element's numbers are spread
-more evenly than random ones, so that the errors of rounding by them cancel sooner. They depend on
-the element's place in the whole array: one device and eight give the same bits.
+Every dither is a hash of the element's place in the whole array, of a key and of the step: one
+device and eight give the same bits, and no period of the gradients meets a period of the dither.
 """
 
 from typing import NamedTuple, TypeAlias, TypeVar
@@ -12,10 +11,10 @@ import numpy as np
 from jax import Array, lax
 from numpy.typing import NDArray
 
-GOLDEN = np.uint32(2654435769)
-"""`2^32` over the golden ratio: its multiples fill the circle evenly."""
-SILVER = np.uint32(2447445413)
-"""`2^32` times .5698, the second coordinate of a sequence that fills the square evenly."""
+WINDOW_BITS = 5
+"""The logarithm of the number of steps over which `two_dithers` fills the circle evenly."""
+GOLDEN = np.uint32(0x9E3779B1)
+"""An odd number near `2^32` over the golden ratio: `(h, GOLDEN h)` fills the square evenly."""
 
 Key: TypeAlias = int | Array | np.uint32
 """A number by which dithers differ; a Python int is known while a step is traced."""
@@ -39,17 +38,35 @@ class TileOffset(NamedTuple):
 def dither(
     shape: tuple[int, ...], count: Array, key: Key, offset: TileOffset | None = None
 ) -> Array:
-    """Return a number in `[0, 2^32)` for each element at a step."""
-    return two_dithers(shape, count, key, offset)[0]
+    """Return a number in `[0, 2^32)` for each element, drawn anew at each step.
+
+    What is rounded without a second look, such as a parameter, needs numbers of which no step tells
+    the next: where the rounded number decides how the next one is rounded, as a parameter beside a
+    power of two does, any other sequence pushes it to one side.
+    """
+    return _hash(_place(shape, offset), key, count.astype(jnp.uint32))
 
 
 def two_dithers(
     shape: tuple[int, ...], count: Array, key: Key, offset: TileOffset | None = None
 ) -> tuple[Array, Array]:
-    """Return two unrelated numbers in `[0, 2^32)` for each element at a step."""
-    place, t = _place(shape, offset), count.astype(jnp.uint32)
-    h = _murmur3_finalizer(place ^ _hash_key(key))
-    return h + t * GOLDEN, h * np.uint32(0x9E3779B1) + t * SILVER
+    """Return two unrelated numbers in `[0, 2^32)` for each element at a step.
+
+    The first is for averages that grow by small amounts. Over a window of 32 steps its numbers are
+    32 equal steps around the circle, so that the errors of rounding cancel sooner than those of
+    numbers drawn at random. The start and the order (1, 3, ... or 31 places ahead at each step) are
+    drawn anew for each element and window. So two numbers of a window are never close, whatever
+    lies between them: gradients of any period are rounded at least as well as by independent
+    numbers. (A rotation by the golden ratio is as even over the steps, but repeats itself nearly
+    after each Fibonacci number of steps, and so resonates with such periods.)
+
+    The second is drawn anew at each step.
+    """
+    t = count.astype(jnp.uint32)
+    window, step = t >> np.uint32(WINDOW_BITS), t & np.uint32(2**WINDOW_BITS - 1)
+    h = _hash(_place(shape, offset), key, window)
+    first = h + (h | np.uint32(1)) * (step << np.uint32(32 - WINDOW_BITS))
+    return first, (h ^ _murmur3_finalizer(t)) * GOLDEN
 
 
 def to_unit_interval(u: Array | np.uint32) -> Array:
@@ -70,6 +87,11 @@ def _place(shape: tuple[int, ...], offset: TileOffset | None) -> Array:
             index = index + offset.start[axis].astype(jnp.uint32)
         place = place * np.uint32(length % 2**32) + index
     return place
+
+
+def _hash(place: Array, key: Key, time: Array) -> Array:
+    """Hash each element's place with a key and a time."""
+    return _murmur3_finalizer(place ^ _murmur3_finalizer(_hash_key(key) + time * GOLDEN))
 
 
 def _hash_key(key: Key) -> Array | np.uint32:

@@ -96,10 +96,17 @@ FAULTS = [
     ),
     Fault(
         "the same dither at every step",
-        "two_dithers",
-        "t * GOLDEN",
-        "t * np.uint32(0)",
+        "dither",
+        "count.astype(jnp.uint32)",
+        "0 * count.astype(jnp.uint32)",
         "test_a_thousand_small_steps_move_a_parameter_as_in_float32",
+    ),
+    Fault(
+        "a dither that turns by the golden ratio",
+        "two_dithers",
+        "h + (h | np.uint32(1)) * (step << np.uint32(32 - WINDOW_BITS))",
+        "_hash(_place(shape, offset), key, 0 * t) + t * GOLDEN",
+        "test_no_period_gathers_the_errors_of_rounding",
     ),
     Fault(
         "an update rounded to the parameter's dtype",
