@@ -134,8 +134,11 @@ def compile_step_scalars(
                 None if decay is None else _decay_factor(rule, coupling, decay, rate),
                 rate,
             )
-        new_frames = storage_frames(storage, moments, count, log_decays)
-        both = storage_scalars(storage, frames), storage_scalars(storage, new_frames)
+        if storage.has_frame:
+            new_frames = storage_frames(storage, moments, count, log_decays)
+            both = storage_scalars(storage, frames), storage_scalars(storage, new_frames)
+        else:
+            new_frames, both = NO_FRAMES, _nothing(storage)
         found = {name: one._replace(storage=both) for name, one in found.items()}
         return count, log_decays, new_frames, found
 
@@ -392,8 +395,9 @@ def decode(
     values: dict[str, Array] = {}
     for i, slot in enumerate(storage.slots):
         if all(entry in encoded for _, entry in slot.entries):
+            own = {component: encoded[entry] for component, entry in slot.entries}
             here = _in_slot(slot, moments, context, scalars[i])
-            values |= zip(slot.names, slot.format.decode(slot.own(encoded), here), strict=True)
+            values |= zip(slot.names, slot.format.decode(own, here), strict=True)
     return values
 
 
@@ -421,7 +425,8 @@ def encode(
             here = _in_slot(slot, moments, context, scalars[i])
             if resting is not None and slot.format.has_frame:
                 mask, encoded, before = resting
-                here = here._replace(resting=Resting(mask, slot.own(encoded), before[i]))
+                own = {component: encoded[entry] for component, entry in slot.entries}
+                here = here._replace(resting=Resting(mask, own, before[i]))
             parts = slot.format.encode([values[name] for name in slot.names], here)
             kept |= {entry: parts[component] for component, entry in slot.entries}
     return kept

@@ -147,9 +147,10 @@ def _log_decays_checked(state: PyTree, groups: Iterable[Group]) -> dict[str, Arr
     return dict(log_decays_of(state))
 
 
-def _frames_checked(state: PyTree, groups: Iterable[Group]) -> Mapping[str, Array]:
+def _frames_checked(state: PyTree, groups: Iterable[Group]) -> Frames:
     """Return the frames of a state, or refuse a state that lacks some, or has others."""
-    needed, found = {kept for group in groups for kept in group.frames.values()}, frames_of(state)
+    needed = {kept for group in groups for kept in group.frames.values()}
+    found = state.frames if isinstance(state, OWN_STATES) else NO_FRAMES
     if needed != found.keys():
         there, here = (", ".join(sorted(names)) or "none" for names in (found.keys(), needed))
         raise TypeError(
@@ -265,7 +266,9 @@ class Engine:
         past = NO_LOG_DECAYS
         if isinstance(state, ScaleByScheduledState) or any(g.scheduled for g in distinct.values()):
             past = _log_decays_checked(state, distinct.values())
-        frames = _frames_checked(state, distinct.values())
+        frames: Frames = NO_FRAMES
+        if any(group.frames for group in distinct.values()):
+            frames = _frames_checked(state, distinct.values())
         new_count, log_decays, new_frames = None, dict(past), dict(frames)
         prepared: dict[int, tuple[LeafStep, ByPrecision, Frames, Frames]] = {}
         for key, group in distinct.items():

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, NamedTuple, TypeAlias
 from jax import Array
 from optax import MaskedNode
 
-from adam_optax._core.dither import TileOffset, two_dithers
+from adam_optax._core.dither import TileOffset, hash_key, salt, two_dithers
 from adam_optax.moments import Moment
 
 MASKED = MaskedNode()
@@ -67,7 +67,8 @@ class LeafContext(NamedTuple):
 
     def dithers(self, seed: int) -> tuple[Array, Array]:
         """Return two unrelated dithers in [0, 2^32) for each element of this step."""
-        return two_dithers(self.shape, self.count, self.key + seed, self.offset)
+        drawn = salt(self.count, hash_key(self.key + seed))
+        return two_dithers(self.shape, drawn, self.offset)
 
 
 class Format(abc.ABC):

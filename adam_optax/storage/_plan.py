@@ -11,7 +11,7 @@ from jax.typing import DTypeLike
 
 from adam_optax._core.by_path import ABSENT, ByPath, IsLeaf, by_path
 from adam_optax._core.types import PyTree
-from adam_optax.storage._base import Entry, Format, Moments
+from adam_optax.storage._base import Format, Moments
 from adam_optax.storage._dense import Dense, dense
 
 LeafStorageSpec: TypeAlias = Format | Mapping[str, Format] | None
@@ -31,21 +31,14 @@ class Slot:
         format: the format.
         entries: the state's entry of each of the format's components.
         key: the number by which the format dithers these moments.
+        name: the name of the slot, with which those of its entries begin.
     """
 
     names: tuple[str, ...]
     format: Format
     entries: tuple[tuple[str, str], ...] = dataclasses.field(compare=False)
     key: int = dataclasses.field(compare=False)
-
-    @property
-    def name(self) -> str:
-        """Return the name of the slot, which that of its entries begins with."""
-        return "_".join(self.names)
-
-    def own(self, encoded: Mapping[str, Entry]) -> dict[str, Entry]:
-        """Return the entries of a leaf that are this slot's, by component."""
-        return {component: encoded[entry] for component, entry in self.entries}
+    name: str = dataclasses.field(compare=False)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -173,7 +166,7 @@ def _slot(names: tuple[str, ...], form: Format) -> Slot:
     # The key and the entries are made of the moments' names, which therefore must not change.
     name = "_".join(names)
     entries = tuple((part, f"{name}_{part}" if part else name) for part in form.components)
-    return Slot(names, form, entries, zlib.crc32(name.encode()))
+    return Slot(names, form, entries, zlib.crc32(name.encode()), name)
 
 
 def _check_apart(given: set[str], short: Mapping[str, Format], moments: Moments) -> None:

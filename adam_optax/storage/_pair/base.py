@@ -8,11 +8,11 @@ import jax.numpy as jnp
 from jax import Array
 
 from adam_optax._core.checks import refuse_complex
-from adam_optax._core.dither import two_dithers
+from adam_optax._core.dither import Salt, hash_key, salt
 from adam_optax.moments import Moment, grad, square
-from adam_optax.storage._base import Format, LeafContext, LogDecays, Moments
+from adam_optax.storage._base import Format, LogDecays, Moments
 from adam_optax.storage._quant.bits import approx_sqrt, bits_of, float_of
-from adam_optax.storage._quant.log_grid import decay_compensation, dither_multiplier, max_ratio
+from adam_optax.storage._quant.log_grid import decay_compensation, max_ratio
 from adam_optax.storage._stochastic import Stochastic
 
 STOCHASTIC = Stochastic()
@@ -22,22 +22,18 @@ class PairScalars(NamedTuple):
     """Hold the scalars that all codes of a frame share.
 
     Attributes:
-        count: the count at which the codes were written, by which the dither is drawn.
-        key: the number by which the dithers of other moments, and of other seeds, differ.
+        salt: what the dithers of the step of the codes share: that of nu, and that of the ratio.
         nu_scale: the factor by which nu is scaled, so that its decay is exact.
         nu_unscale: `1 / nu_scale`.
         root_unscale: `sqrt(nu_unscale)`.
-        dither_multiplier: the factor by which the dither of the ratio is multiplied.
         ratio_top: the largest ratio, in the unit in which ratios are kept.
         ratio_knee: the ratio below which codes are evenly spaced.
     """
 
-    count: Array  # type: ignore[assignment]  # tuple.count: the count is the field's name
-    key: Array
+    salt: Salt
     nu_scale: Array
     nu_unscale: Array
     root_unscale: Array
-    dither_multiplier: Array
     ratio_top: Array
     ratio_knee: Array
 
@@ -83,20 +79,18 @@ class PairFormat(Format):
     def frame(
         self, moments: tuple[Moment, ...], count: Array, key: int, log_decays: LogDecays
     ) -> Array:
-        """Return the count and the key of the dither, nu's scale, and the range of the ratios."""
+        """Return count and hashed key of the dither, the scale of nu, and the range of ratios."""
         scale = self._nu_scale(count, moments[1].decay, log_decays[1])
         top, knee = self._ratio_range(moments)
-        numbers = [bits_of(x) for x in (scale, jnp.float32(top), jnp.float32(knee))]
-        seeded = jnp.asarray((key + self.seed) % 2**32, jnp.uint32)
-        return jnp.stack([count.astype(jnp.uint32), seeded, *numbers])
+        numbers = bits_of(jnp.stack([scale, *(jnp.float32(x) for x in (top, knee))]))
+        drawn = jnp.stack([count.astype(jnp.uint32), jnp.uint32(hash_key(key + self.seed))])
+        return jnp.concatenate([drawn, numbers])
 
     def scalars(self, frame: Array) -> PairScalars:
         """Return the scalars that all codes of a frame share."""
-        count, key = frame[0], frame[1]
-        scale, top, knee = (float_of(frame[i]) for i in (2, 3, 4))
-        unscale = 1 / scale
-        roots = jnp.sqrt(unscale), dither_multiplier(count)
-        return PairScalars(count, key, scale, unscale, *roots, top, knee)
+        scale, top, knee = float_of(frame[2:])
+        drawn, unscale = salt(frame[0], frame[1]), 1 / scale
+        return PairScalars(drawn, scale, unscale, jnp.sqrt(unscale), top, knee)
 
     def _mu_nu(self, values: Sequence[Array]) -> tuple[Array, Array]:
         """Return both moments in float32; refuse complex ones."""
@@ -107,12 +101,6 @@ class PairFormat(Format):
     def _nu_scale(self, count: Array, decay: object, log_decay: Array | None) -> Array:
         """Return the factor by which nu is scaled before it is quantised."""
         return decay_compensation(count, decay, log_decay)
-
-    def _dithers(self, context: LeafContext) -> tuple[Array, Array]:
-        """Return the dithers of nu and of the ratio."""
-        c, scalars = context, context.scalars
-        u, w = two_dithers(c.shape, scalars.count, scalars.key, c.offset)
-        return u, w * scalars.dither_multiplier
 
     def _ratio_range(self, moments: tuple[Moment, ...]) -> tuple[float, float]:
         """Return the largest ratio and the knee of its quantiser, in units of a block's largest."""

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, NamedTuple
 import jax.numpy as jnp
 from jax import Array
 
-from adam_optax._core.dither import to_unit_interval
+from adam_optax._core.dither import to_unit_interval, two_dithers
 from adam_optax.storage._base import ACCELERATORS, LeafContext
 from adam_optax.storage._pair.base import PairFormat, PairScalars
 from adam_optax.storage._pair.elementwise import pack_codes, unpack_codes
@@ -68,7 +68,7 @@ class BlockwisePair(PairFormat):
     def encode(self, values: Sequence[Array], context: LeafContext) -> dict[str, Any]:
         """Return the codes and the headers of the blocks."""
         (mu, nu), scalars = self._mu_nu(values), context.scalars
-        u, w = self._dithers(context)
+        u, w = two_dithers(context.shape, scalars.salt, context.offset)
         some, y = nu > 0, jnp.clip(nu * scalars.nu_scale, SMALLEST, LARGEST)
         shared = self._fit_range(y, some)
         grid = self._grid(*shared, context)
@@ -95,7 +95,7 @@ class BlockwisePair(PairFormat):
         """Return both moments of each code."""
         ratios = self._ratios(context.scalars)
         grid, c, z, top = self._split(encoded, ratios, context)
-        _, w = self._dithers(context)
+        _, w = two_dithers(context.shape, context.scalars.salt, context.offset)
         some = unpack_codes(encoded, self.bytes) != 0
         ratio = ratios.value(z, w) * top
         return self._both(some, ratio, self._value(c, grid), context.scalars)

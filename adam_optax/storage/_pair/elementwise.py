@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 import jax.numpy as jnp
 from jax import Array
 
+from adam_optax._core.dither import two_dithers
 from adam_optax.moments import Moment
 from adam_optax.storage._base import LeafContext
 from adam_optax.storage._pair.base import PairFormat, PairScalars, largest_ratio
@@ -40,7 +41,7 @@ class ElementwisePair(PairFormat):
     def encode(self, values: Sequence[Array], context: LeafContext) -> dict[str, Any]:
         """Return the codes."""
         (mu, nu), scalars = self._mu_nu(values), context.scalars
-        u, w = self._dithers(context)
+        u, w = two_dithers(context.shape, scalars.salt, context.offset)
         grid, ratios = GRIDS[self.bytes], self._ratios(scalars)
         c = grid.code(nu * scalars.nu_scale, u)
         # Mu is divided by multiplying: a quotient would cost XLA for CPUs another pass.
@@ -58,7 +59,8 @@ class ElementwisePair(PairFormat):
         """Return both moments of each code."""
         ratios = self._ratios(context.scalars)
         some, c, z = self._split(encoded, ratios)
-        ratio = ratios.value(z, self._dithers(context)[1])
+        _, w = two_dithers(context.shape, context.scalars.salt, context.offset)
+        ratio = ratios.value(z, w)
         return self._both(some, ratio, GRIDS[self.bytes].value(c), context.scalars)
 
     def _split(

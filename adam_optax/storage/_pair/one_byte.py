@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from adam_optax._core.dither import to_unit_interval
+from adam_optax._core.dither import to_unit_interval, two_dithers
 from adam_optax.storage._base import ACCELERATORS, LeafContext
 from adam_optax.storage._pair.base import PairFormat
 from adam_optax.storage._quant.bits import bits_of, exact_divmod, float_of
@@ -110,7 +110,7 @@ class OneBytePair(PairFormat):
     def encode(self, values: Sequence[Array], context: LeafContext) -> dict[str, Any]:
         """Return the codes and the headers of the blocks."""
         (mu, nu), scalars = self._mu_nu(values), context.scalars
-        u, w = self._dithers(context)
+        u, w = two_dithers(context.shape, scalars.salt, context.offset)
         some, y = nu > 0, jnp.clip(nu * scalars.nu_scale, SMALLEST, LARGEST)
         shared = self._fit_grid(y, some)
         grid = BlockGrid(*(self._expand(x, context) for x in shared))
@@ -136,7 +136,8 @@ class OneBytePair(PairFormat):
 
     def decode(self, encoded: Mapping[str, Any], context: LeafContext) -> tuple[Array, ...]:
         """Return both moments of each code."""
-        grid, c, ratio, top = self._split(encoded, context, self._dithers(context)[1])
+        _, w = two_dithers(context.shape, context.scalars.salt, context.offset)
+        grid, c, ratio, top = self._split(encoded, context, w)
         return self._both(encoded[""] != 0, ratio * top, grid.value(c), context.scalars)
 
     def _split(

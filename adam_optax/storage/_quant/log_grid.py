@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-from adam_optax._core.dither import dither, to_unit_interval
+from adam_optax._core.dither import to_unit_interval
 from adam_optax._core.log_decay import phase
 from adam_optax.storage._quant.bits import bits_of, float_of
 
@@ -216,15 +216,6 @@ def _is_known_decay(b: object) -> TypeGuard[float]:
 
 MAX_WARMUP = 20
 """The octaves by which a moment with a scheduled decay rate is enlarged at most."""
-
-
-def dither_multiplier(count: Array) -> Array:
-    """Return an odd number by which a step's dither is multiplied, as if it were drawn anew.
-
-    A dither that moves on by the same amount every step, as `two_dithers` does, would push a number
-    that stands still always to the same side when the dither is subtracted again.
-    """
-    return dither((), jnp.zeros((), jnp.uint32), count.astype(jnp.uint32)) | np.uint32(1)
 
 
 def max_ratio(b1: float, b2: float) -> float:
