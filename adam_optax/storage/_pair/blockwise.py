@@ -9,7 +9,7 @@ from jax import Array
 
 from adam_optax._core.dither import to_unit_interval
 from adam_optax.storage._base import ACCELERATORS, LeafContext
-from adam_optax.storage._pair.base import PairFormat
+from adam_optax.storage._pair.base import PairFormat, largest_ratio
 from adam_optax.storage._pair.elementwise import pack_codes, unpack_codes
 from adam_optax.storage._quant.bits import bits_of, exact_divmod, float_of
 from adam_optax.storage._quant.blocks import Blocks
@@ -17,6 +17,10 @@ from adam_optax.storage._quant.log_grid import RatioQuantizer, ScaleQuantizer
 
 SIDES = {2: 42, 3: 288, 4: 1834}
 """The number of codes of the ratio on each side of zero, by bytes."""
+KNEE = 0.3
+"""The ratio below which codes are evenly spaced, over a block's largest ratio.
+
+A smaller knee serves elements that oscillate beside a steady one, and costs those of even blocks."""
 SMALLEST, LARGEST = 2.0**-126, 3e38
 """The bounds to which a nu that is not zero is clamped."""
 SPAN = 48
@@ -74,7 +78,8 @@ class BlockwisePair(PairFormat):
         grid = self._grid(*shared, context)
         c, ratios = self._code(y, grid, u), self._ratios
         ratio = mu * (1 / self._mu_scale(self._value(c, grid), scalars))
-        ratio = jnp.where(some, ratio, 0.0)
+        bound = 1.1 * largest_ratio(context.moments)  # 1.1: nu may be rounded down
+        ratio = jnp.where(some, jnp.clip(ratio, -bound, bound), 0.0)
         top = TOP.code(Blocks(self.block).max(jnp.abs(ratio)))
         z = ratios.code(ratio * self._expand(1 / TOP.value(top), context), w)
         code = 1 + c * ratios.codes + (z + ratios.size)
@@ -95,7 +100,7 @@ class BlockwisePair(PairFormat):
     @property
     def _ratios(self) -> RatioQuantizer:
         """Return the quantiser of ratios in units of a block's largest ratio."""
-        return RatioQuantizer(SIDES[self.bytes], 1.0, 0.5)
+        return RatioQuantizer(SIDES[self.bytes], 1.0, KNEE)
 
     @property
     def _size(self) -> int:

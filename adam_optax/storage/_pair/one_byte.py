@@ -9,7 +9,7 @@ from jax import Array
 
 from adam_optax._core.dither import to_unit_interval
 from adam_optax.storage._base import ACCELERATORS, LeafContext
-from adam_optax.storage._pair.base import PairFormat
+from adam_optax.storage._pair.base import PairFormat, largest_ratio
 from adam_optax.storage._quant.bits import bits_of, exact_divmod, float_of
 from adam_optax.storage._quant.blocks import Blocks
 from adam_optax.storage._quant.log_grid import RatioQuantizer, ScaleQuantizer, decay_compensation
@@ -99,7 +99,9 @@ class OneBytePair(PairFormat):
         shared = self._fit_grid(y, some)
         grid = BlockGrid(*(self._expand(x, context) for x in shared))
         c, ratios = grid.code(y, u), self._ratios(shared.cells, context)
-        ratio = jnp.where(some, mu * (1 / self._mu_scale(grid.value(c), scalars)), 0.0)
+        ratio = mu * (1 / self._mu_scale(grid.value(c), scalars))
+        bound = 2.0 * largest_ratio(context.moments)  # 2: nu may be rounded down by two octaves
+        ratio = jnp.where(some, jnp.clip(ratio, -bound, bound), 0.0)
         top = TOP.code(Blocks(self.block).max(jnp.abs(ratio)))
         z = ratios.code(ratio * self._expand(1 / TOP.value(top), context), w)
         code = jnp.where(some, 1 + c * ratios.codes + (z + ratios.size), 0)

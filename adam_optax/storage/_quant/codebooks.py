@@ -14,8 +14,10 @@ from adam_optax._core.dither import to_unit_interval
 from adam_optax.storage._quant.blocks import Blocks
 
 SMALLEST_ABSMAX = 2.0**-120
-"""The smallest absmax, by which quotients are exact: blocks of smaller numbers are kept as zeros, or
-in parts of this one where a positive number must not become zero."""
+"""The smallest absmax, by which quotients are exact.
+
+Blocks of smaller numbers are kept as zeros, or in parts of this absmax where a positive number must
+not become zero."""
 
 
 class Codebook(abc.ABC):
