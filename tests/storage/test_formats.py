@@ -478,6 +478,10 @@ def test_what_two_moments_need() -> None:
         ao.adagrad(RATE, storage=S.int4())
     with pytest.raises(ValueError, match=r"write pair\(1, block=64\)"):
         S.pair(1)
+    with pytest.raises(ValueError, match=r"use b1 up to 0.97, or storage.pair\(3\)"):
+        ao.adam(RATE, b1=0.98, storage=S.pair())
+    with pytest.raises(ValueError, match=r"use b1 up to 0.99, or storage.stochastic\(\)"):
+        ao.adam(RATE, b1=0.995, storage=S.pair(block=128))
     with pytest.raises(ValueError, match=r"bytes must be 1, 2, 3 or 4, not 5"):
         S.pair(5)
     with pytest.raises(TypeError, match=r"storage for 'mu' must be a format"):

@@ -34,7 +34,7 @@ RATIO = {
     "pair(4)": 0.01,
     "pair(3)": 0.02,
     "pair(block=128)": 0.04,
-    "pair()": 0.15,
+    "pair()": 0.18,
     "pair(1, block=64)": 0.3,
 }
 """The relative size of a step: bfloat16's last place, and those of the ratio's and nu's grids; in
@@ -140,6 +140,10 @@ def test_rounding_is_right_on_average(name: str, share: float) -> None:
             # mu is unbiased on a grid of pieces of a logarithm: its middle is off by an eighth of
             # a step squared.
             error += abs(right) * RATIO[name] ** 2 / 8
+        elif name == "pair()":
+            # One over the root of nu is right on average: nu is rounded up 1/31 too often, by a
+            # step of an eighth of it at most.
+            error += abs(right) / 8 / 31
         assert abs(kept.mean() - right) <= error
 
 

@@ -16,6 +16,8 @@ from adam_optax.storage._quant.log_grid import decay_compensation, max_ratio
 from adam_optax.storage._stochastic import Stochastic
 
 STOCHASTIC = Stochastic()
+LARGEST_RATIO = 64.0
+"""The largest `|mu| / sqrt(nu)` that is kept, whatever the decay rates."""
 
 
 class PairScalars(NamedTuple):
@@ -70,7 +72,20 @@ class PairFormat(Format):
                 "pair() keeps a mean of gradients with the mean of their squares, and this rule's "
                 f"moments ({', '.join(moments)}) are no such pair; use storage.stochastic()"
             )
+        self._check_b1(moments[means[0]].decay)
         return means[0], squares[0]
+
+    def _check_b1(self, b1: object) -> None:
+        """Refuse a mean of gradients so long that the roundings of its steps add up."""
+        is_fine = self.bytes > 2 or (self.bytes == 2 and self.block > 1)
+        limit = 0.99 if is_fine else 0.97
+        if isinstance(b1, int | float) and b1 > limit:
+            other = "pair(3)" if b1 <= 0.99 else "stochastic()"
+            raise ValueError(
+                f"{self!r} rounds the mean of gradients at each step, and the errors of the last "
+                f"1 / (1 - b1) steps add up: at b1={b1} updates would be off by far more than at "
+                f"0.9; use b1 up to {limit}, or storage.{other}"
+            )
 
     def others(self) -> Format:
         """Return the format of AMSGrad's maximum and other moments."""
@@ -124,8 +139,15 @@ class PairFormat(Format):
 
 
 def largest_ratio(moments: tuple[Moment, ...]) -> float:
-    """Return the bound of `|mu| / sqrt(nu)`, at most 64; that of (0.9, 0.999) if b1, b2 vary."""
+    """Return the bound of `|mu| / sqrt(nu)`, at most 64; 64 if b1 or b2 vary."""
     b1, b2 = (m.decay for m in moments)
-    if not (isinstance(b1, int | float) and isinstance(b2, int | float)):
-        b1, b2 = 0.9, 0.999
-    return min(max_ratio(b1, b2), 64.0)
+    if isinstance(b1, int | float) and isinstance(b2, int | float):
+        return min(max_ratio(b1, b2), LARGEST_RATIO)
+    return LARGEST_RATIO
+
+
+def smallest_ratio(moments: tuple[Moment, ...]) -> float:
+    """Return the ratio that gradients of alternating signs leave; that of b1=0.9 if b1 varies."""
+    b1 = moments[0].decay
+    b1 = b1 if isinstance(b1, int | float) else 0.9
+    return (1 - b1) / (1 + b1)

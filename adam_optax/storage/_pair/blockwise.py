@@ -8,8 +8,9 @@ import jax.numpy as jnp
 from jax import Array
 
 from adam_optax._core.dither import to_unit_interval, two_dithers
+from adam_optax.moments import Moment
 from adam_optax.storage._base import ACCELERATORS, LeafContext
-from adam_optax.storage._pair.base import PairFormat, PairScalars
+from adam_optax.storage._pair.base import PairFormat, PairScalars, largest_ratio
 from adam_optax.storage._pair.elementwise import pack_codes, unpack_codes
 from adam_optax.storage._quant.bits import bits_of, exact_divmod, float_of
 from adam_optax.storage._quant.blocks import Blocks
@@ -17,6 +18,11 @@ from adam_optax.storage._quant.log_grid import BELOW_TOP, MIDDLE, RatioQuantizer
 
 SIDES = {2: 42, 3: 288, 4: 1834}
 """The number of codes of the ratio on each side of zero, by bytes."""
+KNEE = 0.3
+"""The ratio below which codes are evenly spaced, over a block's largest ratio.
+
+A smaller knee serves elements that oscillate beside a steady one, and costs elements of blocks
+whose ratios are alike."""
 SMALLEST, LARGEST = 2.0**-126, 3e38
 """The bounds to which a nu that is not zero is clamped."""
 SPAN = 48
@@ -78,6 +84,8 @@ class BlockwisePair(PairFormat):
             old_scales = resting.scalars.nu_scale, scalars.nu_scale
             c = jnp.where(resting.mask, self._moved(old_c, old_grid, grid, *old_scales), c)
         ratio = mu * (1 / self._mu_scale(self._value(c, grid), scalars))
+        bound = 1.1 * largest_ratio(context.moments)  # 1.1: nu may be rounded down
+        ratio = jnp.clip(ratio, -bound, bound)
         size = jnp.abs(ratio)
         if resting is not None:  # to nearest; and no block's top falls while an element rests
             old_top = old_top * BELOW_TOP
@@ -122,6 +130,11 @@ class BlockwisePair(PairFormat):
         passed = ((now - 1) * new.codes.astype(jnp.float32)).astype(jnp.int32)
         place = place + passed + (old.first - new.first) * new.codes
         return jnp.clip(place, 0, self._size - 1)
+
+    def _ratio_range(self, moments: tuple[Moment, ...]) -> tuple[float, float]:
+        """Return the largest ratio and the knee, in units of a block's largest ratio."""
+        del moments
+        return 1.0, KNEE
 
     def _ratios(self, scalars: PairScalars) -> RatioQuantizer:
         """Return the quantiser of ratios in units of a block's largest ratio."""

@@ -10,7 +10,12 @@ from jax import Array
 from adam_optax._core.dither import two_dithers
 from adam_optax.moments import Moment
 from adam_optax.storage._base import LeafContext
-from adam_optax.storage._pair.base import PairFormat, PairScalars, largest_ratio
+from adam_optax.storage._pair.base import (
+    PairFormat,
+    PairScalars,
+    largest_ratio,
+    smallest_ratio,
+)
 from adam_optax.storage._quant.bits import exact_divmod
 from adam_optax.storage._quant.log_grid import (
     LogGrid,
@@ -20,11 +25,17 @@ from adam_optax.storage._quant.log_grid import (
 )
 
 GRIDS = {
-    2: LogGrid(3, -46, 7, -72, 29),
-    3: LogGrid(8, -55, 9, -126, 126),
-    4: LogGrid(14, -60, 30, -126, 126),
+    2: LogGrid(3, -48, 7, -1),
+    3: LogGrid(8, -55, 9, 4),
+    4: LogGrid(14, -60, 30, 10),
 }
-"""nu's grid by bytes. Two bytes are fine for gradients of 1e-7 to 10, coarse from 1e-11 to 2e4."""
+"""nu's grid by bytes. Two bytes are fine for gradients of 1e-7 to 10."""
+KNEE = 0.42
+"""The ratio below which codes are evenly spaced, over the ratio that alternating signs leave."""
+COARSE_TOP = 1.0
+"""The largest ratio that two bytes keep where nu's codes are two octaves apart.
+
+There, a nu may for a while be too small by an octave; a larger mu would be too large for it."""
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -45,8 +56,10 @@ class ElementwisePair(PairFormat):
         grid, ratios = GRIDS[self.bytes], self._ratios(scalars)
         c = grid.code(nu * scalars.nu_scale, u)
         # Mu is divided by multiplying: a quotient would cost XLA for CPUs another pass.
-        z = ratios.code(mu * (1 / self._mu_scale(grid.value(c), scalars)), w)
-        some = nu > 0
+        ratio = mu * (1 / self._mu_scale(grid.value(c), scalars))
+        if self._octaves == 2:
+            ratio = jnp.where(grid.is_fine(c), ratio, jnp.clip(ratio, -COARSE_TOP, COARSE_TOP))
+        z, some = ratios.code(ratio, w), nu > 0
         if context.resting is not None:
             mask, encoded, before = context.resting
             has_old, old_c, old_z = self._split(encoded, ratios)
@@ -74,13 +87,23 @@ class ElementwisePair(PairFormat):
 
     def _nu_scale(self, count: Array, decay: object, log_decay: Array | None) -> Array:
         """Return the factor of nu, which also compensates that the average started at zero."""
-        warmup = warmup_compensation(count, decay, log_decay)
-        return decay_compensation(count, decay, log_decay) * warmup
+        warmup = warmup_compensation(count, decay, log_decay, self._octaves)
+        return decay_compensation(count, decay, log_decay, self._octaves) * warmup
+
+    @property
+    def _octaves(self) -> int:
+        """Return the octaves of the widest step of nu's grid, by which nu is moved on the grid."""
+        return 2 if GRIDS[self.bytes].coarse < 0 else 1
 
     def _ratio_range(self, moments: tuple[Moment, ...]) -> tuple[float, float]:
-        """Return the largest ratio; with two bytes the rarest are clamped for finer steps."""
+        """Return the largest ratio, and the knee, which is in proportion to the smallest.
+
+        A ratio is larger than its bound where nu was rounded down. With two bytes the rarest ones
+        are clamped, in favour of finer steps.
+        """
         top = largest_ratio(moments)
-        return 1.1 * (max(min(top, 2.0), 0.65 * top) if self.bytes == 2 else top), 0.022
+        top = max(min(1.1 * top, 2.0), top) if self.bytes == 2 else 1.1 * top
+        return top, KNEE * smallest_ratio(moments)
 
     def _ratios(self, scalars: PairScalars) -> RatioQuantizer:
         """Return the quantiser of the ratio, which has the codes that nu's grid leaves."""

@@ -10,7 +10,7 @@ from jax import Array
 
 from adam_optax._core.dither import to_unit_interval, two_dithers
 from adam_optax.storage._base import ACCELERATORS, LeafContext
-from adam_optax.storage._pair.base import PairFormat
+from adam_optax.storage._pair.base import PairFormat, largest_ratio
 from adam_optax.storage._quant.bits import bits_of, exact_divmod, float_of
 from adam_optax.storage._quant.blocks import Blocks
 from adam_optax.storage._quant.log_grid import (
@@ -120,6 +120,8 @@ class OneBytePair(PairFormat):
             scales = resting.scalars.nu_scale, scalars.nu_scale
             c = jnp.where(resting.mask, grid.moved(old_c, old_grid, *scales), c)
         ratio = mu * (1 / self._mu_scale(grid.value(c), scalars))
+        bound = 2.0 * largest_ratio(context.moments)  # 2: nu may be rounded down by two octaves
+        ratio = jnp.clip(ratio, -bound, bound)
         size = jnp.abs(ratio)
         if resting is not None:  # to nearest; and no block's top falls while an element rests
             old_top = old_top * BELOW_TOP

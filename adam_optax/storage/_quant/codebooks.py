@@ -16,7 +16,7 @@ from adam_optax.storage._quant.blocks import Blocks
 SMALLEST_ABSMAX = 2.0**-120
 """The smallest absmax, by which quotients are exact.
 
-Blocks of smaller numbers are kept as zeros, or in parts of this one where a positive number must
+Blocks of smaller numbers are kept as zeros, or in parts of this absmax where a positive number must
 not become zero."""
 
 

@@ -12,52 +12,63 @@ from adam_optax._core.dither import to_unit_interval
 from adam_optax._core.log_decay import phase
 from adam_optax.storage._quant.bits import bits_of, float_of
 
+FIRST, LAST = -126, 127
+"""The exponents between which numbers are normal float32."""
+ROOT_BITS = 5
+"""The logarithm of the codes an octave below which one over the root of a number is kept right on
+average, by which steps are taken, rather than the number: beyond, the two are the same."""
+KEENNESS = 3
+"""The logarithm by which numbers are rounded up more often where a code spans two octaves."""
+
 
 @dataclasses.dataclass(frozen=True)
 class LogGrid:
-    """Quantise positive numbers: `2^k_bits` codes an octave between `2^low` and `2^high`.
+    """Quantise positive float32 numbers: `2^fine` codes an octave between `2^low` and `2^high`.
 
-    Outside this range there is one code an octave. Codes are equally spaced within an octave, so
-    that rounding by a dither is unbiased. A number below the grid is clamped up to the grid's first
-    value, never to zero.
+    Outside this range, as far as float32 reaches, there are `2^coarse` codes an octave. Codes are
+    equally spaced within an octave, so that rounding by a dither is unbiased. Only where a code
+    spans two octaves, numbers are rounded up more often: an average that grows by small amounts
+    waits long for its next code there, and shall be too large rather than too small. A number below
+    the grid is clamped up to the grid's first value, never to zero.
 
     Attributes:
-        k_bits: the logarithm to base 2 of the number of codes an octave.
+        fine: the logarithm to base 2 of the number of codes an octave between `low` and `high`.
         low: exponent from which the grid is fine.
         high: exponent up to which the grid is fine.
-        first: exponent of the first code.
-        last: exponent of the last code.
+        coarse: the logarithm to base 2 of the number of codes an octave elsewhere, -1 or more.
         size: the number of codes.
-        start: the first code, counted from where codes of an endless fine grid would begin.
         ends: the bits of float32 between which the grid is fine.
+        codes: the first code of the fine grid, and the first code beyond.
     """
 
-    k_bits: int
+    fine: int
     low: int
     high: int
-    first: int
-    last: int
+    coarse: int
 
     size: int = dataclasses.field(init=False)
-    start: int = dataclasses.field(init=False)
     ends: tuple[int, int] = dataclasses.field(init=False)
+    codes: tuple[int, int] = dataclasses.field(init=False)
 
     def __post_init__(self) -> None:
-        def base(exponent: int) -> int:
-            """Count the codes from exponent 0 to this one."""
-            return exponent + ((1 << self.k_bits) - 1) * min(max(exponent, self.low), self.high)
-
-        object.__setattr__(self, "size", base(self.last) - base(self.first) + 1)
-        object.__setattr__(self, "start", (127 << self.k_bits) + base(self.first))
+        below = math.ceil((self.low - FIRST) * 2.0**self.coarse)
+        above = math.ceil((LAST - self.high) * 2.0**self.coarse)
+        beyond = below + ((self.high - self.low) << self.fine)
+        object.__setattr__(self, "size", beyond + above + 1)
         object.__setattr__(self, "ends", ((self.low + 127) << 23, (self.high + 127) << 23))
+        object.__setattr__(self, "codes", (below, beyond))
 
     def code(self, y: Array, u: Array) -> Array:
         """Return the code of a positive number, rounded by the dither `u`."""
-        bits, digits = lax.bitcast_convert_type(y, jnp.int32), 23 - self.k_bits
+        bits, (step, wide) = lax.bitcast_convert_type(y, jnp.int32), self._step_bits
         inner = jnp.clip(bits, *self.ends)
-        fine, coarse = ((u >> (32 - n)).astype(jnp.int32) for n in (digits, 23))
-        c = ((inner + fine) >> digits) + ((bits - inner + coarse) >> 23)  # one of them is whole
-        return jnp.clip(c - self.start, 0, self.size - 1)
+        keen = KEENNESS if self.coarse < 0 else 0
+        fine = (u >> (32 - step)).astype(jnp.int32)
+        if self.fine < ROOT_BITS:  # rounded up 32 times as often in 31
+            fine = fine - (fine >> 5) + (1 << (step - 5))
+        coarse = (u >> (32 - wide + keen)).astype(jnp.int32) + ((1 << wide) - (1 << (wide - keen)))
+        c = ((inner + fine) >> step) + ((bits - inner + coarse) >> wide)  # one of them is whole
+        return jnp.clip(c - ((self.ends[0] >> step) - self.codes[0]), 0, self.size - 1)
 
     def moved(self, c: Array, before: Array, now: Array) -> Array:
         """Return the codes of numbers that rest while the scale of the grid goes on.
@@ -70,20 +81,28 @@ class LogGrid:
             before: the factor by which numbers were scaled.
             now: the factor by which they are scaled now.
         """
-        digits = 23 - self.k_bits
-        old, new = (bits_of(x).astype(jnp.int32) for x in (before, now))
-        low, high = ((end >> digits) - self.start for end in self.ends)
-        fine = jnp.clip(c + ((new >> digits) - (old >> digits)), low, high)
-        coarse = c + ((new >> 23) - (old >> 23))
+        old, new = (bits_of(x).astype(jnp.int32) - (127 << 23) for x in (before, now))
+        (step, wide), (low, high) = self._step_bits, self.codes
+        fine = jnp.clip(c + ((new >> step) - (old >> step)), low, high)
+        coarse = c + ((new >> wide) - (old >> wide))
         below, above = jnp.clip(coarse, 0, low), jnp.clip(coarse, high, self.size - 1)
         return jnp.where(c < low, below, jnp.where(c > high, above, fine))
 
     def value(self, c: Array) -> Array:
         """Return the number of a code."""
-        digits = 23 - self.k_bits
-        inner = jnp.clip(c, *((end >> digits) - self.start for end in self.ends))
-        bits = ((inner + self.start) << digits) + ((c - inner) << 23)
+        step, wide = self._step_bits
+        inner = jnp.clip(c, *self.codes)
+        bits = self.ends[0] + ((inner - self.codes[0]) << step) + ((c - inner) << wide)
         return lax.bitcast_convert_type(bits, jnp.float32)
+
+    def is_fine(self, c: Array) -> Array:
+        """Tell which codes are of the range where the grid is fine."""
+        return (c >= self.codes[0]) & (c < self.codes[1])
+
+    @property
+    def _step_bits(self) -> tuple[int, int]:
+        """Return the logarithms of the steps between codes, in bits of float32: fine, coarse."""
+        return 23 - self.fine, 23 - self.coarse
 
 
 MIDDLE = np.uint32(1 << 31)
@@ -97,15 +116,16 @@ the block's largest ratio by a code, step after step."""
 class RatioQuantizer:
     """Quantise numbers in [-top, top] to `-size .. size`: equal steps of `log(1 + |x| / knee)`.
 
-    The logarithm is the float's own, linear within an octave. Zero has a code of its own. The
-    dither by which a code was rounded is subtracted again when the code is read, so that the error
-    is even within half a step to either side, whatever the number: half the variance of rounding
-    at random.
+    The logarithm is the float's own, linear within an octave. Zero has a code of its own, which
+    numbers within a step of it get at times. The dither by which a code of more than a step was
+    rounded is subtracted again when the code is read, so that the error is even within half a step
+    to either side, whatever the number: half the variance of rounding at random. Numbers between
+    one and two steps are read up to 8 % too small, others right on average.
 
     Attributes:
         size: the number of codes on each side of zero; an array if it differs among elements.
-        top: the largest number.
-        knee: below this number codes are evenly spaced.
+        top: the largest number, a scalar in float32.
+        knee: below this number codes are evenly spaced; likewise.
     """
 
     size: int | Array
@@ -135,8 +155,10 @@ class RatioQuantizer:
     def value(self, z: Array, u: Array | np.uint32) -> Array:
         """Return the number of a code that was rounded by the dither `u`."""
         start, span = self._range()
-        fraction = 0.5 - to_unit_interval(u)
-        steps = jnp.where(z == 0, 0.0, jnp.abs(z).astype(jnp.float32) + fraction)
+        count = jnp.abs(z).astype(jnp.float32)
+        # Zero is read as zero, so that one step must be read as one for numbers below it to be
+        # right on average.
+        steps = jnp.where(count < 2, count, count + (0.5 - to_unit_interval(u)))
         bits = (steps * (span / jnp.asarray(self.size, jnp.float32)) + 0.5).astype(jnp.int32)
         size = float_of(bits + start) - self.knee
         return jnp.where(z < 0, -size, size)
@@ -190,8 +212,10 @@ def decay_compensation(count: Array, b: object, log_decay: Array | None, octaves
     return jnp.exp2(octaves * to_unit_interval(count.astype(jnp.uint32) * jnp.uint32(rate)))
 
 
-def warmup_compensation(count: Array, b: object, log_decay: Array | None) -> Array:
-    """Return `1 / (1 - b^count)` in whole octaves, or 1 if that is not known.
+def warmup_compensation(
+    count: Array, b: object, log_decay: Array | None, octaves: int = 1
+) -> Array:
+    """Return `1 / (1 - b^count)` in whole octaves (or in pairs of them), or 1 if it is not known.
 
     An average that began at zero is too small by that factor at first. A factor of whole octaves
     moves numbers along the grid without rounding them, and is computed from integers, so that it is
@@ -200,12 +224,13 @@ def warmup_compensation(count: Array, b: object, log_decay: Array | None) -> Arr
     scale = jnp.ones((), jnp.float32)
     if log_decay is not None:  # the average has seen 2^-octave of its weights at this log decay
         part = phase(log_decay)
-        for octave in range(1, MAX_WARMUP + 1):
+        for octave in range(octaves, MAX_WARMUP + 1, octaves):
             below = np.uint32(min(-math.log2(1 - 2.0**-octave) * 2**32, 2**32 - 1))
-            scale = scale * jnp.where((log_decay[0] == 0) & (part < below), 2.0, 1.0)
+            scale = scale * jnp.where((log_decay[0] == 0) & (part < below), 2.0**octaves, 1.0)
         return scale
-    for octave in range(1, math.floor(-math.log2(1 - b)) + 1 if _is_known_decay(b) else 1):
-        scale = scale * jnp.where(count.astype(jnp.int32) < 2**octave, 2.0, 1.0)
+    last = math.floor(-math.log2(1 - b)) if _is_known_decay(b) else 0
+    for octave in range(octaves, last + 1, octaves):
+        scale = scale * jnp.where(count.astype(jnp.int32) < 2**octave, 2.0**octaves, 1.0)
     return scale
 
 
