@@ -20,7 +20,7 @@ SIDES = {2: 42, 3: 288, 4: 1834}
 KNEE = 0.3
 """The ratio below which codes are evenly spaced, over a block's largest ratio.
 
-A smaller knee serves elements that oscillate beside a steady one, and costs those of even blocks."""
+A smaller one serves elements that oscillate beside a steady one, and costs those of even blocks."""
 SMALLEST, LARGEST = 2.0**-126, 3e38
 """The bounds to which a nu that is not zero is clamped."""
 SPAN = 48
