@@ -44,11 +44,33 @@ def dither(
     the next: where the rounded number decides how the next one is rounded, as a parameter beside a
     power of two does, any other sequence pushes it to one side.
     """
-    return _hash(_place(shape, offset), key, count.astype(jnp.uint32))
+    time = _hash_time(hash_key(key), count.astype(jnp.uint32))
+    return _murmur3_finalizer(_place(shape, offset) ^ time)
+
+
+class Salt(NamedTuple):
+    """Hold what the dithers of all elements share at a step; see `two_dithers`.
+
+    Attributes:
+        window: a hash of the key and the window of steps.
+        turn: the step's place in its window, as a part of the circle.
+        fresh: a hash of the step.
+    """
+
+    window: Array
+    turn: Array
+    fresh: Array
+
+
+def salt(count: Array, hashed: Array | np.uint32) -> Salt:
+    """Return what the dithers of a step and a key share; the key is hashed (`hash_key`)."""
+    t = count.astype(jnp.uint32)
+    turn = (t & np.uint32(2**WINDOW_BITS - 1)) << np.uint32(32 - WINDOW_BITS)
+    return Salt(_hash_time(hashed, t >> np.uint32(WINDOW_BITS)), turn, _murmur3_finalizer(t))
 
 
 def two_dithers(
-    shape: tuple[int, ...], count: Array, key: Key, offset: TileOffset | None = None
+    shape: tuple[int, ...], salt: Salt, offset: TileOffset | None = None
 ) -> tuple[Array, Array]:
     """Return two unrelated numbers in `[0, 2^32)` for each element at a step.
 
@@ -62,14 +84,11 @@ def two_dithers(
 
     The second is drawn anew at each step.
     """
-    t = count.astype(jnp.uint32)
-    window, step = t >> np.uint32(WINDOW_BITS), t & np.uint32(2**WINDOW_BITS - 1)
-    h = _hash(_place(shape, offset), key, window)
-    first = h + (h | np.uint32(1)) * (step << np.uint32(32 - WINDOW_BITS))
-    return first, (h ^ _murmur3_finalizer(t)) * GOLDEN
+    h = _murmur3_finalizer(_place(shape, offset) ^ salt.window)
+    return h + (h | np.uint32(1)) * salt.turn, (h ^ salt.fresh) * GOLDEN
 
 
-def to_unit_interval(u: Array) -> Array:
+def to_unit_interval(u: Array | np.uint32) -> Array:
     """Map numbers in `[0, 2^32)` to float32 in [0, 1)."""
     high = jnp.astype(u >> np.uint32(8), jnp.int32)  # accelerators convert no unsigned integers
     return high.astype(jnp.float32) * np.float32(2.0**-24)
@@ -89,12 +108,12 @@ def _place(shape: tuple[int, ...], offset: TileOffset | None) -> Array:
     return place
 
 
-def _hash(place: Array, key: Key, time: Array) -> Array:
-    """Hash each element's place with a key and a time."""
-    return _murmur3_finalizer(place ^ _murmur3_finalizer(_hash_key(key) + time * GOLDEN))
+def _hash_time(hashed: Array | np.uint32, time: Array) -> Array:
+    """Hash a hashed key with a time."""
+    return _murmur3_finalizer(hashed + time * GOLDEN)
 
 
-def _hash_key(key: Key) -> Array | np.uint32:
+def hash_key(key: Key) -> Array | np.uint32:
     """Hash the key; a Python int is hashed in NumPy at trace time, so that it is a constant."""
     if isinstance(key, int):
         vector = np.full(1, key % 2**32, np.uint32)  # scalars of NumPy warn of overflow

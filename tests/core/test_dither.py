@@ -5,14 +5,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from adam_optax._core.dither import dither, two_dithers
+from adam_optax._core.dither import dither, hash_key, salt, two_dithers
 
 N = 4096
 PERIODS = [*range(1, 35), *(55, 89, 144, 233, 377, 610, 987, 1597, 2584, 4181, 6765)]
 PERIODS += [64, 96, 128, 256, 512, 1024, 2048, 4096, 8192, 9999]
 """All short ones, Fibonacci numbers (which a golden rotation repeats itself after), powers of 2."""
 
-over_steps = jax.jit(jax.vmap(lambda t: jnp.stack([*two_dithers((N,), t, 7), dither((N,), t, 7)])))
+over_steps = jax.jit(
+    jax.vmap(lambda t: jnp.stack([*two_dithers((N,), salt(t, hash_key(7))), dither((N,), t, 7)]))
+)
 
 
 def numbers(steps: object) -> np.ndarray:
