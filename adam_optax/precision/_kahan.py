@@ -45,8 +45,10 @@ def kahan(dtype: DTypeLike | None = None) -> Transformation:
     The compensation is rounded, too, to the nearest number of its dtype. In bfloat16 that is up to
     2^-17 of the parameter at each step, and equal steps are rounded alike: steps of 2^-13 of the
     parameter add up to within 3 %, steps of 2^-16 to within 20 %, and less than 2^-17 may be lost.
-    In float16 each of these bounds is six bits lower, but for parameters below 1: float16 ends at
-    2^-24, and a step below half of that is lost. `dtype="float32"` adds up whatever float32 does.
+    In float16 each of these bounds is six bits lower, but not for parameters below 1: float16 ends
+    at 2^-24, and a step below half of that is lost. There `dtype="bfloat16"`, whose bounds beside
+    float16 are three bits lower, is better for parameters below 2^-5. `dtype="float32"` adds up
+    whatever float32 does.
 
     A compensation belongs to its parameter. It is at most half of the parameter's unit, so that
     parameters that are set from outside are off by less than that at the next step;

@@ -40,8 +40,9 @@ def stochastic_rounding(seed: SupportsIndex = 0) -> Transformation:
 
     :math:`p_{t+1} = \lfloor p_t + u_t + d_t \rfloor`, in units of the parameter's dtype at
     :math:`|p_t + u_t|`, with the dither :math:`d_t = hash(place, seed, path, t)` in [0, 1). The
-    dither has nothing to do with those of other steps, so that each step is right on average
-    whatever was rounded before: at powers of two, in periodic training, on the way to a minimum.
+    dither has nothing to do with those of other steps, so that each sum :math:`p_t + u_t` in
+    float32 is rounded right on average whatever was rounded before: at powers of two, where steps
+    are periodic, and where they depend on the parameter, as on the way to a minimum.
 
     The price is that errors add up as independent ones do: after `n` equal steps of a share `f` of
     a unit, one parameter is off by `sqrt(n f (1 - f))` units. A dither that cancels errors of steps

@@ -47,7 +47,8 @@ class Pattern:
         drift: a length that is added to every step.
         noise: the standard deviation of what is added to the steps of all elements alike.
         rate: that of gradient descent on a quadratic, which is added to the steps.
-        minimum: where the quadratic's minimum is, from the start.
+        pull: the length of steps towards the minimum, as of Adam's, which are added, too.
+        minimum: where the minimum of both is, from the start.
     """
 
     family: str
@@ -61,6 +62,7 @@ class Pattern:
     drift: float = 0.0
     noise: float = 0.0
     rate: float = 0.0
+    pull: float = 0.0
     minimum: float = 0.0
 
     def steps(
@@ -68,7 +70,7 @@ class Pattern:
     ) -> tuple[NDArray[np.uint32], NDArray[np.float32]]:
         """Return the counts of so many steps, without those of length 0, and the lengths."""
         t = np.arange(length)
-        if not (self.down or self.drift or self.noise or self.rate):
+        if not (self.down or self.drift or self.noise or self.rate or self.pull):
             t = t // self.on * self.period + t % self.on
         lengths = np.where(t % self.period < self.on, self.up, self.down) + self.drift
         lengths *= np.where(t // self.period % 2, -1 if self.alternates else 1, 1)
@@ -110,13 +112,14 @@ def _run(
     dtype: str, elements: int, at_random: bool, steps: tuple[Array, Array], numbers: Any
 ) -> tuple[Array, Array]:
     """Return how far each element is from the start, at the end and on average, in units."""
-    start, unit, rate, minimum, seed = numbers
+    start, unit, rate, pull, minimum, seed = numbers
     tx = ao.precision.stochastic_rounding()
 
     def step(carry: tuple[Array, Array], step: tuple[Array, Array]) -> tuple[Any, None]:
         (p, total), (count, length) = carry, step
         away = p.astype(jnp.float32) - start
-        u = unit * length - rate * (away - minimum * unit)
+        above = away - minimum * unit
+        u = unit * (length - pull * jnp.sign(above)) - rate * above
         if at_random:
             key = jax.random.fold_in(jax.random.key(seed, impl="rbg"), count)
             bits = jax.random.bits(key, (elements,), jnp.uint32)
@@ -140,8 +143,8 @@ def judge(case: Case) -> Verdict:
     rng = np.random.default_rng(seed)
     first, (counts, lengths) = rng.integers(2**30), pattern.steps(length, rng)
     unit = oracle.unit(pattern.start, pattern.dtype)
-    numbers = map(np.float32, (pattern.start, unit, pattern.rate, pattern.minimum))
-    arguments = (counts + np.uint32(first), lengths), (*numbers, np.uint32(seed))
+    numbers = pattern.start, unit, pattern.rate, pattern.pull, pattern.minimum
+    arguments = (counts + np.uint32(first), lengths), (*map(np.float32, numbers), np.uint32(seed))
     runs = [_run(pattern.dtype, elements, at_random, *arguments) for at_random in (False, True)]
     pairs = zip(*(np.asarray(run, np.float64) for run in runs), strict=True)
     return max((_compare(ours, other) for ours, other in pairs), key=lambda v: v.score)
@@ -173,7 +176,17 @@ def confirmed(case: Case) -> tuple[Case, Verdict]:
 
 # --- The search --------------------------------------------------------------------------------
 
-FAMILIES = ("alternating", "periodic", "sparse", "signs", "constant", "descent", "common noise")
+FAMILIES = (
+    "alternating",
+    "periodic",
+    "sparse",
+    "signs",
+    "constant",
+    "common noise",
+    "descent",
+    "sign descent",
+    "weight decay",
+)
 _STARTS = (1.0, 1.0, 1.5, 2 - 2.0**-6, -1.0, 128.0, 0.1)
 """Powers of two, where the unit changes, come first."""
 
@@ -185,6 +198,7 @@ def draw(rng: np.random.Generator, dtype: str) -> Pattern:
     drift = length * float(rng.choice([0.05, 0.01, 0.001]) * rng.choice([-1, 0, 1]))
     period = 2 if family == "alternating" else round(_log_uniform(rng, 2, LARGEST_PERIOD))
     on = min(round(_log_uniform(rng, 1, period)), period - 1) if rng.random() < 0.5 else 1
+    start, minimum = float(rng.choice(_STARTS)), float(rng.uniform(-3, 3))
     numbers: dict[str, Any] = {"period": period, "on": on, "up": length}
     if family in ("alternating", "periodic"):  # but for the drift, a period leads back
         numbers |= {"down": -length * on / (period - on), "drift": drift}
@@ -192,18 +206,23 @@ def draw(rng: np.random.Generator, dtype: str) -> Pattern:
         numbers |= {"alternates": True}
     elif family == "constant":
         numbers = {"up": length}
-    elif family == "descent":
-        numbers = {"rate": _log_uniform(rng, 0.003, 1.0), "minimum": float(rng.uniform(-3, 3))}
     elif family == "common noise":
         numbers = {"noise": length, "drift": drift}
-    return Pattern(family, dtype, float(rng.choice(_STARTS)), **numbers)
+    elif family == "descent":
+        numbers = {"rate": _log_uniform(rng, 0.003, 1.0), "minimum": minimum}
+    elif family == "sign descent":
+        numbers = {"pull": length / 10, "minimum": minimum}
+    elif family == "weight decay":  # not so far that float32 flushes to zero
+        zero = -start / oracle.unit(start, dtype)
+        numbers = {"rate": _log_uniform(rng, 1e-5, 2e-3), "minimum": zero}
+    return Pattern(family, dtype, start, **numbers)
 
 
 def mutate(rng: np.random.Generator, pattern: Pattern) -> Pattern:
     """Change some of a pattern's numbers."""
     changed: dict[str, Any] = {
         field: getattr(pattern, field) * _log_uniform(rng, 0.7, 1.4)
-        for field in ("up", "down", "drift", "noise", "rate", "minimum")
+        for field in ("up", "down", "drift", "noise", "rate", "pull", "minimum")
         if rng.random() < 0.4
     }
     if pattern.period > 2 and rng.random() < 0.5:

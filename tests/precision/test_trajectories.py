@@ -16,6 +16,7 @@ from adam_optax._core.dither import dither
 from adam_optax.precision import _stochastic_rounding
 from tests.adversary.rounding import (
     LARGEST_ERROR,
+    LARGEST_PERIOD,
     LARGEST_SPREAD,
     Case,
     Pattern,
@@ -42,6 +43,10 @@ SHORT = {
     Case(Pattern("descent", start=1.5, rate=0.5, minimum=0.77)),
     "descent at 1":  # +79, .049
     Case(Pattern("descent", rate=0.24, minimum=-0.77)),
+    "steps of one length towards a minimum":  # -276, .31
+    Case(Pattern("sign descent", start=128.0, pull=2.78, minimum=-1.43)),
+    "weight decay":  # -6.9, .26
+    Case(Pattern("weight decay", start=0.1, rate=9.2e-4, minimum=-204.8)),
     "signs below 2":  # -33, .063
     Case(Pattern("signs", start=2 - 2.0**-6, period=5, on=4, up=20.18, alternates=True)),
     "signs at 1":  # -29, .070
@@ -86,6 +91,16 @@ def test_a_long_trajectory_is_that_of_independent_rounding(case: Case) -> None:
     _, verdict = confirmed(case)
     assert abs(verdict.error) <= LARGEST_ERROR
     assert verdict.spread <= LARGEST_SPREAD
+
+
+@pytest.mark.heavy
+def test_steps_at_any_period_are_those_of_independent_rounding() -> None:
+    powers = {2**i for i in range(1, 14)}
+    fibonacci = {2, 3, 5, 8, 13, 21, 34, 55, 89, 144, 233, 377, 610, 987, 1597, 2584, 4181, 6765}
+    for period in sorted(powers | fibonacci | set(range(1, LARGEST_PERIOD + 1, 37))):
+        case = Case(Pattern("sparse", period=period, up=0.25), 300, seed=period)
+        _, verdict = confirmed(case)
+        assert verdict.score <= 1, case
 
 
 def test_a_search_finds_no_trajectory_that_is_worse() -> None:
