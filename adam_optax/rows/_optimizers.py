@@ -10,9 +10,9 @@ from adam_optax import rules
 from adam_optax.rows._checks import (
     check_constant,
     check_converges,
+    check_product,
     check_schedule,
     refuse_unknown_arguments,
-    retained_per_step,
 )
 from adam_optax.rows._closed_form import Drift
 from adam_optax.rows._state import NumberOrSchedule
@@ -246,7 +246,7 @@ def _adam(
 ) -> RowOptimizer:
     b1, b2, eps, eps_root = _check_constants(b1=b1, b2=b2, eps=eps, eps_root=eps_root)
     rule = rules.adam(b1, b2, eps, eps_root, nesterov)
-    drift = Drift(rule, "mu" if b1 > 0 else None, "nu", has_eps_root=eps_root > 0)
+    drift = Drift(rule, "mu" if b1 > 0 else None, "nu", eps, eps_root)
     return _make(drift, learning_rate, weight_decay, exact, b1, b2)
 
 
@@ -447,7 +447,7 @@ def _make(
     """
     learning_rate = check_schedule("learning_rate", learning_rate)
     weight_decay = check_schedule("weight_decay", weight_decay)
-    drift = dataclasses.replace(drift, retained=retained_per_step(learning_rate, weight_decay))
+    check_product(learning_rate, weight_decay)
     if exact:
         check_converges(drift, b1, b2)
     return RowOptimizer(drift, learning_rate, weight_decay, exact)
