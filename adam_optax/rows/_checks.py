@@ -105,8 +105,8 @@ def check_schedule(name: str, value: NumberOrSchedule) -> NumberOrSchedule:
     )
     if isinstance(checked, Array):
         raise TypeError(
-            f"{name} must be a function of the step, not an array: what a row moved in a gap depends "
-            f"on the rates of all its steps; {instead}"
+            f"{name} must be a function of the step, not an array: how far a row moves in a gap "
+            f"depends on the rates of all its steps; {instead}"
         )
     if callable(checked):
         try:
@@ -168,9 +168,11 @@ def check_converges(drift: Drift, b1: float, b2: float) -> None:
     Raises:
         ValueError: if b1 is not well below sqrt(b2).
     """
-    if drift.term_ratio < 1 - 1e-6 and (terms := drift.num_terms(jnp.float32)) <= MAX_TERMS:
+    if drift.term_ratio < 1 - 1e-6:
+        terms = drift.num_terms(jnp.float32)
         # The root of the last term must be a number in float32.
-        if drift.denominator is None or b2**terms > 1e-37:
+        is_number = drift.denominator is None or b2**terms > 1e-37
+        if is_number and terms <= MAX_TERMS:
             return
     raise ValueError(
         f"b1={b1} must be well below sqrt(b2)={b2**0.5:.6g}: Adam's steps would not shrink "

@@ -83,8 +83,10 @@ def decay_over_gap(x: Array, b: float, n: Array) -> Array:
 
     `b^n` is the product of a factor for each byte of `n`, from tables that are computed in double.
     Each factor is multiplied into `x` by itself: the product of the factors can underflow where
-    the product with `x` does not. An infinite `x`, a square that overflowed, stays infinite as it
-    does under the dense optimiser.
+    the product with `x` does not. A factor near 1 is given as its distance from 1: rounded itself,
+    it would be too large, or too small, in every gap of as many steps, and thousands of gaps add
+    up in a second moment. An infinite `x`, a square that overflowed, stays infinite as it does
+    under the dense optimiser.
 
     Args:
         x: the rows, shape `(*n.shape, ...)`.
@@ -95,9 +97,12 @@ def decay_over_gap(x: Array, b: float, n: Array) -> Array:
         return x
     decayed = x
     for shift in BYTE_SHIFTS:
-        table = jnp.asarray(_powers_of_byte(b, shift), x.dtype)
-        factor = table.at[(n >> shift) & 255].get(mode="promise_in_bounds")
-        decayed = decayed * per_row(factor, x)
+        powers = _powers_of_byte(b, shift)
+        near_one, byte = powers > 0.5, (n >> shift) & 255
+        table = jnp.asarray(np.where(near_one, powers - 1, powers), x.dtype)
+        change = per_row(table.at[byte].get(mode="promise_in_bounds"), x)
+        is_near = per_row(jnp.asarray(near_one).at[byte].get(mode="promise_in_bounds"), x)
+        decayed = jnp.where(is_near, decayed, 0) + change * decayed
     return jnp.where(jnp.isinf(x), x, decayed)
 
 
@@ -124,8 +129,8 @@ class Window(NamedTuple):
     """Hold what rows have in common whose gap is at most N, one entry for each gap from 0 on.
 
     Attributes:
-        weights: the weights of the sum over the gap, in the moments as of the row's last step,
-            shape `(N + 1, K)`.
+        weights: the weights `w_i e^{-y_i}` of the sum over the gap, for the moments as of the row's
+            last step, shape `(N + 1, K)`.
         fades: `-log` of the factor by which weight decay shrank rows in the gap, shape `(N + 1,)`.
     """
 
@@ -137,7 +142,7 @@ class Ahead(NamedTuple):
     """Hold what rows need that are touched now, once the next N steps have been taken.
 
     Attributes:
-        weights: the weights of the sum over these steps, shape `(K,)`.
+        weights: the weights `w_i e^{-y_i}` of the sum over these steps, shape `(K,)`.
         fades: `-log` of the factor by which weight decay shrinks rows in these steps, as the sum
             of the logarithms' whole parts and that of the rest.
     """
@@ -215,7 +220,7 @@ class Drift:
         # A root of b2 for each step of the longest gap, so that no place is below 0.
         weights = _sums(self._weigh(a, ages, steps, -ages, dtype))
         gaps = np.arange(terms + 1, dtype=np.float64)[:, None]
-        decays = decay_rate(self.rule, self.numerator or "") ** gaps
+        decays = self.term_ratio**gaps
         return Window(weights * jnp.asarray(decays, dtype), fades)
 
     def look_ahead(
@@ -229,8 +234,9 @@ class Drift:
         fades = fade(steps - 1, dtype)
         after = _sums(fades[::-1, None])[:-1, 0][::-1]
         a = learning_rate(steps - 1, dtype) * jnp.exp(-after)
-        weights = jnp.sum(self._weigh(a, ages, steps, terms - ages, dtype), 0)
-        whole = jnp.floor(fades)
+        lowest = self._decay_below ** (-terms / 2)
+        weights = jnp.sum(self._weigh(a, ages, steps, terms - ages, dtype), 0) * lowest
+        whole = jnp.round(fades)
         return Ahead(weights, (jnp.sum(whole), jnp.sum(fades - whole)))
 
     def __call__(self, weights: Array, gap: Array, moments: Mapping[str, Array]) -> Array:
@@ -252,10 +258,9 @@ class Drift:
             if self.denominator is None:
                 hat = {**moments, self.numerator: w * m}
                 return total + self.rule.direction(leaf._replace(hat=hat))
-            # Numerator and denominator are divided by r: r √v cannot underflow then, but r^2 v can.
-            r = roots[i] * scales
-            direction = self._direction(r)
-            return total + direction(leaf._replace(hat={**moments, self.numerator: w / r * m}))
+            # The denominator is divided by r, as the weights are: r^2 v might underflow.
+            direction = self._direction(roots[i] * scales)
+            return total + direction(leaf._replace(hat={**moments, self.numerator: w * m}))
 
         total = jnp.zeros_like(m)
         if (size := weights.shape[-1]) > MAX_UNROLLED:
@@ -266,14 +271,14 @@ class Drift:
         return total
 
     def _direction(self, r: Array) -> Direction:
-        """Return the direction over a root that is `r` times that of the moment, times `r`."""
+        """Return the direction over a root that is `r` times as large, times `r`."""
         assert self.numerator == "mu"
         return ratio(self.eps / r, self.eps_root / r**2 if self.eps_root > 0 else 0.0)
 
     def _weigh(
         self, a: Array, ages: NDArray[np.int32], steps: Array, above: NDArray[Any], dtype: DTypeLike
     ) -> Array:
-        """Return the weights of single terms, shape `(terms, K)`.
+        """Return the weights of single terms, divided by the nodes' roots, shape `(terms, K)`.
 
         Args:
             a: the factors of the terms, without the decay of the numerator.
@@ -292,7 +297,7 @@ class Drift:
         shift = jnp.log(self.unit_readings(self.denominator, ones, steps, dtype)) / 2
         # What is interpolated is the term times sqrt(root). That product rises and falls as evenly
         # as can be, whether nu or eps dominates, so that no weight drowns in another's rounding.
-        even = jnp.exp(-shift / 2)[:, None] * np.exp((panels.nodes - y[:, None]) / 2).astype(dtype)
+        even = jnp.exp(-shift / 2)[:, None] * np.exp((panels.nodes + y[:, None]) / -2).astype(dtype)
         return a[:, None] * even * panels.interpolate(y, jnp.maximum(shift, 0))
 
     def unit_readings(

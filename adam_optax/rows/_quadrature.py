@@ -61,6 +61,7 @@ class Panels(NamedTuple):
             (jnp.cos(n * angle)[:, None] * row for n, row in enumerate(each)),
             jnp.zeros((len(y), self.size), shift.dtype),
         )
+        own = own / jnp.sum(own, 1, keepdims=True)  # without rounding, weights add up to 1
         is_own = panel[:, None] == np.arange(self.count, dtype=shift.dtype)[None]
         return jnp.where(is_own[:, :, None], own[:, None, :], 0).reshape(len(y), -1)
 
