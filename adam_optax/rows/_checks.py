@@ -19,7 +19,7 @@ from adam_optax.rows._ids import is_rising
 from adam_optax.rows._state import NumberOrSchedule, Rows, RowsState
 from adam_optax.rules.base import Rule
 
-MAX_TERMS = 20_000
+MAX_TERMS = 26_000
 """The most steps after which a row must have come to rest."""
 
 _COUPLED = (

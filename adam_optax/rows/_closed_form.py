@@ -20,11 +20,11 @@ optimiser.
 
 **The sum ends.** Each term is about `ρ = b1 / √b2` times the one before, so that after `N` of them
 (`Drift.num_terms`, 196 for Adam's default rates) the rest is below a rounding of the first. Where
-`ρ` is not below 1, no closed form is known, and the rates are refused.
+`ρ` is not well below 1 the sum has no end, and the rates are refused.
 
 **The sum is condensed.** As a function of `y = log r` the direction is smooth, with poles at a
 distance `π` from the real axis. Interpolating at `K` Chebyshev nodes `y_i` (`_quadrature.py`)
-turns the sum into `K` terms (15 for Adam's default rates) with weights that are the same for all
+turns the sum into `K` terms (14 for Adam's default rates) with weights that are the same for all
 elements of a row:
 
 .. math:: \sum_k \alpha_k \frac{P_t}{P_k} d_k = \sum_{i=1}^{K} w_i \frac{m_s}{e^{y_i} \sqrt{v_s} +
@@ -38,7 +38,8 @@ the newest backwards; they are computed once a step (`Drift.look_back`).
 **Weights of long gaps.** A gap beyond `N` has the whole sum over the steps `s+1 ... s+N`, which
 depends on `s` alone. When a row is written, the weights of this sum are written with it
 (`Drift.look_ahead`, `RowsState.ahead`), from the learning rates that the schedule foresees. They
-are read only after those `N` steps were taken.
+are read only after those `N` steps were taken. A row of no more than `K` elements keeps the sum
+itself.
 
 **What is not done.** An earlier form kept `p_s` minus the sum of all steps to come, a row's resting
 point, which does not change over a gap, and added what is still to come when the row is read. It
@@ -197,7 +198,7 @@ class Drift:
         if self.denominator is None or terms == 0:
             return min(terms, 1)
         panels = self._panels(dtype)
-        return panels.count * panels.size
+        return panels.number * panels.size
 
     def look_back(
         self, count: Array, learning_rate: ValuesAtCounts, fade: ValuesAtCounts, dtype: DTypeLike
@@ -247,8 +248,8 @@ class Drift:
             gap: for how many steps each row has had no gradient; it may be cut at N.
             moments: the rows' moments by name, as of each row's last step.
         """
-        assert self.numerator is not None
-        m = moments[self.numerator]
+        name = self.numerator or ""
+        m = moments[name]
         leaf = Leaf(jnp.zeros_like(m), None, jnp.ones((), m.dtype), {})
         roots, scale = self._roots(m.dtype)
         scales = per_row(scale.at[gap].get(mode="promise_in_bounds"), m)
@@ -256,11 +257,10 @@ class Drift:
         def add_term(i: Any, total: Array) -> Array:
             w = per_row(weights[..., i], m)
             if self.denominator is None:
-                hat = {**moments, self.numerator: w * m}
-                return total + self.rule.direction(leaf._replace(hat=hat))
+                return total + self.rule.direction(leaf._replace(hat={**moments, name: w * m}))
             # The denominator is divided by r, as the weights are: r^2 v might underflow.
             direction = self._direction(roots[i] * scales)
-            return total + direction(leaf._replace(hat={**moments, self.numerator: w * m}))
+            return total + direction(leaf._replace(hat={**moments, name: w * m}))
 
         total = jnp.zeros_like(m)
         if (size := weights.shape[-1]) > MAX_UNROLLED:

@@ -67,8 +67,14 @@ def adam(
     Without `exact`, a row stands still until it is touched, as in `torch.optim.SparseAdam` and
     LazyAdam. That is another algorithm, for which other learning rates are right.
 
+    A row keeps, beside itself and its moments, a few numbers for long gaps: 14 with the default
+    rates, some 30 with `b2=0.95`, near 100 where `b1` and `b2` are alike; a row of no more elements
+    than that keeps one number for each.
+
     Args:
-        learning_rate: a number, or a schedule `count -> value` that JAX can trace.
+        learning_rate: a number, or a schedule `count -> value` that JAX can trace: of any shape,
+            also negative or 0 in part. Rates that are not finite, as after the end of a list, move
+            no row that is not touched.
         b1: decay rate of the first moment, in [0, 1), well below `sqrt(b2)`.
         b2: decay rate of the second moment, in [0, 1).
         eps: added to the denominator, in units of the gradient.
@@ -122,7 +128,7 @@ def adamw(
     Step: that of `rows.adam`, plus `weight_decay p`, times `-learning_rate`.
 
     Args:
-        learning_rate: a number or a schedule; times `weight_decay` it must be below 1.
+        learning_rate: a number or a schedule; times `weight_decay` it must be at most 1.
         b1: see `rows.adam`.
         b2: see `rows.adam`.
         eps: see `rows.adam`.
@@ -136,8 +142,9 @@ def adamw(
         The optimiser.
 
     Raises:
-        ValueError, TypeError: as `rows.adam` does; ValueError also if rows would shrink faster than
-            their moments.
+        ValueError, TypeError: as `rows.adam` does; ValueError also if `learning_rate * weight_decay`
+            is above 1, of schedules at one of some 2,000 of the first million counts. Where the
+            product is above 1 at another step, rows become NaN there.
 
     Example:
         >>> import jax.numpy as jnp

@@ -19,26 +19,27 @@ MAX_PANEL_LENGTH = 5.0
 
 
 class Panels(NamedTuple):
-    """Cover the interval `[0, count * width]` by panels of equal length.
+    """Cover the interval `[0, number * width]` by panels of equal length.
 
     Attributes:
-        count: the number of panels.
+        number: the number of panels.
         size: the number of Chebyshev nodes in each panel.
         width: the length of a panel.
     """
 
-    count: int
+    number: int
     size: int
     width: float
 
     @property
     def nodes(self) -> NDArray[np.float64]:
-        """Return the places of all nodes, shape `(count * size,)`, rising."""
+        """Return the places of all nodes, shape `(number * size,)`, rising."""
         within = np.sin(self._angles / 2) ** 2
-        return (self.width * (np.arange(self.count)[:, None] + within)).ravel()
+        places: NDArray[np.float64] = self.width * (np.arange(self.number)[:, None] + within)
+        return places.ravel()
 
     def interpolate(self, y: NDArray[np.float64], shift: Array) -> Array:
-        """Return what each node adds to `f(y + shift)`, shape `(len(y), count * size)`.
+        """Return what each node adds to `f(y + shift)`, shape `(len(y), number * size)`.
 
         Args:
             y: the places of the terms, as far as they are constants: in double, since a place far
@@ -46,9 +47,9 @@ class Panels(NamedTuple):
             shift: what moves each place up, not negative, shape `(len(y),)`.
         """
         along = y / self.width
-        whole = np.minimum(np.floor(along), self.count - 1)
+        whole = np.minimum(np.floor(along), self.number - 1)
         part = jnp.asarray(along - whole, shift.dtype) + shift / self.width
-        carry = jnp.minimum(jnp.floor(part), (self.count - 1 - whole).astype(shift.dtype))
+        carry = jnp.minimum(jnp.floor(part), (self.number - 1 - whole).astype(shift.dtype))
         panel = jnp.asarray(whole, shift.dtype) + carry
         # Zero is at the lower end of a panel: most terms are there, and `arcsin` rounds them least.
         angle = 2 * jnp.arcsin(jnp.sqrt(jnp.clip(part - carry, 0, 1)))
@@ -62,7 +63,7 @@ class Panels(NamedTuple):
             jnp.zeros((len(y), self.size), shift.dtype),
         )
         own = own / jnp.sum(own, 1, keepdims=True)  # without rounding, weights add up to 1
-        is_own = panel[:, None] == np.arange(self.count, dtype=shift.dtype)[None]
+        is_own = panel[:, None] == np.arange(self.number, dtype=shift.dtype)[None]
         return jnp.where(is_own[:, :, None], own[:, None, :], 0).reshape(len(y), -1)
 
     @property
