@@ -142,9 +142,9 @@ def adamw(
         The optimiser.
 
     Raises:
-        ValueError, TypeError: as `rows.adam` does; ValueError also if `learning_rate * weight_decay`
-            is above 1, of schedules at one of some 2,000 of the first million counts. Where the
-            product is above 1 at another step, rows become NaN there.
+        ValueError, TypeError: as `rows.adam` does; ValueError also if `learning_rate *
+            weight_decay` is above 1, of schedules at one of some 2,000 of the first million counts.
+            Where the product is above 1 at another step, rows become NaN there.
 
     Example:
         >>> import jax.numpy as jnp

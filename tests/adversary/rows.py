@@ -213,10 +213,9 @@ def _float64(numbers: Numbers, given: World) -> Values:
     whole = np.zeros((STEPS, ROWS, WIDTH), np.float32)  # duplicates are summed in float32, as there
     for step, i, g in zip(whole, ids, grads, strict=True):
         np.add.at(step, i, g)
+    rates, decays = (np.asarray(x).astype(np.float64) for x in (given.rates, given.decays))
     with np.errstate(all="ignore"):
-        for g, rate, decay in zip(
-            whole, np.float64(given.rates), np.float64(given.decays), strict=True
-        ):
+        for g, rate, decay in zip(whole, rates, decays, strict=True):
             params = params - rate * (rule.step(g) + decay * params)
             found.append(params)
     return np.array(found)
