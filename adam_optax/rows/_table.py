@@ -275,7 +275,7 @@ class RowOptimizer:
         if state.decayed is not None and state.marks is not None:
             (total, error), (mark, its_error, raised) = state.decayed, state.marks
             since = (total - mark) + (error - its_error)
-            fade, read = jnp.where(short, fade, since + raised), read | jnp.isfinite(since)
+            fade, read = jnp.where(short, fade, since + raised), read | jnp.isfinite(since + raised)
         moved: Array | float = 0.0
         if (ahead := state.ahead) is not None:
             read = read | jnp.isfinite(ahead).all(tuple(range(ids.ndim, ahead.ndim)))
