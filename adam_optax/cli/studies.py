@@ -13,7 +13,7 @@ from adam_optax.cli.arguments import (
     chosen_seeds,
     training_epilog,
 )
-from adam_optax.cli.console import bar, check_lab_extra, finish, interrupted
+from adam_optax.cli.console import announce_code, bar, check_lab_extra, finish, interrupted
 from adam_optax.cli.parser import Command
 from adam_optax.lab import Optimizer, Problem, observe, suggest, sweep
 from adam_optax.lab._problems.builtin import find_problem
@@ -116,11 +116,12 @@ def _prepare(args: argparse.Namespace) -> tuple[Problem, list[Optimizer], str]:
         The problem, the optimisers, and the beginning of the names of the results' files.
     """
     check_lab_extra(args.command)
+    announce_code(args.problem)
     problem = find_problem(args.problem)
     optimizers = [with_storage(name, args.storage) for name in args.optimizers]
     label = "-".join(file_name(optimizer.name) for optimizer in optimizers)
-    stem = f"{args.command}-{problem.name}-{label}"
-    check_writable(args.out, [stem + end for end in ENDS])
+    stem = f"{args.command}-{file_name(problem.name)}-{label}"
+    check_writable(args.out / stem, [stem + end for end in ENDS])
     return problem, optimizers, stem
 
 

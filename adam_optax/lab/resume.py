@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adam_optax.lab.grid import Job
-from adam_optax.lab.reports.files import write_all
+from adam_optax.lab.reports.files import write_file
 from adam_optax.lab.task import Task
 
 _NAMES = ("losses", "train_loss", "test_accuracy")
@@ -64,7 +64,7 @@ class FinishedParts:
             buffer = io.BytesIO()
             losses, train_loss, test_accuracy = arrays
             np.savez(buffer, losses=losses, train_loss=train_loss, test_accuracy=test_accuracy)
-            write_all(path.parent, {path.name: buffer.getvalue()})
+            write_file(path, buffer.getvalue())
 
     def clear(self, parts: Sequence[Sequence[Job]]) -> None:
         """Remove the files of these parts, and the directory if nothing else is in it."""
