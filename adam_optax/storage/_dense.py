@@ -51,11 +51,11 @@ def dense(dtype: DTypeLike | None = None) -> Dense:
     Refuses: complex moments if `dtype` is real.
 
     Args:
-        dtype: any floating or complex dtype, or its name.
+        dtype: any floating or complex dtype that has a zero, or its name.
 
     Raises:
-        TypeError: if `dtype` is neither floating nor complex; where the format is used, if a moment
-            is complex and `dtype` is not.
+        TypeError: if `dtype` is neither floating nor complex, or has no zero (`float8_e8m0fnu`);
+            where the format is used, if a moment is complex and `dtype` is not.
 
     >>> import adam_optax as ao
     >>> tx = ao.adam(1e-3, storage={"mu": ao.storage.dense("bfloat16")})
@@ -65,4 +65,8 @@ def dense(dtype: DTypeLike | None = None) -> Dense:
     kind = jnp.dtype(dtype)
     if not jnp.issubdtype(kind, jnp.inexact):
         raise TypeError(f"dense({kind}): a moment needs a floating or complex dtype")
+    if kind == jnp.float8_e8m0fnu:
+        raise TypeError(
+            f"dense({kind}): the dtype has no zero, where moments begin; take storage.float8()"
+        )
     return Dense(kind)
