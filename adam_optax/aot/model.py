@@ -84,6 +84,10 @@ def _metadata(path: Path) -> Any:
         ) from error
     if not path.is_dir():
         raise ModelError(f"--checkpoint {path} is no directory")
+    for entry in path.iterdir():  # orbax would wait for a pipe
+        if not (entry.is_file() or entry.is_dir()):
+            what = "is a pipe, a socket, a device or a broken link"
+            raise ModelError(f"--checkpoint {path}: {entry.name} {what}, which is not read")
     logging.getLogger("absl").setLevel(logging.ERROR)  # the errors below say what orbax warns of
     try:
         with ocp.StandardCheckpointer() as checkpointer:

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -122,7 +122,10 @@ def _say(message: str) -> None:
     What a file or an argument says may be in the line, and could command a terminal or fill it.
     """
     line = " ".join(message.split())
-    if len(line) > _LONGEST:
-        line = f"{line[:_LONGEST]}... ({len(line) - _LONGEST} more characters)"
+    if len(line) > _LONGEST:  # what is wrong is said at the beginning or at the end
+        half = _LONGEST // 2
+        line = f"{line[:half]}... ({len(line) - 2 * half} more characters) ...{line[-half:]}"
     shown = (c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
-    print(f"adam-optax: {''.join(shown)}", file=sys.stderr, flush=True)
+    if sys.stderr is not None:  # it may be closed; `print` would take stdout
+        with suppress(OSError):  # or full: the exit code says it all the same
+            print(f"adam-optax: {''.join(shown)}", file=sys.stderr, flush=True)

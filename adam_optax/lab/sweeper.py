@@ -194,7 +194,7 @@ def _bytes_per_run(task: Task) -> int:
     The estimate is of the model alone.
     """
     params = jax.eval_shape(lambda: task.params(0))
-    return 10 * sum(int(p.size) * p.dtype.itemsize for p in jax.tree.leaves(params))
+    return int(10 * sum(p.size * p.dtype.itemsize for p in jax.tree.leaves(params)))
 
 
 def _check_memory(task: Task, width: int, epochs: int) -> None:

@@ -25,9 +25,9 @@ def reported(problem: Problem, what: str) -> Iterator[None]:
     """
     try:
         yield
-    except (LabError, MemoryError):
+    except (LabError, MemoryError, KeyboardInterrupt, GeneratorExit):
         raise
-    except Exception as error:
+    except BaseException as error:  # a SystemExit among others
         raise LabError(f"problem {problem.name!r}: {what}: {describe(error)}") from error
 
 
