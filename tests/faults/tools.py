@@ -147,4 +147,25 @@ FAULTS = [
         "fits | True",
         "test_inside_jit_ids_that_do_not_fit_make_the_loss_nan_and_write_nothing",
     ),
+    Fault(
+        "folders of killed runs stay",
+        "write_folder",
+        "_remove_abandoned(target.parent)",
+        "",
+        "test_a_killed_writer_leaves_the_files_of_one_run[8]",
+    ),
+    Fault(
+        "a file of the working directory hides an installed module",
+        "_current_directory",
+        "sys.path.append(here)",
+        "sys.path.insert(0, here)",
+        "test_the_current_directory_hides_no_installed_module",
+    ),
+    Fault(
+        "an imaginary learning rate taken for none",
+        "scalar",
+        "number.dtype == bool or not jnp.isrealobj(number)",
+        "False",
+        "test_a_schedule_that_returns_no_number[learning_rate-1j-complex64]",
+    ),
 ]
