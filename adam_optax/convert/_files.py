@@ -238,6 +238,8 @@ def read_arrays(path: Path) -> tuple[NamedArrays, dict[str, str]]:
             raise ValueError("its checksum does not fit")
         complex_keys = _parse(metadata.pop(_COMPLEX, "[]"), list)
         narrow = _parse(metadata.pop(_NARROW, "{}"), dict)
+        if len({*complex_keys, *narrow}) < len(complex_keys) + len(narrow):
+            raise ValueError("its metadata names an array twice")
         arrays = stored | {key: _to_complex(stored[key]) for key in complex_keys}
         arrays |= {key: stored[key].view(_NARROW_DTYPES[kind]) for key, kind in narrow.items()}
     except ConversionError:
