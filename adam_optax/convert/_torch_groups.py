@@ -269,7 +269,10 @@ def describe_groups(
 def _shape(state: object) -> str:
     """Return the shape of a parameter's moments as text."""
     moments = state.values() if isinstance(state, Mapping) else ()
-    shapes = [tuple(x.shape) for x in moments if getattr(x, "shape", ())]
+    try:
+        shapes = [tuple(x.shape) for x in moments if getattr(x, "shape", ())]
+    except (RuntimeError, TypeError):  # of a nested tensor, which has no one shape
+        return "no shape"
     return str(shapes[0]) if shapes else "()" if moments else "no state"
 
 
