@@ -221,11 +221,13 @@ def search(seed: int, seconds: float) -> None:
     folder = Path(tempfile.mkdtemp(prefix="adversary-files-"))
     kinds = valid_files(folder)
     for kind in kinds:
+        # First: a crash of HDF5's library leaves this line as the last, and the file in the folder.
+        print(f"{kind.name} in {folder}:", end=" ", flush=True)
         try:
             found = attack(kind, seed, folder, 10**9, seconds / len(kinds))
         except Broken as broken:
             print(broken)
             raise SystemExit(1) from broken
-        print(f"{kind.name}: {sum(found.values())} mutants:", end=" ")
+        print(f"{sum(found.values())} mutants:", end=" ")
         print(", ".join(f"{number} {what}" for what, number in found.most_common()), flush=True)
     folder.rmdir()

@@ -55,9 +55,13 @@ class Halves:
         def refuse() -> None:
             raise TypeError("Got unsupported ScalarType ComplexHalf")
 
-        whole = types.SimpleNamespace(numpy=lambda: np.complex64([1 + 5j]))
-        real = types.SimpleNamespace(numpy=lambda: np.float32([1]))
-        methods = {"numpy": refuse, "is_complex": lambda: True, "cfloat": lambda: whole}
+        whole = types.SimpleNamespace(numpy=lambda: np.array([1 + 5j], np.complex64))
+        real = types.SimpleNamespace(numpy=lambda: np.array([1], np.float32))
+        methods: dict[str, Any] = {
+            "numpy": refuse,
+            "is_complex": lambda: True,
+            "cfloat": lambda: whole,
+        }
         methods |= {"detach": lambda: self, "cpu": lambda: self, "float": lambda: real}
         if name in methods:
             return methods[name]
@@ -109,9 +113,11 @@ def test_a_state_of_two_optimizers_is_refused() -> None:
 
 def test_numbers_of_a_group_can_be_anything() -> None:
     tx, state = ADAM, ADAM.init(PARAMS)
-    for odd in (np.ones(2), [1, [2]], "x", None, {}):
+    oddities: list[Any] = [np.ones(2), [1, [2]], "x", None, {}]
+    for odd in oddities:
         for name in ("lr", "betas", "eps", "weight_decay"):
-            theirs = state_dict(**{name: odd})
+            changed: dict[str, Any] = {name: odd}
+            theirs = state_dict(**changed)
             theirs["state"][0]["step"] = odd
             ao.convert.torch_differences(theirs, tx, state)
             ao.convert.read_groups(theirs)

@@ -137,7 +137,8 @@ def test_the_checksum_is_asked_for_and_must_fit(tmp_path: Path) -> None:
 def test_metadata_can_be_anything(tmp_path: Path) -> None:
     path = tmp_path / "state.safetensors"
     count = {"count": {"dtype": "I64", "shape": [], "data_offsets": [0, 8]}}
-    for metadata in (None, {}, {"complex": "[" * 100_000}, {"checksum": "["}, 3, [], {"a": 1}):
+    deep: dict[str, Any] = {"complex": "[" * 100_000}
+    for metadata in [None, {}, deep, {"checksum": "["}, 3, [], {"a": 1}]:
         safetensors_file(path, {"__metadata__": metadata, **count}, bytes(8))
         refused(str(path), lambda: read_named(path))
     safetensors_file(path, b"[" * 100_000)
@@ -181,16 +182,16 @@ def test_moments_of_unlike_shapes_are_not_written(tmp_path: Path) -> None:
 
 
 def test_a_file_of_pytorch_s_is_read_without_pytorch(tmp_path: Path) -> None:
-    x, pairs = np.arange(12, dtype=np.float32).reshape(3, 4), np.float16([1, 2, 3, 4])
+    x, pairs = np.arange(12, dtype=np.float32).reshape(3, 4), np.array([1, 2, 3, 4], np.float16)
     brain, narrow = np.ones(3, ml_dtypes.bfloat16), np.ones(3, ml_dtypes.float8_e5m2fnuz)
     parameter = Call("torch._utils _rebuild_parameter", x, True, Call("collections OrderedDict"))
     value = {
         "turned": View(x, (4, 3), (1, 4)),
         "part": View(x, (2, 2), (4, 2), offset=5),
-        "again": View(np.float32([7]), (2, 2), (0, 0)),
+        "again": View(np.array([7], np.float32), (2, 2), (0, 0)),
         "complex32": View(pairs, (2,), (1,), dtype="complex32"),
-        "conjugate": View(np.complex64([1 + 2j]), (1,), (1,), conj=True),
-        "negative": View(np.float32([5]), (1,), (1,), neg=True),
+        "conjugate": View(np.array([1 + 2j], np.complex64), (1,), (1,), conj=True),
+        "negative": View(np.array([5], np.float32), (1,), (1,), neg=True),
         "parameter": parameter,
         "plain": [None, True, -3, 2**70, 1.5, "é", (1, (2,)), [[]], {}],
         "narrow": [brain, narrow, np.ones((0, 3), np.float32), np.float32(1)],
@@ -200,9 +201,9 @@ def test_a_file_of_pytorch_s_is_read_without_pytorch(tmp_path: Path) -> None:
         "turned": x.T,
         "part": x[1:, 1::2],
         "again": np.full((2, 2), 7, np.float32),
-        "complex32": np.complex64([1 + 2j, 3 + 4j]),
-        "conjugate": np.complex64([1 - 2j]),
-        "negative": np.float32([-5]),
+        "complex32": np.array([1 + 2j, 3 + 4j], np.complex64),
+        "conjugate": np.array([1 - 2j], np.complex64),
+        "negative": np.array([-5], np.float32),
         "parameter": x,
         "narrow": [brain, narrow, np.ones((0, 3), np.float32), np.array(1, np.float32)],
     }
@@ -355,8 +356,24 @@ def test_weights_of_bfloat16_and_compressed_ones_are_read(tmp_path: Path) -> Non
 
     path = weights_file(tmp_path / "model.weights.h5", make)
     assert read_keras(path, list(KERAS))[1].value.dtype == ml_dtypes.bfloat16
+    values = [v.value * v.value.dtype.type(1) for v in read_keras(path, list(KERAS))]
+    write_keras(path, tmp_path / "new.weights.h5", values)
+    assert (tmp_path / "new.weights.h5").read_bytes() == path.read_bytes()
     again = packed(tmp_path / "model.keras", path.read_bytes())
     assert same(*([v.value for v in read_keras(p, list(KERAS))] for p in (path, again)))
+
+
+def test_a_template_whose_arrays_are_in_pieces_is_refused(tmp_path: Path) -> None:
+    """HDF5's library would have to write into a file that anyone may have made, and can crash."""
+
+    def make(group: Any) -> None:
+        for i, x in enumerate(v.value for v in variables()[2:]):
+            group.create_dataset(str(i + 1), data=x, compression="gzip", chunks=x.shape)
+
+    path, out = weights_file(tmp_path / "model.weights.h5", make), tmp_path / "new.weights.h5"
+    values = [v.value for v in read_keras(path, list(KERAS))]
+    refused("is compressed, in pieces or damaged", lambda: write_keras(path, out, values))
+    assert not out.exists()
 
 
 @pytest.mark.parametrize("name", ["model.weights.h5", "config.json"])

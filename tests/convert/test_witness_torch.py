@@ -364,7 +364,12 @@ def test_files_are_read_as_pytorch_reads_them(tmp_path: pathlib.Path) -> None:
     turned = torch.tensor([1 + 2j, 3 - 1j])
     views = {"t": x.t(), "part": x[1:, ::2], "again": x, "one": torch.ones(()), "no": x[:0]}
     views |= {"conj": turned.clone().conj(), "neg": turned.clone().conj().imag}
-    plain = {"size": x.shape, "ints": [0, -1, 2**31, 2**70], "rest": (None, True, 0.5, "é"), 3: {}}
+    plain: dict[Any, Any] = {
+        "size": x.shape,
+        "ints": [0, -1, 2**31, 2**70],
+        "rest": (None, True, 0.5, "é"),
+        3: {},
+    }
     state = torch.nn.Linear(3, 2).state_dict()
     torch.save({**dtypes, **views, **plain, "model": state}, tmp_path / "run.pt")
     found = read_torch(tmp_path / "run.pt")

@@ -125,7 +125,7 @@ def test_a_temporary_that_another_run_removed_is_made_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Between its creation and its lock, it looks like an abandoned one."""
-    real, taken = fcntl.flock, []
+    real, taken = fcntl.flock, list[Path]()
 
     def late(held: object, how: int) -> None:
         if not taken:
