@@ -137,8 +137,9 @@ def test_the_checksum_is_asked_for_and_must_fit(tmp_path: Path) -> None:
 def test_metadata_can_be_anything(tmp_path: Path) -> None:
     path = tmp_path / "state.safetensors"
     count = {"count": {"dtype": "I64", "shape": [], "data_offsets": [0, 8]}}
-    deep: dict[str, Any] = {"complex": "[" * 100_000}
-    for metadata in [None, {}, deep, {"checksum": "["}, 3, [], {"a": 1}]:
+    deep = {"complex": "[" * 100_000}
+    anything: list[Any] = [None, {}, deep, {"checksum": "["}, 3, [], {"a": 1}]
+    for metadata in anything:
         safetensors_file(path, {"__metadata__": metadata, **count}, bytes(8))
         refused(str(path), lambda: read_named(path))
     safetensors_file(path, b"[" * 100_000)
