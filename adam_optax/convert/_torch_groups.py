@@ -246,11 +246,14 @@ def _is_nested(order: Any) -> bool:
     )
 
 
-def _flat(order: Any) -> list[Any]:
-    """Return the names of an order one after another; none, of what is no order."""
-    if isinstance(order, str) or not isinstance(order, Iterable):
+def _flat(order: Any) -> list[str]:
+    """Return the names of an order one after another; none, of what is no order of names."""
+    try:
+        every = [] if isinstance(order, str) else list(order)
+    except TypeError:
         return []
-    return [name for names in order for name in names] if _is_nested(order) else list(order)
+    every = [name for names in every for name in names] if _is_nested(order) else every
+    return every if all(isinstance(name, str) for name in every) else []
 
 
 def describe_groups(

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.adversary import files
+from tests.adversary import files, memory
 from tests.support.valid_files import Kind, same, valid_files
 
 KINDS = [
@@ -28,8 +28,8 @@ def kinds(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Kind]:
 def test_a_few_mutants_of_every_kind(kinds: dict[str, Kind], tmp_path: Path) -> None:
     assert list(kinds) == KINDS
     for kind in kinds.values():
-        found = files.attack(kind, seed=0, folder=tmp_path, mutants_=25)
-        assert found["refused"] > 5
+        found = files.attack(kind, seed=0, folder=tmp_path, mutants_=15)
+        assert found["refused"] > 3
 
 
 @pytest.mark.heavy
@@ -51,3 +51,14 @@ def test_the_adversary_sees_what_it_looks_for(kinds: dict[str, Kind], tmp_path: 
             files.attack(Kind(kind.name, kind.content, read), 0, tmp_path, 50)
     again = [list(zip(range(9), files.mutants(kind, 3), strict=False)) for _ in range(2)]
     assert same(*again)
+
+
+@pytest.mark.quick
+def test_a_few_conversions_in_memory() -> None:
+    found = memory.attack(seed=0, conversions=200)
+    assert min(found["refused"], found["taken"]) > 5
+
+
+@pytest.mark.heavy
+def test_ten_thousand_conversions_in_memory() -> None:
+    assert sum(memory.attack(seed=1, conversions=10_000).values()) == 10_000

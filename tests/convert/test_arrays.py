@@ -125,8 +125,8 @@ def test_numbers_of_a_group_can_be_anything() -> None:
 
 @pytest.mark.quick
 def test_names_are_matched_in_linear_time() -> None:
-    """With lists, 100,000 took more than 25 s, and 1,000,000 would have taken an hour."""
-    many = {f"layer.{i}.weight": f"layer/{i}" for i in range(100_000)}
+    """With lists, 100,000 took more than 25 s."""
+    many = {f"layer.{i}.weight": f"layer/{i}" for i in range(50_000)}
     start = time.process_time()
     assert len(match_names(list(many), many, "a source")) == len(many)
     assert time.process_time() - start < 5  # .3 s on an idle machine
