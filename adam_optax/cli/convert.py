@@ -46,6 +46,9 @@ seldom that of model.named_parameters() if there are several groups:
 Of PyTorch's parameters, a table is printed before anything is written; with several groups and no
 recorded names, --confirm-order says that the table is right.
 
+Every file with checksums is verified; .weights.h5 has none. Reading a file of PyTorch's needs no
+PyTorch, and writing one does.
+
 The result is read with adam_optax.convert.load("state.safetensors", tx.init(params), tx=tx,
 params=params), in whatever storage tx has; parameters with adam_optax.convert.load_params.
 """

@@ -284,8 +284,9 @@ def _value(variable: Any) -> Any:
 
 def _path(variable: object) -> str:
     """Return a variable's path, or its name if it has no path."""
-    path = getattr(variable, "path", None) or getattr(variable, "name", None)
-    if not isinstance(path, str):
+    known = (getattr(variable, name, None) for name in ("path", "name"))
+    path = next((text for text in known if isinstance(text, str) and text), None)
+    if path is None:
         raise ConversionError(
             f"variables must be a Keras optimizer's, with a path and a value, not "
             f"{type(variable).__name__}"

@@ -71,7 +71,7 @@ def read_keras(path: Path, order: Sequence[str]) -> list[StoredVariable]:
     """
     content = read_bytes(path)
     budget = Budget(path, len(content))
-    with _open_hdf5(path, _read_weights(path, content, budget), "r") as file:
+    with _open_hdf5(path, _read_weights(path, content, budget)) as file:
         group = _variables_group(path, file)
         values = [_read_array(group, str(i), budget) for i in range(len(group))]
     flat_names = [name.replace("/", "_") for name in check_order(order, len(order), ORDER)]
@@ -90,14 +90,31 @@ def write_keras(like: Path, out: Path, values: Sequence[NDArray[Any]]) -> None:
         values: an array for each variable of the optimizer, in the file's order.
     """
     old = read_bytes(like)
-    weights = io.BytesIO(_read_weights(like, old, Budget(like, len(old))))
-    with _open_hdf5(like, weights, "r+") as file:
+    weights = _read_weights(like, old, Budget(like, len(old)))
+    new = bytearray(weights)
+    with _open_hdf5(like, weights) as file:
         group = _variables_group(like, file)
         for i, value in enumerate(values):
-            _member_of(group, str(i))[...] = value
+            _replace_array(new, _member_of(group, str(i)), value)
     is_archive = like.suffix == ".keras"
-    new = _replace_weights(like, old, weights.getvalue()) if is_archive else weights.getvalue()
-    write_bytes(out, new)
+    write_bytes(out, _replace_weights(like, old, new) if is_archive else bytes(new))
+
+
+def _replace_array(new: bytearray, data: "h5py.Dataset", value: NDArray[Any]) -> None:
+    """Replace an array's bytes in a copy of a file.
+
+    HDF5's library is not asked to write: in a damaged file it crashes, which no error tells.
+    """
+    old = np.array(data).tobytes()
+    # Of bfloat16, which HDF5 has not, the file has two bytes of no kind.
+    stored = value.view("V2") if data.dtype == np.dtype("V2") else value
+    content = stored.astype(data.dtype).tobytes()
+    start = data.id.get_offset() if data.size else 0
+    if start is None or new[start : start + len(old)] != old or len(content) != len(old):
+        raise ValueError(
+            f"{data.name} is compressed, in pieces or damaged; save the model with Keras itself"
+        )
+    new[start : start + len(content)] = content
 
 
 class _Label(NamedTuple):
@@ -160,25 +177,25 @@ def _read_weights(path: Path, content: bytes, budget: Budget) -> bytes:
         return read_member(archive, archive.getinfo(_WEIGHTS_MEMBER), budget, _METHODS)
 
 
-def _replace_weights(like: Path, old: bytes, weights: bytes) -> bytes:
+def _replace_weights(like: Path, old: bytes, weights: bytearray) -> bytes:
     """Return the bytes of a `.keras` archive with other weights."""
     budget, new = Budget(like, len(old)), io.BytesIO()
     with open_archive(like, old, _ARCHIVE) as members, zipfile.ZipFile(new, "w") as archive:
         for info in members.infolist():
             is_weights = info.filename == _WEIGHTS_MEMBER
-            member = weights if is_weights else read_member(members, info, budget, _METHODS)
-            archive.writestr(info, member, info.compress_type)
+            member = read_member(members, info, budget, _METHODS)
+            new_member = bytes(weights) if is_weights else member
+            archive.writestr(info, new_member, info.compress_type)
     return new.getvalue()
 
 
 @contextmanager
-def _open_hdf5(path: Path, content: bytes | io.BytesIO, mode: str) -> Iterator["h5py.File"]:
-    """Open HDF5 in memory, and report any error in it as damage of the file at `path`."""
+def _open_hdf5(path: Path, content: bytes) -> Iterator["h5py.File"]:
+    """Open HDF5 in memory to read it; any error in it is damage of the file at `path`."""
     with require_package("h5py", CONVERT_EXTRA):
         import h5py
-    stream = io.BytesIO(content) if isinstance(content, bytes) else content
     try:
-        with h5py.File(stream, mode) as file:
+        with h5py.File(io.BytesIO(content), "r") as file:
             yield file
     except ConversionError:
         raise

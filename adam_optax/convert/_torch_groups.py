@@ -246,11 +246,14 @@ def _is_nested(order: Any) -> bool:
     )
 
 
-def _flat(order: Any) -> list[Any]:
-    """Return the names of an order one after another; none, of what is no order."""
-    if isinstance(order, str) or not isinstance(order, Iterable):
+def _flat(order: Any) -> list[str]:
+    """Return the names of an order one after another; none, of what is no order of names."""
+    try:
+        every = [] if isinstance(order, str) else list(order)
+    except TypeError:
         return []
-    return [name for names in order for name in names] if _is_nested(order) else list(order)
+    every = [name for names in every for name in names] if _is_nested(order) else every
+    return every if all(isinstance(name, str) for name in every) else []
 
 
 def describe_groups(
@@ -269,7 +272,10 @@ def describe_groups(
 def _shape(state: object) -> str:
     """Return the shape of a parameter's moments as text."""
     moments = state.values() if isinstance(state, Mapping) else ()
-    shapes = [tuple(x.shape) for x in moments if getattr(x, "shape", ())]
+    try:
+        shapes = [tuple(x.shape) for x in moments if getattr(x, "shape", ())]
+    except (RuntimeError, TypeError):  # of a nested tensor, which has no one shape
+        return "no shape"
     return str(shapes[0]) if shapes else "()" if moments else "no state"
 
 

@@ -96,7 +96,9 @@ class _Reader:
         """Return the value that is left when all opcodes have been followed."""
         for opcode, argument, _ in pickletools.genops(data):
             if opcode.name == "STOP":
-                (value,) = self._stack
+                value = self._pop()
+                if self._stack:
+                    raise ValueError("the pickle leaves several values")
                 return value
             self._follow(opcode.name, argument)
         raise ValueError("the pickle has no end")
@@ -162,11 +164,11 @@ class _Reader:
         self._update_dict(self._pop_to_mark())
 
     def _update_dict(self, flat: list[Any]) -> None:
-        (found,) = self._top(1)
+        found = _expect(self._top(1)[0], dict)
         for key, value in zip(flat[::2], flat[1::2], strict=True):
             if not isinstance(key, _KEYS):
                 raise ValueError(f"a dict has a {type(key).__name__} as a key")
-            _expect(found, dict)[key] = value
+            found[key] = value
 
     def _build(self) -> None:
         """Pass over the attributes of an OrderedDict, where modules keep their versions."""

@@ -1,1 +1,1 @@
-"""Search for what breaks the library's claims: `search(seed, seconds)` in each module."""
+"""Search, with a seed, for what breaks the claims of this library; see `benchmarks.adversary`."""

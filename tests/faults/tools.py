@@ -74,6 +74,20 @@ FAULTS = [
         "test_a_model_confirms_shapes_by_name",
     ),
     Fault(
+        "a file's checksum not verified",
+        "read_arrays",
+        "metadata.pop(_CHECKSUM) != _checksum(stored, metadata)",
+        "not metadata.pop(_CHECKSUM)",
+        "test_a_flipped_bit_is_seen_or_changes_nothing[state.safetensors]",
+    ),
+    Fault(
+        "a budget for each array of a file",
+        "Budget.take",
+        "self._left -= size",
+        "pass",
+        "test_a_file_has_one_budget_for_all_of_its_arrays",
+    ),
+    Fault(
         "watched gradients are lost",
         "_Layers.grads_after",
         "jnp.where(one, g, jnp.zeros_like(g))",

@@ -121,8 +121,7 @@ def test_a_damaged_part_is_whole_or_trained_again(tiny: Problem, tmp_path: Path)
     parts = FinishedParts(tmp_path, task, ["adam"], 2)
     jobs = [Job(0, (("learning_rate", 0.1),), seed) for seed in (0, 1)]
     steps = 2 * task.steps_per_epoch
-    names, shapes = ("losses", "train_loss", "test_accuracy"), ((2, steps), (2, 2), (2,))
-    arrays = tuple(np.ones(shape, np.float32) for shape in shapes)
+    arrays = tuple(np.ones(shape, np.float32) for shape in ((2, steps), (2, 2), (2,)))
     parts.save(jobs, arrays)
     (path,) = tmp_path.iterdir()
     content, rng = path.read_bytes(), random.Random(0)
@@ -134,7 +133,8 @@ def test_a_damaged_part_is_whole_or_trained_again(tiny: Problem, tmp_path: Path)
         if (found := parts.load(jobs)) is not None:
             chex.assert_trees_all_equal(found, arrays)
     for other in ((1, steps), (2, steps + 1)):
-        np.savez(path, **dict(zip(names, (np.ones(other, np.float32), *arrays[1:]), strict=True)))
+        losses = np.ones(other, np.float32)
+        np.savez(path, losses=losses, train_loss=arrays[1], test_accuracy=arrays[2])
         assert parts.load(jobs) is None
 
 

@@ -36,8 +36,18 @@ class Call:
 class View:
     """Stand for a tensor that is a view of an array: any shape and strides, right or wrong."""
 
-    def __init__(self, base: Any, shape: tuple[int, ...], stride: tuple[int, ...], offset: int = 0):
+    def __init__(
+        self,
+        base: Any,
+        shape: tuple[int, ...],
+        stride: tuple[int, ...],
+        offset: int = 0,
+        dtype: str | None = None,
+        **metadata: bool,
+    ) -> None:
         self.base, self.shape, self.stride, self.offset = np.asarray(base), shape, stride, offset
+        self.dtype = self.base.dtype.name if dtype is None else dtype
+        self.metadata = metadata
 
 
 class _Pickler(pickle._Pickler):
@@ -63,14 +73,15 @@ class _Pickler(pickle._Pickler):
 
     def save_view(self, view: View) -> None:
         """Write a tensor, with its numbers in a record."""
-        x = view.base
-        key, known = str(len(self.records)), x.dtype.name in STORAGES
-        kind = f"torch {STORAGES[x.dtype.name]}" if known else "torch.storage UntypedStorage"
+        x, dtype = view.base, view.dtype
+        key, known = str(len(self.records)), dtype in STORAGES
+        kind = f"torch {STORAGES[dtype]}" if known else "torch.storage UntypedStorage"
         self.records.append(np.ascontiguousarray(x).tobytes())
         count = x.size if known else x.nbytes
         storage = Storage(("storage", Name(kind), key, "cpu", count))
         hooks = Call("collections OrderedDict")
-        more = () if known else (Name(f"torch {x.dtype.name}"),)
+        more: tuple[Any, ...] = () if known else (Name(f"torch {dtype}"),)
+        more += (view.metadata,) if view.metadata else ()
         arguments = (storage, view.offset, view.shape, view.stride, False, hooks, *more)
         self.save(Call(f"torch._utils _rebuild_tensor_v{2 if known else 3}", *arguments))
 
