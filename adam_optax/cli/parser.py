@@ -55,7 +55,7 @@ def parse(
     arguments = sys.argv[1:] if argv is None else argv
     for argument in arguments:
         if "\0" in argument:  # no path may have one, and Python's error would name none
-            raise LabError(f"argument {argument!r} has a NUL character; leave it out")
+            raise LabError(f"argument {argument!r} has a null byte; leave it out")
     chosen = [command for command in commands if arguments[:1] and command.name == arguments[0]]
     parser = _Parser(
         prog="adam-optax",

@@ -17,7 +17,7 @@ KEPT = {
     "sweep digits --set b1=0.5 --set b1=0.9": "--set b1 is there twice; give its values in one",
     f"train digits --out {LONG}": "File name too long; choose another --out",
     f"train mnist --data-dir {LONG}": "File name too long",
-    "train digits --out a\0b": "argument 'a\\x00b' has a NUL character; leave it out",
+    "train digits --out a\0b": "argument 'a\\x00b' has a null byte; leave it out",
     f"train digits --storage {'(' * 5000}": "is no format, such as pair(3): it has 5000 charac",
     "train digits --storage dense('1e-400')": "dense(1e-400): a moment needs a floating or com",
     "train hostile_raises:f": "cannot be made: RuntimeError: at import",

@@ -172,7 +172,10 @@ def test_what_diverged_is_said_and_never_the_best(tiny: Problem) -> None:
         ({"seeds": [1, 1]}, "seeds must be different numbers"),
         ({"parallel": 0}, "parallel must be at least 1, got 0"),
         ({"seeds": range(10**9)}, "1000000000 runs .* are too many; make at most 100000"),
-        ({"settings": {"b1": [0.5] * 999, "b2": [0.5] * 999}}, "settings 998001, seeds 3. are too many"),
+        (
+            {"settings": {"b1": [0.5] * 999, "b2": [0.5] * 999}},
+            "settings 998001, seeds 3. are too many",
+        ),
         ({"epochs": 2**31 - 1}, "need .* GiB of memory; make fewer epochs"),
         ({"epochs": 0}, "epochs must be at least 1"),
     ],
