@@ -69,15 +69,20 @@ def describe(error: BaseException) -> str:
 
 @contextlib.contextmanager
 def _current_directory() -> Iterator[None]:
-    """Let modules be imported from the current directory, too, after all other places."""
+    """Let modules be imported from the current directory, too, after all other places.
+
+    `python -m adam_optax.cli` has the directory in the first place, which it leaves meanwhile; on
+    Python's `PYTHONPATH`, it stays where the user put it.
+    """
     here = str(Path.cwd())
-    if here in sys.path or "" in sys.path:
-        yield
-        return
-    sys.path.append(here)
+    first = sys.path.pop(0) if sys.path[:1] in ([""], [here]) else None
+    if added := here not in sys.path:
+        sys.path.append(here)
     importlib.invalidate_caches()  # a file that was written just now would be missed
     try:
         yield
     finally:
-        with contextlib.suppress(ValueError):
+        if added and here in sys.path:
             sys.path.remove(here)
+        if first is not None:
+            sys.path.insert(0, first)

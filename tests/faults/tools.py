@@ -173,7 +173,7 @@ FAULTS = [
         "_current_directory",
         "sys.path.append(here)",
         "sys.path.insert(0, here)",
-        "test_the_current_directory_hides_no_installed_module",
+        "test_the_current_directory_hides_no_installed_module[command]",
     ),
     Fault(
         "an imaginary learning rate taken for none",

@@ -177,12 +177,18 @@ def test_a_module_that_cannot_be_imported_is_one_line(own: Path, module: str, me
 
 
 @pytest.mark.quick
-def test_the_current_directory_hides_no_installed_module(own: Path) -> None:
+@pytest.mark.parametrize("first", [[], [""]], ids=["command", "python -m"])
+def test_the_current_directory_hides_no_installed_module(
+    own: Path, monkeypatch: pytest.MonkeyPatch, first: list[str]
+) -> None:
     """Check the order of the path: the directory came first, and its `tabnanny` was run."""
-    assert "tabnanny" not in sys.modules
+    path = [*first, *filter(None, sys.path)]
+    monkeypatch.setattr(sys, "path", list(path))
+    monkeypatch.delitem(sys.modules, "tabnanny", raising=False)
     (own / "tabnanny.py").write_text("raise RuntimeError('run')")
     with user_function("tabnanny:check") as check:
         assert check.__module__ == "tabnanny"
+    assert sys.path == path
     place = source_of("tabnanny:check")
     assert place is not None
     assert not place.startswith(str(own))
