@@ -23,6 +23,7 @@ from adam_optax.convert._torch_files import read_torch
 from tests.convert.layouts import BIAS, KERAS, MEAN, PARAMS, named, state_dict, variables
 from tests.convert.test_files import keras_file, refused
 from tests.support.torch_files import Call, View, archive_bytes, torch_bytes, write_torch_file
+from tests.support.valid_files import same, weights_bytes
 
 ADAM = ao.adam(1e-3)
 FLOATS = [n for n in dir(ml_dtypes) if n.startswith("float") and n != "float8_e8m0fnu"]
@@ -63,17 +64,6 @@ def flips(content: bytes, every: int) -> Any:
         changed = bytearray(content)
         changed[i] ^= 1 << (i % 8)
         yield bytes(changed)
-
-
-def same(one: Any, other: Any) -> bool:
-    """Return whether two trees of arrays and plain values are the same to the bit."""
-    if isinstance(one, dict) and isinstance(other, dict):
-        return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
-    if isinstance(one, list | tuple) and type(one) is type(other):
-        return len(one) == len(other) and all(map(same, one, other))
-    if isinstance(one, np.ndarray) and isinstance(other, np.ndarray):
-        return (one.dtype, one.shape, one.tobytes()) == (other.dtype, other.shape, other.tobytes())
-    return type(one) is type(other) and bool(one == other)
 
 
 READERS: dict[str, Callable[[Path], Any]] = {
@@ -375,6 +365,28 @@ def test_a_template_whose_arrays_are_in_pieces_is_refused(tmp_path: Path) -> Non
     values = [v.value for v in read_keras(path, list(KERAS))]
     refused("is compressed, in pieces or damaged", lambda: write_keras(path, out, values))
     assert not out.exists()
+
+
+@pytest.mark.quick
+def test_hdf5_s_library_is_never_asked_to_write(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With this byte changed, HDF5's library ended the process when it closed the file."""
+    values = [v.value for v in variables()]
+    weights, modes, real = bytearray(weights_bytes(values)), list[str](), h5py.File
+    weights[7218] = 128
+    path, out = tmp_path / "model.weights.h5", tmp_path / "new.weights.h5"
+    path.write_bytes(weights)
+
+    def opened(stream: Any, mode: str) -> Any:
+        modes.append(mode)
+        return real(stream, mode)
+
+    monkeypatch.setattr(h5py, "File", opened)
+    doubled = [np.asarray(value * value.dtype.type(2)) for value in values]
+    write_keras(path, out, doubled)
+    assert same([v.value for v in read_keras(out, list(KERAS))], doubled)
+    assert set(modes) == {"r"}
 
 
 @pytest.mark.parametrize("name", ["model.weights.h5", "config.json"])
