@@ -45,12 +45,12 @@ class FinishedParts:
     def load(self, jobs: Sequence[Job]) -> Arrays | None:
         """Return the results of these runs, or `None` if no whole file of them is there."""
         path = self._path(jobs)
-        if path is None or not path.is_file():
+        if path is None:
             return None
         try:
             with np.load(io.BytesIO(read_regular(path)), allow_pickle=False) as archive:
                 arrays = tuple(archive[name] for name in _NAMES)
-        except Exception:  # a damaged archive raises errors of a dozen kinds
+        except Exception:  # it is not there, or damaged: errors of a dozen kinds
             return None  # the part is trained again, and the file replaced
         return arrays if self._fit(arrays, len(jobs)) else None
 

@@ -141,6 +141,7 @@ def test_the_check_finds_what_could_not_be_written(tmp_path: Path) -> None:
         ("file", "Not a directory"),
         ("file/below", "Not a directory"),
         ("long" * 99, "File name too long"),
+        ("a\0b", "embedded null byte"),
     ):
         with pytest.raises(LabError, match=f"{message}; choose another --out"):
             files.check_writable(tmp_path / place, ["a.csv"])

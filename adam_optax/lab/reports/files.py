@@ -22,7 +22,7 @@ def check_writable(folder: Path, names: Collection[str]) -> None:
     try:
         check_folder(folder, names)
         _try(Path(os.path.realpath(folder)).parent)
-    except OSError as error:
+    except (OSError, ValueError) as error:  # a ValueError is of a null byte
         raise _unwritable(folder, error) from error
 
 
@@ -41,7 +41,7 @@ def write_report(folder: Path, contents: Mapping[str, bytes]) -> list[Path]:
     """
     try:
         write_folder(folder, contents)
-    except OSError as error:
+    except (OSError, ValueError) as error:  # a ValueError is of a null byte
         raise _unwritable(folder, error) from error
     return [folder / name for name in contents]
 
@@ -55,7 +55,7 @@ def write_file(path: Path, content: bytes) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, content)
-    except OSError as error:
+    except (OSError, ValueError) as error:  # a ValueError is of a null byte
         raise _unwritable(path.parent, error) from error
 
 
@@ -80,6 +80,6 @@ def _try(directory: Path) -> None:
                 folder.rmdir()
 
 
-def _unwritable(directory: Path, error: OSError) -> LabError:
-    reason = error.strerror or str(error)
+def _unwritable(directory: Path, error: OSError | ValueError) -> LabError:
+    reason = getattr(error, "strerror", None) or str(error)
     return LabError(f"cannot write results to {directory}: {reason}; choose another --out")
