@@ -1,14 +1,16 @@
 """Group the leaves of a tree by all that is decided by path: rule, storage, layers, rates."""
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 import jax
+from jax import Array
 
 from adam_optax._core.by_path import FROZEN, ByPath, Hyperparameter, IsLeaf, value_key
 from adam_optax._core.types import PyTree, ScalarOrSchedule
 from adam_optax.rules.base import Recipe, Rule, at_path, moments_with_scheduled_decay
-from adam_optax.storage._plan import NOTHING, LeafStorage, StoragePlan
+from adam_optax.storage._plan import NOTHING, LeafStorage, Slot, StoragePlan
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -24,6 +26,8 @@ class Group:
         frozen: whether the parameters stay as they are.
         scheduled: the moments of whose decay rates the state keeps the product, with the names of
             these products in the state.
+        frames: the names of the storage's slots whose codes have a frame, with the names of these
+            frames in the state.
         recipe: how to build the rule inside a compiled step.
     """
 
@@ -34,10 +38,23 @@ class Group:
     weight_decay: ScalarOrSchedule | None = None
     frozen: bool = False
     scheduled: dict[str, str] = dataclasses.field(default_factory=dict)
+    frames: dict[str, str] = dataclasses.field(default_factory=dict)
     recipe: Recipe = dataclasses.field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "recipe", self.rule.recipe())
+
+    def own_log_decays(self, kept: Mapping[str, Array]) -> dict[str, Array]:
+        """Return this group's log decays of those in a state, by moment."""
+        return {name: kept[entry] for name, entry in self.scheduled.items()}
+
+    def own_frames(self, kept: Mapping[str, Array]) -> dict[str, Array]:
+        """Return this group's frames of those in a state, by slot."""
+        return {name: kept[entry] for name, entry in self.frames.items()}
+
+
+def _framed(storage: LeafStorage) -> list[Slot]:
+    return [slot for slot in storage.slots if slot.format.has_frame]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -70,7 +87,8 @@ class Grouping:
         if self.plan.uniform and not (differ or isinstance(decay, ByPath)):
             scheduled = {n: n for n in moments_with_scheduled_decay(self.rule)}
             rates: dict[str, Any] = {"learning_rate": rate, "weight_decay": decay}
-            one = Group(self.rule, self.plan.uniform, scheduled=scheduled, **rates)
+            frames = {slot.name: slot.name for slot in _framed(self.plan.uniform)}
+            one = Group(self.rule, self.plan.uniform, scheduled=scheduled, frames=frames, **rates)
         object.__setattr__(self, "uniform", one)
 
     def of_leaves(
@@ -103,6 +121,7 @@ class Grouping:
         )
         groups: dict[object, Group] = {}
         rules: dict[object, tuple[Rule, int]] = {}
+        framed: dict[str, list[object]] = {}
         found = []
         for i, (leaf, storage, layers, rate, decay) in enumerate(columns):
             own = {n: column[i] for n, column in numbers.items()}
@@ -122,6 +141,15 @@ class Grouping:
                     rule, k = rules[which]
                     suffix = f"_{k}" if own else ""
                     scheduled = {n: n + suffix for n in moments_with_scheduled_decay(rule)}
-                    groups[key] = Group(rule, storage, layers, rate, decay, scheduled=scheduled)
+                    frames = {}
+                    for slot in _framed(storage):  # of another rule or format, another frame
+                        known = framed.setdefault(slot.name, [])
+                        if (k, slot.format) not in known:
+                            known.append((k, slot.format))
+                        number = known.index((k, slot.format))
+                        frames[slot.name] = f"{slot.name}_{number}" if number else slot.name
+                    groups[key] = Group(
+                        rule, storage, layers, rate, decay, scheduled=scheduled, frames=frames
+                    )
             found.append(groups[key])
         return found

@@ -31,7 +31,7 @@ from adam_optax._engine.stacked import over_layers
 from adam_optax.couplings import RATE, Coupling
 from adam_optax.moments import Leaf, Moment
 from adam_optax.rules.base import Recipe, Rule
-from adam_optax.storage._base import Entry, LeafContext, Moments
+from adam_optax.storage._base import Entry, LeafContext, Moments, Resting
 from adam_optax.storage._plan import LeafStorage, Slot, plan_storage
 
 MAX_SQUARABLE = 1.8e19
@@ -39,6 +39,9 @@ MAX_SQUARABLE = 1.8e19
 
 NO_LOG_DECAYS: dict[str, Array] = {}
 """The log decays of a rule whose decay rates follow no schedule."""
+
+NO_FRAMES: dict[str, Array] = {}
+"""The frames of formats whose codes need none to be read."""
 
 COMPILED = 64
 """How many compiled functions of a kind are kept; used outside jit, one holds megabytes."""
@@ -58,8 +61,8 @@ class StepScalars(NamedTuple):
         rule: what the rule's `precompute` returned.
         weight_decay: the factor that multiplies a parameter beside its step; None: no decay.
         learning_rate: the learning rate; None: none.
-        storage: for each slot of a leaf's storage, what its format's `precompute` returned for the
-            step before and for this step.
+        storage: for each slot of a leaf's storage, what its format's `scalars` returned for the
+            frame of the codes and for that of this step.
     """
 
     t: Array
@@ -78,17 +81,20 @@ ByPrecision: TypeAlias = dict[str, StepScalars]
 LogDecays: TypeAlias = Mapping[str, Array]
 """The log decays of the moments whose decay rate follows a schedule, by name."""
 
+Frames: TypeAlias = Mapping[str, Array]
+"""The numbers with which codes are read (`storage.Format.frame`), by the name of their slot."""
+
 
 @ft.lru_cache(maxsize=COMPILED)
 def compile_step_scalars(
-    recipe: Recipe, coupling: Coupling = RATE, storages: tuple[LeafStorage, ...] = ()
-) -> Callable[..., tuple[Array, LogDecays, list[ByPrecision]]]:
+    recipe: Recipe, coupling: Coupling, storage: LeafStorage
+) -> Callable[..., tuple[Array, LogDecays, Frames, ByPrecision]]:
     """Compile the function from a count to the next count and the scalars of that step.
 
     The function takes the count, the rule's hyper-parameters of the step, the weight decay and the
-    learning rate (each a scalar or None), and the log decays before the step; `is_past` says that
-    the step was taken, and that the log decays are those after it. The function returns the next
-    count, the log decays after the step, and scalars for each of `storages`.
+    learning rate (each a scalar or None), and the log decays and frames before the step; `is_past`
+    says that the step was taken, and that the log decays are those after it. The function returns
+    the next count, the log decays and frames after the step, and the scalars.
     """
 
     def step_scalars(
@@ -97,10 +103,11 @@ def compile_step_scalars(
         weight_decay: Array | float | None,
         learning_rate: Array | float | None,
         log_decays: LogDecays = NO_LOG_DECAYS,
+        frames: Frames = NO_FRAMES,
         is_past: bool = False,
-    ) -> tuple[Array, LogDecays, list[ByPrecision]]:
+    ) -> tuple[Array, LogDecays, Frames, ByPrecision]:
         checks.check_count(count)
-        before, count = count, safe_increment(count)
+        count = safe_increment(count)
         past, log_decays = log_decays, dict(log_decays)
         found: ByPrecision = {}
         moments: Moments = {}
@@ -127,14 +134,13 @@ def compile_step_scalars(
                 None if decay is None else _decay_factor(rule, coupling, decay, rate),
                 rate,
             )
-        by_storage = []
-        for storage in storages:
-            both = (
-                tuple(_precompute(slot, moments, before, past) for slot in storage.slots),
-                tuple(_precompute(slot, moments, count, log_decays) for slot in storage.slots),
-            )
-            by_storage.append({name: one._replace(storage=both) for name, one in found.items()})
-        return count, log_decays, by_storage
+        if storage.has_frame:
+            new_frames = storage_frames(storage, moments, count, log_decays)
+            both = storage_scalars(storage, frames), storage_scalars(storage, new_frames)
+        else:
+            new_frames, both = NO_FRAMES, _nothing(storage)
+        found = {name: one._replace(storage=both) for name, one in found.items()}
+        return count, log_decays, new_frames, found
 
     return jax.jit(step_scalars, static_argnames="is_past")
 
@@ -265,7 +271,8 @@ def leaf_step(
                 sound = jnp.isfinite(m) if rule.moments[n].scalar else finite
                 m = jnp.where(sound, m, decoded[n].astype(m.dtype))
             values[n] = m.astype(decoded[n].dtype)
-        return encode(storage, values, rule.moments, here, now)
+        resting = None if finite is None else (~finite, encoded, before)
+        return encode(storage, values, rule.moments, here, now, resting)
 
     with allow_complex_promotion(dtype):
         # Remember this gradient: each moment in turn, since a later one may use an earlier one.
@@ -349,12 +356,32 @@ def allow_complex_promotion(dtype: np.dtype[Any]) -> contextlib.AbstractContextM
 # --- Storage of a leaf -------------------------------------------------------------------------
 
 
+def storage_frames(
+    storage: LeafStorage, moments: Moments, count: Array, log_decays: LogDecays
+) -> dict[str, Array]:
+    """Return the frames of codes that are written at a count, by the name of their slot."""
+    frames = {}
+    for slot in storage.slots:
+        if slot.format.has_frame:
+            own, logs = zip(*((moments[n], log_decays.get(n)) for n in slot.names), strict=True)
+            frames[slot.name] = slot.format.frame(own, count, slot.key, logs)
+    return frames
+
+
+def storage_scalars(storage: LeafStorage, frames: Frames) -> tuple[Any, ...]:
+    """Return what codes with these frames need, slot by slot."""
+    return tuple(
+        slot.format.scalars(frames[slot.name]) if slot.format.has_frame else ()
+        for slot in storage.slots
+    )
+
+
 def decode(
     storage: LeafStorage,
     encoded: Mapping[str, Entry],
     moments: Moments,
     context: LeafContext,
-    scalars: tuple[Any, ...] | None = None,
+    scalars: tuple[Any, ...],
 ) -> dict[str, Array]:
     """Return the moments whose entries are all in `encoded`, in compute precision.
 
@@ -362,14 +389,14 @@ def decode(
         storage: how the leaf's moments are kept.
         encoded: what `encode` returned, by the state's entry.
         moments: the rule's moments.
-        context: the leaf's shape, offset, and the count at which the codes were written.
-        scalars: what the formats precomputed for that count, by slot; None: computed here.
+        context: the leaf's shape and offset.
+        scalars: what `storage_scalars` returned for the frames of the codes.
     """
     values: dict[str, Array] = {}
     for i, slot in enumerate(storage.slots):
         if all(entry in encoded for _, entry in slot.entries):
             own = {component: encoded[entry] for component, entry in slot.entries}
-            here = _in_slot(storage, i, moments, context, scalars)
+            here = _in_slot(slot, moments, context, scalars[i])
             values |= zip(slot.names, slot.format.decode(own, here), strict=True)
     return values
 
@@ -379,7 +406,8 @@ def encode(
     values: Mapping[str, Array],
     moments: Moments,
     context: LeafContext,
-    scalars: tuple[Any, ...] | None = None,
+    scalars: tuple[Any, ...],
+    resting: tuple[Array, Mapping[str, Entry], tuple[Any, ...]] | None = None,
 ) -> dict[str, Entry]:
     """Return what is kept of moments in compute precision, by the state's entry.
 
@@ -388,40 +416,26 @@ def encode(
         values: moments by name; a slot some of whose moments are missing is left out.
         moments: the rule's moments.
         context: the leaf's shape, offset, and the count of this step.
-        scalars: what the formats precomputed for that count, by slot; None: computed here.
+        scalars: what `storage_scalars` returned for the frames of this step.
+        resting: which elements take no step, what is kept of the leaf, and the scalars of that.
     """
     kept: dict[str, Entry] = {}
     for i, slot in enumerate(storage.slots):
         if all(name in values for name in slot.names):
-            here = _in_slot(storage, i, moments, context, scalars)
+            here = _in_slot(slot, moments, context, scalars[i])
+            if resting is not None and slot.format.has_frame:
+                mask, encoded, before = resting
+                own = {component: encoded[entry] for component, entry in slot.entries}
+                here = here._replace(resting=Resting(mask, own, before[i]))
             parts = slot.format.encode([values[name] for name in slot.names], here)
             kept |= {entry: parts[component] for component, entry in slot.entries}
     return kept
 
 
-def _in_slot(
-    storage: LeafStorage,
-    i: int,
-    moments: Moments,
-    context: LeafContext,
-    scalars: tuple[Any, ...] | None,
-) -> LeafContext:
-    slot = storage.slots[i]
+def _in_slot(slot: Slot, moments: Moments, context: LeafContext, scalars: Any) -> LeafContext:
     own = tuple(moments[name] for name in slot.names)
-    if scalars is None:
-        told = _precompute(slot, moments, context.count, context.log_decays)
-    else:
-        told = scalars[i]
     shape = () if own[0].scalar else context.shape
-    return context._replace(moments=own, shape=shape, key=slot.key, scalars=told)
-
-
-def _precompute(slot: Slot, moments: Moments, count: Array, log_decays: LogDecays) -> Any:
-    """Return the scalars that a slot's codes of a count need."""
-    if not slot.format.step_dependent:
-        return ()
-    own, logs = zip(*((moments[n], log_decays.get(n)) for n in slot.names), strict=True)
-    return slot.format.precompute(own, count, logs)
+    return context._replace(moments=own, shape=shape, key=slot.key, scalars=scalars)
 
 
 def _nothing(storage: LeafStorage) -> tuple[tuple[Any, ...], tuple[Any, ...]]:

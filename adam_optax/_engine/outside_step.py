@@ -10,11 +10,31 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from adam_optax._engine.leaf import COMPILED, LogDecays, decode, encode
+from adam_optax._engine.leaf import (
+    COMPILED,
+    Frames,
+    LogDecays,
+    decode,
+    encode,
+    storage_frames,
+    storage_scalars,
+)
 from adam_optax._engine.stacked import over_layers
 from adam_optax.rules.base import Recipe
 from adam_optax.storage._base import Entry, LeafContext, Moments
 from adam_optax.storage._plan import LeafStorage
+
+
+@ft.lru_cache(maxsize=COMPILED)
+def compile_frames(recipe: Recipe, storage: LeafStorage) -> Callable[..., dict[str, Array]]:
+    """Compile the function from a count to the frames of codes that are written then."""
+
+    def frames(
+        hyperparams: Mapping[str, Array], count: Array, log_decays: LogDecays
+    ) -> dict[str, Array]:
+        return storage_frames(storage, _moments(recipe, hyperparams), count, log_decays)
+
+    return jax.jit(frames)
 
 
 @ft.lru_cache(maxsize=COMPILED)
@@ -27,13 +47,13 @@ def compile_encode(
         values: dict[str, Array],
         hyperparams: Mapping[str, Array],
         count: Array,
-        log_decays: LogDecays,
+        frames: Frames,
         shape: tuple[int, ...],
     ) -> dict[str, Entry]:
-        context = LeafContext((), shape[layers:], count, 0, log_decays=log_decays)
-        moments = _moments(recipe, hyperparams)
+        context = LeafContext((), shape[layers:], count, 0)
+        moments, scalars = _moments(recipe, hyperparams), storage_scalars(storage, frames)
         kept: dict[str, Entry] = over_layers(
-            lambda own: encode(storage, own, moments, context), layers if values else 0, 1
+            lambda own: encode(storage, own, moments, context, scalars), layers if values else 0, 1
         )(values)
         return kept
 
@@ -41,39 +61,40 @@ def compile_encode(
 
 
 @ft.lru_cache(maxsize=COMPILED)
-def compile_skip(
+def compile_rest(
     recipe: Recipe, storage: LeafStorage, layers: int = 0
 ) -> Callable[..., dict[str, Entry]]:
     """Compile the function that carries a leaf without gradient over a step.
 
-    The moments stay the same. Codes that belong to the step at which they were written are written
-    anew, which rounds them.
+    The moments stay the same. Codes that are read with a frame are moved to the frame of the step,
+    as those of elements that rest are in a step.
     """
 
-    def skip(
+    def rest(
         encoded: dict[str, Entry],
         hyperparams: Mapping[str, Array],
         count: Array,
-        past_decays: LogDecays,
-        log_decays: LogDecays,
+        frames: Frames,
+        new_frames: Frames,
     ) -> dict[str, Entry]:
         moments, kept = _moments(recipe, hyperparams), dict(encoded)
 
-        def rewrite(own: dict[str, Entry], alone: LeafStorage) -> dict[str, Entry]:
+        def move(own: dict[str, Entry], alone: LeafStorage) -> dict[str, Entry]:
             shape = jnp.shape(own[alone.entries[0]])  # the leaf's shape is that of the codes
-            past = LeafContext((), shape, count - 1, 0, log_decays=past_decays)
-            values = decode(alone, own, moments, past)
-            here = past._replace(count=count, log_decays=log_decays)
-            return encode(alone, values, moments, here)
+            context = LeafContext((), shape, count, 0)
+            before, now = (storage_scalars(alone, x) for x in (frames, new_frames))
+            values = decode(alone, own, moments, context, before)
+            resting = jnp.ones(shape, jnp.bool), own, before
+            return encode(alone, values, moments, context, now, resting)
 
         for slot in storage.slots:
-            if slot.format.step_dependent:
+            if slot.format.has_frame:
                 alone = LeafStorage((slot,))
                 own = {entry: encoded[entry] for entry in alone.entries}
-                kept |= over_layers(rewrite, layers, 1)(own, alone)
+                kept |= over_layers(move, layers, 1)(own, alone)
         return kept
 
-    return jax.jit(skip)
+    return jax.jit(rest)
 
 
 @ft.lru_cache(maxsize=COMPILED)
@@ -85,14 +106,13 @@ def compile_decode(
     def read(
         encoded: dict[str, Entry],
         hyperparams: Mapping[str, Array],
-        count: Array,
-        log_decays: LogDecays,
+        frames: Frames,
         shape: tuple[int, ...],
     ) -> dict[str, Array]:
-        context = LeafContext((), shape[layers:], count, 0, log_decays=log_decays)
-        moments = _moments(recipe, hyperparams)
+        context = LeafContext((), shape[layers:], jnp.zeros((), jnp.int32), 0)
+        moments, scalars = _moments(recipe, hyperparams), storage_scalars(storage, frames)
         values: dict[str, Array] = over_layers(
-            lambda own: decode(storage, own, moments, context), layers if encoded else 0, 1
+            lambda own: decode(storage, own, moments, context, scalars), layers if encoded else 0, 1
         )(encoded)
         return values
 

@@ -12,7 +12,7 @@ import optax
 from jax import Array
 
 from adam_optax._core.types import PyTree
-from adam_optax._engine.leaf import NO_LOG_DECAYS
+from adam_optax._engine.leaf import NO_FRAMES, NO_LOG_DECAYS
 from adam_optax._engine.optax_states import LAYOUTS, RMS, RMS_WITH_COUNT
 
 
@@ -22,10 +22,13 @@ class ScaleByState(NamedTuple):
     Attributes:
         count: steps taken, an int32 scalar.
         moments: trees over the parameters, by entry.
+        frames: by the name of the entry that holds codes, `uint32` numbers with which the codes are
+            read, so that they stay true when a decay rate or the count is changed.
     """
 
     count: Array  # type: ignore[assignment]  # tuple.count: the field's name is optax's
     moments: dict[str, PyTree]
+    frames: dict[str, Array] = NO_FRAMES
 
     def __getattr__(self, name: str) -> PyTree:
         """Return an entry by its name, as in optax's states: `state.mu`."""
@@ -48,11 +51,13 @@ class ScaleByScheduledState(NamedTuple):
         moments: trees over the parameters, by entry.
         log_decays: by moment, the logarithm of the product of its decay rates so far, `int32[4]`:
             the correction for the start at zero is made of it.
+        frames: as in `ScaleByState`.
     """
 
     count: Array  # type: ignore[assignment]  # tuple.count: the field's name is optax's
     moments: dict[str, PyTree]
     log_decays: dict[str, Array]
+    frames: dict[str, Array] = NO_FRAMES
 
     def __getattr__(self, name: str) -> PyTree:
         """Return an entry by its name, as in optax's states: `state.mu`."""
@@ -130,6 +135,12 @@ def log_decays_of(state: PyTree) -> Mapping[str, Array]:
     """Return the log decays of a state, by moment: none but where decay rates follow a schedule."""
     first = state[0] if is_split(state) else state
     return first.log_decays if isinstance(first, ScaleByScheduledState) else NO_LOG_DECAYS
+
+
+def frames_of(state: PyTree) -> Mapping[str, Array]:
+    """Return the frames of a state, by the name of their slot: none but where codes need them."""
+    first = state[0] if is_split(state) else state
+    return first.frames if isinstance(first, OWN_STATES) else NO_FRAMES
 
 
 def repack(

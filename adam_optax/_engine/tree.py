@@ -25,19 +25,21 @@ from adam_optax._engine import sharding
 from adam_optax._engine.groups import Group, Grouping
 from adam_optax._engine.kernels.fused_step import LeafStep
 from adam_optax._engine.leaf import (
+    NO_FRAMES,
     NO_LOG_DECAYS,
     ByPrecision,
-    LogDecays,
+    Frames,
     compile_leaf_step,
     compile_step_scalars,
 )
 from adam_optax._engine.optax_states import LAYOUTS, Layout, layout_of
-from adam_optax._engine.outside_step import compile_encode, compile_skip
+from adam_optax._engine.outside_step import compile_encode, compile_frames, compile_rest
 from adam_optax._engine.states import (
     OWN_STATES,
     ScaleByScheduledState,
     ScaleByState,
     count_of,
+    frames_of,
     is_split,
     log_decays_of,
     unpack,
@@ -56,6 +58,7 @@ def pack(
     moments: dict[str, PyTree],
     layout: Layout | None = None,
     log_decays: Mapping[str, Array] = NO_LOG_DECAYS,
+    frames: Mapping[str, Array] = NO_FRAMES,
 ) -> PyTree:
     """Return the state that holds these entries: optax's own class where optax has one.
 
@@ -64,11 +67,12 @@ def pack(
         moments: trees over the parameters, by entry.
         layout: optax's class; None, or one that holds other entries: this library's own.
         log_decays: of the moments whose decay rates follow a schedule.
+        frames: of the slots whose codes are read with a frame.
     """
     if log_decays:
-        return ScaleByScheduledState(count, moments, dict(log_decays))
+        return ScaleByScheduledState(count, moments, dict(log_decays), dict(frames))
     if layout is None or layout.fields.keys() != moments.keys():
-        return ScaleByState(count, moments)
+        return ScaleByState(count, moments, dict(frames))
     fields = {layout.fields[n]: tree for n, tree in moments.items()}
     for i, name in enumerate(layout.counts):  # each an array of its own, which can be donated
         fields[name] = jnp.copy(count) if i else count
@@ -84,7 +88,7 @@ def join_trace(state: tuple[PyTree, ...]) -> PyTree:
         return state[0]
     count = count_of(state)
     known = jnp.zeros((), jnp.int32) if count is None else count
-    return pack(known, unpack(state), None, log_decays_of(state))
+    return pack(known, unpack(state), None, log_decays_of(state), frames_of(state))
 
 
 def split_trace(
@@ -99,7 +103,8 @@ def split_trace(
     """
     first = {n: tree for n, tree in joined.moments.items() if n != "trace"}
     last = optax.TraceState(joined.moments["trace"])
-    return pack(joined.count, first, layout, log_decays_of(joined)), *tail[:-1], last
+    rest = log_decays_of(joined), frames_of(joined)
+    return pack(joined.count, first, layout, *rest), *tail[:-1], last
 
 
 def _unpack_checked(
@@ -140,6 +145,19 @@ def _log_decays_checked(state: PyTree, groups: Iterable[Group]) -> dict[str, Arr
             "c.from_named(c.to_named(state), tx.init(params), tx=tx, params=params)"
         )
     return dict(log_decays_of(state))
+
+
+def _frames_checked(state: PyTree, groups: Iterable[Group]) -> Frames:
+    """Return the frames of a state, or refuse a state that lacks some, or has others."""
+    needed = {kept for group in groups for kept in group.frames.values()}
+    found = state.frames if isinstance(state, OWN_STATES) else NO_FRAMES
+    if needed != found.keys():
+        there, here = (", ".join(sorted(names)) or "none" for names in (found.keys(), needed))
+        raise TypeError(
+            f"the state has frames of these codes: {there}; this optimiser needs {here}: without "
+            "its frame a code cannot be read; the state must be one that tx.init or tx.update made"
+        )
+    return found
 
 
 # --- The engine --------------------------------------------------------------------------------
@@ -187,7 +205,8 @@ class Engine:
         entries = uniform.entries if uniform else entries_of(group.storage for group in groups)
         distinct = groups if self.grouping.uniform is None else [self.grouping.uniform]
         log_decays = {n: no_decay() for group in distinct for n in group.scheduled.values()}
-        return pack(count, {n: pick(n) for n in entries}, self.layout, log_decays)
+        frames = {n: x for group in distinct for n, x in _init_frames(group, count).items()}
+        return pack(count, {n: pick(n) for n in entries}, self.layout, log_decays, frames)
 
     def update(
         self,
@@ -247,8 +266,11 @@ class Engine:
         past = NO_LOG_DECAYS
         if isinstance(state, ScaleByScheduledState) or any(g.scheduled for g in distinct.values()):
             past = _log_decays_checked(state, distinct.values())
-        new_count, log_decays = None, dict(past)
-        prepared: dict[int, tuple[LeafStep, ByPrecision, LogDecays, LogDecays]] = {}
+        frames: Frames = NO_FRAMES
+        if any(group.frames for group in distinct.values()):
+            frames = _frames_checked(state, distinct.values())
+        new_count, log_decays, new_frames = None, dict(past), dict(frames)
+        prepared: dict[int, tuple[LeafStep, ByPrecision, Frames, Frames]] = {}
         for key, group in distinct.items():
             storage, recipe = group.storage, group.recipe
             rate, decay = group.learning_rate, group.weight_decay
@@ -260,12 +282,16 @@ class Engine:
                 decay = checks.scalar("weight_decay", decay(at))
             dynamic = group.rule.origin.dynamic if group.rule.origin else {}
             hyperparams = dynamic_hyperparams(group.rule, past_count) if dynamic else {}
-            before = {name: past[kept] for name, kept in group.scheduled.items()}
-            compute = compile_step_scalars(recipe, self.coupling, (storage,))
-            new_count, after, (scalars,) = compute(past_count, hyperparams, decay, rate, before)
+            decays = {name: past[kept] for name, kept in group.scheduled.items()}
+            before = {name: frames[kept] for name, kept in group.frames.items()}
+            compute = compile_step_scalars(recipe, self.coupling, storage)
+            new_count, after, now, scalars = compute(
+                past_count, hyperparams, decay, rate, decays, before
+            )
             step = compile_leaf_step(recipe, storage, self.coupling, applies, group.layers)
-            prepared[key] = step, scalars, before, after
+            prepared[key] = step, scalars, before, now
             log_decays |= {kept: after[name] for name, kept in group.scheduled.items()}
+            new_frames |= {kept: now[name] for name, kept in group.frames.items()}
         count = safe_increment(past_count) if new_count is None else new_count
 
         new_updates: list[Array | None] = []
@@ -278,27 +304,27 @@ class Engine:
                     own, rest = checks.split_entries(own, group.storage.entries)
                 if g is None:
                     result = p if applies else None
-                    if group.storage.step_dependent and jax.tree.leaves(own):
-                        own = _skip_leaf(group, own, past_count, count, *prepared[id(group)][2:])
+                    if group.frames and jax.tree.leaves(own):
+                        own = _rest_leaf(group, own, past_count, count, *prepared[id(group)][2:])
                 elif group.frozen:
                     result = p if applies else jnp.zeros_like(g if p is None else p)
                 else:
-                    step, now, _, _ = prepared[id(group)]
+                    step, scalars, _, _ = prepared[id(group)]
                     kernels = bool(group.storage.kernel_platforms[applies])
                     if checks.has_explicit_sharding(g):
                         step = sharding.under_auto_axes(step, (g, own), kernels)
                     elif kernels and places[i] is not None:
                         step = ft.partial(step, where=places[i])
                     if masks[i] is False:
-                        now = {k: one._replace(weight_decay=None) for k, one in now.items()}
-                    result, own = step(g, p, own, count, now)
+                        scalars = {k: one._replace(weight_decay=None) for k, one in scalars.items()}
+                    result, own = step(g, p, own, count, scalars)
                 new_updates.append(result)
                 for name, column in new_trees.items():
                     column.append(own[name] if name in own else rest[name])
         except Exception as error:
             _raise_at_path(error, "updates", updates, len(new_updates), is_none)
         moments = {name: jax.tree.unflatten(treedef, col) for name, col in new_trees.items()}
-        state = pack(count, moments, self.layout, log_decays)
+        state = pack(count, moments, self.layout, log_decays, new_frames)
         if treedef is not shape and not applies:  # None again, where None stood for a subtree
             found = (u for u in new_updates if u is not None)
             new_updates, treedef = [None if g is None else next(found) for g in asked], shape
@@ -327,24 +353,34 @@ def _init_leaf(p: ArrayLike, group: Group, count: Array) -> dict[str, Entry]:
     first = {n: _first(p, moment, group.layers) for n, moment in group.rule.moments.items()}
     run, shape = compile_encode(group.recipe, group.storage, group.layers), jnp.shape(p)
     hyperparams = dynamic_hyperparams(group.rule, count)
-    log_decays = {n: no_decay() for n in group.scheduled}
+    frames = group.own_frames(_init_frames(group, count))
     kept: dict[str, Entry] = sharding.encode_sharded(
-        lambda *args: run(*args, shape=shape), p, first, hyperparams, count, log_decays
+        lambda *args: run(*args, shape=shape), p, first, hyperparams, count, frames
     )
     return kept
 
 
-def _skip_leaf(
+def _init_frames(group: Group, count: Array) -> dict[str, Array]:
+    """Return the frames of a group's codes before the first step, by their names in the state."""
+    if not group.frames:
+        return {}
+    log_decays = {n: no_decay() for n in group.scheduled}
+    make = compile_frames(group.recipe, group.storage)
+    made = make(dynamic_hyperparams(group.rule, count), count, log_decays)
+    return {kept: made[name] for name, kept in group.frames.items()}
+
+
+def _rest_leaf(
     group: Group,
     own: dict[str, Entry],
     past_count: Array,
     count: Array,
-    before: LogDecays,
-    after: LogDecays,
+    frames: Frames,
+    new_frames: Frames,
 ) -> dict[str, Entry]:
     """Return what is kept of a leaf after a step without a gradient."""
-    skip = compile_skip(group.recipe, group.storage, group.layers)
-    return skip(own, dynamic_hyperparams(group.rule, past_count), count, before, after)
+    rest = compile_rest(group.recipe, group.storage, group.layers)
+    return rest(own, dynamic_hyperparams(group.rule, past_count), count, frames, new_frames)
 
 
 def entries_of(storages: Iterable[LeafStorage]) -> tuple[str, ...]:

@@ -19,6 +19,7 @@ from adam_optax._engine.groups import Group, Grouping
 from adam_optax._engine.states import (
     STATES,
     count_of,
+    frames_of,
     holds_moments,
     log_decays_of,
     states_with_moments,
@@ -102,9 +103,11 @@ def _readers_of(
     (groups,) = fitting.values()
     counted = count_of(state) if holds_moments(state) else known.get("count")
     count = jnp.ones((), jnp.int32) if counted is None else counted  # any, where none is kept
-    log_decays = log_decays_of(state)
+    log_decays, frames = log_decays_of(state), frames_of(state)
     return {
-        path: rule_reader(groups[path], count, log_decays, own, leaves[path], samplers[path])
+        path: rule_reader(
+            groups[path], count, log_decays, frames, own, leaves[path], samplers[path]
+        )
         for path, own in encoded.items()
     }
 

@@ -90,6 +90,7 @@ def rule_reader(
     group: Group,
     count: Array,
     log_decays: Mapping[str, Array],
+    frames: Mapping[str, Array],
     encoded: Mapping[str, Any],
     leaf: Array,
     sample: Sampler,
@@ -100,13 +101,14 @@ def rule_reader(
         group: how the leaf takes its step.
         count: the steps taken.
         log_decays: what the state keeps of decay rates on schedules.
+        frames: what the state keeps to read codes with.
         encoded: the moments as they are kept, by the state's entry.
         leaf: the leaf's gradient.
         sample: takes the sampled elements.
     """
     if group.layers:  # each layer is read by itself, all of it, and sampled at the end
         whole: Callable[..., LeafView] = lambda g, own: rule_reader(  # noqa: E731
-            dataclasses.replace(group, layers=0), count, log_decays, own, g, lambda m: m
+            dataclasses.replace(group, layers=0), count, log_decays, frames, own, g, lambda m: m
         )(g)
         by_layer = over_layers(whole, group.layers, 2)
         return lambda _: jax.tree.map(
@@ -114,9 +116,9 @@ def rule_reader(
         )
     recipe, storage, last = group.recipe, group.storage, count - 1
     hyperparams = dynamic_hyperparams(group.rule, last)
-    log_decays = {n: log_decays[entry] for n, entry in group.scheduled.items()}
-    compute = compile_step_scalars(recipe, RATE, (storage,))
-    _, _, (by_precision,) = compute(last, hyperparams, None, None, log_decays, is_past=True)
+    decays, frames = group.own_log_decays(log_decays), group.own_frames(frames)
+    compute = compile_step_scalars(recipe, RATE, storage)
+    _, _, _, by_precision = compute(last, hyperparams, None, None, decays, frames, is_past=True)
     moments = recipe.factory(**recipe.constants, **by_precision["float32"].hyperparams).moments
     # A moment may be one number for a leaf that is none; such a moment has nothing to be sampled.
     shape = leaf.shape
@@ -124,10 +126,10 @@ def rule_reader(
     # Arrays that are kept as they are can be sampled before anything is computed.
     if all(isinstance(slot.format, Dense) for slot in storage.slots):
         encoded, leaf = {n: sample_if_array(m) for n, m in encoded.items()}, sample(leaf)
-    context = LeafContext((), leaf.shape, count, 0, log_decays=log_decays)
+    context = LeafContext((), leaf.shape, count, 0)
 
     def read(g: Array) -> LeafView:
-        previous = decode(storage, encoded, moments, context)
+        previous = decode(storage, encoded, moments, context, by_precision["float32"].storage[0])
         dtype = compute_dtype(g, *previous.values())
         scalars = by_precision[real_dtype(dtype).name]
         numbers = recipe.constants | scalars.hyperparams
@@ -187,8 +189,9 @@ def _next_steps(
     for name, moment in rule.moments.items():
         new = moment.update(x.previous[name], moment.observe(fresh), x.ages[name])
         fresh = with_moment(fresh, name, moment, new, scalars)
-    encoded = encode(storage, fresh.current, rule.moments, after)
-    decoded = decode(storage, encoded, rule.moments, after)
+    frame = scalars.storage[1]  # any frame does: the rounding differs as from step to step
+    encoded = encode(storage, fresh.current, rule.moments, after, frame)
+    decoded = decode(storage, encoded, rule.moments, after, frame)
     stored = {n: m.astype(x.previous[n].dtype) for n, m in decoded.items()}
     return rule.direction(fresh), rule.direction(_with_readings(rule, fresh, stored, scalars))
 

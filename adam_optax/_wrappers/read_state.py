@@ -12,7 +12,7 @@ from adam_optax._engine.outside_step import compile_decode
 from adam_optax._engine.states import (
     OWN_STATES,
     count_of,
-    log_decays_of,
+    frames_of,
     states_with_moments,
     unpack,
 )
@@ -75,13 +75,12 @@ def _decoded(state: Any, tx: Any, params: Any) -> dict[str, Any]:
     rows = [{n: column[i] for n, column in columns.items()} for i in range(len(ps))]
     counted = count_of(state)
     count = jnp.zeros((), jnp.int32) if counted is None else counted
-    kept, decoded = log_decays_of(state), []
+    frames, decoded = frames_of(state), []
     for p, row, group in zip(ps, rows, engine.grouping.of_leaves(params), strict=True):
         own, _ = checks.split_entries(row, group.storage.entries)
         decode = compile_decode(group.recipe, group.storage, group.layers)
         hyperparams = dynamic_hyperparams(group.rule, count)
-        log_decays = {n: kept[entry] for n, entry in group.scheduled.items()}
-        decoded.append(decode(own, hyperparams, count, log_decays, jnp.shape(p)))
+        decoded.append(decode(own, hyperparams, group.own_frames(frames), jnp.shape(p)))
     # Of a frozen parameter there is nothing.
     return {
         n: jax.tree.unflatten(treedef, [d.get(n, MASKED) for d in decoded])

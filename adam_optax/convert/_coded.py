@@ -11,10 +11,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from numpy.typing import NDArray
 
 from adam_optax import rules, storage
 from adam_optax._core.calls import parse_call
-from adam_optax._engine.states import repack, unpack
+from adam_optax._engine.states import frames_of, repack, unpack
 from adam_optax._transform import Transformation, scale_by
 from adam_optax.convert._checks import (
     COUNT,
@@ -29,7 +30,7 @@ from adam_optax.convert._storage import decode_state
 from adam_optax.rules.base import Rule
 from adam_optax.storage._base import Format
 
-RULE, _STORAGE, _PARAMETERS = "rule", "storage", "parameters"
+RULE, _STORAGE, _PARAMETERS, _FRAMES = "rule", "storage", "parameters", "frames"
 """The keys of a file's metadata."""
 FORMATS = tuple(n for n in storage.__all__ if n[0].islower() and n != "factored")
 """The formats that keep any moment of a rule."""
@@ -100,7 +101,9 @@ def encode_named(named: NamedArrays, form: str, rule: str) -> tuple[NamedArrays,
         for path, x in tree.items():
             if isinstance(x, jax.Array):
                 arrays[join_key(n, path)] = np.array(x)
-    facts = {_STORAGE: form, RULE: rule, _PARAMETERS: json.dumps(parameters, sort_keys=True)}
+    frames = {n: np.asarray(frame).tolist() for n, frame in frames_of(state).items()}
+    texts = json.dumps(parameters, sort_keys=True), json.dumps(frames, sort_keys=True)
+    facts = {_STORAGE: form, RULE: rule, _PARAMETERS: texts[0], _FRAMES: texts[1]}
     return arrays, facts
 
 
@@ -125,10 +128,20 @@ def decode_named(arrays: NamedArrays, facts: Mapping[str, str]) -> NamedArrays:
                     raise ValueError(f"{join_key(n, path)} is {x.dtype}{list(x.shape)}")
                 entries[n][path] = jnp.asarray(x)
     count = jnp.asarray(arrays[COUNT], jnp.int32)
-    state = repack(template, entries, lambda _: count)
+    frames = {n: np.array(f, np.uint32) for n, f in json.loads(facts[_FRAMES]).items()}
+    state = repack(template, entries, lambda _: count)._replace(
+        frames={n: _as_frame(frames[n], like) for n, like in frames_of(template).items()}
+    )
     moments = unpack(decode_state(state, tx, params))
     decoded = {join_key(n, path): np.array(x) for n, t in moments.items() for path, x in t.items()}
     return {COUNT: arrays[COUNT], **decoded}
+
+
+def _as_frame(frame: NDArray[Any], like: Any) -> jax.Array:
+    """Return a frame of a file, or refuse one of another shape."""
+    if frame.shape != like.shape:
+        raise ValueError(f"a frame has shape {frame.shape}")
+    return jnp.asarray(frame)
 
 
 def _build(

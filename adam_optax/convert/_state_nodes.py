@@ -15,9 +15,11 @@ from adam_optax._core.by_path import path_name
 from adam_optax._core.numerics import compute_dtype, real_dtype
 from adam_optax._engine import sharding
 from adam_optax._engine.groups import Group
-from adam_optax._engine.outside_step import compile_decode, compile_encode
+from adam_optax._engine.leaf import NO_FRAMES
+from adam_optax._engine.outside_step import compile_decode, compile_encode, compile_frames
 from adam_optax._engine.states import (
     count_of,
+    frames_of,
     is_split,
     log_decays_of,
     repack,
@@ -66,8 +68,7 @@ def split_traces(joined: Any, template: Any) -> Any:
         if not (is_own(like) and is_split(like)):
             return x
         first, *_, last = repack(like, unpack(x[0]), lambda _: x[0].count)
-        if log_decays_of(x[0]):
-            first = first._replace(log_decays=log_decays_of(x[0]))
+        first = with_scalars(first, log_decays_of(x[0]), frames_of(x[0]))
         return (first, *x[1:-1], last)
 
     return jax.tree.map(split, template, joined, is_leaf=is_own)
@@ -142,12 +143,20 @@ def dense_state(node: Any, columns: Columns) -> Any:
     return pack(steps_of(node), _trees(node, columns), None, log_decays_of(node))
 
 
-def filled_state(template: Any, node: Any, columns: Columns) -> Any:
-    """Return a template with entries, and with the count and the log decays of a state."""
+def with_scalars(node: Any, log_decays: Mapping[str, Array], frames: Mapping[str, Array]) -> Any:
+    """Return a state with these log decays and frames, where it has any."""
+    told = {"log_decays": dict(log_decays), "frames": dict(frames)}
+    return node._replace(**{n: x for n, x in told.items() if x})
+
+
+def filled_state(
+    template: Any, node: Any, columns: Columns, frames: Mapping[str, Array] = NO_FRAMES
+) -> Any:
+    """Return a template with entries and frames, and with count and log decays of a state."""
     # Flax may have wrapped the count, of which some of optax's classes have two.
     copy = lambda _: jax.tree.map(jnp.copy, steps_of(node))  # noqa: E731
     filled = repack(template, _trees(node, columns), copy)
-    return filled._replace(log_decays=log_decays_of(node)) if log_decays_of(node) else filled
+    return with_scalars(filled, log_decays_of(node), frames)
 
 
 def _trees(node: Any, columns: Columns) -> dict[str, Any]:
@@ -223,13 +232,31 @@ def decode_columns(maker: Maker, entries: Columns, node: Any, own: Own) -> Colum
         run = compile_decode(group.recipe, group.storage, group.layers)
         read = ft.partial(run, shape=jnp.shape(p))
         kept = {n: entries[n].get(path, MASKED) for n in group.storage.entries}
-        for n, m in sharding.encode_sharded(read, p, kept, *_step(group, node)).items():
+        hyperparams = dynamic_hyperparams(group.rule, steps_of(node))
+        frames = group.own_frames(frames_of(node))
+        for n, m in sharding.encode_sharded(read, p, kept, hyperparams, frames).items():
             moments[n][path] = m
     return moments
 
 
-def encode_columns(maker: Maker, moments: Columns, node: Any, own: Own) -> Columns:
+def frames_at(maker: Maker, node: Any) -> dict[str, Array]:
+    """Return the frames of codes that an engine writes at a state's count, by name in a state."""
+    frames: dict[str, Array] = {}
+    for group in maker.groups.values():
+        if not {*group.frames.values()} <= frames.keys():
+            decays = group.own_log_decays(log_decays_of(node))
+            hyperparams = dynamic_hyperparams(group.rule, steps_of(node))
+            make = compile_frames(group.recipe, group.storage)
+            made = make(hyperparams, steps_of(node), decays)
+            frames |= {kept: made[name] for name, kept in group.frames.items()}
+    return frames
+
+
+def encode_columns(
+    maker: Maker, moments: Columns, node: Any, own: Own, frames: Mapping[str, Array]
+) -> Columns:
     """Return the entries, by name, under which an engine keeps moments in its state."""
+    count = steps_of(node)
     encoded: Columns = {n: {} for group in maker.groups.values() for n in group.storage.entries}
     for path, p in own.leaves.items():
         group = maker.groups[path]
@@ -239,18 +266,11 @@ def encode_columns(maker: Maker, moments: Columns, node: Any, own: Own) -> Colum
             n: moments[n][path].astype(dense_shape(p, moment, group.layers).dtype)
             for n, moment in group.rule.moments.items()
         }
-        for n, x in sharding.encode_sharded(write, p, values, *_step(group, node)).items():
+        step = dynamic_hyperparams(group.rule, count), count, group.own_frames(frames)
+        for n, x in sharding.encode_sharded(write, p, values, *step).items():
             if not isinstance(x, optax.MaskedNode):
                 encoded[n][path] = x
     return encoded
-
-
-def _step(group: Group, node: Any) -> tuple[dict[str, Array], Array, dict[str, Array]]:
-    """Return the hyper-parameters, the count and the log decays with which codes are read."""
-    kept = log_decays_of(node)
-    log_decays = {n: kept[entry] for n, entry in group.scheduled.items()}
-    count = steps_of(node)
-    return dynamic_hyperparams(group.rule, count), count, log_decays
 
 
 def dense_shape(p: Any, moment: Moment, layers: int) -> jax.ShapeDtypeStruct:

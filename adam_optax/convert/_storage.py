@@ -17,7 +17,7 @@ from jax import Array
 
 from adam_optax._core.log_decay import log_decay_of
 from adam_optax._engine.groups import Group
-from adam_optax._engine.states import log_decays_of, states_with_moments, unpack
+from adam_optax._engine.states import frames_of, log_decays_of, states_with_moments, unpack
 from adam_optax._engine.tree import Engine, pack
 from adam_optax._optax_interop import find_engines
 from adam_optax.convert._checks import ConversionError, join_names
@@ -34,6 +34,7 @@ from adam_optax.convert._state_nodes import (
     describe_entries,
     encode_columns,
     filled_state,
+    frames_at,
     is_among,
     is_dense,
     join_traces,
@@ -138,7 +139,11 @@ def _made_by(name: str, node: Any, template: Any, own: Own, engines: list[Engine
         ConversionError: if the transformation makes another part in its place.
     """
     makers = own.makers(engines, template) if unpack(node) else []
-    if shapes_of(node) != shapes_of(template) or not (makers or is_dense(node, own)):
+    fits = (
+        shapes_of(node) == shapes_of(template)
+        and frames_of(node).keys() == frames_of(template).keys()
+    )
+    if not fits or not (makers or is_dense(node, own)):
         raise ConversionError(
             f"{name} did not make this state, which keeps {describe_entries(node)}; pass the "
             "transformation whose init and update made it"
@@ -176,9 +181,10 @@ def encode_state(dense: Any, tx: Any, params: Any) -> Any:
             )
         columns = {n: by_path(tree) for n, tree in kept.items()}
         check_finite(columns, "go back to a checkpoint from before they came up")
-        encoded = agreed([encode_columns(maker, columns, node, own) for maker in makers])
+        frames = frames_at(makers[0], node)
+        encoded = agreed([encode_columns(maker, columns, node, own, frames) for maker in makers])
         check_finite(encoded, "they are too large for the storage of tx; take a wider one")
-        return filled_state(template, node, encoded)
+        return filled_state(template, node, encoded, frames)
 
     return split_traces(map_nodes(write, dense), made)
 

@@ -1,4 +1,4 @@
-"""Round 16-bit parameters stochastically, by a dither that is spread evenly over the steps."""
+"""Round 16-bit parameters stochastically, by a dither that is drawn anew at each step."""
 
 import operator
 import zlib
@@ -39,11 +39,13 @@ def stochastic_rounding(seed: SupportsIndex = 0) -> Transformation:
     Take it to train bfloat16 or float16 parameters without any memory beside them.
 
     :math:`p_{t+1} = \lfloor p_t + u_t + d_t \rfloor`, in units of the parameter's dtype at
-    :math:`|p_t + u_t|`, with the dither :math:`d_t = (hash(place, seed, path) + t \phi) \bmod 1`,
-    :math:`\phi = 0.618\ldots`. The dither is uniform over places and seeds, and evenly spread over
-    the steps of one parameter, so that errors do not walk at random. The place is the element's in
-    the whole parameter: sharded by `jax.jit` over any devices, the run has the same bits. Inside
-    `shard_map` a shard is a parameter of its own, and under `vmap` all examples share the dither.
+    :math:`|p_t + u_t|`, with the dither :math:`d_t = hash(place, seed, path, t)` in [0, 1). The
+    dither is uniform over places, seeds and steps, and no step's dither tells the next one's: a
+    parameter is right on average along its whole path, whatever the period of its updates. Errors
+    walk at random, by at most half the root of the steps, in units of the dtype. The place is the
+    element's in the whole parameter: sharded by `jax.jit` over any devices, the run has the same
+    bits. Inside `shard_map` a shard is a parameter of its own, and under `vmap` all examples share
+    the dither.
 
     Args:
         seed: any integer; another integer gives other bits.

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, NamedTuple, TypeAlias
 from jax import Array
 from optax import MaskedNode
 
-from adam_optax._core.dither import TileOffset, two_dithers
+from adam_optax._core.dither import TileOffset, hash_key, salt, two_dithers
 from adam_optax.moments import Moment
 
 MASKED = MaskedNode()
@@ -30,6 +30,20 @@ Entry: TypeAlias = Array | MaskedNode
 """An array that a state keeps of a leaf, or a placeholder where the state keeps none."""
 
 
+class Resting(NamedTuple):
+    """Tell a format which elements take no step, and as what their moments are kept already.
+
+    Attributes:
+        mask: where an element keeps its moments.
+        encoded: the arrays that are kept of the leaf, by component.
+        scalars: what the format's `scalars` returned for the frame of these arrays.
+    """
+
+    mask: Array
+    encoded: Mapping[str, Entry]
+    scalars: Any
+
+
 class LeafContext(NamedTuple):
     """Tell a format which moments of which leaf it encodes or decodes, and at which step.
 
@@ -38,10 +52,9 @@ class LeafContext(NamedTuple):
         shape: the shape of the leaf, or of the tile of it that is worked on.
         count: the steps taken when the codes are written.
         key: a number that differs among the moments of a rule, to dither by.
-        scalars: what the format's `precompute` returned for this count.
-        log_decays: by name, the log decay (`_core.log_decay`) of the moments whose decay rate
-            follows a schedule.
+        scalars: what the format's `scalars` returned for the frame of the codes.
         offset: where the tile begins in the whole leaf; None: the whole leaf is worked on.
+        resting: the elements that take no step, for a format that has frames; None: all take one.
     """
 
     moments: tuple[Moment, ...]
@@ -49,12 +62,13 @@ class LeafContext(NamedTuple):
     count: Array  # type: ignore[assignment]  # tuple.count: the field's name is optax's
     key: int
     scalars: Any = ()
-    log_decays: Mapping[str, Array] = {}
     offset: TileOffset | None = None
+    resting: Resting | None = None
 
     def dithers(self, seed: int) -> tuple[Array, Array]:
         """Return two unrelated dithers in [0, 2^32) for each element of this step."""
-        return two_dithers(self.shape, self.count, self.key + seed, self.offset)
+        drawn = salt(self.count, hash_key(self.key + seed))
+        return two_dithers(self.shape, drawn, self.offset)
 
 
 class Format(abc.ABC):
@@ -76,7 +90,8 @@ class Format(abc.ABC):
             step and keeps its moments, so that neither inf nor NaN can get into the codes.
         kernel_platforms: the platforms on which XLA makes several passes over memory of a step with
             this format, and a kernel makes one.
-        step_dependent: whether codes must be read with the count at which they were written.
+        has_frame: whether codes are read with a frame: numbers of the step in which they were
+            written, which the state keeps once for all leaves.
         block: how many neighbours along the last axis share something; 1 for none.
         function: the name of the function that makes the format, for `repr`.
     """
@@ -85,7 +100,7 @@ class Format(abc.ABC):
     read_back: ClassVar[bool] = False
     skips_nonfinite: ClassVar[bool] = False
     kernel_platforms: ClassVar[frozenset[str]] = frozenset()
-    step_dependent: ClassVar[bool] = False
+    has_frame: ClassVar[bool] = False
     block: int = 1
     function: ClassVar[str] = "format"
 
@@ -116,19 +131,29 @@ class Format(abc.ABC):
             ValueError: with the reason and what to use instead.
         """
 
-    def precompute(self, moments: tuple[Moment, ...], count: Array, log_decays: LogDecays) -> Any:
-        """Compute the scalars that codes of a count need; called if `step_dependent`.
+    def frame(
+        self, moments: tuple[Moment, ...], count: Array, key: int, log_decays: LogDecays
+    ) -> Array:
+        """Return the numbers that tell how the codes of a step are read; called if `has_frame`.
 
-        They are computed once for all leaves.
+        The state keeps them, so that codes are read as they were written, whatever the decay rates
+        and the count are by then.
 
         Args:
             moments: the descriptions of the moments that are kept.
             count: the steps taken when the codes are written.
+            key: a number that differs among the moments of a rule, to dither by.
             log_decays: for each moment, the logarithm of the product of its decay rates up to that
                 count, where the rate follows a schedule; else None.
+
+        Returns:
+            A vector of uint32.
         """
-        del moments, count, log_decays
-        return ()
+        raise NotImplementedError
+
+    def scalars(self, frame: Array) -> Any:
+        """Compute the scalars that codes of a frame need, once for all leaves."""
+        raise NotImplementedError
 
     @abc.abstractmethod
     def encode(self, values: Sequence[Array], context: LeafContext) -> dict[str, Entry]:
@@ -136,7 +161,8 @@ class Format(abc.ABC):
 
         Args:
             values: the moments in compute precision, float32 or wider, of the leaf's shape.
-            context: which moments, which leaf, which step.
+            context: which moments, which leaf, which step, and which elements rest. The values of
+                elements that rest are the decoded ones.
         """
 
     @abc.abstractmethod
@@ -145,5 +171,5 @@ class Format(abc.ABC):
 
         Args:
             encoded: what `encode` returned.
-            context: which moments, which leaf, and the count at which `encode` was called.
+            context: which moments, which leaf, and the scalars of the frame of `encode`.
         """

@@ -13,7 +13,7 @@ from adam_optax.moments import Moment
 from adam_optax.storage._base import ACCELERATORS, Format, LeafContext, LogDecays
 from adam_optax.storage._quant.bits import bits_of, float_of, floor_log2, power_of_two
 from adam_optax.storage._quant.blocks import Blocks, check_block
-from adam_optax.storage._quant.log_grid import decay_compensation
+from adam_optax.storage._quant.log_grid import MIDDLE, decay_compensation
 
 LARGEST = 4e37
 """The bound to which moments are clamped: the inverse of a larger scale would be no float32."""
@@ -35,17 +35,24 @@ class Float8(Format):
     components: ClassVar[tuple[str, ...]] = ("", "scale")
     skips_nonfinite: ClassVar[bool] = True
     kernel_platforms: ClassVar[frozenset[str]] = ACCELERATORS
-    step_dependent: ClassVar[bool] = True
+    has_frame: ClassVar[bool] = True
 
-    def precompute(self, moments: tuple[Moment, ...], count: Array, log_decays: LogDecays) -> Array:
+    def frame(
+        self, moments: tuple[Moment, ...], count: Array, key: int, log_decays: LogDecays
+    ) -> Array:
         """Return the factor that takes the decay of a non-negative moment out of its code.
 
         Scaled by `b^-count` (modulo an octave) the decay is exact: only growth is rounded.
         """
+        del key
         (moment,), (log_decay,) = moments, log_decays
         if moment.signed:
-            return jnp.ones((), jnp.float32)
-        return decay_compensation(count, moment.decay, log_decay)
+            return bits_of(jnp.ones(1, jnp.float32))
+        return bits_of(decay_compensation(count, moment.decay, log_decay))[None]
+
+    def scalars(self, frame: Array) -> Array:
+        """Return the factor."""
+        return float_of(frame[0])
 
     def encode(self, values: Sequence[Array], context: LeafContext) -> dict[str, Any]:
         """Return eight-bit floats, and the exponent of the largest number of each block."""
@@ -56,7 +63,17 @@ class Float8(Format):
         scale = floor_log2(blocks.max(jnp.abs(x)))
         y = x * blocks.expand(power_of_two(-scale), x.shape)
         u, _ = context.dithers(self.seed)
+        if (resting := context.resting) is not None and moment.signed:
+            u = jnp.where(resting.mask, MIDDLE, u)  # most are whole, and nothing is to be rounded
         codes = _encode_signed(y, u) if moment.signed else _encode_unsigned(y, u)
+        if resting is not None and not moment.signed:
+            old = resting.encoded[""].astype(jnp.int32)
+            old_scale = blocks.expand(resting.encoded["scale"].astype(jnp.int32), x.shape)
+            octaves = old_scale - blocks.expand(scale, x.shape)
+            passed = _passed(context.scalars) - _passed(resting.scalars)
+            moved = jnp.clip(old + passed + (octaves << MANTISSA_BITS), 1, 255)
+            moved = jnp.where(old != 0, moved, 0).astype(jnp.uint8)
+            codes = jnp.where(resting.mask, moved, codes)
         return {"": codes, "scale": scale.astype(jnp.int8)}
 
     def decode(self, encoded: Mapping[str, Any], context: LeafContext) -> tuple[Array, ...]:
@@ -65,6 +82,11 @@ class Float8(Format):
         y = _decode_signed(codes) if moment.signed else _decode_unsigned(codes)
         scale = Blocks(self.block).expand(encoded["scale"].astype(jnp.int32), codes.shape)
         return (y * power_of_two(scale) / jnp.asarray(context.scalars),)
+
+
+def _passed(factor: Array) -> Array:
+    """Return how many codes a factor has passed: by so many the codes of numbers that rest move."""
+    return bits_of(factor).astype(jnp.int32) >> (23 - MANTISSA_BITS)
 
 
 def _encode_signed(y: Array, u: Array) -> Array:

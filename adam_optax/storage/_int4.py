@@ -49,8 +49,8 @@ class Int4(Format):
     def encode(self, values: Sequence[Array], context: LeafContext) -> dict[str, Any]:
         """Put the first moment's code into the high half of a byte, the second's into the low."""
         blocks, halves, scales = Blocks(self.block), [], []
-        dithers = context.dithers(self.seed)
-        for m, moment, u in zip(values, context.moments, dithers, strict=True):
+        even, fresh = context.dithers(self.seed)  # the even one for means of squares, the second
+        for m, moment, u in zip(values, context.moments, (fresh, even), strict=True):
             refuse_complex(m, "int4()")
             code, absmax = quantize_blockwise(m, codebook_for(moment), blocks, u)
             halves.append(code)

@@ -31,12 +31,14 @@ class Slot:
         format: the format.
         entries: the state's entry of each of the format's components.
         key: the number by which the format dithers these moments.
+        name: the name of the slot, with which those of its entries begin.
     """
 
     names: tuple[str, ...]
     format: Format
     entries: tuple[tuple[str, str], ...] = dataclasses.field(compare=False)
     key: int = dataclasses.field(compare=False)
+    name: str = dataclasses.field(compare=False)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,7 +50,7 @@ class LeafStorage:
         entries: the state's entries; they follow from the rule and the formats, never from a leaf.
         read_back: the moments whose stored value the step goes on with.
         skips_nonfinite: whether elements whose gradient is not finite take no step.
-        step_dependent: whether some codes must be read with the count of their writing.
+        has_frame: whether some codes are read with a frame.
         block: how many neighbours share something, 1 for none; None if that differs among slots.
         kernel_platforms: the platforms on which a kernel moves fewer bytes than XLA's step, by
             whether the step ends with the new parameter. An update that leaves a kernel must be
@@ -59,7 +61,7 @@ class LeafStorage:
     entries: tuple[str, ...] = dataclasses.field(init=False, compare=False)
     read_back: frozenset[str] = dataclasses.field(init=False, compare=False)
     skips_nonfinite: bool = dataclasses.field(init=False, compare=False)
-    step_dependent: bool = dataclasses.field(init=False, compare=False)
+    has_frame: bool = dataclasses.field(init=False, compare=False)
     block: int | None = dataclasses.field(init=False, compare=False)
     kernel_platforms: dict[bool, frozenset[str]] = dataclasses.field(init=False, compare=False)
 
@@ -73,7 +75,7 @@ class LeafStorage:
                 n for slot in self.slots if slot.format.read_back for n in slot.names
             ),
             "skips_nonfinite": any(f.skips_nonfinite for f in formats),
-            "step_dependent": any(f.step_dependent for f in formats),
+            "has_frame": any(f.has_frame for f in formats),
             "block": max(blocks, default=1) if len(blocks) < 2 else None,
             "kernel_platforms": {True: platforms, False: platforms if blocks else frozenset()},
         }
@@ -164,7 +166,7 @@ def _slot(names: tuple[str, ...], form: Format) -> Slot:
     # The key and the entries are made of the moments' names, which therefore must not change.
     name = "_".join(names)
     entries = tuple((part, f"{name}_{part}" if part else name) for part in form.components)
-    return Slot(names, form, entries, zlib.crc32(name.encode()))
+    return Slot(names, form, entries, zlib.crc32(name.encode()), name)
 
 
 def _check_apart(given: set[str], short: Mapping[str, Format], moments: Moments) -> None:

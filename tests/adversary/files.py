@@ -23,8 +23,9 @@ from typing import Any
 import safetensors.numpy
 
 from adam_optax.convert import ConversionError
-from adam_optax.convert._checks import COUNT
 from adam_optax.convert._files import _CHECKSUM, _checksum, _read_metadata
+from tests.adversary import memory
+from tests.adversary.memory import Broken, is_whole
 from tests.support.valid_files import Kind, same, valid_files
 
 SECONDS, MEGABYTES = 10, 400
@@ -44,10 +45,6 @@ NUMBERS = (
     2**63,
     2**64 - 1,
 )
-
-
-class Broken(AssertionError):
-    """Report a mutant that broke the claim."""
 
 
 def mutate(random_: random.Random, content: bytes) -> bytes:
@@ -196,19 +193,6 @@ def _verdict(kind: Kind, path: Path, truth: Any, proven: bool, which: str) -> st
     return verdict
 
 
-def is_whole(named: Any) -> bool:
-    """Return whether named arrays have a count, and moments of one shape for each parameter.
-
-    Nadam's product is one number for all.
-    """
-    shapes: dict[str, set[tuple[int, ...]]] = {}
-    for key, x in named.items():
-        moment, _, path = key.partition("/")
-        if moment != "product":
-            shapes.setdefault(path, set()).add(x.shape)
-    return named[COUNT].shape == () and all(len(found) == 1 for found in shapes.values())
-
-
 def _peak() -> int:
     """Return the most memory that the process has had, in megabytes."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
@@ -231,21 +215,33 @@ def _limit(which: str) -> Iterator[None]:
 
 
 def search(seed: int, seconds: float) -> None:
-    """Attack every kind of file, each for its share of the time, and print what was found.
+    """Attack every kind of file and memory, each for its share, and print what was found.
 
     Raises:
         SystemExit: with 1, if a mutant broke the claim; its file stays, and the message says where.
     """
     folder = Path(tempfile.mkdtemp(prefix="adversary-files-"))
     kinds = valid_files(folder)
+    share = seconds / (len(kinds) + 1)
     for kind in kinds:
         # First: a crash of HDF5's library leaves this line as the last, and the file in the folder.
         print(f"{kind.name} in {folder}:", end=" ", flush=True)
         try:
-            found = attack(kind, seed, folder, 10**9, seconds / len(kinds))
+            found = attack(kind, seed, folder, 10**9, share)
         except Broken as broken:
             print(broken)
             raise SystemExit(1) from broken
-        print(f"{sum(found.values())} mutants:", end=" ")
-        print(", ".join(f"{number} {what}" for what, number in found.most_common()), flush=True)
+        _report(found)
     folder.rmdir()
+    print("states in memory:", end=" ", flush=True)
+    try:
+        _report(memory.attack(seed, 10**9, share))
+    except Broken as broken:
+        print(broken)
+        raise SystemExit(1) from broken
+
+
+def _report(found: collections.Counter[str]) -> None:
+    """Print how many mutants there were, and what became of them."""
+    each = ", ".join(f"{number} {what}" for what, number in found.most_common())
+    print(f"{sum(found.values())} mutants: {each}", flush=True)

@@ -7,6 +7,7 @@ order: the conversion gives whole named arrays, or the library's own error.
 import collections
 import copy
 import random
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -15,8 +16,13 @@ import ml_dtypes
 import numpy as np
 
 import adam_optax as ao
-from tests.adversary.files import Broken, is_whole
+from adam_optax.convert._checks import COUNT
 from tests.convert.layouts import KERAS, PARAMS, TORCH, named, state_dict, variable, variables
+
+
+class Broken(AssertionError):
+    """Report a mutant that broke the claim."""
+
 
 ODD: list[Callable[[], Any]] = [
     lambda: None,
@@ -103,14 +109,34 @@ def _convert(random_: random.Random) -> Any:
     return ao.convert.to_named(state)
 
 
-def attack(seed: int, conversions: int) -> collections.Counter[str]:
+def is_whole(named: Any) -> bool:
+    """Return whether named arrays have a count, and moments of one shape for each parameter.
+
+    Nadam's product is one number for all.
+    """
+    shapes: dict[str, set[tuple[int, ...]]] = {}
+    for key, x in named.items():
+        moment, _, path = key.partition("/")
+        if moment != "product":
+            shapes.setdefault(path, set()).add(x.shape)
+    return named[COUNT].shape == () and all(len(found) == 1 for found in shapes.values())
+
+
+def attack(seed: int, conversions: int, seconds: float = 1e9) -> collections.Counter[str]:
     """Convert spoiled states, and return how many were refused and how many were taken.
+
+    Args:
+        seed: which ones.
+        conversions: how many at most.
+        seconds: for how long at most.
 
     Raises:
         Broken: for the first that broke the claim.
     """
-    found = collections.Counter[str]()
+    found, start = collections.Counter[str](), time.monotonic()
     for number in range(conversions):
+        if time.monotonic() - start > seconds:
+            break
         random_ = random.Random(f"memory {seed} {number}")
         which = f"conversion in memory, seed {seed}, {number}"
         try:

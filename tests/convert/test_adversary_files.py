@@ -47,7 +47,7 @@ def test_the_adversary_sees_what_it_looks_for(kinds: dict[str, Kind], tmp_path: 
         "ZeroDivisionError": lambda path: 1 / 0 if path.read_bytes() != kind.content else {},
     }
     for text, read in readers.items():
-        with pytest.raises(files.Broken, match=text):
+        with pytest.raises(memory.Broken, match=text):
             files.attack(Kind(kind.name, kind.content, read), 0, tmp_path, 50)
     again = [list(zip(range(9), files.mutants(kind, 3), strict=False)) for _ in range(2)]
     assert same(*again)

@@ -65,7 +65,7 @@ def test_int8_keeps_its_moments_in_its_own_codes(kept: dict[str, Any]) -> None:
     moments = ao.rules.adam().moments
     (storage,) = plan_storage(ao.storage.int8(), moments).of_leaves(jnp.zeros(520))
     values = {n: jnp.asarray(kept["moment" + i]) for n, i in (("mu", "1"), ("nu", "2"))}
-    ours = encode(storage, values, moments, LeafContext((), (520,), jnp.int32(7), 0))
+    ours = encode(storage, values, moments, LeafContext((), (520,), jnp.int32(7), 0), ((), ()))
     for name, i in (("mu", "1"), ("nu", "2")):
         # A quotient rounded down may be below its number by the last bit, and the dither is then
         # once in thousands below it, too: one code.

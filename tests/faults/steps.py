@@ -118,15 +118,15 @@ FAULTS = [
     Fault(
         "codes of a leaf without gradient left behind",
         "Engine.update",
-        "group.storage.step_dependent",
+        "group.frames and jax.tree.leaves(own)",
         "False",
         "test_a_leaf_without_gradients_keeps_its_moments[pair()-0.9]",
     ),
     Fault(
-        "every leaf by the first codec's clocks",
+        "every leaf by the first group's scalars",
         "Engine.update",
-        "step, now, _, _ = prepared[id(group)]",
-        "step, now, _, _ = prepared[next(iter(prepared))]",
+        "step, scalars, _, _ = prepared[id(group)]",
+        "step, scalars, _, _ = prepared[next(iter(prepared))]",
         "test_a_leaf_in_its_own_format_steps_as_if_it_were_alone",
     ),
     Fault(
@@ -198,8 +198,8 @@ FAULTS = [
     Fault(
         "codes read as if they were of this step",
         "compile_step_scalars.step_scalars",
-        "before",
-        "count",
+        "storage_scalars(storage, frames)",
+        "storage_scalars(storage, new_frames)",
         "test_a_pair_stays_close_to_float32[pair()]",
     ),
     Fault(

@@ -8,7 +8,7 @@ import numpy as np
 from jax import Array
 
 import adam_optax as ao
-from adam_optax._engine.leaf import decode, encode
+from adam_optax._engine.leaf import decode, encode, storage_frames, storage_scalars
 from adam_optax.storage import LeafContext
 from adam_optax.storage._plan import LeafStorage, plan_storage
 
@@ -24,8 +24,9 @@ def leaf_storage(storage: Any) -> LeafStorage:
 def encode_decode(one: LeafStorage, mu: Array, nu: Array, count: Array) -> dict[str, Array]:
     """Encode the moments at a count, decode them again, and return the result."""
     context = LeafContext((), mu.shape, count, 0)
-    kept = encode(one, {"mu": mu, "nu": nu}, MOMENTS, context)
-    return decode(one, kept, MOMENTS, context)
+    scalars = storage_scalars(one, storage_frames(one, MOMENTS, count, {}))
+    kept = encode(one, {"mu": mu, "nu": nu}, MOMENTS, context, scalars)
+    return decode(one, kept, MOMENTS, context, scalars)
 
 
 def roundtrip(storage: Any, mu: Any, nu: Any, count: Any = 5) -> dict[str, Array]:

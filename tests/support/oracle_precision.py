@@ -48,7 +48,7 @@ def key(seed: int, path: str) -> int:
 
 def dither(place: int, count: int, seed: int = 0, path: str = "") -> int:
     """Return the dither of the element at a row-major place of a leaf, after `count` steps."""
-    return (mixed(place % 2**32 ^ mixed(key(seed, path))) + count * 2654435769) % 2**32
+    return mixed(place % 2**32 ^ mixed((mixed(key(seed, path)) + count * 0x9E3779B1) % 2**32))
 
 
 def float32_sum(p: Any, u: Any) -> Any:

@@ -8,30 +8,34 @@ import jax.numpy as jnp
 from jax import Array
 
 from adam_optax._core.checks import refuse_complex
-from adam_optax._core.dither import two_dithers
+from adam_optax._core.dither import Salt, hash_key, salt
 from adam_optax.moments import Moment, grad, square
-from adam_optax.storage._base import Format, LeafContext, LogDecays, Moments
-from adam_optax.storage._quant.bits import approx_sqrt
-from adam_optax.storage._quant.log_grid import decay_compensation, dither_multiplier, max_ratio
+from adam_optax.storage._base import Format, LogDecays, Moments
+from adam_optax.storage._quant.bits import approx_sqrt, bits_of, float_of
+from adam_optax.storage._quant.log_grid import decay_compensation, max_ratio
 from adam_optax.storage._stochastic import Stochastic
 
 STOCHASTIC = Stochastic()
 
 
 class PairScalars(NamedTuple):
-    """Hold the scalars that all codes of a step share.
+    """Hold the scalars that all codes of a frame share.
 
     Attributes:
+        salt: what the dithers of the step of the codes share: that of nu, and that of the ratio.
         nu_scale: the factor by which nu is scaled, so that its decay is exact.
         nu_unscale: `1 / nu_scale`.
         root_unscale: `sqrt(nu_unscale)`.
-        dither_multiplier: the factor by which the dither of the ratio is multiplied.
+        ratio_top: the largest ratio, in the unit in which ratios are kept.
+        ratio_knee: the ratio below which codes are evenly spaced.
     """
 
+    salt: Salt
     nu_scale: Array
     nu_unscale: Array
     root_unscale: Array
-    dither_multiplier: Array
+    ratio_top: Array
+    ratio_knee: Array
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -48,7 +52,7 @@ class PairFormat(Format):
     fallback: Format = STOCHASTIC
     seed: int = 0
     skips_nonfinite: ClassVar[bool] = True
-    step_dependent: ClassVar[bool] = True
+    has_frame: ClassVar[bool] = True
 
     def __repr__(self) -> str:
         """Show the call of `pair` that makes this format."""
@@ -72,13 +76,21 @@ class PairFormat(Format):
         """Return the format of AMSGrad's maximum and other moments."""
         return self.fallback
 
-    def precompute(
-        self, moments: tuple[Moment, ...], count: Array, log_decays: LogDecays
-    ) -> PairScalars:
-        """Return the scalars that all codes of a step share."""
+    def frame(
+        self, moments: tuple[Moment, ...], count: Array, key: int, log_decays: LogDecays
+    ) -> Array:
+        """Return count and hashed key of the dither, the scale of nu, and the range of ratios."""
         scale = self._nu_scale(count, moments[1].decay, log_decays[1])
-        unscale = 1 / scale
-        return PairScalars(scale, unscale, jnp.sqrt(unscale), dither_multiplier(count))
+        top, knee = self._ratio_range(moments)
+        numbers = bits_of(jnp.stack([scale, *(jnp.float32(x) for x in (top, knee))]))
+        drawn = jnp.stack([count.astype(jnp.uint32), jnp.uint32(hash_key(key + self.seed))])
+        return jnp.concatenate([drawn, numbers])
+
+    def scalars(self, frame: Array) -> PairScalars:
+        """Return the scalars that all codes of a frame share."""
+        scale, top, knee = float_of(frame[2:])
+        drawn, unscale = salt(frame[0], frame[1]), 1 / scale
+        return PairScalars(drawn, scale, unscale, jnp.sqrt(unscale), top, knee)
 
     def _mu_nu(self, values: Sequence[Array]) -> tuple[Array, Array]:
         """Return both moments in float32; refuse complex ones."""
@@ -90,11 +102,10 @@ class PairFormat(Format):
         """Return the factor by which nu is scaled before it is quantised."""
         return decay_compensation(count, decay, log_decay)
 
-    def _dithers(self, context: LeafContext) -> tuple[Array, Array]:
-        """Return the dithers of nu and of the ratio."""
-        c = context
-        u, w = two_dithers(c.shape, c.count, c.key + self.seed, c.offset)
-        return u, w * context.scalars.dither_multiplier
+    def _ratio_range(self, moments: tuple[Moment, ...]) -> tuple[float, float]:
+        """Return the largest ratio and the knee of its quantiser, in units of a block's largest."""
+        del moments
+        return 1.0, 0.5
 
     def _mu_scale(self, nu: Array, scalars: PairScalars) -> Array:
         """Return about the root of nu, by which mu is divided; `nu` is the value of its code.

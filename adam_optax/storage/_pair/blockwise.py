@@ -7,13 +7,13 @@ from typing import Any, ClassVar, NamedTuple
 import jax.numpy as jnp
 from jax import Array
 
-from adam_optax._core.dither import to_unit_interval
+from adam_optax._core.dither import to_unit_interval, two_dithers
 from adam_optax.storage._base import ACCELERATORS, LeafContext
-from adam_optax.storage._pair.base import PairFormat
+from adam_optax.storage._pair.base import PairFormat, PairScalars
 from adam_optax.storage._pair.elementwise import pack_codes, unpack_codes
 from adam_optax.storage._quant.bits import bits_of, exact_divmod, float_of
 from adam_optax.storage._quant.blocks import Blocks
-from adam_optax.storage._quant.log_grid import RatioQuantizer, ScaleQuantizer
+from adam_optax.storage._quant.log_grid import BELOW_TOP, MIDDLE, RatioQuantizer, ScaleQuantizer
 
 SIDES = {2: 42, 3: 288, 4: 1834}
 """The number of codes of the ratio on each side of zero, by bytes."""
@@ -68,14 +68,24 @@ class BlockwisePair(PairFormat):
     def encode(self, values: Sequence[Array], context: LeafContext) -> dict[str, Any]:
         """Return the codes and the headers of the blocks."""
         (mu, nu), scalars = self._mu_nu(values), context.scalars
-        u, w = self._dithers(context)
+        u, w = two_dithers(context.shape, scalars.salt, context.offset)
         some, y = nu > 0, jnp.clip(nu * scalars.nu_scale, SMALLEST, LARGEST)
         shared = self._fit_range(y, some)
         grid = self._grid(*shared, context)
-        c, ratios = self._code(y, grid, u), self._ratios
+        c, ratios = self._code(y, grid, u), self._ratios(scalars)
+        if (resting := context.resting) is not None:
+            old_grid, old_c, old_z, old_top = self._split(resting.encoded, ratios, context)
+            old_scales = resting.scalars.nu_scale, scalars.nu_scale
+            c = jnp.where(resting.mask, self._moved(old_c, old_grid, grid, *old_scales), c)
         ratio = mu * (1 / self._mu_scale(self._value(c, grid), scalars))
-        ratio = jnp.where(some, ratio, 0.0)
-        top = TOP.code(Blocks(self.block).max(jnp.abs(ratio)))
+        size = jnp.abs(ratio)
+        if resting is not None:  # to nearest; and no block's top falls while an element rests
+            old_top = old_top * BELOW_TOP
+            ratio = jnp.where(resting.mask, ratios.value(old_z, MIDDLE) * old_top, ratio)
+            size = jnp.where(resting.mask, old_top, size)
+            w = jnp.where(resting.mask, MIDDLE, w)
+        ratio, size = (jnp.where(some, x, 0.0) for x in (ratio, size))
+        top = TOP.code(Blocks(self.block).max(size))
         z = ratios.code(ratio * self._expand(1 / TOP.value(top), context), w)
         code = 1 + c * ratios.codes + (z + ratios.size)
         codes = pack_codes(jnp.where(some, code, 0).astype(jnp.uint32), self.bytes)
@@ -83,19 +93,39 @@ class BlockwisePair(PairFormat):
 
     def decode(self, encoded: Mapping[str, Any], context: LeafContext) -> tuple[Array, ...]:
         """Return both moments of each code."""
-        first, span, top = (encoded[n].astype(jnp.int32) for n in Header._fields)
-        code, ratios = unpack_codes(encoded, self.bytes), self._ratios
-        grid = self._grid(first, span, context)
-        some = code != 0  # no maximum, as in `ElementwisePair.decode`
-        c, z = exact_divmod(jnp.where(some, code - 1, code), ratios.codes, 8 * self.bytes)
-        _, w = self._dithers(context)
-        ratio = ratios.value(z - ratios.size, w) * self._expand(TOP.value(top), context)
+        ratios = self._ratios(context.scalars)
+        grid, c, z, top = self._split(encoded, ratios, context)
+        _, w = two_dithers(context.shape, context.scalars.salt, context.offset)
+        some = unpack_codes(encoded, self.bytes) != 0
+        ratio = ratios.value(z, w) * top
         return self._both(some, ratio, self._value(c, grid), context.scalars)
 
-    @property
-    def _ratios(self) -> RatioQuantizer:
+    def _split(
+        self, encoded: Mapping[str, Any], ratios: RatioQuantizer, context: LeafContext
+    ) -> tuple[OctaveGrid, Array, Array, Array]:
+        """Return each element's grid, its codes of nu and of the ratio, and the largest ratio."""
+        first, span, top = (encoded[n].astype(jnp.int32) for n in Header._fields)
+        code = unpack_codes(encoded, self.bytes)
+        below = jnp.where(code != 0, code - 1, code)  # no maximum, as in `ElementwisePair._split`
+        c, z = exact_divmod(below, ratios.codes, 8 * self.bytes)
+        grid = self._grid(first, span, context)
+        return grid, c, z - ratios.size, self._expand(TOP.value(top), context)
+
+    def _moved(
+        self, c: Array, old: OctaveGrid, new: OctaveGrid, before: Array, now: Array
+    ) -> Array:
+        """Return the codes of numbers that rest, as `LogGrid.moved`; to nearest on a new grid."""
+        place = c - ((before - 1) * old.codes.astype(jnp.float32)).astype(jnp.int32)
+        scaled = place.astype(jnp.float32) * (old.step * new.codes.astype(jnp.float32))
+        nearest = jnp.floor(scaled + 0.5).astype(jnp.int32)
+        place = jnp.where(old.codes == new.codes, place, nearest)
+        passed = ((now - 1) * new.codes.astype(jnp.float32)).astype(jnp.int32)
+        place = place + passed + (old.first - new.first) * new.codes
+        return jnp.clip(place, 0, self._size - 1)
+
+    def _ratios(self, scalars: PairScalars) -> RatioQuantizer:
         """Return the quantiser of ratios in units of a block's largest ratio."""
-        return RatioQuantizer(SIDES[self.bytes], 1.0, 0.5)
+        return RatioQuantizer(SIDES[self.bytes], scalars.ratio_top, scalars.ratio_knee)
 
     @property
     def _size(self) -> int:

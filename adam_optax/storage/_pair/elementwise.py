@@ -7,9 +7,10 @@ from typing import Any, ClassVar
 import jax.numpy as jnp
 from jax import Array
 
+from adam_optax._core.dither import two_dithers
 from adam_optax.moments import Moment
 from adam_optax.storage._base import LeafContext
-from adam_optax.storage._pair.base import PairFormat, largest_ratio
+from adam_optax.storage._pair.base import PairFormat, PairScalars, largest_ratio
 from adam_optax.storage._quant.bits import exact_divmod
 from adam_optax.storage._quant.log_grid import (
     LogGrid,
@@ -40,37 +41,51 @@ class ElementwisePair(PairFormat):
     def encode(self, values: Sequence[Array], context: LeafContext) -> dict[str, Any]:
         """Return the codes."""
         (mu, nu), scalars = self._mu_nu(values), context.scalars
-        u, w = self._dithers(context)
-        grid, ratios = GRIDS[self.bytes], self._ratios(context.moments)
+        u, w = two_dithers(context.shape, scalars.salt, context.offset)
+        grid, ratios = GRIDS[self.bytes], self._ratios(scalars)
         c = grid.code(nu * scalars.nu_scale, u)
         # Mu is divided by multiplying: a quotient would cost XLA for CPUs another pass.
         z = ratios.code(mu * (1 / self._mu_scale(grid.value(c), scalars)), w)
+        some = nu > 0
+        if context.resting is not None:
+            mask, encoded, before = context.resting
+            has_old, old_c, old_z = self._split(encoded, ratios)
+            c = jnp.where(mask, grid.moved(old_c, before.nu_scale, scalars.nu_scale), c)
+            z, some = jnp.where(mask, old_z, z), jnp.where(mask, has_old, some)
         code = c * ratios.codes + z + (1 + ratios.size)  # of four bytes modulo 2^32
-        return pack_codes(jnp.where(nu > 0, code, 0).astype(jnp.uint32), self.bytes)
+        return pack_codes(jnp.where(some, code, 0).astype(jnp.uint32), self.bytes)
 
     def decode(self, encoded: Mapping[str, Any], context: LeafContext) -> tuple[Array, ...]:
         """Return both moments of each code."""
-        code, ratios = unpack_codes(encoded, self.bytes), self._ratios(context.moments)
+        ratios = self._ratios(context.scalars)
+        some, c, z = self._split(encoded, ratios)
+        _, w = two_dithers(context.shape, context.scalars.salt, context.offset)
+        ratio = ratios.value(z, w)
+        return self._both(some, ratio, GRIDS[self.bytes].value(c), context.scalars)
+
+    def _split(
+        self, encoded: Mapping[str, Any], ratios: RatioQuantizer
+    ) -> tuple[Array, Array, Array]:
+        """Return which codes stand for a nu above zero, nu's code, and the ratio's."""
+        code = unpack_codes(encoded, self.bytes)
         some = code != 0  # no maximum: libtpu 0.0.42 knows none of unsigned integers
         c, z = exact_divmod(jnp.where(some, code - 1, code), ratios.codes, 8 * self.bytes)
-        ratio = ratios.value(z - ratios.size, self._dithers(context)[1])
-        return self._both(some, ratio, GRIDS[self.bytes].value(c), context.scalars)
+        return some, c, z - ratios.size
 
     def _nu_scale(self, count: Array, decay: object, log_decay: Array | None) -> Array:
         """Return the factor of nu, which also compensates that the average started at zero."""
         warmup = warmup_compensation(count, decay, log_decay)
         return decay_compensation(count, decay, log_decay) * warmup
 
-    def _ratios(self, moments: tuple[Moment, ...]) -> RatioQuantizer:
-        """Return the quantiser of the ratio, which has the codes that nu's grid leaves.
-
-        With two bytes the rarest ratios are clamped, in favour of finer steps.
-        """
-        size = ((2 ** (8 * self.bytes) - 1) // GRIDS[self.bytes].size - 1) // 2
+    def _ratio_range(self, moments: tuple[Moment, ...]) -> tuple[float, float]:
+        """Return the largest ratio; with two bytes the rarest are clamped for finer steps."""
         top = largest_ratio(moments)
-        return RatioQuantizer(
-            size, 1.1 * (max(min(top, 2.0), 0.65 * top) if self.bytes == 2 else top)
-        )
+        return 1.1 * (max(min(top, 2.0), 0.65 * top) if self.bytes == 2 else top), 0.022
+
+    def _ratios(self, scalars: PairScalars) -> RatioQuantizer:
+        """Return the quantiser of the ratio, which has the codes that nu's grid leaves."""
+        size = ((2 ** (8 * self.bytes) - 1) // GRIDS[self.bytes].size - 1) // 2
+        return RatioQuantizer(size, scalars.ratio_top, scalars.ratio_knee)
 
 
 def pack_codes(code: Array, size: int) -> dict[str, Any]:

@@ -5,14 +5,21 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple
 
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
-from adam_optax._core.dither import to_unit_interval
+from adam_optax._core.dither import to_unit_interval, two_dithers
 from adam_optax.storage._base import ACCELERATORS, LeafContext
 from adam_optax.storage._pair.base import PairFormat
 from adam_optax.storage._quant.bits import bits_of, exact_divmod, float_of
 from adam_optax.storage._quant.blocks import Blocks
-from adam_optax.storage._quant.log_grid import RatioQuantizer, ScaleQuantizer, decay_compensation
+from adam_optax.storage._quant.log_grid import (
+    BELOW_TOP,
+    MIDDLE,
+    RatioQuantizer,
+    ScaleQuantizer,
+    decay_compensation,
+)
 
 CODES = 255
 """The number of codes of a pair that is not zero."""
@@ -73,6 +80,15 @@ class BlockGrid(NamedTuple):
         up = (_fourth_root(jnp.maximum(y / low, 1.0)) - 1) / (_fourth_root(high / low) - 1)
         return c + (to_unit_interval(u) >= 1 - up).astype(jnp.int32)
 
+    def moved(self, c: Array, old: "BlockGrid", before: Array, now: Array) -> Array:
+        """Return the codes of numbers that rest, as `LogGrid.moved`; to nearest on a new grid."""
+        one = 127 << 23
+        past, passed = (bits_of(x).astype(jnp.int32) - one for x in (before, now))
+        place = (old.first + c - (past >> old.shift)) << old.shift
+        half = (1 << (self.shift - 1)) * (old.shift != self.shift).astype(jnp.int32)
+        place = ((place + half) >> self.shift) + (passed >> self.shift) - self.first
+        return jnp.clip(place, 0, self.cells + 1)
+
 
 def _fourth_root(x: Array) -> Array:
     return jnp.sqrt(jnp.sqrt(x))
@@ -94,13 +110,24 @@ class OneBytePair(PairFormat):
     def encode(self, values: Sequence[Array], context: LeafContext) -> dict[str, Any]:
         """Return the codes and the headers of the blocks."""
         (mu, nu), scalars = self._mu_nu(values), context.scalars
-        u, w = self._dithers(context)
+        u, w = two_dithers(context.shape, scalars.salt, context.offset)
         some, y = nu > 0, jnp.clip(nu * scalars.nu_scale, SMALLEST, LARGEST)
         shared = self._fit_grid(y, some)
         grid = BlockGrid(*(self._expand(x, context) for x in shared))
         c, ratios = grid.code(y, u), self._ratios(shared.cells, context)
-        ratio = jnp.where(some, mu * (1 / self._mu_scale(grid.value(c), scalars)), 0.0)
-        top = TOP.code(Blocks(self.block).max(jnp.abs(ratio)))
+        if (resting := context.resting) is not None:
+            old_grid, old_c, old_ratio, old_top = self._split(resting.encoded, context, MIDDLE)
+            scales = resting.scalars.nu_scale, scalars.nu_scale
+            c = jnp.where(resting.mask, grid.moved(old_c, old_grid, *scales), c)
+        ratio = mu * (1 / self._mu_scale(grid.value(c), scalars))
+        size = jnp.abs(ratio)
+        if resting is not None:  # to nearest; and no block's top falls while an element rests
+            old_top = old_top * BELOW_TOP
+            ratio = jnp.where(resting.mask, old_ratio * old_top, ratio)
+            size = jnp.where(resting.mask, old_top, size)
+            w = jnp.where(resting.mask, MIDDLE, w)
+        ratio, size = (jnp.where(some, x, 0.0) for x in (ratio, size))
+        top = TOP.code(Blocks(self.block).max(size))
         z = ratios.code(ratio * self._expand(1 / TOP.value(top), context), w)
         code = jnp.where(some, 1 + c * ratios.codes + (z + ratios.size), 0)
         cells = shared.cells + 32 * (shared.shift - FINEST)
@@ -109,14 +136,24 @@ class OneBytePair(PairFormat):
 
     def decode(self, encoded: Mapping[str, Any], context: LeafContext) -> tuple[Array, ...]:
         """Return both moments of each code."""
+        _, w = two_dithers(context.shape, context.scalars.salt, context.offset)
+        grid, c, ratio, top = self._split(encoded, context, w)
+        return self._both(encoded[""] != 0, ratio * top, grid.value(c), context.scalars)
+
+    def _split(
+        self, encoded: Mapping[str, Any], context: LeafContext, w: Array | np.uint32
+    ) -> tuple[BlockGrid, Array, Array, Array]:
+        """Return each element's grid, code of nu, share of the largest ratio, and that ratio.
+
+        The dither `w` is taken off the share.
+        """
         first, cells, top = (encoded[n].astype(jnp.int32) for n in Header._fields)
         shared = BlockGrid((cells >> 5) + FINEST, first, cells & 31)
         grid = BlockGrid(*(self._expand(x, context) for x in shared))
         ratios = self._ratios(cells & 31, context)
-        code, (_, w) = encoded[""].astype(jnp.int32), self._dithers(context)
+        code = encoded[""].astype(jnp.int32)
         c, z = exact_divmod(jnp.maximum(code - 1, 0), ratios.codes, 8)
-        ratio = ratios.value(z - ratios.size, w) * self._expand(TOP.value(top), context)
-        return self._both(code != 0, ratio, grid.value(c), context.scalars)
+        return grid, c, ratios.value(z - ratios.size, w), self._expand(TOP.value(top), context)
 
     def _fit_grid(self, y: Array, some: Array) -> BlockGrid:
         """Return the finest grid on which a block's numbers are few steps apart."""
@@ -141,7 +178,8 @@ class OneBytePair(PairFormat):
         The grid of nu has a step more than `cells`, for numbers that are rounded up.
         """
         codes, _ = exact_divmod(jnp.full_like(cells, CODES), cells + 2)
-        return RatioQuantizer(self._expand((codes - 1) >> 1, context), 1.0, 0.5)
+        size, scalars = self._expand((codes - 1) >> 1, context), context.scalars
+        return RatioQuantizer(size, scalars.ratio_top, scalars.ratio_knee)
 
     def _expand(self, shared: Array, context: LeafContext) -> Array:
         return Blocks(self.block).expand(shared, context.shape)

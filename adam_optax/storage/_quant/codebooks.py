@@ -14,7 +14,10 @@ from adam_optax._core.dither import to_unit_interval
 from adam_optax.storage._quant.blocks import Blocks
 
 SMALLEST_ABSMAX = 2.0**-120
-"""Blocks whose absmax is smaller are kept as zeros: quotients by it would be inexact."""
+"""The smallest absmax, by which quotients are exact.
+
+Blocks of smaller numbers are kept as zeros, or in parts of this one where a positive number must
+not become zero."""
 
 
 class Codebook(abc.ABC):
@@ -178,7 +181,8 @@ def quantize_blockwise(
     # A codebook's lowest value is above -1: the absmax is such that this value reaches, too.
     magnitude = jnp.where(x < 0, x * jnp.float32(1 / (lowest or 1.0)), x)
     largest = blocks.max(magnitude)
-    absmax = jnp.where(largest >= SMALLEST_ABSMAX, largest, 0.0)
+    small = jnp.where(largest > 0, SMALLEST_ABSMAX if lowest == 0.0 else 0.0, 0.0)
+    absmax = jnp.where(largest >= SMALLEST_ABSMAX, largest, small)
     unit = blocks.expand(absmax, x.shape)
     normalized = jnp.where(unit > 0, x / jnp.where(unit > 0, unit, 1.0), 0.0)
     code = codebook.code(normalized, u)

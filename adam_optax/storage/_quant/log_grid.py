@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-from adam_optax._core.dither import dither, to_unit_interval
+from adam_optax._core.dither import to_unit_interval
 from adam_optax._core.log_decay import phase
 from adam_optax.storage._quant.bits import bits_of, float_of
 
@@ -59,12 +59,38 @@ class LogGrid:
         c = ((inner + fine) >> digits) + ((bits - inner + coarse) >> 23)  # one of them is whole
         return jnp.clip(c - self.start, 0, self.size - 1)
 
+    def moved(self, c: Array, before: Array, now: Array) -> Array:
+        """Return the codes of numbers that rest while the scale of the grid goes on.
+
+        All codes of a zone move by one and the same number of codes, when the scale has passed a
+        code of the grid. So a number that rests is off by less than a code, however long it rests.
+
+        Args:
+            c: the codes.
+            before: the factor by which numbers were scaled.
+            now: the factor by which they are scaled now.
+        """
+        digits = 23 - self.k_bits
+        old, new = (bits_of(x).astype(jnp.int32) for x in (before, now))
+        low, high = ((end >> digits) - self.start for end in self.ends)
+        fine = jnp.clip(c + ((new >> digits) - (old >> digits)), low, high)
+        coarse = c + ((new >> 23) - (old >> 23))
+        below, above = jnp.clip(coarse, 0, low), jnp.clip(coarse, high, self.size - 1)
+        return jnp.where(c < low, below, jnp.where(c > high, above, fine))
+
     def value(self, c: Array) -> Array:
         """Return the number of a code."""
         digits = 23 - self.k_bits
         inner = jnp.clip(c, *((end >> digits) - self.start for end in self.ends))
         bits = ((inner + self.start) << digits) + ((c - inner) << 23)
         return lax.bitcast_convert_type(bits, jnp.float32)
+
+
+MIDDLE = np.uint32(1 << 31)
+"""The dither with which rounding is to nearest."""
+BELOW_TOP = np.float32(1 - 2.0**-16)
+"""The factor of a resting ratio, without which the last bit of a block's largest ratio would raise
+the block's largest ratio by a code, step after step."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,35 +109,36 @@ class RatioQuantizer:
     """
 
     size: int | Array
-    top: float
-    knee: float = 0.022
+    top: Array
+    knee: Array
 
     @property
     def codes(self) -> int | Array:
         """Return the number of codes."""
         return 2 * self.size + 1
 
-    def _range(self) -> tuple[int, int]:
+    def _range(self) -> tuple[Array, Array]:
         """Return the bits of the knee, and how many float32 numbers are between knee and top."""
-        start = int(np.float32(self.knee).view(np.uint32))
-        return start, int(np.float32(self.top + self.knee).view(np.uint32)) - start
+        start = bits_of(self.knee).astype(jnp.int32)
+        span = bits_of(self.top + self.knee).astype(jnp.int32) - start
+        return start, span.astype(jnp.float32)
 
     def code(self, x: Array, u: Array) -> Array:
         """Return the code of a number, rounded by the dither `u`."""
         start, span = self._range()
-        near = jnp.minimum(jnp.abs(x), self.top) + jnp.float32(self.knee)
+        near = jnp.minimum(jnp.abs(x), self.top) + self.knee
         steps = (bits_of(near).astype(jnp.int32) - start).astype(jnp.float32)
-        scale = jnp.asarray(self.size, jnp.float32) * jnp.float32(1 / span)
+        scale = jnp.asarray(self.size, jnp.float32) / span
         z = jnp.minimum((steps * scale + to_unit_interval(u)).astype(jnp.int32), self.size)
         return jnp.where(x < 0, -z, z)
 
-    def value(self, z: Array, u: Array) -> Array:
+    def value(self, z: Array, u: Array | np.uint32) -> Array:
         """Return the number of a code that was rounded by the dither `u`."""
         start, span = self._range()
         fraction = 0.5 - to_unit_interval(u)
         steps = jnp.where(z == 0, 0.0, jnp.abs(z).astype(jnp.float32) + fraction)
         bits = (steps * (span / jnp.asarray(self.size, jnp.float32)) + 0.5).astype(jnp.int32)
-        size = float_of(bits + start) - jnp.float32(self.knee)
+        size = float_of(bits + start) - self.knee
         return jnp.where(z < 0, -size, size)
 
 
@@ -189,15 +216,6 @@ def _is_known_decay(b: object) -> TypeGuard[float]:
 
 MAX_WARMUP = 20
 """The octaves by which a moment with a scheduled decay rate is enlarged at most."""
-
-
-def dither_multiplier(count: Array) -> Array:
-    """Return an odd number by which a step's dither is multiplied, as if it were drawn anew.
-
-    A dither that moves on by the same amount every step, as `two_dithers` does, would push a number
-    that stands still always to the same side when the dither is subtracted again.
-    """
-    return dither((), jnp.zeros((), jnp.uint32), count.astype(jnp.uint32)) | np.uint32(1)
 
 
 def max_ratio(b1: float, b2: float) -> float:
