@@ -8,6 +8,7 @@ from jax import Array, lax
 from jax.tree_util import KeyPath
 from jax.typing import DTypeLike
 
+from adam_optax._core.numerics import number_dtype
 from adam_optax._engine.tree import tag_update
 from adam_optax._transform import Transformation, named
 from adam_optax.precision._common import (
@@ -103,9 +104,10 @@ def kahan(dtype: DTypeLike | None = None) -> Transformation:
 
 def _floating_dtype(dtype: DTypeLike) -> jnp.dtype:
     """Return a dtype of a compensation, or refuse it."""
-    kind = jnp.dtype(dtype)
-    if not jnp.issubdtype(kind, jnp.floating) or jnp.finfo(kind).bits < 16:
-        raise TypeError(f"kahan({kind}): a compensation needs a floating dtype of 16 bits or more")
+    kind = number_dtype(dtype)
+    if kind is None or not jnp.issubdtype(kind, jnp.floating) or jnp.finfo(kind).bits < 16:
+        name = getattr(dtype, "__name__", dtype)
+        raise TypeError(f"kahan({name}): a compensation needs a floating dtype of 16 bits or more")
     return kind
 
 

@@ -74,6 +74,20 @@ FAULTS = [
         "test_a_model_confirms_shapes_by_name",
     ),
     Fault(
+        "a file's checksum not verified",
+        "read_arrays",
+        "metadata.pop(_CHECKSUM) != _checksum(stored, metadata)",
+        "not metadata.pop(_CHECKSUM)",
+        "test_a_flipped_bit_is_seen_or_changes_nothing[state.safetensors]",
+    ),
+    Fault(
+        "a budget for each array of a file",
+        "Budget.take",
+        "self._left -= size",
+        "pass",
+        "test_a_file_has_one_budget_for_all_of_its_arrays",
+    ),
+    Fault(
         "watched gradients are lost",
         "_Layers.grads_after",
         "jnp.where(one, g, jnp.zeros_like(g))",
@@ -174,5 +188,26 @@ FAULTS = [
         "fits",
         "fits | True",
         "test_inside_jit_ids_that_do_not_fit_make_the_loss_nan_and_write_nothing",
+    ),
+    Fault(
+        "folders of killed runs stay",
+        "write_folder",
+        "_remove_abandoned(target.parent)",
+        "",
+        "test_a_killed_writer_leaves_the_files_of_one_run[8]",
+    ),
+    Fault(
+        "a file of the working directory hides an installed module",
+        "_current_directory",
+        "sys.path.append(here)",
+        "sys.path.insert(0, here)",
+        "test_the_current_directory_hides_no_installed_module[command]",
+    ),
+    Fault(
+        "an imaginary learning rate taken for none",
+        "scalar",
+        "number.dtype == bool or not jnp.isrealobj(number)",
+        "False",
+        "test_a_schedule_that_returns_no_number[learning_rate-1j-complex64]",
     ),
 ]
