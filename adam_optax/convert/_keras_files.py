@@ -94,14 +94,21 @@ def write_keras(like: Path, out: Path, values: Sequence[NDArray[Any]]) -> None:
     new = bytearray(weights)
     with _open_hdf5(like, weights) as file:
         group = _variables_group(like, file)
-        for i, value in enumerate(values):
-            _replace_array(new, _member_of(group, str(i)), value)
+        written = [
+            _replace_array(new, _member_of(group, str(i)), value) for i, value in enumerate(values)
+        ]
+    with _open_hdf5(like, bytes(new)) as file:
+        # Where an array lies is what the file says: in a forged one, over other parts of the file.
+        group = _variables_group(like, file)
+        for i, wanted in enumerate(written):
+            if np.array(_member_of(group, str(i))).tobytes() != wanted:
+                raise ValueError(f"variable {i} lies over another")
     is_archive = like.suffix == ".keras"
     write_bytes(out, _replace_weights(like, old, new) if is_archive else bytes(new))
 
 
-def _replace_array(new: bytearray, data: "h5py.Dataset", value: NDArray[Any]) -> None:
-    """Replace an array's bytes in a copy of a file.
+def _replace_array(new: bytearray, data: "h5py.Dataset", value: NDArray[Any]) -> bytes:
+    """Replace an array's bytes in a copy of a file, and return the new ones.
 
     HDF5's library is not asked to write: in a damaged file it crashes, which no error tells.
     """
@@ -115,6 +122,7 @@ def _replace_array(new: bytearray, data: "h5py.Dataset", value: NDArray[Any]) ->
             f"{data.name} is compressed, in pieces or damaged; save the model with Keras itself"
         )
     new[start : start + len(content)] = content
+    return content
 
 
 class _Label(NamedTuple):

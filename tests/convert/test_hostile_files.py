@@ -367,6 +367,18 @@ def test_a_template_whose_arrays_are_in_pieces_is_refused(tmp_path: Path) -> Non
     assert not out.exists()
 
 
+def test_a_template_whose_arrays_lie_over_others_is_refused(tmp_path: Path) -> None:
+    """With this byte changed, an array begins 8 bytes late, and ends in the next one's header."""
+    values = [v.value for v in variables()]
+    weights = bytearray(weights_bytes(values))
+    weights[7258] = 248
+    path, out = tmp_path / "model.weights.h5", tmp_path / "new.weights.h5"
+    path.write_bytes(weights)
+    read_keras(path, list(KERAS))
+    refused(f"{path} is damaged", lambda: write_keras(path, out, values))
+    assert not out.exists()
+
+
 @pytest.mark.quick
 def test_hdf5_s_library_is_never_asked_to_write(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
