@@ -144,10 +144,3 @@ def largest_ratio(moments: tuple[Moment, ...]) -> float:
     if isinstance(b1, int | float) and isinstance(b2, int | float):
         return min(max_ratio(b1, b2), LARGEST_RATIO)
     return LARGEST_RATIO
-
-
-def smallest_ratio(moments: tuple[Moment, ...]) -> float:
-    """Return the ratio that gradients of alternating signs leave; that of b1=0.9 if b1 varies."""
-    b1 = moments[0].decay
-    b1 = b1 if isinstance(b1, int | float) else 0.9
-    return (1 - b1) / (1 + b1)

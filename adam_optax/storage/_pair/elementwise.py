@@ -10,12 +10,7 @@ from jax import Array
 from adam_optax._core.dither import two_dithers
 from adam_optax.moments import Moment
 from adam_optax.storage._base import LeafContext
-from adam_optax.storage._pair.base import (
-    PairFormat,
-    PairScalars,
-    largest_ratio,
-    smallest_ratio,
-)
+from adam_optax.storage._pair.base import PairFormat, PairScalars, largest_ratio
 from adam_optax.storage._quant.bits import exact_divmod
 from adam_optax.storage._quant.log_grid import (
     LogGrid,
@@ -31,7 +26,8 @@ GRIDS = {
 }
 """nu's grid by bytes. Two bytes are fine for gradients of 1e-7 to 10."""
 KNEE = 0.42
-"""The ratio below which codes are evenly spaced, over the ratio that alternating signs leave."""
+"""The ratio below which codes are evenly spaced, over `(1 - b1) / (1 + b1)`, the ratio that
+alternating signs leave."""
 COARSE_TOP = 1.0
 """The largest ratio that two bytes keep where nu's codes are two octaves apart.
 
@@ -57,8 +53,9 @@ class ElementwisePair(PairFormat):
         c = grid.code(nu * scalars.nu_scale, u)
         # Mu is divided by multiplying: a quotient would cost XLA for CPUs another pass.
         ratio = mu * (1 / self._mu_scale(grid.value(c), scalars))
-        if self._octaves == 2:
-            ratio = jnp.where(grid.is_fine(c), ratio, jnp.clip(ratio, -COARSE_TOP, COARSE_TOP))
+        if grid.octaves > 1:
+            is_fine = (c >= grid.codes[0]) & (c < grid.codes[1])
+            ratio = jnp.where(is_fine, ratio, jnp.clip(ratio, -COARSE_TOP, COARSE_TOP))
         z = ratios.code(ratio, w)
         some = nu > 0
         if context.resting is not None:
@@ -88,13 +85,9 @@ class ElementwisePair(PairFormat):
 
     def _nu_scale(self, count: Array, decay: object, log_decay: Array | None) -> Array:
         """Return the factor of nu, which also compensates that the average started at zero."""
-        warmup = warmup_compensation(count, decay, log_decay, self._octaves)
-        return decay_compensation(count, decay, log_decay, self._octaves) * warmup
-
-    @property
-    def _octaves(self) -> int:
-        """Return the octaves of the widest step of nu's grid, by which nu is moved on the grid."""
-        return 2 if GRIDS[self.bytes].coarse < 0 else 1
+        octaves = GRIDS[self.bytes].octaves
+        warmup = warmup_compensation(count, decay, log_decay, octaves)
+        return decay_compensation(count, decay, log_decay, octaves) * warmup
 
     def _ratio_range(self, moments: tuple[Moment, ...]) -> tuple[float, float]:
         """Return the largest ratio and the knee of its quantiser.
@@ -102,9 +95,10 @@ class ElementwisePair(PairFormat):
         A ratio is larger than its bound where nu was rounded down. With two bytes the rarest ones
         are clamped, in favour of finer steps.
         """
-        top = largest_ratio(moments)
+        top, b1 = largest_ratio(moments), moments[0].decay
         top = max(min(1.1 * top, 2.0), top) if self.bytes == 2 else 1.1 * top
-        return top, KNEE * smallest_ratio(moments)
+        b1 = b1 if isinstance(b1, int | float) else 0.9
+        return top, KNEE * (1 - b1) / (1 + b1)
 
     def _ratios(self, scalars: PairScalars) -> RatioQuantizer:
         """Return the quantiser of the ratio, which has the codes that nu's grid leaves."""

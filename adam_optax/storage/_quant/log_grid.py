@@ -39,6 +39,8 @@ class LogGrid:
         size: the number of codes.
         ends: the bits of float32 between which the grid is fine.
         codes: the first code of the fine grid, and the first code beyond.
+        steps: the logarithms of the steps between codes, in bits of float32: fine, coarse.
+        octaves: the octaves of the widest step, by which numbers can be moved on the grid.
     """
 
     fine: int
@@ -49,6 +51,8 @@ class LogGrid:
     size: int = dataclasses.field(init=False)
     ends: tuple[int, int] = dataclasses.field(init=False)
     codes: tuple[int, int] = dataclasses.field(init=False)
+    steps: tuple[int, int] = dataclasses.field(init=False)
+    octaves: int = dataclasses.field(init=False)
 
     def __post_init__(self) -> None:
         below = math.ceil((self.low - FIRST) * 2.0**self.coarse)
@@ -57,12 +61,14 @@ class LogGrid:
         object.__setattr__(self, "size", beyond + above + 1)
         object.__setattr__(self, "ends", ((self.low + 127) << 23, (self.high + 127) << 23))
         object.__setattr__(self, "codes", (below, beyond))
+        object.__setattr__(self, "steps", (23 - self.fine, 23 - self.coarse))
+        object.__setattr__(self, "octaves", 2 if self.coarse < 0 else 1)
 
     def code(self, y: Array, u: Array) -> Array:
         """Return the code of a positive number, rounded by the dither `u`."""
-        bits, (step, wide) = lax.bitcast_convert_type(y, jnp.int32), self._step_bits
+        bits, (step, wide) = lax.bitcast_convert_type(y, jnp.int32), self.steps
         inner = jnp.clip(bits, *self.ends)
-        keen = KEENNESS if self.coarse < 0 else 0
+        keen = KEENNESS if self.octaves > 1 else 0
         fine = (u >> (32 - step)).astype(jnp.int32)
         if self.fine < ROOT_BITS:  # rounded up 32 times as often in 31
             fine = fine - (fine >> 5) + (1 << (step - 5))
@@ -81,7 +87,7 @@ class LogGrid:
             before: the factor by which numbers were scaled.
             now: the factor by which they are scaled now.
         """
-        (step, wide), (low, high) = self._step_bits, self.codes
+        (step, wide), (low, high) = self.steps, self.codes
         old, new = (bits_of(x).astype(jnp.int32) for x in (before, now))
         fine = jnp.clip(c + ((new >> step) - (old >> step)), low, high)
         coarse = c + ((new >> wide) - (old >> wide))
@@ -90,19 +96,10 @@ class LogGrid:
 
     def value(self, c: Array) -> Array:
         """Return the number of a code."""
-        step, wide = self._step_bits
+        step, wide = self.steps
         inner = jnp.clip(c, *self.codes)
         bits = self.ends[0] + ((inner - self.codes[0]) << step) + ((c - inner) << wide)
         return lax.bitcast_convert_type(bits, jnp.float32)
-
-    def is_fine(self, c: Array) -> Array:
-        """Tell which codes are of the range where the grid is fine."""
-        return (c >= self.codes[0]) & (c < self.codes[1])
-
-    @property
-    def _step_bits(self) -> tuple[int, int]:
-        """Return the logarithms of the steps between codes, in bits of float32: fine, coarse."""
-        return 23 - self.fine, 23 - self.coarse
 
 
 MIDDLE = np.uint32(1 << 31)
