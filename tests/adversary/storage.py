@@ -59,8 +59,8 @@ class Found(NamedTuple):
 
     def excess(self, claim: Claim) -> NDArray[np.float64]:
         """Return by how much a stream exceeds a claim: above 1 the claim is broken."""
-        off = np.abs(self.l1 - 1)
-        return np.max([self.rms / claim.rms, self.peak / claim.peak, off / claim.l1], axis=0)
+        off = np.abs(self.l1 - 1) / claim.l1
+        return np.maximum(np.maximum(self.rms / claim.rms, self.peak / claim.peak), off)
 
 
 CLAIMS = {
@@ -171,7 +171,8 @@ def _inside(genes: Genes) -> Genes:
     scale = np.maximum(genes["scale"], swing - 4.5)
     between = np.maximum(genes["between"], swing - 4.5 - scale)
     between = np.where(genes["between"] < -6, -7, between)
-    return {**genes, "scale": np.float32(scale), "between": np.float32(between)}
+    moved = {"scale": scale, "between": between}
+    return genes | {name: value.astype(np.float32) for name, value in moved.items()}
 
 
 def change(rng: np.random.Generator, parents: Genes) -> Genes:
