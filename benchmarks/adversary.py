@@ -1,8 +1,8 @@
 """Search for what breaks a claim of this library: `python -m benchmarks.adversary AREA --seed S`.
 
-Each area has claims that its search holds to (`docs/attacked.md` lists them). The command prints what
-was tried and the worst case found; it ends with exit code 1, and the case to reproduce, if a claim
-breaks. The same searches run for a moment in the tests, and longer in the heavy ones.
+Each area has claims that its search holds to; `docs/attacked.md` lists them. The command prints
+what was tried and the worst case found; it ends with exit code 1, and the case to reproduce, if a
+claim breaks. The same searches run for a moment in the tests, and longer in the heavy ones.
 """
 
 import argparse

@@ -49,8 +49,8 @@ class Group:
         return {name: kept[entry] for name, entry in self.scheduled.items()}
 
     def own_frames(self, kept: Mapping[str, Array]) -> dict[str, Array]:
-        """Return this group's frames of those in a state, by slot."""
-        return {name: kept[entry] for name, entry in self.frames.items()}
+        """Return this group's frames of those in a state, by slot; Flax may have wrapped them."""
+        return {name: jax.tree.leaves(kept[entry])[0] for name, entry in self.frames.items()}
 
 
 def _framed(storage: LeafStorage) -> list[Slot]:

@@ -156,7 +156,8 @@ def filled_state(
     # Flax may have wrapped the count, of which some of optax's classes have two.
     copy = lambda _: jax.tree.map(jnp.copy, steps_of(node))  # noqa: E731
     filled = repack(template, _trees(node, columns), copy)
-    return with_scalars(filled, log_decays_of(node), frames)
+    as_count = lambda frame: jax.tree.map(lambda _: frame, steps_of(node))  # noqa: E731
+    return with_scalars(filled, log_decays_of(node), {n: as_count(f) for n, f in frames.items()})
 
 
 def _trees(node: Any, columns: Columns) -> dict[str, Any]:
