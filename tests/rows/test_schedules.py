@@ -98,6 +98,16 @@ def test_an_infinite_moment_stays_infinite_in_any_gap() -> None:
 
 
 @pytest.mark.quick
+def test_many_gaps_of_a_length_do_not_add_up_an_error() -> None:
+    """Fade a thousand times by three steps, as a second moment does in a row's seasons."""
+    once = lambda x, _: (decay_over_gap(x, 0.999, jnp.full(20, 3)), None)  # noqa: E731
+    found, _ = jax.lax.scan(once, jnp.linspace(1.0, 2.0, 20), length=1000)
+    right = np.linspace(1.0, 2.0, 20) * 0.999**3000
+    # A random walk of 1,000 roundings of 3e-8; a rounded factor is off by 1,000 of its own.
+    np.testing.assert_allclose(found, right, rtol=4e-6)
+
+
+@pytest.mark.quick
 def test_a_long_sum_of_decays_keeps_its_error_small() -> None:
     """Add a number that is below a rounding of the sum, as often as a long run does."""
     amount = jnp.float32(1e-6)
