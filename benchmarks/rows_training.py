@@ -84,7 +84,7 @@ def _rows(task: Task, rate: Any, exact: bool) -> tuple[Callable[..., Any], Any, 
 
     def step(carry: Any, batch: Batch) -> Any:
         tables, dense, state = carry
-        unique = {n: rows.unique(ids, len(tables[n].rest)) for n, ids in batch.ids.items()}
+        unique = {n: rows.unique(ids, len(tables[n].table)) for n, ids in batch.ids.items()}
         found = {n: tx.lookup(tables[n], u.ids) for n, u in unique.items()}
 
         def objective(params: Any, dense: Any) -> Any:

@@ -6,6 +6,7 @@ once per distinct leaf, so that the compiled step contains no check.
 
 import enum
 import functools as ft
+import sys
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, TypeGuard
 
@@ -52,12 +53,14 @@ def hyperparameter(
 
     Raises:
         ValueError: if a known number is out of range, or an array is not a scalar.
-        TypeError: if a known number is not a number, a schedule or a scalar array, or another
+        TypeError: if a known number is not a number, a schedule or a real scalar array, or another
             parameter of a variant is not hashable, as the constants of compiled steps must be.
     """
     if isinstance(value, ByPath):
         check = ft.partial(hyperparameter, name, kind=kind, schedule=schedule)
         return value.map(lambda v: v if frozen and v is FROZEN else check(v))
+    if isinstance(value, np.ma.MaskedArray):
+        raise TypeError(f"{name} must be a real number, not {_kind(value)}")
     if isinstance(value, np.generic | np.ndarray) and np.ndim(value) == 0:
         value = value.item()
     if kind is Kind.ANY and callable(value) and not schedule:
@@ -73,6 +76,8 @@ def hyperparameter(
     if isinstance(value, bool) or not isinstance(value, int | float):
         wanted = "a number, a schedule (count -> value)" if schedule else "a number"
         raise TypeError(f"{name} must be {wanted} or a scalar array, not {type(value).__name__}")
+    if abs(value) > sys.float_info.max and isinstance(value, int):
+        raise ValueError(f"{name} must fit a float, which an integer of so many digits does not")
     if kind is Kind.DECAY_RATE and not 0 <= value < 1:
         raise ValueError(f"{name} must be in [0, 1), not {value}: it is the share of the past kept")
     if kind is not Kind.DECAY_RATE and not 0 <= value < float("inf"):
@@ -85,16 +90,36 @@ def hyperparameter(
 def scalar(name: str, value: ArrayLike) -> Array:
     """Return a number of the current step as a scalar array.
 
+    Args:
+        name: the argument's name, for messages.
+        value: what a schedule returned, or an array that was given.
+
     Raises:
+        TypeError: if the value is not a real number or an array that JAX takes.
         ValueError: if the number has a shape.
     """
-    number = jnp.asarray(value)
+    try:
+        number = jnp.asarray(value)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise TypeError(f"{name} must be a real number, not {_kind(value)}") from error
+    if number.dtype == bool or not jnp.isrealobj(number):
+        raise TypeError(f"{name} must be a real number, not {number.dtype}")
     if number.shape != ():
         raise ValueError(
             f"{name} must be a scalar, not an array of shape {number.shape}; for a value per "
             "parameter use adam_optax.by_path"
         )
     return number
+
+
+def _kind(value: object) -> str:
+    """Describe a value that is no JAX array, in a few words."""
+    if isinstance(value, np.ma.MaskedArray):
+        return "a masked array"
+    if isinstance(value, np.ndarray):
+        order = "" if value.dtype.isnative else " in the other byte order"
+        return f"an array of dtype {value.dtype.name}{order}"
+    return "so long an integer" if isinstance(value, int) else type(value).__name__
 
 
 def check_count(value: Array) -> None:
@@ -266,17 +291,25 @@ def check_parameters(params: PyTree, frozen: Sequence[bool] | None = None) -> No
     """
     leaves = jax.tree.leaves(params)
     frozen = [False] * len(leaves) if frozen is None else frozen
-    for p, still in zip(leaves, frozen, strict=True):
-        if not (still or jnp.issubdtype(jnp.result_type(p), jnp.inexact)):
-            break
-    else:
+    if all(still or _trainable(p) for p, still in zip(leaves, frozen, strict=True)):
         return  # without paths: they are slow to make and seldom needed
     for (path, p), still in zip(jax.tree.leaves_with_path(params), frozen, strict=True):
-        if not (still or jnp.issubdtype(dtype := jnp.result_type(p), jnp.inexact)):
+        if not (still or _trainable(p)):
+            what = f"is {_kind(p)}" if not isinstance(p, Array) else f"has dtype {p.dtype}"
             raise TypeError(
-                f"params{jax.tree_util.keystr(path)} has dtype {dtype}, which has no gradient; "
+                f"params{jax.tree_util.keystr(path)} {what}, which has no gradient; "
                 "make it floating, or leave it out with optax.masked or adam_optax.FROZEN"
             )
+
+
+def _trainable(p: ArrayLike) -> bool:
+    """Tell whether JAX takes a parameter, and the parameter's dtype has a gradient."""
+    try:
+        return not isinstance(p, np.ma.MaskedArray) and bool(
+            jnp.issubdtype(jnp.result_type(p), jnp.inexact)
+        )
+    except TypeError:  # of a byte order or a dtype that JAX does not have
+        return False
 
 
 def flatten_like(

@@ -140,6 +140,21 @@ def real_dtype(dtype: DTypeLike) -> np.dtype[Any]:
     return jnp.finfo(dtype).dtype
 
 
+def number_dtype(dtype: DTypeLike) -> np.dtype[Any] | None:
+    """Return a floating or complex dtype that JAX has, with 0 and both signs; None for any other.
+
+    >>> number_dtype("bfloat16"), number_dtype("int8"), number_dtype("float8_e8m0fnu")
+    (dtype(bfloat16), None, None)
+    """
+    try:
+        kind: np.dtype[Any] = jnp.dtype(dtype)
+    except (TypeError, ValueError, SyntaxError):  # NumPy reads some names as lists of dtypes
+        return None
+    # A scale alone, float8_e8m0fnu, has neither 0 nor a sign; float128 is NumPy's alone.
+    inexact = jnp.issubdtype(kind, jnp.inexact)
+    return kind if inexact and jnp.finfo(kind).min < 0 and jnp.finfo(kind).bits <= 64 else None
+
+
 def widen_decay_rate(b: Array, dtype: DTypeLike) -> Array:
     """Return a decay rate in compute precision, with what 16 bits rounded away put back.
 

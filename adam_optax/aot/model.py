@@ -3,18 +3,16 @@
 Of a checkpoint only the metadata is read: no array is loaded and nothing is unpickled.
 """
 
-import contextlib
-import importlib
 import logging
 import math
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
+
+from adam_optax._core.user_code import UserCodeError, user_function
 
 
 class ModelError(ValueError):
@@ -24,8 +22,9 @@ class ModelError(ValueError):
 def from_function(name: str) -> optax.Params:
     """Return the shapes of the tree that the function `module:function` returns.
 
-    The module is imported, from the current directory too; the function is called under
-    `jax.eval_shape`, so that a model is described and not allocated.
+    The module's code is run: it is imported, from the current directory too, after all other
+    places. The function is called under `jax.eval_shape`, so that a model is described and not
+    allocated.
 
     Args:
         name: `module:function`, a function without arguments that returns a tree of arrays or of
@@ -34,18 +33,11 @@ def from_function(name: str) -> optax.Params:
     Raises:
         ModelError: If there is no such function, or the function does not return such a tree.
     """
-    module, colon, function = name.partition(":")
-    if not (colon and module and function):
-        raise ModelError(f"--params {name!r} must be module:function, such as my_model:init_params")
-    with _from_here():
-        try:
-            made = getattr(importlib.import_module(module), function)
-        except (ImportError, AttributeError, ValueError) as error:
-            raise ModelError(f"--params {name}: {error}") from error
-        try:
+    try:
+        with user_function(name) as made:
             found = jax.eval_shape(lambda: jax.tree.map(_array, made()))
-        except Exception as error:  # the user's own code may raise anything
-            raise ModelError(f"--params {name} failed: {type(error).__name__}: {error}") from error
+    except UserCodeError as error:
+        raise ModelError(f"--params {name}: {error}") from error
     return _checked(found, f"--params {name}")
 
 
@@ -92,6 +84,10 @@ def _metadata(path: Path) -> Any:
         ) from error
     if not path.is_dir():
         raise ModelError(f"--checkpoint {path} is no directory")
+    for entry in path.iterdir():  # orbax would wait for a pipe
+        if not (entry.is_file() or entry.is_dir()):
+            what = "is a pipe, a socket, a device or a broken link"
+            raise ModelError(f"--checkpoint {path}: {entry.name} {what}, which is not read")
     logging.getLogger("absl").setLevel(logging.ERROR)  # the errors below say what orbax warns of
     try:
         with ocp.StandardCheckpointer() as checkpointer:
@@ -122,13 +118,3 @@ def _array(x: Any) -> jax.Array:
     if isinstance(x, jax.ShapeDtypeStruct):
         return jnp.zeros(x.shape, x.dtype)
     return jnp.asarray(x)
-
-
-@contextlib.contextmanager
-def _from_here() -> Iterator[None]:
-    """Import a user's modules from the current directory, as `python -m` does."""
-    sys.path.insert(0, "")
-    try:
-        yield
-    finally:
-        sys.path.remove("")

@@ -12,6 +12,12 @@ from adam_optax.lab.storage_formats import STORAGE_EXAMPLES
 TRAINING_DETAILS = "; print a table, write figures, CSV files and a page of them (HTML)."
 """The rest of the description of a command that trains (see `Command.details`)."""
 
+CODE_HELP = """\
+  module:function is your own: the module is imported from where Python finds modules or, if it is
+  not there, from the current directory. Its code is run; name no module that you do not trust.
+"""
+"""Help text about arguments that name code."""
+
 
 def add_training_arguments(parser: argparse.ArgumentParser, rate: bool) -> None:
     """Add the problem, the budget, the data, the storage format and the output directory.
@@ -25,7 +31,9 @@ def add_training_arguments(parser: argparse.ArgumentParser, rate: bool) -> None:
         parser.add_argument(name, type=kind, metavar=metavar, help=text)
 
     parser.add_argument(
-        "problem", metavar="PROBLEM", help=f"{', '.join(problems)}, or module:function"
+        "problem",
+        metavar="PROBLEM",
+        help=f"{', '.join(problems)}, or module:function, whose code is run (see below)",
     )
     add("--epochs", types.positive, "N", "passes over the training set (default: the problem's)")
     add("--batch-size", types.positive, "N", "examples per step (default: the problem's)")
@@ -91,7 +99,7 @@ def chosen_seeds(args: argparse.Namespace) -> range:
 
 def training_epilog() -> str:
     """Return the help text about problems and optimisers."""
-    return f"{describe_problems()}\n{_describe_optimizers()}"
+    return f"{describe_problems()}{CODE_HELP}\n{_describe_optimizers()}"
 
 
 def describe_problems() -> str:

@@ -16,7 +16,14 @@ from adam_optax.cli.arguments import (
     chosen_seeds,
     training_epilog,
 )
-from adam_optax.cli.console import INTERRUPTED, check_lab_extra, fail, interrupted, show
+from adam_optax.cli.console import (
+    INTERRUPTED,
+    announce_code,
+    check_lab_extra,
+    fail,
+    interrupted,
+    show,
+)
 from adam_optax.cli.parser import Command
 from adam_optax.lab import Comparison, Epoch, compare
 from adam_optax.lab._problems.builtin import find_problem
@@ -55,12 +62,13 @@ def _run(args: argparse.Namespace) -> int:
     Everything that can be refused is refused before the training begins.
     """
     check_lab_extra(args.command)
+    announce_code(args.problem)
     problem = find_problem(args.problem)
     optimizers = resolve_all([with_storage(name, args.storage) for name in args.optimizers])
-    stem = f"compare-{problem.name}"
+    stem = f"compare-{file_name(problem.name)}"
     if args.command == TRAIN.name:
-        stem = f"train-{problem.name}-{file_name(optimizers[0].name)}"
-    check_writable(args.out, report.names(stem))
+        stem = f"train-{file_name(problem.name)}-{file_name(optimizers[0].name)}"
+    check_writable(args.out / stem, report.names(stem))
     with _show_progress(args) as on_progress:
         found = compare(
             problem,

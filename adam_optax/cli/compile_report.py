@@ -9,11 +9,14 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from adam_optax._core.numerics import number_dtype
 from adam_optax._wrappers.memory import format_bytes
 from adam_optax.aot import model, targets
 from adam_optax.aot.compiled import Compiled, compile_update
+from adam_optax.cli.arguments import CODE_HELP
+from adam_optax.cli.console import announce_code
 from adam_optax.cli.parser import Command
-from adam_optax.lab.errors import LabError
+from adam_optax.lab.errors import LabError, first_line
 from adam_optax.lab.optimizers import find_factory
 from adam_optax.lab.storage_formats import STORAGE_EXAMPLES, parse_storage
 
@@ -29,7 +32,9 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--target", metavar="A,B,...", required=True, help=f"of {known}")
     whose = parser.add_mutually_exclusive_group(required=True)
     whose.add_argument(
-        "--params", metavar="MODULE:FUNCTION", help="which returns a tree of arrays or shapes"
+        "--params",
+        metavar="MODULE:FUNCTION",
+        help="which returns a tree of arrays or shapes; its code is run (see below)",
     )
     whose.add_argument(
         "--checkpoint", type=Path, metavar="DIR", help="of orbax; only shapes are read"
@@ -100,12 +105,9 @@ def _targets(text: str) -> Sequence[str]:
 
 
 def _dtype(name: str | None) -> jnp.dtype | None:
-    try:
-        dtype = None if name is None else jnp.dtype(name)
-    except TypeError as error:
-        raise LabError(f"--dtype {name!r} is no dtype, such as bfloat16") from error
-    if dtype is not None and not jnp.issubdtype(dtype, jnp.inexact):
-        raise LabError(f"--dtype {name}: parameters are floating, such as bfloat16")
+    dtype = None if name is None else number_dtype(name)
+    if dtype is None and name is not None:
+        raise LabError(f"--dtype {name!r} is no dtype of parameters, such as bfloat16")
     return dtype
 
 
@@ -114,6 +116,7 @@ def _params(args: argparse.Namespace) -> optax.Params:
         return model.from_checkpoint(args.checkpoint, args.key)
     if args.key is not None:
         raise LabError("--key goes with --checkpoint; leave it out")
+    announce_code(args.params)
     return model.from_function(args.params)
 
 
@@ -123,7 +126,7 @@ def _compile(target: str, tx: optax.GradientTransformation, params: optax.Params
     except ModuleNotFoundError as error:
         raise LabError(str(error)) from error
     except Exception as error:  # the compiler's error, or the optimiser's about these parameters
-        raise LabError(f"{target}: {str(error).splitlines()[0]}") from error
+        raise LabError(f"{target}: {first_line(error)}") from error
 
 
 def _line(row: Sequence[str], widths: Sequence[int]) -> str:
@@ -143,7 +146,7 @@ COMPILE_REPORT = Command(
   adam-optax compile-report --target v6e --checkpoint runs/10/default --key params \\
     --optimizer lion --storage stochastic --dtype bfloat16
 """,
-    epilog=lambda: _COLUMNS,
+    epilog=lambda: f"{_COLUMNS}\n{CODE_HELP}",
     add_arguments=_add_arguments,
     run=_run,
 )

@@ -2,10 +2,11 @@
 
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from adam_optax._core.user_code import source_of
 from adam_optax.lab.errors import needs_lab_extra
 from adam_optax.lab.sweeper import OnProgress
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
 INTERRUPTED = 130
 """The exit code after Ctrl-C."""
+_LONGEST = 2000
+"""Characters of a line on stderr, at most."""
 
 
 def check_lab_extra(command: str) -> None:
@@ -97,11 +100,32 @@ def bar(quiet: bool) -> Iterator[OnProgress]:
 
 def interrupted(text: str) -> int:
     """Print on stderr what became of an interrupted command, and return the exit code."""
-    print("adam-optax: interrupted:", text, file=sys.stderr)
-    return INTERRUPTED
+    return fail(f"interrupted: {text}", INTERRUPTED)
+
+
+def announce_code(name: str) -> None:
+    """Say on stderr what code is about to run, if a name is `module:function` and is there."""
+    place = source_of(name) if ":" in name else None
+    if place is not None:
+        _say(f"running the code of {name}, from {place}")
 
 
 def fail(message: str, code: int) -> int:
     """Print a message in one line on stderr, and return the exit code."""
-    print("adam-optax:", " ".join(message.split()), file=sys.stderr)
+    _say(message)
     return code
+
+
+def _say(message: str) -> None:
+    """Print a line on stderr.
+
+    What a file or an argument says may be in the line, and could command a terminal or fill it.
+    """
+    line = " ".join(message.split())
+    if len(line) > _LONGEST:  # what is wrong is said at the beginning or at the end
+        half = _LONGEST // 2
+        line = f"{line[:half]}... ({len(line) - 2 * half} more characters) ...{line[-half:]}"
+    shown = (c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
+    if sys.stderr is not None:  # it may be closed; `print` would take stdout
+        with suppress(OSError):  # or full: the exit code says it all the same
+            print(f"adam-optax: {''.join(shown)}", file=sys.stderr, flush=True)

@@ -1,7 +1,11 @@
 """Run the command `adam-optax convert`, which converts states from file to file."""
 
 import argparse
+import itertools
 import json
+import os
+import reprlib
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,16 +20,10 @@ from adam_optax.convert import (
 )
 from adam_optax.convert._checks import NamedArrays, join_names
 from adam_optax.convert._coded import RULE, encode_named
-from adam_optax.convert._files import (
-    read_arrays,
-    read_bytes,
-    read_named,
-    read_torch,
-    write_arrays,
-    write_named,
-    write_torch,
-)
+from adam_optax.convert._containers import read_bytes
+from adam_optax.convert._files import read_arrays, read_named, write_arrays, write_named
 from adam_optax.convert._keras_files import read_keras, write_keras
+from adam_optax.convert._torch_files import read_torch, write_torch
 from adam_optax.convert._torch_groups import (
     Order,
     describe_groups,
@@ -48,11 +46,19 @@ seldom that of model.named_parameters() if there are several groups:
 Of PyTorch's parameters, a table is printed before anything is written; with several groups and no
 recorded names, --confirm-order says that the table is right.
 
+Every file with checksums is verified; .weights.h5 has none. Reading a file of PyTorch's needs no
+PyTorch, and writing one does.
+
 The result is read with adam_optax.convert.load("state.safetensors", tx.init(params), tx=tx,
 params=params), in whatever storage tx has; parameters with adam_optax.convert.load_params.
 """
 _KINDS = {".pt": "torch", ".pth": "torch", ".keras": "keras", ".h5": "keras"}
 _OURS = ".safetensors"
+_MOST_NAMES_BYTES = 2**26
+"""What names.json may have: 64 MiB are the names of more than 100,000 parameters."""
+_SHOWN = reprlib.Repr()
+_SHOWN.maxlevel = 2
+"""How hyper-parameters are shown, of which a file can have lists of lists of lists."""
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -95,8 +101,21 @@ def _run(args: argparse.Namespace) -> int:
     Raises:
         ConversionError: If arguments, files, names or states do not fit; nothing is written then.
     """
+    try:
+        _convert(args)
+    except (RecursionError, MemoryError) as error:
+        why = "is nested too deeply" if isinstance(error, RecursionError) else "needs more memory"
+        raise ConversionError(f"{args.source}, or a file named with it, {why}") from error
+    print("Wrote", args.out, flush=True)
+    return 0
+
+
+def _convert(args: argparse.Namespace) -> None:
+    """Convert a file."""
     template = _template(args)
     _check_arguments(args, template)
+    if template is not None and template.suffix == ".h5":
+        print(f"{template} has no checksums: a wrong number in it would not be seen", flush=True)
     if args.to is not None:
         _write_theirs(args, read_named(args.source), _read_names(args.names))
     elif args.source.suffix == _OURS:
@@ -111,8 +130,6 @@ def _run(args: argparse.Namespace) -> int:
         if weights is not None:
             write_arrays(args.params, weights, {})
             print("Wrote", args.params, flush=True)
-    print("Wrote", args.out, flush=True)
-    return 0
 
 
 def _template(args: argparse.Namespace) -> Path | None:
@@ -180,16 +197,18 @@ def _kind(path: Path) -> str:
 def _check_out(option: str, out: Path, suffixes: list[str], inputs: list[Path]) -> None:
     if out.suffix not in suffixes:
         raise ConversionError(f"{option} {out} must end in {' or '.join(suffixes)}")
-    if out.exists() and any(path.exists() and out.samefile(path) for path in inputs):
+    # `os.path` says no where `Path` raises an error: of names that are too long, or have a NUL.
+    there = [path for path in inputs if os.path.exists(out) and os.path.exists(path)]
+    if any(os.path.samefile(out, path) for path in there):
         raise ConversionError(f"{option} {out} is an input, which is not overwritten")
-    if out.is_dir():
+    if os.path.isdir(out):
         raise ConversionError(f"cannot write {out}: it is a directory")
-    if not out.parent.is_dir():
+    if not os.path.isdir(out.parent):
         raise ConversionError(f"cannot write {out}: there is no directory {out.parent}")
 
 
 def _read_names(path: Path) -> dict[str, Any]:
-    content = read_bytes(path)
+    content = read_bytes(path, _MOST_NAMES_BYTES)
     try:
         names = json.loads(content, object_pairs_hook=_unique)
     except (ValueError, RecursionError) as error:
@@ -200,9 +219,9 @@ def _read_names(path: Path) -> dict[str, Any]:
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    keys = [key for key, _ in pairs]
-    if twice := {key for key in keys if keys.count(key) > 1}:
-        raise ValueError(f"{join_names(map(repr, sorted(twice)))} is there twice")
+    counts = Counter(key for key, _ in pairs)
+    if twice := sorted(key for key, times in counts.items() if times > 1):
+        raise ValueError(f"{join_names(map(repr, twice))} is there twice")
     return dict(pairs)
 
 
@@ -256,7 +275,7 @@ def _confirmed_order(state_dict: Any, names: dict[str, Any], confirmed: bool) ->
     if len(known) == sum(sizes):
         print(describe_groups(groups, known, states))
         for number, group in enumerate(groups):
-            numbers = (f"{n} {v}" for n, v in group_hyperparams(group).items())
+            numbers = (f"{n} {_show(v)}" for n, v in group_hyperparams(group).items())
             print(f"group {number}: {', '.join(numbers)}", flush=True)
     if recorded is not None or len(known) != sum(sizes):
         return None if recorded is not None else known
@@ -266,7 +285,13 @@ def _confirmed_order(state_dict: Any, names: dict[str, Any], confirmed: bool) ->
             "must be in the order of the groups, which is seldom that of "
             "model.named_parameters(); if the table above is right, add --confirm-order"
         )
-    return [[known.pop(0) for _ in range(size)] for size in sizes]
+    left = iter(known)
+    return [list(itertools.islice(left, size)) for size in sizes]
+
+
+def _show(value: object) -> str:
+    """Return a hyper-parameter as text."""
+    return str(value) if isinstance(value, int | float) else _SHOWN.repr(value)
 
 
 def _read_optimizer(path: Path, key: str | None) -> Any:
@@ -282,8 +307,7 @@ def _read_optimizer(path: Path, key: str | None) -> Any:
 
 def _read_model(text: str) -> Any:
     """Read the `state_dict` of a model, of a file or of what is behind a colon in the file."""
-    whole = Path(text)
-    path, _, key = (text, "", "") if whole.exists() else text.rpartition(":")
+    path, _, key = (text, "", "") if os.path.exists(text) else text.rpartition(":")
     model = _read_part(Path(path or text), key if path else None, "--model")
     if not isinstance(model, Mapping) or not all(hasattr(x, "shape") for x in model.values()):
         what = join_names(map(str, model)) if isinstance(model, Mapping) else type(model).__name__

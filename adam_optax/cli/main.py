@@ -43,4 +43,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return fail("interrupted", INTERRUPTED)
     except BrokenPipeError:
         return _BROKEN_PIPE
+    except OSError as error:  # of a file that no reader or writer of ours describes better
+        what = "" if error.filename is None else f"{error.filename}: "
+        return fail(f"error: {what}{error.strerror or error}", _BAD_INPUT)
+    except MemoryError:
+        return fail("error: not enough memory for this", _BAD_INPUT)
     return code

@@ -53,6 +53,9 @@ def parse(
         LabError: If an argument is unknown, missing or out of range.
     """
     arguments = sys.argv[1:] if argv is None else argv
+    for argument in arguments:
+        if "\0" in argument:  # no path may have one, and Python's error would name none
+            raise LabError(f"argument {argument!r} has a null byte; leave it out")
     chosen = [command for command in commands if arguments[:1] and command.name == arguments[0]]
     parser = _Parser(
         prog="adam-optax",

@@ -34,7 +34,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 def _run(args: argparse.Namespace) -> int:
     check_lab_extra(args.command)
     stem = f"reproduce-{args.figure}" + ("-full" if args.full else "")
-    check_writable(args.out, [stem + end for end in ENDS])
+    check_writable(args.out / stem, [stem + end for end in ENDS])
     parts = args.out / f"{stem}-parts"
     reproduction = Reproduction(args.figure, args.full, args.data_dir, parts)
     try:

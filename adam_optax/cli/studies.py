@@ -13,10 +13,11 @@ from adam_optax.cli.arguments import (
     chosen_seeds,
     training_epilog,
 )
-from adam_optax.cli.console import bar, check_lab_extra, finish, interrupted
+from adam_optax.cli.console import announce_code, bar, check_lab_extra, finish, interrupted
 from adam_optax.cli.parser import Command
 from adam_optax.lab import Optimizer, Problem, observe, suggest, sweep
 from adam_optax.lab._problems.builtin import find_problem
+from adam_optax.lab.errors import LabError
 from adam_optax.lab.grid import LEARNING_RATE
 from adam_optax.lab.reports.files import check_writable
 from adam_optax.lab.reports.studies import ENDS, suggestion_report, sweep_report, watch_report
@@ -69,7 +70,7 @@ def _run_sweep(args: argparse.Namespace) -> int:
         found = sweep(
             problem,
             optimizers,
-            dict(args.settings) or {LEARNING_RATE: learning_rates(problem, optimizers[0])},
+            _settings(args) or {LEARNING_RATE: learning_rates(problem, optimizers[0])},
             chosen_seeds(args),
             parallel=args.parallel,
             parts=parts,
@@ -82,6 +83,14 @@ def _run_sweep(args: argparse.Namespace) -> int:
     if found.interrupted:
         return interrupted(f"the same command goes on from {parts}")
     return 0
+
+
+def _settings(args: argparse.Namespace) -> dict[str, list[float]]:
+    """Return the values by hyper-parameter, and refuse two lists of one."""
+    names = [name for name, _ in args.settings]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise LabError(f"--set {twice[0]} is there twice; give its values in one, x,y,...")
+    return dict(args.settings)
 
 
 def _run_suggest(args: argparse.Namespace) -> int:
@@ -116,11 +125,12 @@ def _prepare(args: argparse.Namespace) -> tuple[Problem, list[Optimizer], str]:
         The problem, the optimisers, and the beginning of the names of the results' files.
     """
     check_lab_extra(args.command)
+    announce_code(args.problem)
     problem = find_problem(args.problem)
     optimizers = [with_storage(name, args.storage) for name in args.optimizers]
     label = "-".join(file_name(optimizer.name) for optimizer in optimizers)
-    stem = f"{args.command}-{problem.name}-{label}"
-    check_writable(args.out, [stem + end for end in ENDS])
+    stem = f"{args.command}-{file_name(problem.name)}-{label}"
+    check_writable(args.out / stem, [stem + end for end in ENDS])
     return problem, optimizers, stem
 
 

@@ -4,8 +4,8 @@
 
 Every conversion passes through one neutral form, "named arrays" (`to_named`, `from_named`), where
 everything is checked: a flat dict of NumPy arrays, `{"count": ..., "mu/dense/kernel": ..., ...}`.
-`save` and `load` store named arrays in a `.safetensors` file. What does not fit raises
-`ConversionError`, whose message names the entry and the remedy; nothing is half-converted.
+`save` and `load` store named arrays in a `.safetensors` file, with a checksum. What does not fit
+raises `ConversionError`, whose message names the entry and the remedy; nothing is half-converted.
 `change_storage` takes a state, wherever it comes from, into another storage format in mid-run.
 """
 

@@ -6,6 +6,7 @@ integer scalar, and one array for each moment of each parameter under a key such
 """
 
 import difflib
+import itertools
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TypeAlias
@@ -22,11 +23,16 @@ ArrayOrShape: TypeAlias = jax.Array | jax.ShapeDtypeStruct | NDArray[Any]
 COUNT = "count"
 CONVERT_EXTRA, TORCH_EXTRA = "'adam-optax[convert]'", "'adam-optax[torch]'"
 """What is installed for files: of this library and of Keras; of PyTorch."""
-_SHOWN_NAMES = 5
+_SHOWN_NAMES, _SHOWN_PROBLEMS = 5, 20
+_LONGEST_NAME, _LONGEST_MESSAGE = 100, 10_000
+"""How much of a name and of a message is shown, in characters."""
+_COMPARED_NAMES = 1000
+"""Among so many names the closest is looked for: comparing two names is slow."""
 _SQUARES = frozenset({"nu", "nu_max"})
 
 _NOT_FINITE_HINT = "go back to a checkpoint from before they came up"
 _NEGATIVE_HINT = "squares have none: are two entries or two parameters swapped?"
+_UNLIKE_HINT = "they are of one parameter: are entries of two parameters mixed up?"
 _TRANSPOSED_HINT = "permute its axes in names, as in ('dense/kernel', (1, 0))"
 _COMPLEX_HINT = (
     "the parameter is of the other kind, or PyTorch's: it keeps the squares of real and imaginary "
@@ -52,6 +58,21 @@ class ConversionError(ValueError):
     what to write instead.
     """
 
+    def __init__(self, message: str) -> None:
+        # A name from a file can be megabytes long, and have characters that steer a terminal.
+        shown = _shorten(message, _LONGEST_MESSAGE)
+        super().__init__(
+            "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in shown)
+        )
+
+
+def _shorten(text: str, most: int) -> str:
+    """Leave out the middle of a long text."""
+    if len(text) <= most:
+        return text
+    half = most // 2
+    return f"{text[:half]} ... ({len(text) - 2 * half} characters more) ... {text[-half:]}"
+
 
 def raise_problems(problems: list[str]) -> None:
     """Raise one error that lists all problems; return if there are none.
@@ -62,20 +83,24 @@ def raise_problems(problems: list[str]) -> None:
     if len(problems) == 1:
         raise ConversionError(problems[0])
     if problems:
-        lines = "".join(f"\n  {number}. {text}" for number, text in enumerate(problems, 1))
-        raise ConversionError(f"{len(problems)} things do not fit:{lines}")
+        shown = [_shorten(text, _LONGEST_NAME * 10) for text in problems[:_SHOWN_PROBLEMS]]
+        lines = "".join(f"\n  {number}. {text}" for number, text in enumerate(shown, 1))
+        more = len(problems) - len(shown)
+        rest = f"\n  and {more} more" if more else ""
+        raise ConversionError(f"{len(problems)} things do not fit:{lines}{rest}")
 
 
 def join_names(names: Iterable[str]) -> str:
     """Join the first few names for a message, and say how many more there are."""
     every = list(names)
     more = f" and {len(every) - _SHOWN_NAMES} more" if len(every) > _SHOWN_NAMES else ""
-    return ", ".join(every[:_SHOWN_NAMES]) + more
+    return ", ".join(_shorten(name, _LONGEST_NAME) for name in every[:_SHOWN_NAMES]) + more
 
 
 def suggest_name(name: str, known: Collection[str]) -> str:
     """Suggest the known name that is closest to an unknown one, or else list the known names."""
-    if close := difflib.get_close_matches(name, known, n=1):
+    alike = [n for n in itertools.islice(known, _COMPARED_NAMES) if len(n) <= _LONGEST_NAME]
+    if len(name) <= _LONGEST_NAME and (close := difflib.get_close_matches(name, alike, n=1)):
         return f"did you mean {close[0]!r}?"
     return f"there is {join_names(map(repr, known))}" if known else "there is none"
 
@@ -122,24 +147,34 @@ def to_numpy(x: Any, name: str) -> NDArray[Any]:
             f"{name} is sharded over processes; gather the state first, with torch.distributed."
             "checkpoint.state_dict.get_optimizer_state_dict and full_state_dict=True"
         )
+    if np.ma.is_masked(x):
+        raise ConversionError(
+            f"{name} has masked elements, which a moment cannot have; fill them, x.filled(0)"
+        )
     try:
         value = np.array(_tensor_to_numpy(x) if hasattr(x, "detach") else x)
     except (TypeError, ValueError, RuntimeError) as error:
         raise ConversionError(f"{name} cannot be read as an array: {error}") from error
     if value.dtype.hasobject:
         raise ConversionError(f"{name} is not an array but {type(x).__name__}")
-    return value
+    return _in_native_order(value)
+
+
+def _in_native_order(x: NDArray[Any]) -> NDArray[Any]:
+    """Return an array whose bytes are in this machine's order: JAX and files take no other."""
+    return x if x.dtype.isnative else x.astype(x.dtype.newbyteorder("="))
 
 
 def _tensor_to_numpy(x: Any) -> Any:
     """Return a tensor of PyTorch as a NumPy array."""
     x = x.detach().cpu()
-    if getattr(x, "is_conj", lambda: False)():
-        x = x.resolve_conj()
+    for resolve in ("resolve_conj", "resolve_neg"):
+        x = getattr(x, resolve, lambda x=x: x)()
     try:
         return x.numpy()
     except TypeError:
-        return x.float().numpy()
+        # Halves of complex numbers have no dtype in NumPy, and `float` would drop imaginary parts.
+        return (x.cfloat() if x.is_complex() else x.float()).numpy()
 
 
 def to_named_arrays(named: Any) -> NamedArrays:
@@ -153,7 +188,11 @@ def to_named_arrays(named: Any) -> NamedArrays:
             "named arrays are a dict such as {'count': ..., 'mu/dense/kernel': ...}, not "
             f"{type(named).__name__}"
         )
-    return {key: x if isinstance(x, np.ndarray) else to_numpy(x, key) for key, x in named.items()}
+    return {
+        # The exact class: a subclass of arrays may mean something else, as masked arrays do.
+        key: _in_native_order(x) if type(x) is np.ndarray else to_numpy(x, key)
+        for key, x in named.items()
+    }
 
 
 def find_value_problems(named: NamedArrays) -> list[str]:
@@ -162,6 +201,32 @@ def find_value_problems(named: NamedArrays) -> list[str]:
     for key, x in named.items():
         if key != COUNT:
             problems += _find_moment_problems(key, x)
+    return problems
+
+
+def check_without_template(named: NamedArrays) -> None:
+    """Check named arrays by themselves: their values, and that a parameter's moments are a set.
+
+    Raises:
+        ConversionError: if a value or the shapes of two moments of one parameter do not fit.
+    """
+    raise_problems(find_value_problems(named) or _find_unlike_shapes(named))
+
+
+def _find_unlike_shapes(named: NamedArrays) -> list[str]:
+    """Describe moments of one parameter whose shapes differ.
+
+    A moment but mu may be one number for all of a parameter, as NovoGrad's nu and NAdam's product.
+    """
+    shapes: dict[str, tuple[str, tuple[int, ...]]] = {}
+    problems = []
+    for key, x in named.items():
+        moment, path = split_key(key)
+        if key == COUNT or (x.shape == () and moment != "mu"):
+            continue
+        first, shape = shapes.setdefault(path, (key, x.shape))
+        if shape != x.shape:
+            problems.append(f"{first} has shape {shape}, but {key} {x.shape}; {_UNLIKE_HINT}")
     return problems
 
 
@@ -215,9 +280,11 @@ def _find_one_sided(
     A moment gets its hint if the other side does not have it for any parameter.
     """
     moments_of_others = {split_key(key)[0] for key in others}
+    of_moments: dict[str, list[str]] = {}
+    for key in keys:
+        of_moments.setdefault(split_key(key)[0], []).append(key)
     problems, rest = [], []
-    for moment in dict.fromkeys(split_key(key)[0] for key in keys):
-        of_moment = [key for key in keys if split_key(key)[0] == moment]
+    for moment, of_moment in of_moments.items():
         if moment in hints and moment not in moments_of_others:
             problems.append(f"{what} {join_names(of_moment)}: {hints[moment]}")
         else:

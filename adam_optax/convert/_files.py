@@ -1,8 +1,7 @@
-"""Read and write states in files: no code from a file is run, and no file is half-written."""
+"""Read and write states in files: what is read is what was written, and no file is half-written."""
 
-import io
+import hashlib
 import json
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,41 +13,50 @@ import optax
 from numpy.typing import NDArray
 
 from adam_optax._core.by_path import path_name
-from adam_optax._core.files import write_atomically
 from adam_optax.convert._checks import (
     CONVERT_EXTRA,
-    TORCH_EXTRA,
     ConversionError,
     NamedArrays,
-    find_value_problems,
+    check_without_template,
     raise_problems,
     require_package,
     to_named_arrays,
 )
 from adam_optax.convert._coded import RULE, decode_named
+from adam_optax.convert._containers import damaged_file_error, read_bytes, write_bytes
 from adam_optax.convert._named import from_named, put_like, to_named
 from adam_optax.convert._torch_model import check_rule, find_param_problems
 
-_COMPLEX = "complex"
-"""The metadata's key for the list of complex arrays.
+_CHECKSUM, _COMPLEX, _NARROW = "checksum", "complex", "dtypes"
+"""The metadata's keys.
 
-Complex arrays are stored as pairs of real numbers, because the format has no complex128.
+Complex arrays are stored as pairs of real numbers, because the format has no complex128, and the
+dtypes of a byte that it has not, or only since lately, as bytes.
 """
 
 _DTYPES = {
-    "F64": np.float64,
-    "F32": np.float32,
-    "F16": np.float16,
-    "BF16": ml_dtypes.bfloat16,
-    "F8_E4M3": ml_dtypes.float8_e4m3fn,
-    "F8_E5M2": ml_dtypes.float8_e5m2,
-    "I64": np.int64,
-    "I32": np.int32,
-    "I8": np.int8,
-    "U32": np.uint32,
-    "U16": np.uint16,
-    "U8": np.uint8,
+    "F64": np.dtype(np.float64),
+    "F32": np.dtype(np.float32),
+    "F16": np.dtype(np.float16),
+    "BF16": np.dtype(ml_dtypes.bfloat16),
+    "F8_E4M3": np.dtype(ml_dtypes.float8_e4m3fn),
+    "F8_E5M2": np.dtype(ml_dtypes.float8_e5m2),
+    "I64": np.dtype(np.int64),
+    "I32": np.dtype(np.int32),
+    "I16": np.dtype(np.int16),
+    "I8": np.dtype(np.int8),
+    "U64": np.dtype(np.uint64),
+    "U32": np.dtype(np.uint32),
+    "U16": np.dtype(np.uint16),
+    "U8": np.dtype(np.uint8),
 }
+_NARROW_DTYPES = {
+    name: np.dtype(getattr(ml_dtypes, name))
+    for name in dir(ml_dtypes)
+    if name.startswith("float") and isinstance(getattr(ml_dtypes, name), type)
+    if np.dtype(getattr(ml_dtypes, name)) not in _DTYPES.values()
+}
+"""The other floats of a byte or less, by name."""
 
 
 def save(path: str | Path, state: optax.OptState) -> None:
@@ -56,14 +64,16 @@ def save(path: str | Path, state: optax.OptState) -> None:
 
     Use it to hand a state to another program, or to carry a state into another chain or wrapper.
     For the checkpoints of a run, a checkpoint library such as orbax stores the whole state, also
-    what is neither a moment nor a count.
+    what is neither a moment nor a count. The file has a checksum of all that it says (128 bits of
+    BLAKE2b), which `load` verifies.
 
     Args:
-        path: the new file; an old file of this name is replaced once the new one is complete.
+        path: the new file; an old file of this name is replaced once the new one is complete, and
+            keeps its mode. Of a symbolic link, the file that the link leads to is replaced.
         state: a state of any optimiser of this library; see `to_named`.
 
     Raises:
-        ConversionError: as `to_named`, and if the file cannot be written.
+        ConversionError: as `to_named`, and if the file cannot be written, or is a pipe or a device.
 
     >>> import tempfile, jax.numpy as jnp, adam_optax as ao
     >>> tx = ao.adam(1e-3)
@@ -97,8 +107,9 @@ def load(
         The template with the file's moments and count, in the template's storage and sharding.
 
     Raises:
-        ConversionError: as `from_named`, and if the file cannot be read or is damaged; if the file
-            is of AdaMax and `tx` is not, or the reverse.
+        ConversionError: as `from_named`, and if the file cannot be read, is damaged, or has no
+            checksum, as files of other programs; if the file is of AdaMax and `tx` is not, or the
+            reverse.
     """
     arrays, facts = read_arrays(Path(path))
     check_rule(facts.get(RULE, ""), tx, state)
@@ -135,31 +146,62 @@ def write_named(path: Path, named: Mapping[str, Any], rule: str | None = None) -
         rule: the rule whose moments they are, as text, if that is known.
     """
     arrays = to_named_arrays(named)
-    raise_problems(find_value_problems(arrays))
+    check_without_template(arrays)
     write_arrays(path, arrays, {} if rule is None else {RULE: rule})
 
 
 def write_arrays(path: Path, arrays: NamedArrays, facts: Mapping[str, str]) -> None:
-    """Write arrays to a `.safetensors` file, with facts about them in its metadata."""
+    """Write arrays to a `.safetensors` file, with facts about them in its metadata.
+
+    Raises:
+        ConversionError: if the file cannot be written, or cannot hold an array or its name.
+    """
     with require_package("safetensors", CONVERT_EXTRA):
         import safetensors.numpy
-    complex_keys = sorted(key for key, x in arrays.items() if np.iscomplexobj(x))
-    metadata = {_COMPLEX: json.dumps(complex_keys)} if complex_keys else {}
-    stored = {key: _to_storable(x) for key, x in arrays.items()}
-    content = safetensors.numpy.save(stored, metadata={**metadata, **facts} or None)
+    stored: NamedArrays = {}
+    kinds = {}
+    for key, x in arrays.items():
+        stored[key], kind = _to_storable(key, x)
+        if kind is not None:
+            kinds[key] = kind
+    metadata = dict(facts)
+    if complex_keys := sorted(key for key, kind in kinds.items() if kind == _COMPLEX):
+        metadata[_COMPLEX] = json.dumps(complex_keys)
+    if narrow := {key: kind for key, kind in kinds.items() if kind != _COMPLEX}:
+        metadata[_NARROW] = json.dumps(narrow, sort_keys=True)
+    try:
+        metadata[_CHECKSUM] = _checksum(stored, metadata)
+        content = safetensors.numpy.save(stored, metadata=metadata)
+    except (ValueError, TypeError, safetensors.SafetensorError) as error:  # a name that is no text
+        raise ConversionError(f"cannot write {path}: {error}") from error
     write_bytes(path, content)
 
 
-def _to_storable(x: NDArray[Any]) -> NDArray[Any]:
-    """Return an array in row-major order, of real numbers.
+def _to_storable(key: str, x: NDArray[Any]) -> tuple[NDArray[Any], str | None]:
+    """Return an array as the format has it, and what it is if the format does not say that.
 
-    The format stores an array's buffer whatever its strides, and has no complex128: complex
-    numbers become pairs along a new last axis.
+    The format stores an array's buffer, whatever its strides and the order of its bytes.
     """
-    x = np.array(x, order="C")
+    x = np.array(x, x.dtype.newbyteorder("="), order="C")
+    if x.dtype.name in _NARROW_DTYPES:
+        return x.view(np.uint8), x.dtype.name
+    kind = None
     if np.iscomplexobj(x):
-        return np.stack([x.real, x.imag], axis=-1)
-    return x
+        x, kind = np.stack([x.real, x.imag], axis=-1), _COMPLEX
+    if x.dtype not in _DTYPES.values():
+        raise ConversionError(f"{key} is {x.dtype}, which no .safetensors file can hold; cast it")
+    return x, kind
+
+
+def _checksum(stored: NamedArrays, metadata: Mapping[str, str]) -> str:
+    """Return a checksum of all that a file says: names, dtypes, shapes, numbers and metadata."""
+    said = {key: value for key, value in metadata.items() if key != _CHECKSUM}
+    digest = hashlib.blake2b(json.dumps(said, sort_keys=True).encode(), digest_size=16)
+    for key in sorted(stored):
+        x = stored[key]
+        digest.update(json.dumps([key, x.dtype.name, x.shape]).encode())
+        digest.update(np.ascontiguousarray(x).reshape(-1).view(np.uint8).data)
+    return digest.hexdigest()
 
 
 def read_named(path: Path) -> NamedArrays:
@@ -173,24 +215,42 @@ def _decoded(path: Path, arrays: NamedArrays, facts: Mapping[str, str]) -> Named
         return decode_named(arrays, facts)
     except ConversionError:
         raise
-    except (KeyError, ValueError, TypeError) as error:
+    except Exception as error:  # A forged description can raise almost any exception.
         raise damaged_file_error(path, "a state in a storage format", error) from error
 
 
 def read_arrays(path: Path) -> tuple[NamedArrays, dict[str, str]]:
-    """Read the arrays of a `.safetensors` file, and the facts in its metadata."""
+    """Read the arrays of a `.safetensors` file, and the facts in its metadata.
+
+    Raises:
+        ConversionError: if the file cannot be read, is damaged, or has no checksum of this library.
+    """
     with require_package("safetensors", CONVERT_EXTRA):
         import safetensors
     content = read_bytes(path)
     try:
-        arrays = {key: _to_array(entry) for key, entry in safetensors.deserialize(content)}
-        facts = _read_metadata(content)
-        for key in json.loads(facts.get(_COMPLEX, "[]")):
-            pairs = arrays[key]
-            arrays[key] = pairs.view(np.result_type(pairs, np.complex64))[..., 0]
-    except (safetensors.SafetensorError, KeyError, ValueError, TypeError) as error:
+        entries = safetensors.deserialize(content)
+        metadata = _read_metadata(content)
+        if _CHECKSUM not in metadata:
+            raise ConversionError(
+                f"{path} has no checksum: it is damaged, or neither ao.convert.save nor adam-optax "
+                "convert wrote it. If it is another program's: ao.convert.from_named("
+                "safetensors.numpy.load_file(path), state)"
+            )
+        stored = {key: _to_array(entry) for key, entry in entries}
+        if metadata.pop(_CHECKSUM) != _checksum(stored, metadata):
+            raise ValueError("its checksum does not fit")
+        complex_keys = _parse(metadata.pop(_COMPLEX, "[]"), list)
+        narrow = _parse(metadata.pop(_NARROW, "{}"), dict)
+        if len({*complex_keys, *narrow}) < len(complex_keys) + len(narrow):
+            raise ValueError("its metadata names an array twice")
+        arrays = stored | {key: _to_complex(stored[key]) for key in complex_keys}
+        arrays |= {key: stored[key].view(_NARROW_DTYPES[kind]) for key, kind in narrow.items()}
+    except ConversionError:
+        raise
+    except Exception as error:  # A forged header can raise almost any exception.
         raise damaged_file_error(path, "a safetensors file", error) from error
-    return arrays, facts
+    return arrays, metadata
 
 
 def _to_array(entry: Mapping[str, Any]) -> NDArray[Any]:
@@ -198,62 +258,22 @@ def _to_array(entry: Mapping[str, Any]) -> NDArray[Any]:
     return np.frombuffer(entry["data"], _DTYPES[entry["dtype"]]).reshape(entry["shape"])
 
 
+def _to_complex(pairs: NDArray[Any]) -> NDArray[Any]:
+    """Return complex numbers, of pairs of real numbers along the last axis."""
+    if pairs.dtype.kind != "f" or pairs.shape[-1] != 2:
+        raise ValueError(f"{pairs.dtype}{list(pairs.shape)} are no complex numbers")
+    return pairs.view(np.result_type(pairs, np.complex64))[..., 0]
+
+
+def _parse(text: str, kind: type[Any]) -> Any:
+    """Parse what the metadata keeps as JSON."""
+    if not isinstance(value := json.loads(text), kind):
+        raise ValueError(f"its metadata has {type(value).__name__} for {kind.__name__}")
+    return value
+
+
 def _read_metadata(content: bytes) -> dict[str, str]:
     """Read the metadata in the header of a file that safetensors has already checked."""
     length = int.from_bytes(content[:8], "little")
-    metadata: dict[str, str] = json.loads(content[8 : 8 + length]).get("__metadata__", {})
-    return metadata
-
-
-def read_torch(path: Path) -> Any:
-    """Read a PyTorch file that holds nothing but tensors and plain values."""
-    with require_package("PyTorch", TORCH_EXTRA):
-        import torch
-    content = read_bytes(path)
-    try:
-        with warnings.catch_warnings():
-            # PyTorch warns of storages that PyTorch itself deprecates.
-            warnings.simplefilter("ignore")
-            return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-    except Exception as error:  # A damaged pickle can raise almost any exception.
-        what = "a PyTorch file of tensors and plain values alone, as torch.save(state_dict) writes"
-        raise damaged_file_error(path, what, error) from error
-
-
-def write_torch(path: Path, state_dict: Mapping[str, Any]) -> None:
-    """Write a `state_dict` as `torch.save` does."""
-    with require_package("PyTorch", TORCH_EXTRA):
-        import torch
-    buffer = io.BytesIO()
-    torch.save(state_dict, buffer)
-    write_bytes(path, buffer.getvalue())
-
-
-def read_bytes(path: Path) -> bytes:
-    """Read a file.
-
-    Raises:
-        ConversionError: if the file cannot be read.
-    """
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise ConversionError(f"cannot read {path}: {error.strerror or error}") from error
-
-
-def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file completely, or leave the old one as it is.
-
-    Raises:
-        ConversionError: if the file cannot be written.
-    """
-    try:
-        write_atomically(path, content)
-    except OSError as error:
-        raise ConversionError(f"cannot write {path}: {error.strerror or error}") from error
-
-
-def damaged_file_error(path: Path, what: str, error: Exception) -> ConversionError:
-    """Return the error, in one line, for a file that is damaged or of another format."""
-    reason = str(error).strip().partition("\n")[0].partition(". ")[0]
-    return ConversionError(f"{path} is damaged, or not {what} ({reason or type(error).__name__})")
+    metadata = json.loads(content[8 : 8 + length]).get("__metadata__") or {}
+    return {str(key): str(value) for key, value in metadata.items()}

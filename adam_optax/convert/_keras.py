@@ -17,8 +17,8 @@ from adam_optax.convert._checks import (
     ConversionError,
     NamedArrays,
     cast,
+    check_without_template,
     find_shape_problems,
-    find_value_problems,
     join_names,
     raise_problems,
     to_named_arrays,
@@ -189,7 +189,7 @@ def keras_to_named(
     if found.product is not None:
         product = found.values[found.product]
         named |= {m.key("product"): np.array(product) for m in found.mappings.values()}
-    raise_problems(find_value_problems(named))
+    check_without_template(named)
     return named
 
 
@@ -208,7 +208,7 @@ def named_to_keras(
         ConversionError: if names, arrays and variables do not fit.
     """
     arrays = to_named_arrays(named)
-    raise_problems(find_value_problems(arrays))
+    check_without_template(arrays)
     found = _identify(variables, names, order)
     raise_problems(_find_problems(arrays, found))
     new: dict[int, NDArray[Any]] = {}
@@ -284,8 +284,9 @@ def _value(variable: Any) -> Any:
 
 def _path(variable: object) -> str:
     """Return a variable's path, or its name if it has no path."""
-    path = getattr(variable, "path", None) or getattr(variable, "name", None)
-    if not isinstance(path, str):
+    known = (getattr(variable, name, None) for name in ("path", "name"))
+    path = next((text for text in known if isinstance(text, str) and text), None)
+    if path is None:
         raise ConversionError(
             f"variables must be a Keras optimizer's, with a path and a value, not "
             f"{type(variable).__name__}"

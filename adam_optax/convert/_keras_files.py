@@ -5,10 +5,13 @@ unless it is a schedule, the moments, and Nadam's product. Which is which follow
 the parameters, the number of variables, their shapes, and the sign of squares.
 
 A file may come from anyone, so that nothing in it is trusted: links, external storage, and arrays
-that would expand to fill the memory are refused.
+that would expand to fill the memory are refused. The checksum that a `.keras` archive has of its
+weights must fit. A `.weights.h5` file has none: a wrong number in it cannot be told from a right
+one.
 """
 
 import io
+import math
 import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -19,7 +22,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adam_optax.convert._checks import CONVERT_EXTRA, ConversionError, require_package
-from adam_optax.convert._files import damaged_file_error, read_bytes, write_bytes
+from adam_optax.convert._containers import (
+    Budget,
+    damaged_file_error,
+    open_archive,
+    read_bytes,
+    read_member,
+    write_bytes,
+)
 from adam_optax.convert._keras import ORDER
 from adam_optax.convert._names import check_order
 
@@ -28,10 +38,12 @@ if TYPE_CHECKING:
 
 _WEIGHTS_MEMBER = "model.weights.h5"
 _GROUP = "optimizer/vars"
-_ALWAYS_ALLOWED_BYTES = 2**26
-"""Up to 64 MiB, any array or member is read."""
-_MOST_EXPANSION = 1000
-"""Above, what claims to be more than this many times its stored size would fill the memory."""
+_ARCHIVE = "a .keras file"
+_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+"""How members of a `.keras` archive are compressed, by Keras and by those who pack it anew."""
+_FILTERS = frozenset({1, 2, 3})
+"""How arrays in HDF5 are compressed: deflate, its shuffling, and a checksum."""
+_MOST_ATTRIBUTE_BYTES = 64
 
 
 class StoredVariable(NamedTuple):
@@ -57,9 +69,11 @@ def read_keras(path: Path, order: Sequence[str]) -> list[StoredVariable]:
         ConversionError: if the file is damaged, has no optimizer, or has an optimizer of other
             parameters.
     """
-    with _open_hdf5(path, _read_weights(path), "r") as file:
+    content = read_bytes(path)
+    budget = Budget(path, len(content))
+    with _open_hdf5(path, _read_weights(path, content, budget)) as file:
         group = _variables_group(path, file)
-        values = [_read_array(group, str(i)) for i in range(len(group))]
+        values = [_read_array(group, str(i), budget) for i in range(len(group))]
     flat_names = [name.replace("/", "_") for name in check_order(order, len(order), ORDER)]
     fitting = [labels for labels in _possible_labels(flat_names) if _labels_fit(labels, values)]
     if len(fitting) != 1:
@@ -75,14 +89,40 @@ def write_keras(like: Path, out: Path, values: Sequence[NDArray[Any]]) -> None:
         out: the new file.
         values: an array for each variable of the optimizer, in the file's order.
     """
-    content = io.BytesIO(_read_weights(like))
-    with _open_hdf5(like, content, "r+") as file:
+    old = read_bytes(like)
+    weights = _read_weights(like, old, Budget(like, len(old)))
+    new = bytearray(weights)
+    with _open_hdf5(like, weights) as file:
         group = _variables_group(like, file)
-        for i, value in enumerate(values):
-            group[str(i)][...] = value
-    if like.suffix == ".keras":
-        content = _replace_weights(like, content.getvalue())
-    write_bytes(out, content.getvalue())
+        written = [
+            _replace_array(new, _member_of(group, str(i)), value) for i, value in enumerate(values)
+        ]
+    with _open_hdf5(like, bytes(new)) as file:
+        # Where an array lies is what the file says: in a forged one, over other parts of the file.
+        group = _variables_group(like, file)
+        for i, wanted in enumerate(written):
+            if np.array(_member_of(group, str(i))).tobytes() != wanted:
+                raise ValueError(f"variable {i} lies over another")
+    is_archive = like.suffix == ".keras"
+    write_bytes(out, _replace_weights(like, old, new) if is_archive else bytes(new))
+
+
+def _replace_array(new: bytearray, data: "h5py.Dataset", value: NDArray[Any]) -> bytes:
+    """Replace an array's bytes in a copy of a file, and return the new ones.
+
+    HDF5's library is not asked to write: in a damaged file it crashes, which no error tells.
+    """
+    old = np.array(data).tobytes()
+    # Of bfloat16, which HDF5 has not, the file has two bytes of no kind.
+    stored = value.view("V2") if data.dtype == np.dtype("V2") else value
+    content = stored.astype(data.dtype).tobytes()
+    start = data.id.get_offset() if data.size else 0
+    if start is None or new[start : start + len(old)] != old or len(content) != len(old):
+        raise ValueError(
+            f"{data.name} is compressed, in pieces or damaged; save the model with Keras itself"
+        )
+    new[start : start + len(content)] = content
+    return content
 
 
 class _Label(NamedTuple):
@@ -137,48 +177,37 @@ def _undecided_error(
     )
 
 
-def _read_weights(path: Path) -> bytes:
-    """Read the part of a file that is HDF5: the whole file, or a member of the archive."""
-    content = read_bytes(path)
+def _read_weights(path: Path, content: bytes, budget: Budget) -> bytes:
+    """Return the part of a file that is HDF5: the whole file, or a member of the archive."""
     if path.suffix != ".keras":
         return content
-    try:
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            return _read_member(archive, archive.getinfo(_WEIGHTS_MEMBER))
-    except (zipfile.BadZipFile, KeyError, ValueError, NotImplementedError, RuntimeError) as error:
-        raise damaged_file_error(path, "a .keras file", error) from error
+    with open_archive(path, content, _ARCHIVE) as archive:
+        return read_member(archive, archive.getinfo(_WEIGHTS_MEMBER), budget, _METHODS)
 
 
-def _replace_weights(like: Path, weights: bytes) -> io.BytesIO:
-    """Copy a `.keras` archive with other weights."""
-    new = io.BytesIO()
-    with zipfile.ZipFile(like) as old, zipfile.ZipFile(new, "w") as archive:
-        for info in old.infolist():
+def _replace_weights(like: Path, old: bytes, weights: bytearray) -> bytes:
+    """Return the bytes of a `.keras` archive with other weights."""
+    budget, new = Budget(like, len(old)), io.BytesIO()
+    with open_archive(like, old, _ARCHIVE) as members, zipfile.ZipFile(new, "w") as archive:
+        for info in members.infolist():
             is_weights = info.filename == _WEIGHTS_MEMBER
-            member = weights if is_weights else _read_member(old, info)
-            archive.writestr(info, member, info.compress_type)
-    return new
-
-
-def _read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
-    """Read a member of an archive, unless it would fill the memory."""
-    if info.file_size > max(_ALWAYS_ALLOWED_BYTES, _MOST_EXPANSION * info.compress_size):
-        raise ConversionError(f"{info.filename} would expand to {info.file_size} bytes")
-    return archive.read(info)
+            member = read_member(members, info, budget, _METHODS)
+            new_member = bytes(weights) if is_weights else member
+            archive.writestr(info, new_member, info.compress_type)
+    return new.getvalue()
 
 
 @contextmanager
-def _open_hdf5(path: Path, content: bytes | io.BytesIO, mode: str) -> Iterator["h5py.File"]:
-    """Open HDF5 in memory, and report any error in it as damage of the file at `path`."""
+def _open_hdf5(path: Path, content: bytes) -> Iterator["h5py.File"]:
+    """Open HDF5 in memory to read it; any error in it is damage of the file at `path`."""
     with require_package("h5py", CONVERT_EXTRA):
         import h5py
-    stream = io.BytesIO(content) if isinstance(content, bytes) else content
     try:
-        with h5py.File(stream, mode) as file:
+        with h5py.File(io.BytesIO(content), "r") as file:
             yield file
     except ConversionError:
         raise
-    except (OSError, KeyError, ValueError, TypeError, RuntimeError) as error:
+    except Exception as error:  # HDF5's library and h5py can raise almost any exception.
         raise damaged_file_error(path, "an HDF5 file as Keras writes it", error) from error
 
 
@@ -206,7 +235,7 @@ def _member_of(group: "h5py.Group", name: str) -> Any:
     return group[name]
 
 
-def _read_array(group: "h5py.Group", name: str) -> NDArray[Any]:
+def _read_array(group: "h5py.Group", name: str, budget: Budget) -> NDArray[Any]:
     """Read an array that is stored in this file and does not fill the memory."""
     import h5py
     import ml_dtypes
@@ -214,10 +243,34 @@ def _read_array(group: "h5py.Group", name: str) -> NDArray[Any]:
     data = _member_of(group, name)
     if not isinstance(data, h5py.Dataset) or data.external or data.is_virtual:
         raise ValueError(f"{name} is not an array in this file")
-    if data.nbytes > max(_ALWAYS_ALLOWED_BYTES, _MOST_EXPANSION * data.id.get_storage_size()):
-        raise ValueError(f"{name} would expand to {data.nbytes} bytes")
-    if data.attrs.get("dtype") == "bfloat16":
-        return np.array(data).view(ml_dtypes.bfloat16)
-    if data.dtype.kind not in "fiu":
+    is_bfloat16 = data.dtype == np.dtype("V2") and _is_bfloat16(data)
+    if not is_bfloat16 and data.dtype.kind not in "fiu":
         raise ValueError(f"{name} has dtype {data.dtype}")
-    return np.array(data)
+    budget.take(_expanded_bytes(data), f"variable {name}")
+    x = np.array(data)
+    return x.view(ml_dtypes.bfloat16) if is_bfloat16 else x
+
+
+def _expanded_bytes(data: "h5py.Dataset") -> int:
+    """Return how many bytes reading an array takes: its own, or those of its chunks if more.
+
+    A chunk is expanded whole, however few of its numbers are in the array.
+    """
+    settings = data.id.get_create_plist()
+    filters = {settings.get_filter(i)[0] for i in range(settings.get_nfilters())}
+    if not filters <= _FILTERS:
+        raise ValueError(f"an array is compressed in a way that is not known here ({filters})")
+    chunks = 0
+    if data.chunks:
+        counts = (-(-n // chunk) for n, chunk in zip(data.shape, data.chunks, strict=True))
+        chunks = math.prod(counts) * math.prod(data.chunks) * data.dtype.itemsize
+    return max(int(data.nbytes), chunks)
+
+
+def _is_bfloat16(data: "h5py.Dataset") -> bool:
+    """Return whether Keras says that an array is bfloat16, which HDF5 has not."""
+    if "dtype" not in data.attrs:
+        return False
+    if data.attrs.get_id("dtype").get_storage_size() > _MOST_ATTRIBUTE_BYTES:
+        raise ValueError("an array has an attribute that is too large")
+    return bool(data.attrs["dtype"] == "bfloat16")

@@ -82,9 +82,9 @@ def match_names(known: Collection[str], names: Names, source: str) -> dict[str, 
     Raises:
         ConversionError: if the source has parameters that `names` lacks, or the reverse.
     """
-    mappings = parse_names(names)
+    mappings, there = parse_names(names), frozenset(known)
     for name in mappings:
-        if name not in known:
+        if name not in there:
             hint = suggest_name(str(name), known)
             raise ConversionError(f"names has {name!r}, which {source} has not; {hint}")
     if lacking := [name for name in known if name not in mappings]:
@@ -118,6 +118,10 @@ def _parse_target(name: str, target: object) -> ParamMapping | None:
     path, axes = (target, None) if isinstance(target, str) else _parse_pair(name, target)
     if axes is not None and sorted(axes) != list(range(len(axes))):
         raise ConversionError(f"names[{name!r}]: {axes} is not a permutation, such as (1, 0)")
+    if not path.isprintable():
+        raise ConversionError(
+            f"names[{name!r}]: the path {path!r} has characters that do not print"
+        )
     return ParamMapping(name, path, axes)
 
 

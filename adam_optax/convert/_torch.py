@@ -19,7 +19,7 @@ from adam_optax.convert._checks import (
     ConversionError,
     NamedArrays,
     cast,
-    find_value_problems,
+    check_without_template,
     join_names,
     raise_problems,
     require_package,
@@ -211,6 +211,7 @@ def torch_to_named(
             "map it to None in names, and leave it out of the template with optax.partition"
         )
     states_by_name = {name: _read_state(name, states[ids[name]]) for name in mappings}
+    _check_one_optimizer({name: states[ids[name]] for name in mappings})
     if model is not None:
         mu = {name: moments["mu"] for name, (_, moments) in states_by_name.items()}
         check_model_shapes(model, mappings, mu)
@@ -219,7 +220,7 @@ def torch_to_named(
     for name, mapping in mappings.items():
         for moment, x in states_by_name[name][1].items():
             named[mapping.key(moment)] = mapping.to_ours(x)
-    raise_problems(find_value_problems(named))
+    check_without_template(named)
     return named
 
 
@@ -238,7 +239,7 @@ def named_to_torch(
         ConversionError: if names, arrays and optimizer do not fit, or PyTorch is not installed.
     """
     arrays = to_named_arrays(named)
-    raise_problems(find_value_problems(arrays))
+    check_without_template(arrays)
     groups, old_states = split_state_dict(state_dict)
     ids = find_ids(groups, order, old_states)
     mappings = match_names(list(ids), names, "PyTorch's optimizer")
@@ -267,6 +268,7 @@ def _read_state(name: str, state: object) -> tuple[NDArray[Any], dict[str, NDArr
                     ours: to_numpy(state[theirs], f"{theirs} of {name!r}")
                     for theirs, ours in moments.items()
                 }
+                _check_one_shape(name, arrays)
                 return to_numpy(state["step"], f"step of {name!r}"), arrays
     have = (
         join_names(sorted(map(str, state))) if isinstance(state, Mapping) else type(state).__name__
@@ -275,6 +277,28 @@ def _read_state(name: str, state: object) -> tuple[NDArray[Any], dict[str, NDArr
         f"what PyTorch keeps of {name!r} is {have or 'nothing'}, not the state of one of "
         f"{SUPPORTED}"
     )
+
+
+def _check_one_shape(name: str, arrays: Mapping[str, NDArray[Any]]) -> None:
+    """Refuse moments of one parameter whose shapes differ; NAdam's product is a number."""
+    shapes = {ours: x.shape for ours, x in arrays.items() if ours != "product"}
+    if len(set(shapes.values())) > 1:
+        each = join_names(f"{ours} {shape}" for ours, shape in shapes.items())
+        raise ConversionError(
+            f"the moments of {name!r} have shapes that differ ({each}): the state_dict is damaged, "
+            "or its entries are of two parameters"
+        )
+
+
+def _check_one_optimizer(states: Mapping[str, ParamState]) -> None:
+    """Refuse a state of which some parameters keep what others, of another optimizer, do not."""
+    for entry in ("exp_inf", "mu_product"):
+        have = [name for name, state in states.items() if entry in state]
+        if have and len(have) < len(states):
+            raise ConversionError(
+                f"PyTorch keeps {entry} of {join_names(map(repr, have))} and not of the others: "
+                "the state_dict is of several optimizers, or damaged; convert one at a time"
+            )
 
 
 def _common_step(steps: Mapping[str, NDArray[Any]]) -> int:

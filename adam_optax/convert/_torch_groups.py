@@ -5,8 +5,11 @@ them. Names are there only if the optimizer was given names, which PyTorch 2.6 a
 """
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
 
 from adam_optax.convert._checks import ConversionError, join_names
 from adam_optax.convert._names import Names, check_order, parse_names
@@ -131,10 +134,15 @@ def group_hyperparams(group: ParamGroup) -> dict[str, Any]:
     found = {n: v for n, v in group.items() if n not in {"params", "param_names", *_HOW_COMPUTED}}
     numbers = {"learning_rate": found.pop("lr", None)}
     betas = found.pop("betas", ())
-    numbers |= zip(("b1", "b2"), betas, strict=False)
+    numbers |= zip(("b1", "b2"), betas if isinstance(betas, list | tuple) else (), strict=False)
     numbers |= {n: found.pop(n, None) for n in ("eps", "weight_decay")}
-    known = {n: v.item() if hasattr(v, "item") else v for n, v in numbers.items() if v is not None}
+    known = {n: _to_number(v) for n, v in numbers.items() if v is not None}
     return known | found
+
+
+def _to_number(value: Any) -> Any:
+    """Return a number of a group, which PyTorch keeps as a tensor where steps are captured."""
+    return value.item() if hasattr(value, "item") and np.prod(np.shape(value)) == 1 else value
 
 
 def split_state_dict(state_dict: Any) -> tuple[list[ParamGroup], Mapping[ParamId, ParamState]]:
@@ -166,7 +174,7 @@ def _is_group(group: object) -> bool:
     return (
         all(isinstance(name, str) for name in names)
         and isinstance(ids, list | tuple)
-        and all(isinstance(i, int | str) for i in ids)
+        and all(isinstance(i, int | str) and not isinstance(i, bool) for i in ids)
     )
 
 
@@ -175,6 +183,12 @@ def find_ids(
 ) -> dict[str, ParamId]:
     """Return the id of each parameter by its name, recorded by PyTorch or given by `order`."""
     ids = [i for group in groups for i in group["params"]]
+    if len(set(ids)) != len(ids):
+        twice = [str(i) for i, times in Counter(ids).items() if times > 1]
+        raise ConversionError(
+            f"the parameter groups name parameter {join_names(twice)} twice, which no optimizer of "
+            "PyTorch's does; the state_dict is damaged"
+        )
     recorded = recorded_names(groups)
     if recorded is None:
         recorded = _confirmed_names(groups, order, states)
@@ -232,8 +246,14 @@ def _is_nested(order: Any) -> bool:
     )
 
 
-def _flat(order: Any) -> Any:
-    return [name for names in order for name in names] if _is_nested(order) else order
+def _flat(order: Any) -> list[str]:
+    """Return the names of an order one after another; none, of what is no order of names."""
+    try:
+        every = [] if isinstance(order, str) else list(order)
+    except TypeError:
+        return []
+    every = [name for names in every for name in names] if _is_nested(order) else every
+    return every if all(isinstance(name, str) for name in every) else []
 
 
 def describe_groups(
@@ -252,7 +272,10 @@ def describe_groups(
 def _shape(state: object) -> str:
     """Return the shape of a parameter's moments as text."""
     moments = state.values() if isinstance(state, Mapping) else ()
-    shapes = [tuple(x.shape) for x in moments if getattr(x, "shape", ())]
+    try:
+        shapes = [tuple(x.shape) for x in moments if getattr(x, "shape", ())]
+    except (RuntimeError, TypeError):  # of a nested tensor, which has no one shape
+        return "no shape"
     return str(shapes[0]) if shapes else "()" if moments else "no state"
 
 

@@ -159,7 +159,7 @@ def torch_differences(
     if not ours:
         return []
     steps = [kept.get("step", 0) for kept in states.values() if isinstance(kept, Mapping)]
-    count = max((int(step) for step in steps), default=0)
+    count = max(map(_count, steps), default=0)
     lines = []
     for number, group in enumerate(groups):
         kind = _kind(group, [states.get(i) for i in group["params"]])
@@ -169,6 +169,14 @@ def torch_differences(
     kinds = {_kind(group, [states.get(i) for i in group["params"]]) for group in groups}
     _check_adamax({RULES[kind] for kind in kinds if kind}, {rule for rule, _ in ours})
     return lines
+
+
+def _count(step: Any) -> int:
+    """Return a number of steps; of what is none, 0."""
+    try:
+        return max(int(step), 0)
+    except (TypeError, ValueError, OverflowError, RuntimeError):
+        return 0
 
 
 def check_rule(text: str, tx: Any, state: Any) -> None:
@@ -217,7 +225,7 @@ def describe_rule(state_dict: Mapping[str, Any]) -> str | None:
             group_hyperparams(group),
         )
         b1, b2 = numbers.get("b1"), numbers.get("b2")
-        if kind is None or b1 is None or b2 is None:
+        if kind is None or not all(isinstance(beta, int | float) for beta in (b1, b2)):
             return None
         more = ", raw_max=True" if kind == "Adam(amsgrad=True)" else ""
         found.add(f"{RULES[kind]}(b1={b1!r}, b2={b2!r}{more})")

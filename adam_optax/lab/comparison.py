@@ -8,6 +8,7 @@ from pathlib import Path
 
 from adam_optax.lab._problems.problem import Problem
 from adam_optax.lab.errors import LabError
+from adam_optax.lab.grid import check_runs_planned
 from adam_optax.lab.optimizers import DEFAULT_OPTIMIZERS, Optimizer, resolve_all
 from adam_optax.lab.results import Sweep
 from adam_optax.lab.run import Epoch, Run
@@ -136,6 +137,7 @@ def compare(
     task = Task(problem, batch_size, data_dir)
     epochs = check_epochs(task.problem, epochs)
     check_seeds(seeds)
+    check_runs_planned(len(found), 1, len(seeds))
     planned = len(found) * len(seeds)
     runs: list[Run] = []
     tuning: dict[str, Sweep] = {}

@@ -14,6 +14,11 @@ class DataError(LabError):
     """Report a data file that is missing, damaged or not what the problem expects."""
 
 
+def first_line(error: BaseException) -> str:
+    """Return the first line of what an error says, or the name of its type if it says nothing."""
+    return next(filter(None, map(str.strip, str(error).splitlines())), type(error).__name__)
+
+
 @contextmanager
 def needs_lab_extra(feature: str) -> Iterator[None]:
     """Turn a failed import in the body into the command that installs the lab's packages.

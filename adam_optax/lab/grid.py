@@ -13,6 +13,9 @@ from adam_optax.lab.optimizers import Optimizer
 LEARNING_RATE = "learning_rate"
 """Name of the one hyper-parameter that every optimiser has."""
 
+MOST_RUNS = 100_000
+"""Runs of one comparison or sweep, at most: more of them would be a slip, and fill the memory."""
+
 Settings = Mapping[str, Sequence[float]] | Sequence[Mapping[str, float]]
 """A grid (every value of one name with every value of the others), or a list of settings."""
 
@@ -44,8 +47,10 @@ def jobs(
         seeds: Seeds of the runs.
 
     Raises:
-        LabError: If there is no setting, or a setting is not a set of numbers by name.
+        LabError: If there is no setting, a setting is not a set of numbers by name, or there are
+            too many runs.
     """
+    check_runs_planned(len(optimizers), _count(settings), len(seeds))
     points = _points(settings)
     names = {frozenset(point) for point in points}
     if len(names) != 1 or not all(names):
@@ -57,6 +62,23 @@ def jobs(
         for point in points
         for seed in seeds
     ]
+
+
+def check_runs_planned(optimizers: int, settings: int, seeds: int) -> None:
+    """Refuse more runs than `MOST_RUNS`, before any of them takes memory."""
+    runs = optimizers * settings * seeds
+    if runs > MOST_RUNS:
+        raise LabError(
+            f"{runs} runs (optimisers {optimizers}, settings {settings}, seeds {seeds}) are too "
+            f"many; make at most {MOST_RUNS}"
+        )
+
+
+def _count(settings: Settings) -> int:
+    """Count the settings without making them."""
+    if not isinstance(settings, Mapping):
+        return len(settings)
+    return math.prod(len(v) for v in settings.values() if isinstance(v, Sequence))
 
 
 def _points(settings: Settings) -> list[dict[str, float]]:

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from adam_optax.lab.errors import LabError
+from adam_optax.lab.errors import LabError, first_line
 
 DEFAULT_OPTIMIZERS = (
     "adam",
@@ -176,5 +176,5 @@ def check_runs(optimizer: Optimizer) -> None:
     try:
         jax.eval_shape(update, jnp.zeros((2, 2)))
     except Exception as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        reason = first_line(error)
         raise LabError(f"optimiser {optimizer.name!r} cannot be used here: {reason}") from error

@@ -3,7 +3,6 @@
 import hashlib
 import io
 import json
-import zipfile
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,8 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from adam_optax._core.files import read_regular
 from adam_optax.lab.grid import Job
-from adam_optax.lab.reports.files import write_all
+from adam_optax.lab.reports.files import write_file
 from adam_optax.lab.task import Task
 
 _NAMES = ("losses", "train_loss", "test_accuracy")
@@ -38,20 +38,32 @@ class FinishedParts:
     def __init__(
         self, directory: Path | None, task: Task, optimizers: Sequence[str], epochs: int
     ) -> None:
-        self._directory = directory
+        self._directory, self._epochs, self._steps = directory, epochs, task.steps_per_epoch
         data = [zlib.crc32(np.asarray(a).tobytes()) for a in (*task.train, *task.test)]
         self._sweep = [task.problem.name, data, list(optimizers), epochs, task.batch_size]
 
     def load(self, jobs: Sequence[Job]) -> Arrays | None:
         """Return the results of these runs, or `None` if no whole file of them is there."""
         path = self._path(jobs)
-        if path is None or not path.is_file():
+        if path is None:
             return None
         try:
-            with np.load(path, allow_pickle=False) as archive:
-                return tuple(archive[name] for name in _NAMES)
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-            return None  # another program wrote the file: the part is trained again and replaced
+            with np.load(io.BytesIO(read_regular(path)), allow_pickle=False) as archive:
+                arrays = tuple(archive[name] for name in _NAMES)
+        except Exception:  # it is not there, or damaged: errors of a dozen kinds
+            return None  # the part is trained again, and the file replaced
+        return arrays if self._fit(arrays, len(jobs)) else None
+
+    def _fit(self, arrays: Arrays, runs: int) -> bool:
+        """Tell whether arrays could be the results of so many runs."""
+        losses, train_loss, test_accuracy = arrays
+        measured = [(runs, self._epochs), (runs, 1)]  # after every epoch, or after the last
+        return (
+            losses.shape == (runs, self._epochs * self._steps)
+            and train_loss.shape in measured
+            and test_accuracy.shape == (runs,)
+            and all(array.dtype == np.float32 for array in arrays)
+        )
 
     def save(self, jobs: Sequence[Job], arrays: Arrays) -> None:
         """Write the results of these runs, whole or not at all.
@@ -64,7 +76,7 @@ class FinishedParts:
             buffer = io.BytesIO()
             losses, train_loss, test_accuracy = arrays
             np.savez(buffer, losses=losses, train_loss=train_loss, test_accuracy=test_accuracy)
-            write_all(path.parent, {path.name: buffer.getvalue()})
+            write_file(path, buffer.getvalue())
 
     def clear(self, parts: Sequence[Sequence[Job]]) -> None:
         """Remove the files of these parts, and the directory if nothing else is in it."""

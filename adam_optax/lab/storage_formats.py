@@ -39,13 +39,13 @@ def with_storage(optimizer: str | Optimizer, text: str | None) -> Optimizer:
     return changed
 
 
-def file_name(optimizer: str) -> str:
-    """Turn an optimiser's name into a part of a file name.
+def file_name(name: str) -> str:
+    """Turn the name of an optimiser or a problem into a part of a file name.
 
     >>> file_name("adam pair(block=128)")
     'adam-pair-block-128'
     """
-    return "-".join(re.findall(r"[\w.]+", optimizer))
+    return "-".join(re.findall(r"[\w.]+", name))
 
 
 def parse_storage(text: str) -> Any:

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
+from adam_optax._core.files import physical_memory
 from adam_optax.lab._problems.problem import Problem
 from adam_optax.lab.errors import LabError
 from adam_optax.lab.grid import Job, Settings, jobs
@@ -92,6 +93,9 @@ class Sweeper:
 
     Attributes:
         task: The task.
+
+    Raises:
+        LabError: If the memory could not hold so many runs at a time, or so many epochs.
     """
 
     def __init__(
@@ -105,6 +109,7 @@ class Sweeper:
     ) -> None:
         self.task, self._optimizers = task, list(optimizers)
         self._width, self._epochs = width, epochs
+        _check_memory(task, width, epochs)
         self._program = Program(task, optimizers, width, every_epoch)
         names = [optimizer.name for optimizer in optimizers]
         self._parts = FinishedParts(None if parts is None else Path(parts), task, names, epochs)
@@ -180,8 +185,28 @@ def _width(task: Task, parallel: int | None, runs: int) -> int:
         return min(parallel, runs)
     device = jax.devices()[0]
     limit = 0 if device.platform == "cpu" else (device.memory_stats() or {}).get("bytes_limit", 0)
-    # A run is taken to need parameters, gradients, updates and two moments, and as much again
-    # for activations.
+    return max(1, min(runs, int(limit // 2 // _bytes_per_run(task))))
+
+
+def _bytes_per_run(task: Task) -> int:
+    """Estimate what a run keeps: parameters, gradients, updates, two moments; activations as much.
+
+    The estimate is of the model alone.
+    """
     params = jax.eval_shape(lambda: task.params(0))
-    each = 10 * sum(p.size * p.dtype.itemsize for p in jax.tree.leaves(params))
-    return max(1, min(runs, int(limit // 2 // each)))
+    return int(10 * sum(p.size * p.dtype.itemsize for p in jax.tree.leaves(params)))
+
+
+def _check_memory(task: Task, width: int, epochs: int) -> None:
+    """Refuse runs at a time that this machine's memory could not hold.
+
+    Raises:
+        LabError: If the batches' orders and the models of `width` runs need more.
+    """
+    orders = 4 * epochs * task.steps_per_epoch * task.batch_size
+    needed, memory = width * (orders + _bytes_per_run(task)), physical_memory()
+    if needed > memory:
+        raise LabError(
+            f"{width} runs at a time, of {epochs} epochs, need {needed >> 30} GiB of the "
+            f"{memory >> 30} GiB of memory; make fewer epochs, or fewer runs in parallel"
+        )

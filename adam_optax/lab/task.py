@@ -12,6 +12,7 @@ import optax
 from numpy.typing import NDArray
 
 from adam_optax.lab._problems.builtin import find_problem
+from adam_optax.lab._problems.checks import load_data, reported
 from adam_optax.lab._problems.problem import Problem
 from adam_optax.lab.errors import LabError
 
@@ -40,7 +41,8 @@ class Task:
 
     Raises:
         DataError: If the data is missing or damaged.
-        LabError: If the problem is unknown or a batch does not fit the training set.
+        LabError: If the problem is unknown, its model or loss cannot be traced, or a batch does not
+            fit the training set.
     """
 
     def __init__(
@@ -50,18 +52,22 @@ class Task:
         data_dir: Path | str | None = None,
     ) -> None:
         self.problem = find_problem(problem)
-        data = self.problem.load(None if data_dir is None else Path(data_dir))
+        data = load_data(self.problem, None if data_dir is None else Path(data_dir))
         self.batch_size = self.problem.batch_size if batch_size is None else batch_size
         examples = len(data.train_x)
         if not 1 <= self.batch_size <= examples:
             raise LabError(f"batch size must be 1 to {examples}, got {self.batch_size}")
         self.steps_per_epoch = examples // self.batch_size
-        self.train = jnp.asarray(data.train_x), jnp.asarray(data.train_y)
-        self.test = jnp.asarray(data.test_x), jnp.asarray(data.test_y)
-        model = self.problem.model()
-        self._apply: Callable[..., Any] = model.apply
-        self._init = jax.jit(model.init)
-        self._measure = jax.jit(self.loss_and_accuracy)
+        with reported(self.problem, "it cannot be trained"):
+            self.train = jnp.asarray(data.train_x), jnp.asarray(data.train_y)
+            self.test = jnp.asarray(data.test_x), jnp.asarray(data.test_y)
+            model = self.problem.model()
+            self._apply: Callable[..., Any] = model.apply
+            self._init = jax.jit(model.init)
+            self._measure = jax.jit(self.loss_and_accuracy)
+            params = jax.eval_shape(lambda: self.params(0))
+            for x, y in (self.train, self.test):
+                jax.eval_shape(self.loss_and_accuracy, params, x[:1], y[:1])
 
     def params(self, seed: int) -> optax.Params:
         """Build the initial parameters of a seed."""

@@ -13,6 +13,7 @@ import optax
 
 from adam_optax.lab._problems.problem import Problem
 from adam_optax.lab.errors import LabError
+from adam_optax.lab.grid import check_runs_planned
 from adam_optax.lab.optimizers import Optimizer, resolve
 from adam_optax.lab.run import Epoch, Run, steps_to
 from adam_optax.lab.task import Task
@@ -180,7 +181,8 @@ def check_seed(seed: int) -> None:
 
 
 def check_seeds(seeds: Sequence[int]) -> None:
-    """Refuse an empty list of seeds, repeated seeds, and seeds that are out of range."""
+    """Refuse an empty list of seeds, repeated seeds, too many, and seeds that are out of range."""
+    check_runs_planned(1, 1, len(seeds))
     for seed in seeds:
         check_seed(seed)
     if not seeds or len(set(seeds)) < len(seeds):

@@ -27,7 +27,8 @@ def round_to_dtype(x: Array, dtype: DTypeLike, dither: Array | np.uint32 | None 
             nearest, halves to even, as a cast does.
 
     Returns:
-        Numbers of `dtype`, in float32. Inf and NaN stay what they are.
+        Numbers of `dtype`, in float32. Inf and NaN stay what they are; what is finite stays finite:
+        beyond the largest number of `dtype`, it becomes that number.
     """
     info = jnp.finfo(dtype)
     drop, tiny = np.uint32(23 - info.nmant), np.float32(info.tiny)
@@ -39,7 +40,7 @@ def round_to_dtype(x: Array, dtype: DTypeLike, dither: Array | np.uint32 | None 
     else:
         raised = bits + (dither >> (np.uint32(32) - drop))
     rounded = float_of(raised >> drop << drop) - base
-    rounded = jnp.where(rounded > np.float32(info.max), jnp.inf, rounded)
+    rounded = jnp.minimum(rounded, np.float32(info.max))
     return jnp.where(jnp.isfinite(x), jnp.copysign(rounded, x), x)
 
 

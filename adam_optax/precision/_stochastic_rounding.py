@@ -1,4 +1,4 @@
-"""Round 16-bit parameters stochastically, by a dither that is drawn anew at each step."""
+"""Round 16-bit parameters stochastically, each step by a dither of its own."""
 
 import operator
 import zlib
@@ -40,12 +40,22 @@ def stochastic_rounding(seed: SupportsIndex = 0) -> Transformation:
 
     :math:`p_{t+1} = \lfloor p_t + u_t + d_t \rfloor`, in units of the parameter's dtype at
     :math:`|p_t + u_t|`, with the dither :math:`d_t = hash(place, seed, path, t)` in [0, 1). The
-    dither is uniform over places, seeds and steps, and no step's dither tells the next one's: a
-    parameter is right on average along its whole path, whatever the period of its updates. Errors
-    walk at random, by at most half the root of the steps, in units of the dtype. The place is the
-    element's in the whole parameter: sharded by `jax.jit` over any devices, the run has the same
-    bits. Inside `shard_map` a shard is a parameter of its own, and under `vmap` all examples share
-    the dither.
+    dither has nothing to do with those of other steps, so that each sum :math:`p_t + u_t` in
+    float32 is rounded right on average whatever was rounded before: at powers of two, where steps
+    are periodic, and where they depend on the parameter, as on the way to a minimum.
+
+    The price is that errors add up as independent ones do: after `n` equal steps of a share `f` of
+    a unit, one parameter is off by `sqrt(n f (1 - f))` units. A dither that cancels errors of steps
+    before depends on them, as the parameter does, and is then biased. `kahan` and `split_master`
+    are more exact, for two bytes.
+
+    A finite sum stays finite: beyond the dtype's range it becomes the largest number, 65504 in
+    float16. What float32 cannot add, and updates that are not finite, become infinite or NaN.
+
+    The place is the element's in the whole parameter: sharded by `jax.jit` over any devices, the
+    run has the same bits. Inside `shard_map` a shard is a parameter of its own, and under `vmap`
+    all examples share the dither. A state that is made anew in the middle of training repeats the
+    dithers of the first steps: give the link another seed there.
 
     Args:
         seed: any integer; another integer gives other bits.

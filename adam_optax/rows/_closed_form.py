@@ -5,47 +5,52 @@ gradient the moments of a row shrink by their decay rates at every step, and the
 step that the shrunken moments make. A row that was touched last at step `s` and is read after step
 `t` has moved to
 
-.. math:: p_t = p_s - \sum_{k=s+1}^{t} \alpha_k d_k,
+.. math:: p_t = \frac{P_t}{P_s} p_s - \sum_{k=s+1}^{t} \alpha_k \frac{P_t}{P_k} d_k,
 
-where `α_k` is the learning rate and `d_k` the rule's direction without a gradient, for Adam
-`μ̂_k / (√ν̂_k + eps)`. Adding up these `t - s` terms for every row, from an `s` of its own, would
-cost as much as the dense optimiser.
+where `α_k` is the learning rate, `P_k` the product of the factors `1 - α λ` that a decoupled weight
+decay `λ` leaves of a row in each step up to `k`, and `d_k` the rule's direction without a gradient:
+for Adam, with `j = k - s`,
 
-**The drift.** If no gradient ever came after step `t`, the row would come down by all the terms to
-come, its *drift*, and rest at its *resting point*:
+.. math:: d_k = \frac{a_{k,j} m_s}{r_{k,j} \sqrt{v_s} + \epsilon}, \qquad
+          a_{k,j} = \frac{b_1^j}{1 - b_1^k}, \quad
+          r_{k,j} = \sqrt{\frac{b_2^j}{1 - b_2^k}}.
 
-.. math:: \Phi_t = \sum_{k>t} \alpha_k d_k, \qquad \mathrm{rest} = p_t - \Phi_t.
+Adding up these `t - s` terms for every row, from an `s` of its own, would cost as much as the dense
+optimiser.
 
-The sum converges where `b1 < √b2`, for each term is about `b1 / √b2` times the one before.
+**The sum ends.** Each term is about `ρ = b1 / √b2` times the one before, so that after `N` of them
+(`Drift.num_terms`, 196 for Adam's default rates) the rest is below a rounding of the first. Where
+`ρ` is not well below 1 the sum has no end, and the rates are refused.
 
-**The sum telescopes.** The drifts at `s` and at `t` differ by the terms between them, and by these
-terms the row has moved::
+**The sum is condensed.** As a function of `y = log r` the direction is smooth, with poles at a
+distance `π` from the real axis. Interpolating at `K` Chebyshev nodes `y_i` (`_quadrature.py`)
+turns the sum into `K` terms (14 for Adam's default rates) with weights that are the same for all
+elements of a row:
 
-    step     s+1   s+2   ...   t    t+1   t+2   ...
-             |--- p_s - p_t ---|------ Φ_t --------
-             |---------------- Φ_s ----------------
+.. math:: \sum_k \alpha_k \frac{P_t}{P_k} d_k = \sum_{i=1}^{K} w_i \frac{m_s}{e^{y_i} \sqrt{v_s} +
+          \epsilon}.
 
-.. math:: \Phi_s - \Phi_t = \sum_{k=s+1}^{t} \alpha_k d_k = p_s - p_t
-          \quad\Longrightarrow\quad p_s - \Phi_s = p_t - \Phi_t.
+**Weights of short gaps.** Let a row have been without gradient for `n = t - s <= N` steps. Written
+with the moments as they would be now, `b1^n m_s` and `b2^n v_s`, the term of step `k` is the same
+for all rows. So the weights of all gaps up to `N` are partial sums over the last `N` steps, from
+the newest backwards; they are computed once a step (`Drift.look_back`).
 
-So a row's resting point does not change over a gap, a run of steps in which the row has no
-gradient. The state keeps the resting point instead of the row (`RowsState.rest`), writes nothing in
-a gap, and reads the row as `p_t = rest + Φ_t`. `Φ_t` depends on the row through its moments alone,
-which `decay_over_gap` brings to step `t`; it does not depend on `s`. The learning rates and bias
-corrections to come are the same for all rows and are computed once a step, as `DriftTerms`.
+**Weights of long gaps.** A gap beyond `N` has the whole sum over the steps `s+1 ... s+N`, which
+depends on `s` alone. When a row is written, the weights of this sum are written with it
+(`Drift.look_ahead`, `RowsState.ahead`), from the learning rates that the schedule foresees. They
+are read only after those `N` steps were taken. A row of no more than `K` elements keeps the sum
+itself.
 
-**Weight decay.** With decoupled weight decay `λ` a row also shrinks by `1 - α_k λ` at each step.
-Let `P_t` be the product of these factors up to step `t`. Then `p_t / P_t` telescopes as `p_t` did:
+**What is not done.** An earlier form kept `p_s` minus the sum of all steps to come, a row's resting
+point, which does not change over a gap, and added what is still to come when the row is read. It
+needs no weights in the state. But steps to come that are larger than the row leave nothing of the
+row's last digits, as before a jump of the learning rate; where the rates grow faster than `1/ρ`,
+or weight decay outruns the moments, the sum to come has no end. Here a row is never combined with
+steps that it has not taken.
 
-.. math:: \Phi_t = \sum_{j \ge 1} \alpha_{t+j} \frac{P_t}{P_{t+j}} d_{t+j}, \qquad
-          \frac{p_s - \Phi_s}{P_s} = \frac{p_t - \Phi_t}{P_t},
-
-and with `rest = p_s - Φ_s` the row is read as `p_t = (P_t / P_s) rest + Φ_t`.
-
-**The types.** `Drift` is the function `Φ` of a rule. `DriftTerms` are the factors of its sum at one
-step, condensed from hundreds to about twelve by `_quadrature.py`. `RowsState` holds resting points,
-moments and steps of the whole table, each row as of the step that touched the row last. `Rows` are
-the rows of one batch, brought to the present step.
+**The types.** `Drift` knows the sum of a rule. `Window` are the weights of short gaps at one step,
+`Ahead` those of a long gap. `RowsState` holds rows and moments of the whole table, each row as of
+the step that touched the row last. `Rows` are the rows of one batch, brought to the present step.
 """
 
 import dataclasses
@@ -54,18 +59,19 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 from jax.typing import DTypeLike
 from numpy.typing import NDArray
 
+from adam_optax.directions import Direction, ratio
 from adam_optax.moments import Leaf
-from adam_optax.rows._quadrature import PanelPlan, condense, plan_panels
+from adam_optax.rows._quadrature import Panels, plan_panels
 from adam_optax.rules.base import Rule
 
 BYTE_SHIFTS = (24, 16, 8, 0)
+LAST_COUNT = 2**31 - 1
 MAX_UNROLLED = 64
 """The most terms that are added up by unrolled code; more are added up in a loop."""
 
@@ -78,7 +84,10 @@ def decay_over_gap(x: Array, b: float, n: Array) -> Array:
 
     `b^n` is the product of a factor for each byte of `n`, from tables that are computed in double.
     Each factor is multiplied into `x` by itself: the product of the factors can underflow where
-    the product with `x` does not.
+    the product with `x` does not. A factor near 1 is given as its distance from 1: rounded itself,
+    it would be too large, or too small, in every gap of as many steps, and thousands of gaps add
+    up in a second moment. An infinite `x`, a square that overflowed, stays infinite as it does
+    under the dense optimiser.
 
     Args:
         x: the rows, shape `(*n.shape, ...)`.
@@ -87,11 +96,15 @@ def decay_over_gap(x: Array, b: float, n: Array) -> Array:
     """
     if b == 1:
         return x
+    decayed = x
     for shift in BYTE_SHIFTS:
-        table = jnp.asarray(_powers_of_byte(b, shift), x.dtype)
-        factor = table.at[(n >> shift) & 255].get(mode="promise_in_bounds")
-        x = x * factor.reshape(n.shape + (1,) * (x.ndim - n.ndim))
-    return x
+        powers = _powers_of_byte(b, shift)
+        near_one, byte = powers > 0.5, (n >> shift) & 255
+        table = jnp.asarray(np.where(near_one, powers - 1, powers), x.dtype)
+        change = per_row(table.at[byte].get(mode="promise_in_bounds"), x)
+        is_near = per_row(jnp.asarray(near_one).at[byte].get(mode="promise_in_bounds"), x)
+        decayed = jnp.where(is_near, decayed, 0) + change * decayed
+    return jnp.where(jnp.isinf(x), x, decayed)
 
 
 @ft.cache
@@ -108,23 +121,40 @@ def decay_rate(rule: Rule, name: str) -> float:
     return float(decay)
 
 
-class DriftTerms(NamedTuple):
-    """Hold the factors of the drift's sum that all rows share, one for each (condensed) term.
+def per_row(x: Array, like: Array) -> Array:
+    """Return a number for each row in a shape that combines with the rows' elements."""
+    return x.reshape(x.shape + (1,) * (like.ndim - x.ndim))
+
+
+class Window(NamedTuple):
+    """Hold what rows have in common whose gap is at most N, one entry for each gap from 0 on.
 
     Attributes:
-        weights: the factors of the direction: learning rate, weight decay and the decay of the
-            numerator, shape `(K,)`.
-        denominator_decay: the factors by which the moment in the denominator has shrunk, shape
-            `(K,)`.
+        weights: the weights `w_i e^{-y_i}` of the sum over the gap, for the moments as of the row's
+            last step, shape `(N + 1, K)`.
+        fades: `-log` of the factor by which weight decay shrank rows in the gap, shape `(N + 1,)`.
     """
 
     weights: Array
-    denominator_decay: Array
+    fades: Array
+
+
+class Ahead(NamedTuple):
+    """Hold what rows need that are touched now, once the next N steps have been taken.
+
+    Attributes:
+        weights: the weights `w_i e^{-y_i}` of the sum over these steps, shape `(K,)`.
+        fades: `-log` of the factor by which weight decay shrinks rows in these steps, as the sum
+            of the logarithms' whole parts and that of the rest.
+    """
+
+    weights: Array
+    fades: tuple[Array, Array]
 
 
 @dataclasses.dataclass(frozen=True)
 class Drift:
-    """Compute the drift of a rule: how far a row would come down if no gradient came again.
+    """Compute how far a rule moves a row while the row has no gradient.
 
     The rule's direction must be linear in one moment, over the root of another or of none.
 
@@ -133,119 +163,178 @@ class Drift:
         numerator: the moment in which the direction is linear; None if the rule takes no step
             without a gradient.
         denominator: the moment under the root; None if the root does not change without a gradient.
-        has_eps_root: whether an epsilon is added under the root.
-        retained: the factor that weight decay leaves of a row in a step; 1 if the factor changes
-            from step to step.
+            Else the direction is `ratio(eps, eps_root)`.
+        eps: what is added to the root.
+        eps_root: what is added under the root.
     """
 
     rule: Rule
     numerator: str | None
     denominator: str | None = None
-    has_eps_root: bool = False
-    retained: float = 1.0
+    eps: float = 0.0
+    eps_root: float = 0.0
 
     @property
     def term_ratio(self) -> float:
         """Return the ratio of each term of the sum to the term before it, in the long run."""
         if self.numerator is None or self.rule.moments[self.numerator].decay == 0:
             return 0.0
-        below = 1.0 if self.denominator is None else decay_rate(self.rule, self.denominator)
-        return decay_rate(self.rule, self.numerator) / math.sqrt(below) / self.retained
+        return decay_rate(self.rule, self.numerator) / math.sqrt(self._decay_below)
+
+    @property
+    def _decay_below(self) -> float:
+        return 1.0 if self.denominator is None else decay_rate(self.rule, self.denominator)
 
     def num_terms(self, dtype: DTypeLike) -> int:
-        """Return how many terms matter: the next is below a tenth of a rounding of the first."""
+        """Return how many terms matter: all later ones are below a tenth of a rounding."""
         if self.term_ratio == 0:
             return 0
-        return max(1, math.ceil(math.log(_tolerance(dtype)) / math.log(self.term_ratio)))
+        least = _tolerance(dtype) * (1 - self.term_ratio)
+        return max(1, math.ceil(math.log(least) / math.log(self.term_ratio)))
 
-    def terms(
+    def num_weights(self, dtype: DTypeLike) -> int:
+        """Return how many numbers a row keeps for the sum over a long gap."""
+        terms = self.num_terms(dtype)
+        if self.denominator is None or terms == 0:
+            return min(terms, 1)
+        panels = self._panels(dtype)
+        return panels.number * panels.size
+
+    def look_back(
         self, count: Array, learning_rate: ValuesAtCounts, fade: ValuesAtCounts, dtype: DTypeLike
-    ) -> DriftTerms:
-        """Return the terms of the drift after step `count`, condensed where they are many.
+    ) -> Window:
+        """Return what rows have in common whose gap ends now, for every gap up to N.
 
         Args:
             count: steps taken, an int32 scalar.
             learning_rate: the learning rates at counts.
             fade: `-log` of the factors by which weight decay shrinks a row at counts.
-            dtype: the dtype of the terms.
+            dtype: the dtype of the weights.
         """
-        terms = self.num_terms(dtype)
-        if self.numerator is None or terms == 0:
-            return DriftTerms(jnp.zeros(1, dtype), jnp.ones(1, dtype))
-        counts = count + np.arange(terms, dtype=np.int32)
-        after = jnp.exp(jnp.cumsum(fade(counts, dtype)))  # P_t / P_{t+j}
-        a = learning_rate(counts, dtype) * after * self.unit_readings(self.numerator, count, dtype)
-        if self.denominator is None:
-            return DriftTerms(_one_if_converged(a) * jnp.sum(a)[None], jnp.ones(1, dtype))
-        below = self.unit_readings(self.denominator, count, dtype)
-        a = a * _one_if_converged(a / jnp.sqrt(below))
-        plan = _plan_condensation(self, jnp.dtype(dtype))
-        if plan.panels * plan.nodes >= terms:
-            return DriftTerms(a, below)
-        # What is interpolated is the term times sqrt(root). That product rises and falls as evenly
-        # as can be, whether nu or eps dominates, so that no weight drowns in another's rounding.
-        root = jnp.sqrt(below)
-        y, weights = condense(jnp.log(root), a / jnp.sqrt(root), plan)
-        return DriftTerms(weights * jnp.exp(y / 2), jnp.exp(2 * y))
+        if (terms := self.num_terms(dtype)) == 0:
+            return Window(jnp.zeros((1, 0), dtype), jnp.zeros(1, dtype))
+        ages = np.arange(0, -terms, -1, dtype=np.int32)  # from the newest step backwards
+        steps = count + ages
+        taken, steps = steps >= 1, jnp.maximum(steps, 1)
+        fades = _sums(jnp.where(taken, fade(steps - 1, dtype), 0)[:, None])[:, 0]
+        a = jnp.where(taken, learning_rate(steps - 1, dtype), 0) * jnp.exp(-fades[:-1])
+        # A root of b2 for each step of the longest gap, so that no place is below 0.
+        weights = _sums(self._weigh(a, ages, steps, -ages, dtype))
+        gaps = np.arange(terms + 1, dtype=np.float64)[:, None]
+        decays = self.term_ratio**gaps
+        return Window(weights * jnp.asarray(decays, dtype), fades)
 
-    def __call__(self, terms: DriftTerms, moments: Mapping[str, Array]) -> Array | float:
-        """Return how far rows with these moments would come down without further gradients.
+    def look_ahead(
+        self, count: Array, learning_rate: ValuesAtCounts, fade: ValuesAtCounts, dtype: DTypeLike
+    ) -> Ahead:
+        """Return what rows need that are touched in step `count`; see `look_back`."""
+        if (terms := self.num_terms(dtype)) == 0:
+            return Ahead(jnp.zeros(0, dtype), (jnp.zeros((), dtype), jnp.zeros((), dtype)))
+        ages = np.arange(1, terms + 1, dtype=np.int32)
+        steps = count + jnp.minimum(ages, LAST_COUNT - count)  # which does not overflow
+        fades = fade(steps - 1, dtype)
+        after = _sums(fades[::-1, None])[:-1, 0][::-1]
+        a = learning_rate(steps - 1, dtype) * jnp.exp(-after)
+        lowest = self._decay_below ** (-terms / 2)
+        weights = jnp.sum(self._weigh(a, ages, steps, terms - ages, dtype), 0) * lowest
+        whole = jnp.round(fades)
+        return Ahead(weights, (jnp.sum(whole), jnp.sum(fades - whole)))
+
+    def __call__(self, weights: Array, gap: Array, moments: Mapping[str, Array]) -> Array:
+        """Return how far rows came down in their gaps.
 
         Args:
-            terms: the terms of the present step.
-            moments: the rows' moments at the present step, by name.
+            weights: the weights for each row, shape `(*gap.shape, K)`.
+            gap: for how many steps each row has had no gradient; it may be cut at N.
+            moments: the rows' moments by name, as of each row's last step.
         """
-        if self.numerator is None:
-            return 0.0
-        m, now = moments[self.numerator], dict(moments)
-        leaf = Leaf(jnp.zeros_like(m), None, jnp.ones((), m.dtype), {}, hat=now)
+        name = self.numerator or ""
+        m = moments[name]
+        leaf = Leaf(jnp.zeros_like(m), None, jnp.ones((), m.dtype), {})
+        roots, scale = self._roots(m.dtype)
+        scales = per_row(scale.at[gap].get(mode="promise_in_bounds"), m)
 
         def add_term(i: Any, total: Array) -> Array:
-            hat = now
-            if self.denominator is not None:
-                smaller = terms.denominator_decay[i] * now[self.denominator]
-                hat = now | {self.denominator: smaller}
-            return total + terms.weights[i] * self.rule.direction(leaf._replace(hat=hat))
+            w = per_row(weights[..., i], m)
+            if self.denominator is None:
+                return total + self.rule.direction(leaf._replace(hat={**moments, name: w * m}))
+            # The denominator is divided by r, as the weights are: r^2 v might underflow.
+            direction = self._direction(roots[i] * scales)
+            return total + direction(leaf._replace(hat={**moments, name: w * m}))
 
-        size, total = terms.weights.size, jnp.zeros_like(m)
-        if size > MAX_UNROLLED:
+        total = jnp.zeros_like(m)
+        if (size := weights.shape[-1]) > MAX_UNROLLED:
             looped: Array = lax.fori_loop(0, size, add_term, total)
             return looped
         for i in range(size):
             total = add_term(i, total)
         return total
 
-    def unit_readings(self, name: str, count: Array, dtype: DTypeLike) -> Array:
-        """Return how the rule reads a moment of 1 after 1, 2, ... steps without a gradient.
+    def _direction(self, r: Array) -> Direction:
+        """Return the direction over a root that is `r` times as large, times `r`."""
+        assert self.numerator == "mu"
+        return ratio(self.eps / r, self.eps_root / r**2 if self.eps_root > 0 else 0.0)
+
+    def _weigh(
+        self, a: Array, ages: NDArray[np.int32], steps: Array, above: NDArray[Any], dtype: DTypeLike
+    ) -> Array:
+        """Return the weights of single terms, divided by the nodes' roots, shape `(terms, K)`.
+
+        Args:
+            a: the factors of the terms, without the decay of the numerator.
+            ages: how often the moments are decayed in each term, counted from those that are given.
+            steps: the step of each term.
+            above: how many decays each term's root is above the lowest root.
+            dtype: the dtype of the weights.
+        """
+        a = a * self.unit_readings(self.numerator or "", ages, steps, dtype)
+        if self.denominator is None:
+            return a[:, None]
+        # The root is sqrt(b2^age) times that of the bias correction, which is above it.
+        panels = self._panels(dtype)
+        y = above * -math.log(self._decay_below) / 2
+        ones = np.zeros_like(ages)
+        shift = jnp.log(self.unit_readings(self.denominator, ones, steps, dtype)) / 2
+        # What is interpolated is the term times sqrt(root). That product rises and falls as evenly
+        # as can be, whether nu or eps dominates, so that no weight drowns in another's rounding.
+        even = jnp.exp(-shift / 2)[:, None] * np.exp((panels.nodes + y[:, None]) / -2).astype(dtype)
+        return a[:, None] * even * panels.interpolate(y, jnp.maximum(shift, 0))
+
+    def unit_readings(
+        self, name: str, ages: NDArray[np.int32], steps: Array, dtype: DTypeLike
+    ) -> Array:
+        """Return how the rule reads a moment of 1 without a gradient.
 
         Args:
             name: the moment.
-            count: the step at which the moment is 1.
+            ages: how many decays before each reading the moment is 1.
+            steps: the step of each reading, for the correction of the bias.
             dtype: the dtype of the readings.
-
-        Returns:
-            The readings, shape `(num_terms(dtype),)`, corrected for their bias as the rule does.
         """
-        moment, ages = self.rule.moments[name], np.arange(1, self.num_terms(dtype) + 1)
-        decayed = jnp.asarray(decay_rate(self.rule, name) ** ages, dtype)
-        t = (count + ages.astype(np.int32)).astype(dtype)
+        moment = self.rule.moments[name]
+        decayed = jnp.asarray(decay_rate(self.rule, name) ** ages.astype(np.float64), dtype)
+        t = steps.astype(dtype)
         leaf = Leaf(jnp.zeros_like(t), None, t, {}, ages={name: t})
         return moment.read(decayed, leaf, moment.precompute(t))
 
+    def _panels(self, dtype: DTypeLike) -> Panels:
+        """Return the panels over `log r`, from the last term's root to that of step 1."""
+        b = self._decay_below
+        length = self.num_terms(dtype) * -math.log(b) / 2 - math.log1p(-b) / 2
+        pole = math.pi / 2 if self.eps_root > 0 else math.pi
+        return plan_panels(length, pole, _tolerance(dtype))
 
-def _one_if_converged(steps: Array) -> Array:
-    """Return 1, or NaN where the steps to come do not end: rows shrink faster than moments."""
-    return jnp.where(steps[-1] <= 1e-5 * jnp.sum(steps), 1.0, jnp.nan)
+    def _roots(self, dtype: DTypeLike) -> tuple[Array, Array]:
+        """Return the nodes' roots after no decay, and what n decays leave of a root."""
+        half = math.log(self._decay_below) / 2
+        gaps = np.arange(self.num_terms(dtype) + 1)
+        nodes = np.zeros(1) if self.denominator is None else self._panels(dtype).nodes
+        return jnp.asarray(np.exp(nodes), dtype), jnp.asarray(np.exp(half * gaps), dtype)
 
 
-@ft.lru_cache(maxsize=64)
-def _plan_condensation(drift: Drift, dtype: np.dtype[Any]) -> PanelPlan:
-    """Plan the nodes for the longest interval, which is that of step 0."""
-    with jax.ensure_compile_time_eval():
-        below = drift.unit_readings(drift.denominator or "", jnp.zeros((), jnp.int32), dtype)
-        length = float(jnp.log(below[0] / below[-1])) / 2
-    pole = math.pi / 2 if drift.has_eps_root else math.pi
-    return plan_panels(length, pole, _tolerance(dtype))
+def _sums(x: Array) -> Array:
+    """Return the sums of the first 0, 1, ... entries along the first axis."""
+    return jnp.concatenate([jnp.zeros((1, *x.shape[1:]), x.dtype), jnp.cumsum(x, 0)])
 
 
 def _tolerance(dtype: DTypeLike) -> float:

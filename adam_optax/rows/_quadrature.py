@@ -1,8 +1,8 @@
 """Condense long sums `sum_j a_j f(y_j)`, for an `f` that is smooth in `y`, to a few nodes.
 
-The drift of `_closed_form.py` has hundreds of terms for every element of every row, and all rows
-share the `a_j` and `y_j`. Interpolating `f` at Chebyshev nodes replaces the sum by one of about
-twelve terms.
+The sums of `_closed_form.py` have hundreds of terms for every element of every row, and rows share
+the `a_j` and `y_j`. Interpolating `f` at Chebyshev nodes replaces a sum by one of some fifteen
+terms. The nodes are constants: they cover every place that a term can have.
 """
 
 import functools as ft
@@ -12,26 +12,68 @@ from typing import NamedTuple
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from numpy.typing import NDArray
 
-MAX_PANEL_LENGTH = 4.5
-"""On a longer panel the weights at its lower end would drown in the rounding of the others."""
+MAX_PANEL_LENGTH = 5.0
+"""On a longer panel the weights at one end would drown in the rounding of those at the other."""
 
 
-class PanelPlan(NamedTuple):
-    """Say how an interval is covered.
+class Panels(NamedTuple):
+    """Cover the interval `[0, number * width]` by panels of equal length.
 
     Attributes:
-        panels: the number of panels of equal length.
-        nodes: the number of Chebyshev nodes in each panel.
+        number: the number of panels.
+        size: the number of Chebyshev nodes in each panel.
+        width: the length of a panel.
     """
 
-    panels: int
-    nodes: int
+    number: int
+    size: int
+    width: float
+
+    @property
+    def nodes(self) -> NDArray[np.float64]:
+        """Return the places of all nodes, shape `(number * size,)`, rising."""
+        within = np.sin(self._angles / 2) ** 2
+        places: NDArray[np.float64] = self.width * (np.arange(self.number)[:, None] + within)
+        return places.ravel()
+
+    def interpolate(self, y: NDArray[np.float64], shift: Array) -> Array:
+        """Return what each node adds to `f(y + shift)`, shape `(len(y), number * size)`.
+
+        Args:
+            y: the places of the terms, as far as they are constants: in double, since a place far
+                from 0 would round the distance from the nodes.
+            shift: what moves each place up, not negative, shape `(len(y),)`.
+        """
+        along = y / self.width
+        whole = np.minimum(np.floor(along), self.number - 1)
+        part = jnp.asarray(along - whole, shift.dtype) + shift / self.width
+        carry = jnp.minimum(jnp.floor(part), (self.number - 1 - whole).astype(shift.dtype))
+        panel = jnp.asarray(whole, shift.dtype) + carry
+        # Zero is at the lower end of a panel: most terms are there, and `arcsin` rounds them least.
+        angle = 2 * jnp.arcsin(jnp.sqrt(jnp.clip(part - carry, 0, 1)))
+        degree = np.arange(self.size)[:, None]
+        basis = np.cos(degree * self._angles) * 2 / self.size  # (degree, node)
+        basis[0] /= 2
+        each = basis.astype(shift.dtype)[:, None, :]
+        # A product of matrices is avoided: accelerators round its factors to eleven bits or fewer.
+        own = sum(
+            (jnp.cos(n * angle)[:, None] * row for n, row in enumerate(each)),
+            jnp.zeros((len(y), self.size), shift.dtype),
+        )
+        own = own / jnp.sum(own, 1, keepdims=True)  # without rounding, weights add up to 1
+        is_own = panel[:, None] == np.arange(self.number, dtype=shift.dtype)[None]
+        return jnp.where(is_own[:, :, None], own[:, None, :], 0).reshape(len(y), -1)
+
+    @property
+    def _angles(self) -> NDArray[np.float64]:
+        return np.pi * (np.arange(self.size) + 0.5) / self.size
 
 
 @ft.cache
-def plan_panels(length: float, pole_distance: float, tolerance: float) -> PanelPlan:
-    """Return the fewest nodes that interpolate to a tolerance.
+def plan_panels(length: float, pole_distance: float, tolerance: float) -> Panels:
+    """Return the panels with the fewest nodes that interpolate to a tolerance.
 
     On a panel of half-length h each node divides the error by `r = d + sqrt(1 + d^2)`, with
     `d = pole_distance / h` (Trefethen 2013, "Approximation Theory and Approximation Practice",
@@ -48,37 +90,4 @@ def plan_panels(length: float, pole_distance: float, tolerance: float) -> PanelP
 
     least = math.ceil(length / MAX_PANEL_LENGTH)
     panels = min(range(least, least + 16), key=lambda n: n * nodes(n))
-    return PanelPlan(panels, nodes(panels))
-
-
-def condense(y: Array, a: Array, plan: PanelPlan) -> tuple[Array, Array]:
-    """Return nodes and weights with `sum_j a_j f(y_j) ~ sum_i weight_i f(node_i)`.
-
-    Args:
-        y: the places of the terms, shape `(K,)`, falling.
-        a: the factors of the terms, shape `(K,)`.
-        plan: the numbers of panels and nodes.
-
-    Returns:
-        Nodes and weights, each of shape `(panels * nodes,)`.
-    """
-    panels, size = plan
-    width = (y[0] - y[-1]) / panels
-    along = (y[0] - y) / width
-    panel = jnp.clip(jnp.floor(along).astype(jnp.int32), 0, panels - 1)
-    # Measured from the panel's upper end: the largest terms are there, and `arccos` would round
-    # them most.
-    depth = jnp.clip(along - panel.astype(y.dtype), 0, 1)
-    angle = 2 * jnp.arcsin(jnp.sqrt(depth))
-    own = jnp.where(panel[None] == np.arange(panels, dtype=np.int32)[:, None], a[None], 0)
-
-    angles = np.pi * (np.arange(size) + 0.5) / size
-    basis = np.cos(np.arange(size)[:, None] * angles) * 2 / size  # (degree, node)
-    basis[0] /= 2
-    # The Chebyshev moments of the terms, (degree, panels).
-    moments = jnp.stack([jnp.sum(own * jnp.cos(n * angle)[None], 1) for n in range(size)])
-    # A product of matrices is avoided: accelerators round its factors to eleven bits or fewer.
-    weights = jnp.sum(moments[:, :, None] * basis.astype(y.dtype)[:, None, :], 0)
-    below = np.arange(panels)[:, None] + np.sin(angles / 2) ** 2
-    nodes = y[0] - width * below.astype(y.dtype)
-    return nodes.ravel(), weights.ravel()
+    return Panels(panels, nodes(panels), length / panels)

@@ -1,6 +1,7 @@
 """Optimise a table of which each step touches a few rows."""
 
 import dataclasses
+import math
 from collections.abc import Callable
 from typing import Any, NoReturn, TypeVar, cast
 
@@ -15,13 +16,14 @@ from adam_optax._engine.groups import Grouping
 from adam_optax._engine.states import count_of, unpack
 from adam_optax._engine.tree import Engine, pack
 from adam_optax.rows._checks import refuse_dense, refuse_ids, refuse_rows, refuse_table, refuse_use
-from adam_optax.rows._closed_form import Drift, decay_over_gap, decay_rate
+from adam_optax.rows._closed_form import Drift, decay_over_gap, decay_rate, per_row
 from adam_optax.rows._ids import is_invalid, is_rising
 from adam_optax.rows._state import NumberOrSchedule, Rows, RowsState, compensated_add, shrink
 from adam_optax.storage._plan import plan_storage
 
 Method = TypeVar("Method", bound=Callable[..., Any])
 
+_INSIDE = "promise_in_bounds"
 _NOTHING: Any = None
 """None in place of a field that is no array over rows, so that `tree.map` sees only those."""
 
@@ -91,7 +93,7 @@ class RowOptimizer:
         """
         refuse_table(table)
         dense = self._engine_at().init(table)
-        return self._initial_state(table, unpack(dense), _count(dense))
+        return self._adopt(table, unpack(dense), _count(dense))
 
     def lookup(self, state: RowsState, ids: Array | npt.ArrayLike) -> Rows:
         """Return rows as the dense optimiser would hold them now; nothing is written.
@@ -155,8 +157,9 @@ class RowOptimizer:
     def rebase(self, state: RowsState, onto: "RowOptimizer") -> RowsState:
         """Return the state under another learning rate or decay; a pass over the whole table.
 
-        A row's resting point foresees the learning rates to come. Where they turn out otherwise,
-        as after a plateau or with a longer schedule, rebase at the step from which they do.
+        What a row has moved in a gap is worked out from the learning rates that the schedule gives
+        for these steps. Where they turn out otherwise, as after a plateau, rebase at the step from
+        which they do: the optimiser that goes on would read all gaps by its own rates.
 
         Args:
             state: the state under this optimiser.
@@ -186,27 +189,25 @@ class RowOptimizer:
         take = lambda x: x.at[ids].get(mode="fill", fill_value=0)  # noqa: E731
         own: RowsState = jax.tree.map(take, state._replace(count=_NOTHING, decayed=None))
         found = self._bring_to_now(own._replace(count=state.count, decayed=state.decayed), ids)
-        invalid = is_invalid(ids, state.rest.shape[0])
-        invalid = invalid.reshape(ids.shape + (1,) * (found.rest.ndim - ids.ndim))
+        invalid = per_row(is_invalid(ids, state.table.shape[0]), found.params)
         return found._replace(params=jnp.where(invalid, jnp.nan, found.params))
 
     @_jit_method
     def _apply(self, state: RowsState, rows: Rows, grads: Array) -> RowsState:
         count, dtype = safe_increment(state.count), grads.dtype
-        rate, fade = self._learning_rate_at(state.count, dtype), self._fade_at(state.count, dtype)
-        engine = self._engine_at(rate)
+        engine = self._engine_at(_values_at(self.learning_rate, state.count, dtype))
         step, dense = engine.update(grads, pack(state.count, rows.moments, engine.layout))
-        moments = unpack(dense)
-        moved = jnp.exp(-fade) * rows.drift + step - self._drift_at(count, moments)
-        rest = shrink(rows.rest, rows.fade + fade, moved)
-        rest = jnp.where(is_rising(rows.ids), rest, jnp.nan)
+        fade = self._fade_at(state.count, dtype)
+        table = shrink(rows.params, fade, step)
+        table = jnp.where(is_rising(rows.ids), table, jnp.nan)
         decayed = None if state.decayed is None else compensated_add(state.decayed, fade)
-        last, decayed, marks = self._marks_at(rest, count, decayed)
+        new = self._written_at(count, table, unpack(dense), decayed)
         # The condition always holds. But XLA orders a write after the read of the same place only
         # if what is written depends on what was read, and copies the whole array otherwise.
-        read = (rows.gap >= 0) & jnp.isfinite(rows.fade)
-        last, marks = jax.tree.map(lambda x: jnp.where(read, x, jnp.zeros_like(x)), (last, marks))
-        new = RowsState(count, rest, moments, last, decayed, marks)
+        shared = (new.last, new.ahead, new.marks)
+        keep = lambda x: jnp.where(per_row(rows.read, x), x, jnp.zeros_like(x))  # noqa: E731
+        last, ahead, marks = jax.tree.map(keep, shared)
+        new = new._replace(last=last, ahead=ahead, marks=marks)
 
         def put(x: Array, y: Array) -> Array:
             how: dict[str, Any] = {"indices_are_sorted": True, "unique_indices": True}
@@ -218,12 +219,12 @@ class RowOptimizer:
 
     @_jit_method
     def _materialize(self, state: RowsState) -> tuple[Array, Any]:
-        found = self._bring_to_now(state, jnp.arange(len(state.rest)))
+        found = self._bring_to_now(state, jnp.arange(len(state.table)))
         return found.params, pack(state.count, found.moments, self._engine_at().layout)
 
     @_jit_method
     def _adopt(self, table: Array, moments: dict[str, Array], count: Array) -> RowsState:
-        return self._initial_state(table - self._drift_at(count, moments), moments, count)
+        return self._written_at(count, table, moments, self._not_yet_decayed(table))
 
     # --- Parts of these ------------------------------------------------------------------------
 
@@ -232,21 +233,24 @@ class RowOptimizer:
         rule = self.drift.rule
         return Engine(Grouping(rule, plan_storage(None, rule.moments), rate))
 
-    def _learning_rate_at(self, counts: Array, dtype: DTypeLike) -> Array:
-        return _values_at(self.learning_rate, counts, dtype)
+    def _rate_at(self, counts: Array, dtype: DTypeLike) -> Array:
+        """Return the learning rates at counts; 0 where a schedule has ended in NaN or infinity.
+
+        Rates far ahead are asked for before their time, and may never come.
+        """
+        return _finite(_values_at(self.learning_rate, counts, dtype))
 
     def _fade_at(self, counts: Array, dtype: DTypeLike) -> Array:
-        """Return `-log` of the factors by which weight decay shrinks a row at these counts."""
-        rate = self._learning_rate_at(counts, dtype)
-        return -jnp.log1p(-rate * _values_at(self.weight_decay, counts, dtype))
+        """Return `-log` of the factors by which weight decay shrinks a row at these counts.
 
-    def _drift_at(self, count: Array, moments: dict[str, Array]) -> Array | float:
-        """Return the drift after step `count` of rows with these moments."""
-        if not self.exact or not moments:
-            return 0.0
-        dtype = next(iter(moments.values())).dtype
-        terms = self.drift.terms(count, self._learning_rate_at, self._fade_at, dtype)
-        return self.drift(terms, moments)
+        Nothing is left of a row where learning rate and decay are 1 / 1; that is a factor of the
+        smallest number there is, so that sums of logarithms stay finite.
+        """
+        if not callable(self.weight_decay) and self.weight_decay == 0:
+            return jnp.zeros(counts.shape, dtype)
+        decay = _values_at(self.weight_decay, counts, dtype)
+        share = _finite(self._rate_at(counts, dtype) * decay)
+        return jnp.minimum(-jnp.log1p(-share), -math.log(float(jnp.finfo(dtype).tiny)))
 
     def _bring_to_now(self, state: RowsState, ids: Array) -> Rows:
         """Return the rows of a state as they are after step `state.count`.
@@ -255,30 +259,65 @@ class RowOptimizer:
             state: the state of these rows alone; `count` and `decayed` are those of the table.
             ids: the rows' ids.
         """
-        moments, gap = state.moments, jnp.zeros(ids.shape, jnp.int32)
-        fade = jnp.zeros(ids.shape, state.rest.dtype)
-        if state.last is not None:
-            gap, rule = state.count - state.last, self.drift.rule
-            moments = {n: decay_over_gap(m, decay_rate(rule, n), gap) for n, m in moments.items()}
+        moments, params, dtype = state.moments, state.table, state.table.dtype
+        gap, read = jnp.zeros(ids.shape, jnp.int32), jnp.ones(ids.shape, bool)
+        if state.last is None:
+            return Rows(ids, params, gap, moments, read)
+        gap, rule = state.count - state.last, self.drift.rule
+        now = {n: decay_over_gap(m, decay_rate(rule, n), gap) for n, m in moments.items()}
+        read = gap >= 0
+        if state.ahead is None and state.marks is None:
+            return Rows(ids, params, gap, now, read)
+        window = self.drift.look_back(state.count, self._rate_at, self._fade_at, dtype)
+        longest = len(window.fades) - 1
+        short, at = gap <= longest, jnp.minimum(gap, longest)
+        since, fade = jnp.zeros(ids.shape, dtype), window.fades.at[at].get(mode=_INSIDE)
         if state.decayed is not None and state.marks is not None:
-            fade = sum((d - m for d, m in zip(state.decayed, state.marks, strict=True)), fade)
-        drift = self._drift_at(state.count, moments) + jnp.zeros_like(state.rest)
-        params = shrink(state.rest, fade, drift)
-        return Rows(ids, params, state.rest, gap, fade, drift, moments)
+            (total, error), (mark, its_error, raised) = state.decayed, state.marks
+            since = (total - mark) + (error - its_error)
+            fade, read = jnp.where(short, fade, since + raised), read | jnp.isfinite(since + raised)
+        moved: Array | float = 0.0
+        if (ahead := state.ahead) is not None:
+            read = read | jnp.isfinite(ahead).all(tuple(range(ids.ndim, ahead.ndim)))
+            ahead = ahead * per_row(jnp.exp(-since), ahead)
+            weights = window.weights.at[at].get(mode=_INSIDE)
+            if _is_by_element(params.shape[ids.ndim :], weights.shape[-1]):
+                moved = self.drift(weights, at, moments)
+                moved = jnp.where(per_row(short, moved), moved, ahead)
+            else:
+                moved = self.drift(jnp.where(short[..., None], weights, ahead), at, moments)
+        return Rows(ids, shrink(params, fade, -moved), gap, now, read)
 
-    def _marks_at(
-        self, rest: Array, count: Array, decayed: tuple[Array, Array] | None
-    ) -> tuple[Array | None, tuple[Array, Array] | None, tuple[Array, Array] | None]:
-        """Return `last`, `decayed` and `marks` of rows whose last step is this one."""
-        last = jnp.full(rest.shape[:1], count, jnp.int32) if self.exact else None
-        return last, decayed, jax.tree.map(lambda d: jnp.full(rest.shape[:1], d), decayed)
+    def _written_at(
+        self,
+        count: Array,
+        table: Array,
+        moments: dict[str, Array],
+        decayed: tuple[Array, Array] | None,
+    ) -> RowsState:
+        """Return the state of rows whose last step is this one."""
+        if not self.exact:
+            return RowsState(count, table, moments, None, None, None, None)
+        fill = lambda x: jnp.broadcast_to(x, table.shape[:1] + jnp.shape(x))  # noqa: E731
+        drift, last = self.drift, jnp.full(table.shape[:1], count, jnp.int32)
+        weights, fades = drift.look_ahead(count, self._rate_at, self._fade_at, table.dtype)
+        ahead, marks = None, None
+        if weights.size:
+            ahead = fill(weights)
+            if _is_by_element(table.shape[1:], weights.size):
+                longest = jnp.full(table.shape[:1], drift.num_terms(table.dtype))
+                ahead = drift(ahead, longest, moments)
+        if decayed is not None:
+            then = compensated_add(compensated_add(decayed, fades[0]), fades[1])
+            marks = jax.tree.map(fill, (*then, fades[0] + fades[1]))
+        return RowsState(count, table, moments, last, ahead, decayed, marks)
 
-    def _initial_state(self, rest: Array, moments: dict[str, Array], count: Array) -> RowsState:
+    def _not_yet_decayed(self, table: Array) -> tuple[Array, Array] | None:
+        """Return the logarithm of what weight decay has left at the start; None without decay."""
         decays = self.exact and (callable(self.weight_decay) or self.weight_decay > 0)
         # Two buffers of their own, so that both can be donated.
-        zero = lambda: jnp.zeros((), rest.dtype)  # noqa: E731
-        decayed = (zero(), zero()) if decays else None
-        return RowsState(count, rest, moments, *self._marks_at(rest, count, decayed))
+        zero = lambda: jnp.zeros((), table.dtype)  # noqa: E731
+        return (zero(), zero()) if decays else None
 
 
 def _count(dense: Any) -> Array:
@@ -293,3 +332,12 @@ def _values_at(value: NumberOrSchedule, counts: Array, dtype: DTypeLike) -> Arra
         return jnp.full(jnp.shape(counts), value, dtype)
     each = jax.vmap(value) if jnp.ndim(counts) else value
     return jnp.asarray(each(counts), dtype)
+
+
+def _is_by_element(row: tuple[int, ...], num_weights: int) -> bool:
+    """Tell whether a row keeps its way ahead element by element, which takes no more numbers."""
+    return math.prod(row) <= num_weights
+
+
+def _finite(x: Array) -> Array:
+    return jnp.where(jnp.isfinite(x), x, jnp.zeros_like(x))

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import DTypeLike
 
-from adam_optax._core.numerics import compute_dtype
+from adam_optax._core.numerics import compute_dtype, number_dtype
 from adam_optax.storage._base import Format, LeafContext
 
 
@@ -51,18 +51,21 @@ def dense(dtype: DTypeLike | None = None) -> Dense:
     Refuses: complex moments if `dtype` is real.
 
     Args:
-        dtype: any floating or complex dtype, or its name.
+        dtype: any floating or complex dtype that has 0 and both signs, or its name.
 
     Raises:
-        TypeError: if `dtype` is neither floating nor complex; where the format is used, if a moment
-            is complex and `dtype` is not.
+        TypeError: if `dtype` is no such dtype (float8_e8m0fnu is none); where the format is used,
+            if a moment is complex and `dtype` is not.
 
     >>> import adam_optax as ao
     >>> tx = ao.adam(1e-3, storage={"mu": ao.storage.dense("bfloat16")})
     """
     if dtype is None:
         return Dense()
-    kind = jnp.dtype(dtype)
-    if not jnp.issubdtype(kind, jnp.inexact):
-        raise TypeError(f"dense({kind}): a moment needs a floating or complex dtype")
+    kind = number_dtype(dtype)
+    if kind is None:
+        name = getattr(dtype, "__name__", dtype)
+        raise TypeError(
+            f"dense({name}): a moment needs a floating or complex dtype that has 0 and both signs"
+        )
     return Dense(kind)

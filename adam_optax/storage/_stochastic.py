@@ -9,6 +9,7 @@ from jax import Array
 from jax.typing import DTypeLike
 
 from adam_optax._core.checks import check_seed, refuse_complex
+from adam_optax._core.numerics import number_dtype
 from adam_optax.storage._base import Format, LeafContext
 from adam_optax.storage._quant.bits import bits_of, float_of
 
@@ -65,6 +66,7 @@ def stochastic(dtype: DTypeLike = "bfloat16", seed: int = 0) -> Stochastic:
     >>> import adam_optax as ao
     >>> tx = ao.adamw(1e-3, storage=ao.storage.stochastic())
     """
-    if jnp.dtype(dtype) != jnp.bfloat16:
-        raise TypeError(f"stochastic({jnp.dtype(dtype)}): only bfloat16 has the range of float32")
+    if number_dtype(dtype) != jnp.bfloat16:
+        name = getattr(dtype, "__name__", dtype)
+        raise TypeError(f"stochastic({name}): only bfloat16 has the range of float32")
     return Stochastic(check_seed(seed))

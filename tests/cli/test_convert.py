@@ -1,6 +1,7 @@
 """Test `adam-optax convert` as a user calls it: Keras's files, and one line for a mistake."""
 
 import json
+import os
 import shlex
 import sys
 from pathlib import Path
@@ -46,6 +47,7 @@ def test_from_keras_and_back(folder: Path, capsys: pytest.CaptureFixture[str]) -
     assert found[1].value == 0  # the learning rate is that of the fresh one
 
 
+LONG = "x" * 300
 MISTAKES = {
     "": "the following arguments are required: SOURCE",
     "model.keras --out a.safetensors": "required: --names",
@@ -68,7 +70,27 @@ MISTAKES = {
     "old.safetensors --to keras --like model.keras --names names.json --out a.h5": "end in .keras",
     "old.safetensors --to jax --names names.json --out a": "invalid choice: 'jax'",
     "bad.safetensors --to keras --like model.keras --names names.json --out a.keras": "is damaged",
+    "pipe.keras --names names.json --out a.safetensors": "cannot read pipe.keras: it is a pipe",
+    "model.keras --names pipe.keras --out a.safetensors": "cannot read pipe.keras: it is a pipe",
+    "model.keras --names names.json --out pipe.safetensors": "pipe.safetensors: it is a pipe",
+    "model.keras --names big.json --out a.safetensors": "its 67108865 bytes are more than",
+    f"{LONG}.keras --names names.json --out a.safetensors": "File name too long",
+    f"model.keras --names {LONG} --out a.safetensors": "File name too long",
+    f"model.keras --names names.json --out {LONG}.safetensors": "File name too long",
+    f"model.keras --names names.json --out {LONG}/a.safetensors": "there is no directory",
+    f"run.pt --model {LONG}:model --names names.json --out a.safetensors": "File name too long",
+    "a\0b.keras --names names.json --out a.safetensors": "null byte",
+    "model.keras --names a\0b --out a.safetensors": "null byte",
+    "model.keras --names names.json --out a\0b.safetensors": "null byte",
 }
+
+
+def contents(folder: Path) -> dict[Path, Any]:
+    """Return what is in a folder; of a file of zeros, that it is one."""
+    return {
+        path: path.is_file() and path.name != "big.json" and path.read_bytes()
+        for path in folder.iterdir()
+    }
 
 
 @pytest.mark.parametrize(("arguments", "text"), MISTAKES.items(), ids=range(len(MISTAKES)))
@@ -79,14 +101,27 @@ def test_a_mistake_is_one_line_and_writes_nothing(
     (folder / "twice.json").write_text('{"a": "b", "a": "c"}')
     (folder / "dir.safetensors").mkdir()
     (folder / "bad.safetensors").write_bytes(b"bad")
-    before = {path: path.is_file() and path.read_bytes() for path in folder.iterdir()}
+    for name in ("pipe.keras", "pipe.safetensors"):
+        os.mkfifo(folder / name)
+    (folder / "big.json").touch()
+    os.truncate(folder / "big.json", 2**26 + 1)
+    before = contents(folder)
     assert run(arguments) == 2
     output = capsys.readouterr()
     assert output.out == ""
     assert output.err.startswith("adam-optax: error: ")
     assert output.err.count("\n") == 1
     assert text in output.err
-    assert before == {path: path.is_file() and path.read_bytes() for path in folder.iterdir()}
+    assert before == contents(folder)
+
+
+def test_a_file_without_checksums_is_said_to_be_one(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    keras_file(folder / "model.weights.h5", [v.value for v in variables()])
+    assert run("model.weights.h5 --names names.json --out state.safetensors") == 0
+    text = "model.weights.h5 has no checksums: a wrong number in it would not be seen\n"
+    assert capsys.readouterr().out == text + "Wrote state.safetensors\n"
 
 
 def test_several_problems_are_one_line_too(

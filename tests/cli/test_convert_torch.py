@@ -1,10 +1,8 @@
 """Test `adam-optax convert` on files of PyTorch's and on storage formats, without PyTorch."""
 
 import json
-import pickle
 import sys
 import tomllib
-import types
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +15,7 @@ import adam_optax as ao
 from adam_optax.convert._files import read_arrays, write_arrays
 from tests.cli.test_convert import ADAM, folder, run
 from tests.convert.layouts import KERAS, PARAMS, torch_entry
+from tests.support.torch_files import write_torch_file
 
 __all__ = ["folder"]  # the fixture: a folder with files of Keras's and of ours
 
@@ -27,15 +26,13 @@ MODEL = {"first.weight": np.ones((2, 2), np.float32), "second.weight": np.zeros(
 
 @pytest.fixture
 def torch_files(folder: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """Stand in for PyTorch, whose files are here pickles of NumPy arrays."""
-    fake: Any = types.ModuleType("torch")
-    fake.load = lambda stream, map_location, weights_only: pickle.load(stream)
-    monkeypatch.setitem(sys.modules, "torch", fake)
+    """Write a file as PyTorch does; PyTorch is not needed to read it."""
+    monkeypatch.setitem(sys.modules, "torch", None)
     numbers = {"betas": (0.9, 0.95), "eps": 1e-8, "amsgrad": False}
     groups = [{"params": [0], "lr": 1e-2, **numbers}, {"params": [1], "lr": 1e-3, **numbers}]
     states = {i: torch_entry(np.full((2, 2), i + 1.0, np.float32)) for i in range(2)}
     checkpoint = {"optimizer": {"state": states, "param_groups": groups}, "model": MODEL}
-    (folder / "run.pt").write_bytes(pickle.dumps(checkpoint))
+    write_torch_file(folder / "run.pt", checkpoint)
     (folder / "names.json").write_text(json.dumps(GROUPED))
     return checkpoint
 
@@ -77,7 +74,7 @@ def test_recorded_names_need_no_confirmation(
 ) -> None:
     for group, name in zip(torch_files["optimizer"]["param_groups"], GROUPED, strict=True):
         group["param_names"] = [name]
-    (folder / "run.pt").write_bytes(pickle.dumps(torch_files))
+    write_torch_file(folder / "run.pt", torch_files)
     (folder / "names.json").write_text(json.dumps(dict(reversed(GROUPED.items()))))
     assert run("run.pt --key optimizer --names names.json --out state.safetensors") == 0
     assert capsys.readouterr().out == TABLE + "Wrote state.safetensors\n"
@@ -163,12 +160,13 @@ def test_a_damaged_file_of_codes_is_refused(folder: Path) -> None:
             ao.convert.load(path, ADAM.init(PARAMS))
 
 
-def test_files_of_pytorch_name_their_extra(
-    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+def test_to_write_a_file_of_pytorch_s_names_its_extra(
+    folder: Path, capsys: pytest.CaptureFixture[str], torch_files: dict[str, Any]
 ) -> None:
-    monkeypatch.setitem(sys.modules, "torch", None)
-    (folder / "run.pt").write_bytes(b"")
-    assert run("run.pt --names names.json --out state.safetensors") == 2
+    write_torch_file(folder / "fresh.pt", torch_files["optimizer"] | {"state": {}})
+    ao.convert.save(folder / "square.safetensors", ADAM.init(SQUARE))
+    back = "--to torch --like fresh.pt --names names.json --confirm-order --out new.pt"
+    assert run(f"square.safetensors {back}") == 2
     assert "this needs PyTorch: pip install 'adam-optax[torch]'" in capsys.readouterr().err
     project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
     extra = project["optional-dependencies"]["torch"]

@@ -51,8 +51,8 @@ def test_compare_with_the_defaults(capsys: pytest.CaptureFixture[str], tmp_path:
     assert output.err == ""  # not a terminal: no progress bar
     for name in DEFAULT_OPTIMIZERS:
         assert f"  {name} " in output.out
-    assert "Wrote adam-optax-results/compare-digits.png, " in output.out
-    folder = tmp_path / "adam-optax-results"
+    assert "Wrote adam-optax-results/compare-digits/compare-digits.png, " in output.out
+    folder = tmp_path / "adam-optax-results" / "compare-digits"
     assert {path.name for path in folder.iterdir()} == FILES
     rows = read_csv(folder / "compare-digits-runs.csv")
     assert [row["optimizer"] for row in rows] == list(DEFAULT_OPTIMIZERS)
@@ -62,8 +62,8 @@ def test_compare_with_the_defaults(capsys: pytest.CaptureFixture[str], tmp_path:
 def test_options_reach_the_training(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     options = "--optimizers optax.sgd --seeds 2 --epochs 2 --batch-size 500 --learning-rate 0.05"
     assert main.main(["compare", "digits", *options.split(), "--out", "here", "--quiet"]) == 0
-    assert "Wrote here/compare-digits.png" in capsys.readouterr().out
-    rows = read_csv(tmp_path / "here" / "compare-digits-runs.csv")
+    assert "Wrote here/compare-digits/compare-digits.png" in capsys.readouterr().out
+    rows = read_csv(tmp_path / "here" / "compare-digits" / "compare-digits-runs.csv")
     chosen = [(row["seed"], row["learning_rate"], row["steps"]) for row in rows]
     assert chosen == [("0", "0.05", "6"), ("1", "0.05", "6")]
 
@@ -79,8 +79,8 @@ def test_train_on_mnist_files(capsys: pytest.CaptureFixture[str], tmp_path: Path
         assert line.startswith(f"epoch {epoch}/3: train loss ")
     assert lines[2].endswith("test accuracy 100.00%")
     assert "mnist: 1 run" in lines[3]
-    runs = tmp_path / "adam-optax-results" / "train-mnist-optax.adam-runs.csv"
-    assert [row["seed"] for row in read_csv(runs)] == ["5"]
+    folder = tmp_path / "adam-optax-results" / "train-mnist-optax.adam"
+    assert [row["seed"] for row in read_csv(folder / f"{folder.name}-runs.csv")] == ["5"]
 
 
 @pytest.mark.heavy
@@ -183,7 +183,7 @@ def test_an_interrupt_reports_the_finished_runs(
     output = capsys.readouterr()
     assert output.err == "adam-optax: interrupted: results are of 2 of 3 runs\n"
     assert "2 of 3 runs, interrupted" in output.out
-    folder = tmp_path / "adam-optax-results"
+    folder = tmp_path / "adam-optax-results" / "compare-digits"
     assert {path.name for path in folder.iterdir()} == FILES
     rows = read_csv(folder / "compare-digits-runs.csv")
     assert [row["seed"] for row in rows] == ["0", "1"]

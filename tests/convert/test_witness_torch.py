@@ -15,8 +15,11 @@ import pytest
 import adam_optax as ao
 from adam_optax.cli import main
 from adam_optax.conventions import PYTORCH, scheduled_nadam
+from adam_optax.convert._checks import to_numpy
+from adam_optax.convert._torch_files import read_torch
 from tests.support.cases import gradients, run
 from tests.support.oracle import relative_rms
+from tests.support.torch_files import archive_bytes, write_torch_file
 
 torch = pytest.importorskip("torch", reason="pip install 'adam-optax[witness]'")
 
@@ -328,3 +331,63 @@ def test_a_checkpoint_without_the_optimizer_s_key_is_refused(
         assert text in error
         assert error.count("\n") == 1
     assert not pathlib.Path("state.safetensors").exists()
+
+
+def _text(value: str) -> bytes:
+    return b"X" + len(value).to_bytes(4, "little") + value.encode()
+
+
+def test_what_is_nested_too_deeply_is_one_line(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    pathlib.Path("names.json").write_text(json.dumps({"w": "w"}))
+    ao.convert.save("state.safetensors", ao.adam(1e-3).init({"w": jnp.ones(3)}))
+    deep = b"]" * 5000 + b"a" * 4999
+    group = b"}(" + _text("params") + b"](K\x00e" + _text("amsgrad") + b"\x89" + _text("x") + deep
+    outer = b"\x80\x02}(" + _text("state") + b"}" + _text("param_groups") + b"](" + group + b"ueu."
+    pathlib.Path("deep.pt").write_bytes(archive_bytes(outer, []))
+    back = "--to torch --like deep.pt --names names.json --out new.pt"
+    assert main.main(["convert", "state.safetensors", *back.split()]) == 2
+    error = capsys.readouterr().err
+    assert "state.safetensors, or a file named with it, is nested too deeply" in error
+    assert error.count("\n") == 1
+
+
+@pytest.mark.filterwarnings("ignore:ComplexHalf support")
+def test_files_are_read_as_pytorch_reads_them(tmp_path: pathlib.Path) -> None:
+    """Every dtype, views, parameters and PyTorch's plain values, without PyTorch."""
+    x = torch.arange(12, dtype=torch.float32).reshape(3, 4)
+    names = "bfloat16 float16 float32 float64 complex64 complex128 float8_e4m3fn float8_e5m2 uint8"
+    names += " float8_e4m3fnuz float8_e5m2fnuz int8 int16 int32 int64 uint16 uint32 uint64 bool"
+    dtypes = {name: torch.ones(2, 2).to(getattr(torch, name)) for name in names.split()}
+    turned = torch.tensor([1 + 2j, 3 - 1j])
+    views = {"t": x.t(), "part": x[1:, ::2], "again": x, "one": torch.ones(()), "no": x[:0]}
+    views |= {"conj": turned.clone().conj(), "neg": turned.clone().conj().imag}
+    plain: dict[Any, Any] = {
+        "size": x.shape,
+        "ints": [0, -1, 2**31, 2**70],
+        "rest": (None, True, 0.5, "é"),
+        3: {},
+    }
+    state = torch.nn.Linear(3, 2).state_dict()
+    torch.save({**dtypes, **views, **plain, "model": state}, tmp_path / "run.pt")
+    found = read_torch(tmp_path / "run.pt")
+    for name, wanted in (dtypes | views | dict(state)).items():
+        got = found["model"][name] if name in state else found[name]
+        whole = wanted.resolve_conj().resolve_neg()
+        narrow = name.startswith(("float8", "bfloat16"))
+        np.testing.assert_array_equal(got, (whole.float() if narrow else whole).numpy())
+        assert got.dtype.name == str(wanted.dtype).removeprefix("torch.")
+    assert {name: found[name] for name in plain} == plain
+    half = torch.tensor([1 + 5j, 2 - 1j]).to(torch.complex32)
+    torch.save({"half": half}, tmp_path / "half.pt")
+    np.testing.assert_array_equal(read_torch(tmp_path / "half.pt")["half"], [1 + 5j, 2 - 1j])
+    np.testing.assert_array_equal(to_numpy(half, "half"), [1 + 5j, 2 - 1j])
+
+
+def test_what_the_tests_write_is_what_pytorch_reads(tmp_path: pathlib.Path) -> None:
+    value = {"a": np.arange(6, dtype=np.float32).reshape(2, 3), "b": [1, 2.5, None, (3,)]}
+    found = torch.load(write_torch_file(tmp_path / "run.pt", value), weights_only=True)
+    np.testing.assert_array_equal(found["a"].numpy(), value["a"])
+    assert found["b"] == value["b"]

@@ -109,6 +109,21 @@ FAULTS = [
         "test_stochastic_rounding_lands_on_the_target_from_every_parameter[False-bfloat16]",
     ),
     Fault(
+        "parameters' dither moves on by the golden ratio alone",
+        "dither",
+        "_murmur3_finalizer(_place(shape, offset) ^ time)",
+        "_murmur3_finalizer(_place(shape, offset) ^ hash_key(key))"
+        " + count.astype(jnp.uint32) * np.uint32(2654435769)",
+        "test_a_trajectory_is_that_of_independent_rounding[descent at 1]",
+    ),
+    Fault(
+        "a parameter rounded to infinity",
+        "round_to_dtype",
+        "jnp.minimum(rounded, np.float32(info.max))",
+        "jnp.where(rounded > np.float32(info.max), jnp.inf, rounded)",
+        "test_a_finite_step_never_leads_to_infinity[stochastic_rounding-float16]",
+    ),
+    Fault(
         "the same dither at every step",
         "dither",
         "count.astype(jnp.uint32)",

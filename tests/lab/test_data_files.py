@@ -3,6 +3,8 @@
 import csv
 import gzip
 import itertools
+import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +12,11 @@ import jax
 import numpy as np
 import pytest
 
-from adam_optax.lab import CNN, DataError, LabError, Logistic, Problem, Transformer, problems
-from adam_optax.lab._problems.builtin import find_problem
+from adam_optax.lab import CNN, DataError, Logistic, Problem, Transformer, problems
+from adam_optax.lab._problems import imdb, shakespeare
 from adam_optax.lab.task import Task
+from tests.lab.idx_files import write_mnist
+from tests.support.budgets import memory_below, within
 
 
 def records(count: int, seed: int = 0) -> np.ndarray:
@@ -135,9 +139,81 @@ def test_other_tables_are_no_reviews(
         problems["imdb"].load(table)
 
 
+def test_more_reviews_than_fit_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Check the count: a review of three bytes becomes 10,000, so that 163 KB filled the memory."""
+    monkeypatch.setattr(imdb, "MAX_REVIEWS", 3)
+    rows = [{"text": f"x{i}", "label": "pos"} for i in range(5)]
+    table = write_table(tmp_path / "reviews.csv", rows)
+    with pytest.raises(DataError, match="more than 3 reviews"):
+        problems["imdb"].load(table)
+    folder = tmp_path / "train" / "pos"
+    folder.mkdir(parents=True)
+    for i in range(4):
+        (folder / f"{i}.txt").touch()
+    with pytest.raises(DataError, match="more than 3 reviews"):
+        problems["imdb"].load(tmp_path)
+
+
+def test_reviews_without_a_word_and_fields_without_an_end_are_refused(tmp_path: Path) -> None:
+    table = tmp_path / "reviews.csv"
+    write_table(table, [{"text": f"{i}", "label": "ab"[i % 2]} for i in range(9)])
+    with pytest.raises(DataError, match=r"reviews\.csv: empty vocabulary"):
+        problems["imdb"].load(table)
+    table.write_text('text,label\n"' + "x" * 200_000)
+    with pytest.raises(DataError, match=r"reviews\.csv: line \d is no CSV: field larger"):
+        problems["imdb"].load(table)
+
+
 def test_one_table_is_expected(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="0 CSV files in it; expected the folder aclImdb"):
         problems["imdb"].load(tmp_path)
+
+
+def test_a_packed_text_takes_no_more_than_its_budget(tmp_path: Path) -> None:
+    """Check the memory: 260 KB of zeros, packed, took 3.4 GB."""
+    (tmp_path / "a.txt").write_bytes(gzip.compress(bytes(1 << 26), compresslevel=1))
+    # What is read, and once more while it is put together.
+    with memory_below(3 * shakespeare.MAX_BYTES), pytest.raises(DataError, match="with this file"):
+        problems["shakespeare"].load(tmp_path)
+
+
+def test_the_budget_is_of_all_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in "ab":
+        (tmp_path / f"{name}.txt").write_bytes(bytes(700))
+    problems["shakespeare"].load(tmp_path)
+    monkeypatch.setattr(shakespeare, "MAX_BYTES", 1399)
+    with pytest.raises(DataError, match=r"b\.txt: with this .* than 1399 bytes"):
+        problems["shakespeare"].load(tmp_path)
+
+
+DEVICES = {
+    "a pipe": os.mkfifo,
+    "a device": lambda path: path.symlink_to("/dev/zero"),
+    "a folder": lambda path: path.mkdir(),
+}
+
+
+@pytest.mark.parametrize("make", DEVICES.values(), ids=DEVICES)
+@pytest.mark.parametrize(
+    ("name", "file", "message"),
+    [
+        ("shakespeare", "all.txt", "cannot be read"),
+        ("cifar10", "data_batch_1.bin", "cannot be read"),
+        ("imdb", "reviews.csv", "cannot be read"),
+        ("mnist", "train-images-idx3-ubyte", "no such file"),
+    ],
+)
+def test_only_files_are_read(
+    tmp_path: Path, name: str, file: str, message: str, make: Callable[[Path], None]
+) -> None:
+    """Check that nothing waits for a pipe, as was done for ever, or reads a device to its end."""
+    write_mnist(tmp_path)
+    for path in tmp_path.glob(f"{file}*"):
+        path.unlink()
+    (tmp_path / "test_batch.bin").write_bytes(records(1).tobytes())
+    make(tmp_path / file)
+    with within(10), pytest.raises(DataError, match=f"{file}: {message}"):
+        problems[name].load(tmp_path)
 
 
 @pytest.mark.parametrize("name", ["imdb", "cifar10", "shakespeare"])
@@ -189,24 +265,3 @@ def test_all_of_a_large_set_is_evaluated(tiny: Problem, monkeypatch: pytest.Monk
     monkeypatch.setattr("adam_optax.lab.task._CHUNK", 16)  # 70 are four parts and a rest
     in_parts = Task(tiny)
     np.testing.assert_allclose(in_parts.evaluate(in_parts.params(0)), expected, rtol=1e-5)
-
-
-def test_a_problem_of_the_users_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    lines = [
-        "from dataclasses import replace",
-        "from adam_optax.lab import problems",
-        "def short(): return replace(problems['digits'], name='short', epochs=1)",
-        "def number(): return 3",
-        "def fails(): raise OSError('no such thing')",
-    ]
-    (tmp_path / "my_problems_of_a_test.py").write_text("\n".join(lines))
-    assert find_problem("my_problems_of_a_test:short").epochs == 1
-    for name, message in {
-        "my_problems_of_a_test:number": "returned no lab.Problem but int",
-        "my_problems_of_a_test:fails": "cannot be made: no such thing",
-        "my_problems_of_a_test:gone": "cannot be made: .*no attribute 'gone'",
-        "no_such_module_at_all:f": "cannot be made: No module named 'no_such_module_at_all'",
-    }.items():
-        with pytest.raises(LabError, match=message):
-            find_problem(name)

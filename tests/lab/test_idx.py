@@ -2,9 +2,7 @@
 
 import gzip
 import struct
-import tracemalloc
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +13,7 @@ from hypothesis.extra import numpy as hnp
 
 from adam_optax.lab import DataError, read_idx
 from tests.lab.idx_files import CODES, encode
+from tests.support.budgets import memory_below
 
 SMALL = np.arange(6, dtype=np.uint8).reshape(2, 3)
 MEGABYTE = 1 << 20
@@ -26,16 +25,6 @@ def written(folder: Path, content: bytes) -> Path:
     path = folder / "file-idx"
     path.write_bytes(content)
     return path
-
-
-@contextmanager
-def memory_below(limit: int) -> Iterator[None]:
-    tracemalloc.start()
-    try:
-        yield
-        assert tracemalloc.get_traced_memory()[1] < limit
-    finally:
-        tracemalloc.stop()
 
 
 @pytest.mark.quick
@@ -116,6 +105,15 @@ def test_a_lying_header_allocates_nothing(
         read_idx(path)
 
 
+@pytest.mark.parametrize("shape", [(0, 2**32 - 1, 2**32 - 1), (2**32 - 1, 0) * 4])
+def test_an_empty_array_of_a_shape_that_no_array_has_is_refused(
+    tmp_path: Path, shape: tuple[int, ...]
+) -> None:
+    path = written(tmp_path, struct.pack(f">HBB{len(shape)}I", 0, 8, len(shape), *shape))
+    with pytest.raises(DataError, match=r"declares \(.*, above the limit of"):
+        read_idx(path)
+
+
 def test_a_gzip_bomb_does_not_fill_the_memory(tmp_path: Path) -> None:
     path = written(tmp_path, gzip.compress(encode(SMALL) + bytes(64 * MEGABYTE)))
     with memory_below(4 * MEGABYTE), pytest.raises(DataError, match="bytes follow"):
@@ -125,7 +123,7 @@ def test_a_gzip_bomb_does_not_fill_the_memory(tmp_path: Path) -> None:
 def test_the_limit_is_the_callers(tmp_path: Path) -> None:
     path = written(tmp_path, encode(SMALL))
     assert read_idx(path, max_bytes=6).shape == (2, 3)
-    with pytest.raises(DataError, match="declares 6 bytes, above the limit of 5"):
+    with pytest.raises(DataError, match=r"declares \(2, 3\), 6 bytes, above the limit of 5"):
         read_idx(path, max_bytes=5)
 
 

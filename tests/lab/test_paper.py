@@ -65,8 +65,9 @@ def test_reproduce_writes_the_figure_and_every_run(
     assert output.err == ""
     assert "2 epochs, 60 examples (the paper: 3 epochs), 3 rates a decade" in output.out
     assert "Adam shows better convergence than the other methods (" in output.out
-    stem = FOLDER / "reproduce-figure2"
-    assert sorted(FOLDER.iterdir()) == [
+    stem = FOLDER / "reproduce-figure2" / "reproduce-figure2"
+    assert list(FOLDER.iterdir()) == [stem.parent]
+    assert sorted(stem.parent.iterdir()) == [
         stem.with_suffix(e) for e in (".csv", ".html", ".png", ".svg")
     ]
     found = rows(stem.with_suffix(".csv"))
@@ -79,7 +80,7 @@ def test_reproduce_writes_the_figure_and_every_run(
 def test_the_full_size_is_the_papers(tiny_figure: Panel, capsys: Any) -> None:
     assert main.main(["reproduce", "figure2", "--data-dir", ".", "--full"]) == 0
     assert "as in the paper" in capsys.readouterr().out
-    assert len(rows(FOLDER / "reproduce-figure2-full.csv")) == 2 * 4 * 3
+    assert len(rows(FOLDER / "reproduce-figure2-full" / "reproduce-figure2-full.csv")) == 2 * 4 * 3
 
 
 @pytest.mark.heavy
@@ -102,7 +103,7 @@ def test_what_was_stopped_goes_on(tiny_figure: Panel, monkeypatch: pytest.Monkey
     assert main.main(command) == 0
     assert len(trained) == 7 + 8 - 6
     assert not (FOLDER / "reproduce-figure2-parts").exists()
-    again = read(FOLDER / "reproduce-figure2.csv")
+    again = read(FOLDER / "reproduce-figure2" / "reproduce-figure2.csv")
     assert [curve.numbers for curve in again] == [curve.numbers for curve in whole]
     np.testing.assert_allclose(
         [curve.costs for curve in again], [curve.costs for curve in whole], rtol=1e-4

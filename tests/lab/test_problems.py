@@ -1,13 +1,16 @@
 """Check that data has the promised form, or that the message names the wrong file."""
 
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from adam_optax._core.user_code import source_of, user_function
 from adam_optax.lab import DataError, LabError, problems
 from adam_optax.lab._problems.builtin import find_problem
 from adam_optax.lab._problems.mnist import MNIST_FILES
+from adam_optax.lab.task import Task
 from tests.lab.idx_files import mnist_arrays, write_mnist
 
 BLANK = np.zeros((256, 28, 28), np.uint8)
@@ -87,3 +90,107 @@ def test_an_unknown_problem_lists_the_known() -> None:
     assert find_problem("digits") is problems["digits"]
     with pytest.raises(LabError, match="unknown problem 'cifar'; known: digits, mnist"):
         find_problem("cifar")
+
+
+OWN = """
+import functools, sys
+import numpy as np
+from adam_optax.lab import MLP, Data, Problem
+
+def load(_):
+    x = np.ones((20, 3), np.float32)
+    return Data(x, np.zeros(20, np.int32), x, np.zeros(20, np.int32))
+
+def fails(*_): raise OSError("no such thing")
+def exits(*_): sys.exit(7)
+
+model = functools.partial(MLP, (2,), 2)
+tiny = lambda **changes: Problem(**{**dict(name="tiny", description="", load=load, model=model,
+    batch_size=8, epochs=1, target_loss=0.1, learning_rate=1e-2), **changes})
+number = lambda: 3
+nameless = lambda: tiny(name="")
+batches = lambda: tiny(batch_size="8")
+rates = lambda: tiny(learning_rate=float("nan"))
+unloaded = lambda: tiny(load=fails)
+no_data = lambda: tiny(load=lambda _: 3)
+ragged = lambda: tiny(load=lambda _: Data(np.ones((3, 2)), np.zeros(2), np.ones((3, 2)), None))
+no_model = lambda: tiny(model=fails)
+no_loss = lambda: tiny(losses=exits)
+"""
+
+
+@pytest.fixture
+def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Work in a folder with modules of a user's own."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "own_problems_of_a_test.py").write_text(OWN)
+    (tmp_path / "raises_when_imported.py").write_text("raise RuntimeError('so be it')")
+    (tmp_path / "exits_when_imported.py").write_text("raise SystemExit(3)")
+    return tmp_path
+
+
+def test_a_problem_of_the_users_own(own: Path) -> None:
+    before = list(sys.path)
+    task = Task(find_problem("own_problems_of_a_test:tiny"))
+    assert (task.problem.name, task.steps_per_epoch) == ("tiny", 2)
+    assert sys.path == before
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    {
+        "number": "returned no lab.Problem but int",
+        "fails": "cannot be made: OSError: no such thing",
+        "exits": "cannot be made: SystemExit: 7",
+        "gone": "cannot be made: AttributeError: .*no attribute 'gone'",
+        "": "cannot be made: expected module:function, such as",
+        "nameless": "a problem's name must be a text that is not empty, not ''",
+        "batches": "'tiny': batch_size must be an integer from 1, not '8'",
+        "rates": "'tiny': learning_rate must be a finite number, not nan",
+        "unloaded": "'tiny': its data cannot be loaded: OSError: no such thing",
+        "no_data": "'tiny': load returned no lab.Data but int",
+        "ragged": r"'tiny': train_x and train_y must have a label for .*, not shapes \(3, 2\) and",
+        "no_model": "'tiny': it cannot be trained: OSError: no such thing",
+        "no_loss": "'tiny': it cannot be trained: SystemExit: 7",
+    }.items(),
+)
+def test_what_is_wrong_with_a_users_own_is_one_line(own: Path, name: str, message: str) -> None:
+    with pytest.raises(LabError, match=f"^[^\n]*{message}[^\n]*$"):
+        Task(find_problem(f"own_problems_of_a_test:{name}"))
+
+
+@pytest.mark.parametrize(
+    ("module", "message"),
+    {
+        "no_such_module_at_all": "ModuleNotFoundError: No module named 'no_such_module_at_all'",
+        "raises_when_imported": "RuntimeError: so be it",
+        "exits_when_imported": "SystemExit: 3",
+        ".relative": "TypeError: ",
+        "x" * 5000: "ModuleNotFoundError: ",
+        "nul\0": "",
+    }.items(),
+    ids=range(6),
+)
+def test_a_module_that_cannot_be_imported_is_one_line(own: Path, module: str, message: str) -> None:
+    with pytest.raises(LabError, match=f"cannot be made: {message}[^\n]*$"):
+        find_problem(f"{module}:f")
+
+
+@pytest.mark.quick
+@pytest.mark.parametrize("first", [[], [""]], ids=["command", "python -m"])
+def test_the_current_directory_hides_no_installed_module(
+    own: Path, monkeypatch: pytest.MonkeyPatch, first: list[str]
+) -> None:
+    """Check the order of the path: the directory came first, and its `tabnanny` was run."""
+    path = [*first, *filter(None, sys.path)]
+    monkeypatch.setattr(sys, "path", list(path))
+    monkeypatch.delitem(sys.modules, "tabnanny", raising=False)
+    (own / "tabnanny.py").write_text("raise RuntimeError('run')")
+    with user_function("tabnanny:check") as check:
+        assert check.__module__ == "tabnanny"
+    assert sys.path == path
+    place = source_of("tabnanny:check")
+    assert place is not None
+    assert not place.startswith(str(own))
+    assert source_of("raises_when_imported:f") == str(own / "raises_when_imported.py")
+    assert source_of("no_such_module_at_all:f") is None

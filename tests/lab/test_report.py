@@ -111,65 +111,41 @@ def test_a_narrow_terminal_cuts_no_number(made_up: Comparison) -> None:
     assert text.count("0.14 ") == 2
 
 
-@pytest.mark.parametrize("function", ["replace", "fsync"])
-def test_a_failed_write_leaves_the_old_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, function: str
+@pytest.mark.parametrize("function", ["rename", "fsync"])
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
+def test_a_failed_write_leaves_no_report(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, function: str, error: BaseException
 ) -> None:
     def fail(*_: object) -> None:
-        raise OSError(28, "No space left on device")
+        raise error
 
-    (tmp_path / "a.csv").write_bytes(b"old")
+    wanted = LabError if isinstance(error, OSError) else KeyboardInterrupt
     with monkeypatch.context() as patched:
         patched.setattr(os, function, fail)
-        with pytest.raises(LabError, match="No space left on device; choose another --out"):
-            files.write_all(tmp_path, {"a.csv": b"new"})
-    assert [path.name for path in tmp_path.iterdir()] == ["a.csv"]
-    assert (tmp_path / "a.csv").read_bytes() == b"old"
-
-
-def test_an_interrupt_while_writing_leaves_the_old_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    (tmp_path / "a.csv").write_bytes(b"old")
-    with monkeypatch.context() as patched:
-        patched.setattr(os, "fsync", interrupt)
-        with pytest.raises(KeyboardInterrupt):
-            files.write_all(tmp_path, {"a.csv": b"new"})
-    assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"old"]
-
-
-def test_writing_replaces_the_file_and_nothing_else(tmp_path: Path) -> None:
-    (tmp_path / "mine.txt").write_bytes(b"mine")
-    (tmp_path / "a.csv").write_bytes(b"a longer old file")
-    files.write_all(tmp_path, {"a.csv": b"new"})
-    content = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-    assert content == {"mine.txt": b"mine", "a.csv": b"new"}
-    assert (tmp_path / "a.csv").stat().st_mode == (tmp_path / "mine.txt").stat().st_mode
+        with pytest.raises(wanted, match=r"No space left on device; choose another --out$|^$"):
+            files.write_report(tmp_path / "x", {"a.csv": b"new"})
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_check_leaves_nothing_behind(tmp_path: Path) -> None:
-    (tmp_path / "a.csv").write_bytes(b"old")
-    files.check_writable(tmp_path, ["a.csv"])
+    files.write_report(tmp_path / "x", {"a.csv": b"old"})
+    files.check_writable(tmp_path / "x", ["a.csv"])
     files.check_writable(tmp_path / "new" / "deep", ["a.csv"])
-    assert [path.name for path in tmp_path.iterdir()] == ["a.csv"]
-    assert (tmp_path / "a.csv").read_bytes() == b"old"
+    assert [path.name for path in tmp_path.iterdir()] == ["x"]
+    assert (tmp_path / "x" / "a.csv").read_bytes() == b"old"
 
 
 def test_the_check_finds_what_could_not_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    (tmp_path / "a.csv").mkdir()
-    for folder, message in (
-        (tmp_path, "a.csv is there and is not a file"),
-        (tmp_path / "file", "File exists"),
-        (tmp_path / "file" / "below", "Not a directory"),
-        (tmp_path / ("long" * 99), "File name too long"),
+    for place, message in (
+        ("file", "Not a directory"),
+        ("file/below", "Not a directory"),
+        ("long" * 99, "File name too long"),
+        ("a\0b", "embedded null byte"),
     ):
-        with pytest.raises(LabError, match=message):
-            files.check_writable(folder, ["a.csv"])
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.csv", "file"]
+        with pytest.raises(LabError, match=f"{message}; choose another --out"):
+            files.check_writable(tmp_path / place, ["a.csv"])
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
 def test_csv_quotes_what_needs_it() -> None:

@@ -116,6 +116,8 @@ def test_rounding_to_nearest_is_the_cast(dtype: str) -> None:
     x = x[~is_flushed(x)]
     with np.errstate(over="ignore"):
         wanted = float32(jnp.asarray(x).astype(dtype))
+    overflows = np.isinf(wanted) & np.isfinite(x)  # what is finite stays so
+    wanted = np.where(overflows, np.copysign(np.float32(oracle.largest(dtype)), x), wanted)
     ours = np.asarray(round_to_dtype(jnp.asarray(x), jnp.dtype(dtype)))
     # float16 below 2^-14: rounded to 2^-13 of a unit before, which may make a half.
     sure = np.ones(x.shape, bool)
@@ -146,6 +148,32 @@ def test_minus_zero_and_infinity_stay() -> None:
         p = jnp.asarray([x], jnp.bfloat16)
         update, _ = update_to_reach(p, p.astype(jnp.float32))
         same_bits(apply(p, update), p)
+
+
+@pytest.mark.quick
+@pytest.mark.parametrize("dtype", KINDS)
+@pytest.mark.parametrize("name", ["stochastic_rounding", "kahan"])
+def test_a_finite_step_never_leads_to_infinity(name: str, dtype: str) -> None:
+    """Step from the largest numbers by shares of their unit: float32 has one more in bfloat16."""
+    tx, most = LINKS[name](), oracle.largest(dtype)
+    shares = [1 / 32, 0.4, 0.6, 0.99] + ([1.0, 1e5] if dtype == "float16" else [])
+    sign = np.resize([1, -1], 1000)
+    p = jnp.asarray(sign * most, dtype)
+    for share in shares:
+        u = jnp.asarray(sign * share * oracle.unit(most, dtype), jnp.float32)
+        same_bits(apply(p, tx.update(u, tx.init(p), p)[0]), p)
+    u = jnp.asarray(sign * np.inf, jnp.float32)
+    np.testing.assert_array_equal(float32(apply(p, tx.update(u, tx.init(p), p)[0])), u)
+
+
+def test_what_is_beyond_float16_is_compensated_when_the_parameter_comes_back() -> None:
+    tx, p = LINKS["kahan"](), jnp.asarray([65504.0], jnp.float16)
+    state = tx.init(p)
+    for u in (20.0, 20.0, -60.0):
+        updates, state = tx.update(jnp.asarray([u]), state, p)
+        p = apply(p, updates)
+    whole = float32(p) + float32(state.compensation)
+    assert (float32(p), whole) == (65472, 65484)
 
 
 @pytest.mark.quick

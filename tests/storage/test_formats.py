@@ -260,9 +260,8 @@ def test_a_subtree_without_gradients_keeps_its_moments_leaf_by_leaf(
     before, after = (ao.read_moments(s, tx, p) for s in (state, after))
     for n in ("mu", "nu"):
         for path, m in before[n]["off"].items():
-            # Rounded anew: one code of the coarsest format. In one byte a ratio of two steps of 0.53
-            # octaves above a half is read as 1.5 to 2.5 of them, which is 2.05 times as much.
-            np.testing.assert_allclose(after[n]["off"][path], m, rtol=1.1, err_msg=path)
+            # Off by less than a code: two octaves of nu on the coarsest grid, that of one byte.
+            np.testing.assert_allclose(after[n]["off"][path], m, rtol=3.0, err_msg=path)
 
 
 def test_by_path_a_gradient_that_is_none_needs_the_parameters() -> None:

@@ -19,13 +19,17 @@ def unit(x: float, dtype: str) -> float:
 
 
 def rounded(x: float, share: float, dtype: str) -> float:
-    """Return `floor(|x| / unit + share) unit`, with the sign of x, in the format; it may be inf."""
+    """Return `floor(|x| / unit + share) unit`, with the sign of x, but no more than is finite."""
     if not math.isfinite(x):
         return x
     ulp = unit(x, dtype)
-    value = math.copysign(math.floor(abs(x) / ulp + share) * ulp, x)
-    with np.errstate(over="ignore"):
-        return float(np.asarray(value).astype(FORMATS[dtype][2]))
+    value = min(math.floor(abs(x) / ulp + share) * ulp, largest(dtype))
+    return float(np.asarray(math.copysign(value, x)).astype(FORMATS[dtype][2]))
+
+
+def largest(dtype: str) -> float:
+    """Return the largest finite number of a format."""
+    return float(ml_dtypes.finfo(FORMATS[dtype][2]).max)
 
 
 def share(dither: int, dtype: str) -> float:

@@ -70,6 +70,54 @@ def test_a_number_that_is_not_a_scalar() -> None:
     expect(ValueError, text, lambda: tx.update(GRADS, tx.init(PARAMS), PARAMS))
 
 
+@pytest.mark.parametrize(
+    ("value", "kind"),
+    [
+        (None, "NoneType"),
+        pytest.param(1j, "complex64", marks=pytest.mark.quick),
+        (True, "bool"),
+        ({}, "dict"),
+        (10**400, "so long an integer"),
+        (np.array(1e-3, np.dtype("f4").newbyteorder()), "an array of dtype float32 in the other *"),
+        (np.ma.masked_array(1e-3, mask=True), "a masked array"),
+    ],
+)
+@pytest.mark.parametrize("argument", ["learning_rate", "weight_decay", "b1", "eps"])
+def test_a_schedule_that_returns_no_number(argument: str, value: Any, kind: str) -> None:
+    numbers: dict[str, Any] = {"learning_rate": 1e-3, argument: lambda _: value}
+    tx = ao.adamw(**numbers)
+    text = f"*{argument} must be a real number, not {kind}"
+    expect(TypeError, text, lambda: tx.update(GRADS, tx.init(PARAMS), PARAMS))
+
+
+@pytest.mark.parametrize("argument", ["learning_rate", "b1", "eps"])
+def test_arrays_and_integers_that_are_no_numbers(argument: str) -> None:
+    def make(value: Any) -> Any:
+        return ao.adam(**{"learning_rate": 1e-3, argument: value})
+
+    text = f"{argument} must be a real number, not "
+    expect(TypeError, f"{text}a masked array", lambda: make(np.ma.masked))
+    expect(TypeError, f"{text}complex64", lambda: make(jnp.array(1j)))
+    text = f"{argument} must fit a float, which an integer of so many digits does not"
+    expect(ValueError, text, lambda: make(10**5000))
+
+
+def test_parameters_and_gradients_that_jax_does_not_take() -> None:
+    swapped = np.ones(3, np.dtype("f4").newbyteorder())
+    masked = np.ma.masked_array(np.ones(3, "f4"), mask=[False, True, False])
+    tx, ending = ao.adam(1e-3), ", which has no gradient; make it floating, or leave it out with *"
+    for value, kind in (
+        (swapped, "is an array of dtype float32 in the other byte order"),
+        (masked, "is a masked array"),
+        (np.array([None]), "is an array of dtype object"),
+    ):
+        expect(TypeError, f"params['a'] {kind}{ending}", lambda: tx.init({"a": value}))  # noqa: B023
+    state = tx.init({"a": jnp.ones(3)})
+    for value in (swapped, masked):
+        with pytest.raises((TypeError, ValueError), match=r"^updates\['a'\]: "):
+            tx.update({"a": value}, state)
+
+
 def test_an_eps_that_underflows() -> None:
     tx = ao.adam(1e-3, eps=1e-46)
     text = (
@@ -199,8 +247,11 @@ def test_a_state_in_another_precision() -> None:
 
 def test_storage() -> None:
     dense = ao.storage.dense
-    text = "dense(int8): a moment needs a floating or complex dtype"
-    expect(TypeError, text, lambda: ao.adam(1e-3, mu_dtype="int8"))
+    for dtype in ("int8", "float8_e8m0fnu", "float128", "1e-400", "f4,f4", "no dtype"):
+        text = (
+            f"dense({dtype}): a moment needs a floating or complex dtype that has 0 and both signs"
+        )
+        expect(TypeError, text, ft.partial(ao.adam, 1e-3, mu_dtype=dtype))
     text = "storage and mu_dtype both say how mu is kept; give one of them"
     expect(ValueError, text, lambda: ao.adam(1e-3, mu_dtype="bfloat16", storage={"mu": dense()}))
     text = "storage names 'nu_max'; this rule's moments are mu, nu"

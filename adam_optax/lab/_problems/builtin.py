@@ -1,12 +1,11 @@
 """List the built-in problems, and find a problem by its name."""
 
-import importlib
-import sys
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
+from adam_optax._core.user_code import UserCodeError, user_function
 from adam_optax.lab._problems import cifar, imdb, mnist, shakespeare
 from adam_optax.lab._problems.models import CNN, MLP, Logistic, Transformer
 from adam_optax.lab._problems.problem import Data, Problem
@@ -20,8 +19,9 @@ def find_problem(problem: str | Problem) -> Problem:
 
     Args:
         problem: The name of one of `problems`; or `module:function`, the caller's own function
-            without arguments that returns a `Problem`; or a `Problem`, which is returned as it is.
-            The module is also looked for in the current directory.
+            without arguments that returns a `Problem`, whose code is run; or a `Problem`, which is
+            returned as it is. The module is also looked for in the current directory, after all
+            other places.
 
     Raises:
         LabError: If there is no such problem, or the function did not return a `Problem`.
@@ -37,16 +37,11 @@ def find_problem(problem: str | Problem) -> Problem:
 
 
 def _call_function(name: str) -> Problem:
-    module, _, function = name.partition(":")
-    here = str(Path.cwd())
-    sys.path.insert(0, here)
     try:
-        found = getattr(importlib.import_module(module), function)()
-    except Exception as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise LabError(f"problem {name!r} cannot be made: {reason}") from error
-    finally:
-        sys.path.remove(here)
+        with user_function(name) as function:
+            found = function()
+    except UserCodeError as error:
+        raise LabError(f"problem {name!r} cannot be made: {error}") from error
     if not isinstance(found, Problem):
         raise LabError(f"{name!r} returned no lab.Problem but {type(found).__name__}")
     return found

@@ -6,12 +6,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from adam_optax.lab._problems.data_files import DOWNLOAD_AGAIN, read_bytes, require_path
+from adam_optax.lab._problems.data_files import DOWNLOAD_AGAIN, read_files, require_path
 from adam_optax.lab._problems.problem import Data
 from adam_optax.lab.errors import DataError
 
 _RECORD_BYTES = 1 + 3 * 32 * 32
 _MAX_BYTES = 100_000 * _RECORD_BYTES
+"""Bytes of all files, at most; CIFAR-10 has 60,000 records."""
 _FILES = "data_batch_1.bin to data_batch_5.bin, or some of them, and test_batch.bin (plain or .gz)"
 
 
@@ -23,18 +24,19 @@ def load(data_dir: Path | None) -> Data:
     """
     folder = require_path(data_dir, "cifar10", _FILES)
     batches = _find(folder, r"data_batch_\d\.bin(\.gz)?")
-    images, labels = zip(*(read(path) for path in batches), strict=True)
-    (test,) = _find(folder, r"test_batch\.bin(\.gz)?")[:1]
-    return Data(np.concatenate(images), np.concatenate(labels), *read(test))
+    paths = [*batches, *_find(folder, r"test_batch\.bin(\.gz)?")[:1]]
+    contents = read_files(paths, _MAX_BYTES)
+    read = [_parse(path, content) for path, content in zip(paths, contents, strict=True)]
+    images, labels = zip(*read[:-1], strict=True)
+    return Data(np.concatenate(images), np.concatenate(labels), *read[-1])
 
 
-def read(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
-    """Read the images and the labels of one file.
+def _parse(path: Path, content: bytes) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
+    """Return the images and the labels in one file.
 
     Raises:
         DataError: If the file is no whole number of records, or a label is above 9.
     """
-    content = read_bytes(path, _MAX_BYTES)
     if not content or len(content) % _RECORD_BYTES:
         raise DataError(
             f"{path}: {len(content)} bytes are no whole number of records of {_RECORD_BYTES}; "

@@ -1,12 +1,14 @@
 """Find and read the data files that a user points at; nothing in the files is trusted."""
 
 import gzip
+import io
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+from adam_optax._core.files import read_regular
 from adam_optax.lab.errors import DataError
 
 GZIP_MAGIC = b"\x1f\x8b"
@@ -34,25 +36,49 @@ def require_path(data_dir: Path | None, problem: str, expected: str) -> Path:
 
 
 @contextmanager
-def open_plain_or_gzip(path: Path) -> Iterator[BinaryIO]:
+def open_plain_or_gzip(path: Path, max_bytes: int) -> Iterator[BinaryIO]:
     """Open a file that is plain or gzip; its content decides which, not its name.
 
+    Args:
+        path: The file; a pipe or a device is refused.
+        max_bytes: Largest size of the file itself. What is unpacked is bounded by what is read.
+
     Raises:
-        DataError: If the file cannot be opened, or cannot be read in the body.
+        DataError: If the file cannot be opened, is too large, or cannot be read in the body.
     """
     try:
-        with path.open("rb") as raw:
-            packed = raw.read(2) == GZIP_MAGIC
-            raw.seek(0)
-            if not packed:
-                yield raw
-                return
-            with gzip.GzipFile(fileobj=raw) as stream:
-                yield stream  # type: ignore[misc]  # GzipFile reads as a BinaryIO does
+        content = read_regular(path, max_bytes)
+    except (OSError, ValueError) as error:  # a ValueError is of a NUL in the path
+        reason = getattr(error, "strerror", None) or error
+        raise DataError(f"{path}: cannot be read ({reason})") from error
+    if not content.startswith(GZIP_MAGIC):
+        yield io.BytesIO(content)
+        return
+    try:
+        with gzip.GzipFile(fileobj=io.BytesIO(content)) as stream:
+            yield stream  # type: ignore[misc]  # GzipFile reads as a BinaryIO does
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise DataError(f"{path}: damaged gzip data ({error}); {DOWNLOAD_AGAIN}") from error
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror or error})") from error
+
+
+def read_files(paths: Iterable[Path], max_bytes: int) -> Iterator[bytes]:
+    """Read files that are plain or gzip, within one budget.
+
+    Args:
+        paths: The files.
+        max_bytes: Largest size of all files together after decompression, in bytes.
+
+    Raises:
+        DataError: If a file cannot be read, or the files are larger than `max_bytes`.
+    """
+    left = max_bytes
+    for path in paths:
+        with open_plain_or_gzip(path, max_bytes) as stream:
+            content = stream.read(left + 1)
+        left -= len(content)
+        if left < 0:
+            raise DataError(f"{path}: with this file, the data has more than {max_bytes} bytes")
+        yield content
 
 
 def read_bytes(path: Path, max_bytes: int) -> bytes:
@@ -65,8 +91,5 @@ def read_bytes(path: Path, max_bytes: int) -> bytes:
     Raises:
         DataError: If the file cannot be read or is larger than `max_bytes`.
     """
-    with open_plain_or_gzip(path) as stream:
-        content = stream.read(max_bytes + 1)
-    if len(content) > max_bytes:
-        raise DataError(f"{path}: more than {max_bytes} bytes; check the file")
+    (content,) = read_files([path], max_bytes)
     return content

@@ -2,19 +2,19 @@
 
 import csv
 import io
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
-from adam_optax.lab._problems.data_files import read_bytes, require_path
+from adam_optax.lab._problems.data_files import read_bytes, read_files, require_path
 from adam_optax.lab._problems.problem import Data
 from adam_optax.lab.errors import DataError, needs_lab_extra
 
 WORDS = 10_000
 """Number of words that are counted."""
-_MAX_BYTES = 1 << 30
+MAX_BYTES, MAX_REVIEWS = 1 << 28, 100_000
+"""Bytes and reviews, at most; IMDB has 66 MB of 50,000. A review takes 10 kB as a bag."""
 _FILES = (
     "the folder aclImdb (train/pos, train/neg, test/pos, test/neg), or a CSV file with the columns "
     "text and label (of several sources, those rows whose source is imdb)"
@@ -64,22 +64,30 @@ def bags(train: Reviews, test: Reviews, place: Path) -> Data:
     with needs_lab_extra("the imdb problem"):
         from sklearn.feature_extraction.text import CountVectorizer
     words = CountVectorizer(max_features=WORDS, binary=True, dtype=np.uint8)
-    words.fit([text for text, _ in train])
+    try:
+        words.fit([text for text, _ in train])
+    except ValueError as error:  # of texts without a word
+        raise DataError(f"{place}: {error}") from error
     x = [words.transform([text for text, _ in part]).toarray() for part in (train, test)]
     y = [np.array([names.index(label) for _, label in p], np.int32) for p in (train, test)]
     return Data(x[0], y[0], x[1], y[1])
 
 
 def _folder(folder: Path) -> Reviews:
+    places = [
+        (path, label) for label in ("neg", "pos") for path in sorted((folder / label).glob("*.txt"))
+    ]
+    _check_count(folder, len(places))
+    texts = read_files((path for path, _ in places), MAX_BYTES)
     return [
-        (_text(path), label)
-        for label in ("neg", "pos")
-        for path in sorted((folder / label).glob("*.txt"))
+        (text.decode("utf-8", errors="replace"), label)
+        for text, (_, label) in zip(texts, places, strict=True)
     ]
 
 
-def _text(path: Path) -> str:
-    return read_bytes(path, _MAX_BYTES).decode("utf-8", errors="replace")
+def _check_count(place: Path, count: int) -> None:
+    if count > MAX_REVIEWS:
+        raise DataError(f"{place}: more than {MAX_REVIEWS} reviews; expected {_FILES}")
 
 
 def _only_csv(folder: Path) -> Path:
@@ -90,11 +98,16 @@ def _only_csv(folder: Path) -> Path:
 
 
 def _rows(table: Path) -> Iterator[tuple[str, str]]:
-    csv.field_size_limit(sys.maxsize)
-    rows = csv.DictReader(io.StringIO(_text(table), newline=""))
-    missing = {"text", "label"} - set(rows.fieldnames or ())
-    if missing:
-        raise DataError(f"{table}: no column {' or '.join(sorted(missing))}; expected {_FILES}")
-    for row in rows:
-        if row.get("source", "imdb") == "imdb" and row["text"] and row["label"]:
-            yield row["text"], row["label"]
+    # Line by line: a text of the whole table would take four times its bytes.
+    content = io.BytesIO(read_bytes(table, MAX_BYTES))
+    rows = csv.DictReader(io.TextIOWrapper(content, "utf-8", errors="replace", newline=""))
+    try:
+        missing = {"text", "label"} - set(rows.fieldnames or ())
+        if missing:
+            raise DataError(f"{table}: no column {' or '.join(sorted(missing))}; expected {_FILES}")
+        for count, row in enumerate(rows):
+            _check_count(table, count)
+            if row.get("source", "imdb") == "imdb" and row["text"] and row["label"]:
+                yield row["text"], row["label"]
+    except csv.Error as error:
+        raise DataError(f"{table}: line {rows.line_num} is no CSV: {error}") from error

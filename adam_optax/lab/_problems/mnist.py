@@ -60,7 +60,8 @@ def read_idx(path: str | os.PathLike[str], max_bytes: int = MAX_BYTES) -> NDArra
     Raises:
         DataError: If the file cannot be read or is not exactly one IDX array.
     """
-    with open_plain_or_gzip(Path(path)) as stream:
+    # A file that does not shrink by compression may be a little larger than its elements.
+    with open_plain_or_gzip(Path(path), max_bytes + _CHUNK) as stream:
         return _parse(os.fspath(path), stream, max_bytes)
 
 
@@ -83,24 +84,29 @@ def _read_pair(images: Path, labels: Path) -> tuple[NDArray[np.float32], NDArray
         raise DataError(f"{labels}: expected {len(x)} uint8 labels, got {y.dtype} {y.shape}")
     if y.max() > 9:
         raise DataError(f"{labels}: expected labels 0 to 9, got {y.max()}")
-    return x.reshape(len(x), -1).astype(np.float32) / np.float32(255), y.astype(np.int32)
+    # In one pass: a cast and then a quotient would be there at the same time.
+    return np.divide(x.reshape(len(x), -1), 255, dtype=np.float32), y.astype(np.int32)
 
 
 def _parse(name: str, stream: BinaryIO, max_bytes: int) -> NDArray[Any]:
     dtype, rank = _read_magic(name, stream)
     header = _read_exactly(name, stream, 4 * rank, "header")
     shape = struct.unpack(f">{rank}I", header)
-    # Python's integers do not wrap when four billion is multiplied by itself a few times.
+    # Python's integers do not wrap when four billion is multiplied by itself a few times. Without
+    # a length of 0, the others must fit as well: NumPy multiplies these for an empty array, too.
     size = math.prod(shape) * dtype.itemsize
-    if size > max_bytes:
+    spanned = math.prod(filter(None, shape)) * dtype.itemsize
+    if spanned > max_bytes:
         raise DataError(
-            f"{name}: declares {size} bytes, above the limit of {max_bytes}; {DOWNLOAD_AGAIN}"
+            f"{name}: declares {shape}, {spanned} bytes, above the limit of {max_bytes}; "
+            f"{DOWNLOAD_AGAIN}"
         )
     body = _read_exactly(name, stream, size, "elements")
     # Reading past the end also makes gzip verify its checksum.
     if stream.read(1):
         raise DataError(f"{name}: bytes follow the declared {shape} elements; {DOWNLOAD_AGAIN}")
-    return np.frombuffer(body, dtype).reshape(shape).astype(dtype.newbyteorder("="))
+    array = np.frombuffer(body, dtype).reshape(shape)
+    return array.astype(dtype.newbyteorder("="), copy=False)
 
 
 def _read_magic(name: str, stream: BinaryIO) -> tuple[np.dtype[Any], int]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from adam_optax.lab.comparison import Comparison, Row, Spread
 from adam_optax.lab.errors import needs_lab_extra
 from adam_optax.lab.reports import html, loss_plot, sweep_plot
-from adam_optax.lab.reports.files import to_csv, write_all
+from adam_optax.lab.reports.files import to_csv, write_report
 from adam_optax.lab.tuning import is_at_edge
 
 if TYPE_CHECKING:
@@ -42,8 +42,8 @@ def write(comparison: Comparison, directory: Path, stem: str) -> list[Path]:
 
     Args:
         comparison: The comparison.
-        directory: Where the files go.
-        stem: Beginning of the file names (see `names`).
+        directory: Where the report's folder goes.
+        stem: Name of the folder, and beginning of the file names (see `names`).
 
     Raises:
         LabError: If matplotlib is missing or a file cannot be written.
@@ -57,7 +57,7 @@ def write(comparison: Comparison, directory: Path, stem: str) -> list[Path]:
         to_csv(CURVE_COLUMNS, _curve_rows(comparison)),
         _page(comparison, picture),
     )
-    return write_all(directory, dict(zip(names(stem), contents, strict=True)))
+    return write_report(directory / stem, dict(zip(names(stem), contents, strict=True)))
 
 
 def table(comparison: Comparison) -> "Table":

@@ -2,51 +2,61 @@
 
 import csv
 import io
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import os
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from adam_optax._core.files import temporary, write_atomically
+from adam_optax._core.folders import check_folder, write_folder
 from adam_optax.lab.errors import LabError
 
 
-def check_writable(directory: Path, names: Iterable[str]) -> None:
-    """Check before a long training that files of these names can be written.
+def check_writable(folder: Path, names: Collection[str]) -> None:
+    """Check before a long training that a report of these files can be written into a folder.
 
-    Nothing is left behind: the directory is created and removed again if it was not there.
+    Nothing is left behind: folders are created and removed again if they were not there.
 
     Raises:
-        LabError: If one of the files could not be written.
+        LabError: If the report could not be written.
     """
     try:
-        with _trial_directory(directory):
-            for name in names:
-                _check_replaceable(directory / name)
-            temporary(directory).unlink()
-    except OSError as error:
-        raise _unwritable(directory, error) from error
+        check_folder(folder, names)
+        _try(Path(os.path.realpath(folder)).parent)
+    except (OSError, ValueError) as error:  # a ValueError is of a null byte
+        raise _unwritable(folder, error) from error
 
 
-def write_all(directory: Path, contents: Mapping[str, bytes]) -> list[Path]:
-    """Write files atomically, each in place of a file of the same name.
+def write_report(folder: Path, contents: Mapping[str, bytes]) -> list[Path]:
+    """Write the files of a report, whose folder is the old report's or whole the new one's.
 
     Args:
-        directory: Where the files go; created if it is not there.
+        folder: The folder of this report alone; created if it is not there.
         contents: Contents by file name.
 
     Returns:
         The paths of the files.
 
     Raises:
-        LabError: If a file cannot be written; the file that was there is then untouched.
+        LabError: If the report cannot be written; the report that was there is then untouched.
     """
     try:
-        directory.mkdir(parents=True, exist_ok=True)
-        for name, content in contents.items():
-            write_atomically(directory / name, content)
-    except OSError as error:
-        raise _unwritable(directory, error) from error
-    return [directory / name for name in contents]
+        write_folder(folder, contents)
+    except (OSError, ValueError) as error:  # a ValueError is of a null byte
+        raise _unwritable(folder, error) from error
+    return [folder / name for name in contents]
+
+
+def write_file(path: Path, content: bytes) -> None:
+    """Write one file, whole or not at all; its directory is created if it is not there.
+
+    Raises:
+        LabError: If the file cannot be written; the file that was there is then untouched.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, content)
+    except (OSError, ValueError) as error:  # a ValueError is of a null byte
+        raise _unwritable(path.parent, error) from error
 
 
 def to_csv(header: Sequence[str], rows: Iterable[Sequence[object]]) -> bytes:
@@ -58,24 +68,18 @@ def to_csv(header: Sequence[str], rows: Iterable[Sequence[object]]) -> bytes:
     return text.getvalue().encode()
 
 
-def _check_replaceable(path: Path) -> None:
-    if path.exists() and not path.is_file():
-        raise FileExistsError(f"{path.name} is there and is not a file")
-
-
-@contextmanager
-def _trial_directory(directory: Path) -> Iterator[None]:
-    """Create a directory, and remove it again unless it was there before."""
+def _try(directory: Path) -> None:
+    """Create a file in a directory, and remove it and what of the directory was not there."""
     missing = [folder for folder in (directory, *directory.parents) if not folder.exists()]
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        yield
+        temporary(directory).unlink()
     finally:
         for folder in missing:
             if folder.is_dir():
                 folder.rmdir()
 
 
-def _unwritable(directory: Path, error: OSError) -> LabError:
-    reason = error.strerror or str(error)
+def _unwritable(directory: Path, error: OSError | ValueError) -> LabError:
+    reason = getattr(error, "strerror", None) or str(error)
     return LabError(f"cannot write results to {directory}: {reason}; choose another --out")

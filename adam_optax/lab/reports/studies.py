@@ -11,7 +11,7 @@ import numpy as np
 from adam_optax._watch import plot
 from adam_optax.lab.observation import Observation
 from adam_optax.lab.reports import html, sweep_plot
-from adam_optax.lab.reports.files import to_csv, write_all
+from adam_optax.lab.reports.files import to_csv, write_report
 from adam_optax.lab.reports.loss_plot import render
 from adam_optax.lab.results import Setting, Sweep
 from adam_optax.lab.suggestion import Suggestion
@@ -51,12 +51,17 @@ class Report:
     files: Mapping[str, bytes]
 
     def write(self, directory: Path, stem: str) -> list[Path]:
-        """Write each file, whole or not at all.
+        """Write the files, all or none of them, into a folder of their own.
+
+        Args:
+            directory: Where the report's folder goes.
+            stem: Name of the folder, and beginning of the names of the files.
 
         Raises:
             LabError: If a file cannot be written.
         """
-        return write_all(directory, {stem + end: content for end, content in self.files.items()})
+        named = {stem + end: content for end, content in self.files.items()}
+        return write_report(directory / stem, named)
 
 
 def sweep_report(sweep: Sweep) -> Report:

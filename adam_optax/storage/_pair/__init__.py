@@ -53,17 +53,23 @@ def pair(
 
     Without blocks, two bytes are fine for gradients whose root mean square (the root of nu) is
     between 1e-7 and 5. Beyond, as far as float32 reaches, steps are 0.4 times as long as float32's
-    and off by 60 %, and never too long. Three and four bytes are four times less exact there (below
+    and off by 60 %, and never too long; three and four bytes are four times less exact there (below
     1e-8 and above 20; below 1e-9 and above 3e4). Blocks are as fine at every size of gradients.
-    With one byte, updates are off by 30 % where neighbours are alike, by 60 % where they are six
-    decades apart (75 % at `b1=0.95`), up to 4 times too long for a while, and right on average
-    within a few percent. The wider a block's range, the more of its codes are nu's and the fewer
-    mu's; beyond eight decades of gradients, smaller ones freeze.
+
+    Codes are read with a frame of five numbers, which the state keeps in `frames`: they stay true
+    when a decay rate, or the count, is another in the next step. A leaf without a gradient, and an
+    element whose gradient is not finite, keeps its code but for the scale that all codes share: the
+    root of nu is off by up to 5 % then (a code of one byte: 50 %), however long it rests.
+
+    With one byte, updates are off by 30 % where
+    neighbours are alike, by 60 % where they are six decades apart (75 % at `b1=0.95`), up to 4
+    times too long for a while, and right on average within a few percent. The wider a block's
+    range, the more of its codes are nu's and the fewer mu's; beyond eight decades of gradients,
+    smaller ones freeze.
 
     Refuses: rules without such two means (`lion`, `adagrad`, `adabelief`, `adan`), and complex
     parameters. An element whose gradient is not finite, or whose square is not, takes no step and
-    keeps its moments. A leaf without a gradient, and an element that rests, is rounded anew at each
-    step, right on average.
+    keeps its moments.
 
     Args:
         bytes: the bytes of a code: 1 (with `block`), 2, 3 or 4.

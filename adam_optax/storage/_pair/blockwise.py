@@ -21,7 +21,8 @@ SIDES = {2: 42, 3: 288, 4: 1834}
 KNEE = 0.3
 """The ratio below which codes are evenly spaced, over a block's largest ratio.
 
-A smaller one serves elements that oscillate beside a steady one, and costs those of even blocks."""
+A smaller knee serves elements that oscillate beside a steady one, and costs elements of blocks
+whose ratios are alike."""
 SMALLEST, LARGEST = 2.0**-126, 3e38
 """The bounds to which a nu that is not zero is clamped."""
 SPAN = 48
@@ -131,7 +132,7 @@ class BlockwisePair(PairFormat):
         return jnp.clip(place, 0, self._size - 1)
 
     def _ratio_range(self, moments: tuple[Moment, ...]) -> tuple[float, float]:
-        """Return the largest ratio and the knee of its quantiser, in units of a block's largest."""
+        """Return the largest ratio and the knee, in units of a block's largest ratio."""
         del moments
         return 1.0, KNEE
 

@@ -53,11 +53,10 @@ class ElementwisePair(PairFormat):
         c = grid.code(nu * scalars.nu_scale, u)
         # Mu is divided by multiplying: a quotient would cost XLA for CPUs another pass.
         ratio = mu * (1 / self._mu_scale(grid.value(c), scalars))
-        if grid.octaves > 1:
-            is_fine = (c >= grid.codes[0]) & (c < grid.codes[1])
-            ratio = jnp.where(is_fine, ratio, jnp.clip(ratio, -COARSE_TOP, COARSE_TOP))
-        z = ratios.code(ratio, w)
-        some = nu > 0
+        if grid.octaves == 2:
+            fine = (c >= grid.codes[0]) & (c < grid.codes[1])
+            ratio = jnp.where(fine, ratio, jnp.clip(ratio, -COARSE_TOP, COARSE_TOP))
+        z, some = ratios.code(ratio, w), nu > 0
         if context.resting is not None:
             mask, encoded, before = context.resting
             has_old, old_c, old_z = self._split(encoded, ratios)
@@ -90,13 +89,14 @@ class ElementwisePair(PairFormat):
         return decay_compensation(count, decay, log_decay, octaves) * warmup
 
     def _ratio_range(self, moments: tuple[Moment, ...]) -> tuple[float, float]:
-        """Return the largest ratio and the knee of its quantiser.
+        """Return the largest ratio, and the knee, which is in proportion to the smallest.
 
         A ratio is larger than its bound where nu was rounded down. With two bytes the rarest ones
         are clamped, in favour of finer steps.
         """
-        top, b1 = largest_ratio(moments), moments[0].decay
+        top = largest_ratio(moments)
         top = max(min(1.1 * top, 2.0), top) if self.bytes == 2 else 1.1 * top
+        b1 = moments[0].decay
         b1 = b1 if isinstance(b1, int | float) else 0.9
         return top, KNEE * (1 - b1) / (1 + b1)
 

@@ -39,8 +39,8 @@ class LogGrid:
         size: the number of codes.
         ends: the bits of float32 between which the grid is fine.
         codes: the first code of the fine grid, and the first code beyond.
-        steps: the logarithms of the steps between codes, in bits of float32: fine, coarse.
-        octaves: the octaves of the widest step, by which numbers can be moved on the grid.
+        step_bits: the logarithms of the steps between codes, in bits of float32: fine, coarse.
+        octaves: the octaves of the widest step, by which numbers are moved on the grid unrounded.
     """
 
     fine: int
@@ -51,7 +51,7 @@ class LogGrid:
     size: int = dataclasses.field(init=False)
     ends: tuple[int, int] = dataclasses.field(init=False)
     codes: tuple[int, int] = dataclasses.field(init=False)
-    steps: tuple[int, int] = dataclasses.field(init=False)
+    step_bits: tuple[int, int] = dataclasses.field(init=False)
     octaves: int = dataclasses.field(init=False)
 
     def __post_init__(self) -> None:
@@ -61,12 +61,12 @@ class LogGrid:
         object.__setattr__(self, "size", beyond + above + 1)
         object.__setattr__(self, "ends", ((self.low + 127) << 23, (self.high + 127) << 23))
         object.__setattr__(self, "codes", (below, beyond))
-        object.__setattr__(self, "steps", (23 - self.fine, 23 - self.coarse))
+        object.__setattr__(self, "step_bits", (23 - self.fine, 23 - self.coarse))
         object.__setattr__(self, "octaves", 2 if self.coarse < 0 else 1)
 
     def code(self, y: Array, u: Array) -> Array:
         """Return the code of a positive number, rounded by the dither `u`."""
-        bits, (step, wide) = lax.bitcast_convert_type(y, jnp.int32), self.steps
+        bits, (step, wide) = lax.bitcast_convert_type(y, jnp.int32), self.step_bits
         inner = jnp.clip(bits, *self.ends)
         keen = KEENNESS if self.octaves > 1 else 0
         fine = (u >> (32 - step)).astype(jnp.int32)
@@ -87,8 +87,8 @@ class LogGrid:
             before: the factor by which numbers were scaled.
             now: the factor by which they are scaled now.
         """
-        (step, wide), (low, high) = self.steps, self.codes
-        old, new = (bits_of(x).astype(jnp.int32) for x in (before, now))
+        old, new = (bits_of(x).astype(jnp.int32) - (127 << 23) for x in (before, now))
+        (step, wide), (low, high) = self.step_bits, self.codes
         fine = jnp.clip(c + ((new >> step) - (old >> step)), low, high)
         coarse = c + ((new >> wide) - (old >> wide))
         below, above = jnp.clip(coarse, 0, low), jnp.clip(coarse, high, self.size - 1)
@@ -96,7 +96,7 @@ class LogGrid:
 
     def value(self, c: Array) -> Array:
         """Return the number of a code."""
-        step, wide = self.steps
+        step, wide = self.step_bits
         inner = jnp.clip(c, *self.codes)
         bits = self.ends[0] + ((inner - self.codes[0]) << step) + ((c - inner) << wide)
         return lax.bitcast_convert_type(bits, jnp.float32)
@@ -121,7 +121,7 @@ class RatioQuantizer:
 
     Attributes:
         size: the number of codes on each side of zero; an array if it differs among elements.
-        top: the largest number; a scalar in float32 where it is not known beforehand.
+        top: the largest number, a scalar in float32.
         knee: below this number codes are evenly spaced; likewise.
     """
 
