@@ -11,7 +11,7 @@ import numpy as np
 from jax import Array, lax
 from numpy.typing import NDArray
 
-WINDOW_BITS = 5
+WINDOW_BITS = 7
 """The logarithm of the number of steps over which `two_dithers` fills the circle evenly."""
 GOLDEN = np.uint32(0x9E3779B1)
 """An odd number near `2^32` over the golden ratio: `(h, GOLDEN h)` fills the square evenly."""
@@ -74,9 +74,9 @@ def two_dithers(
 ) -> tuple[Array, Array]:
     """Return two unrelated numbers in `[0, 2^32)` for each element at a step.
 
-    The first is for averages that grow by small amounts. Over a window of 32 steps its numbers are
-    32 equal steps around the circle, so that the errors of rounding cancel sooner than those of
-    numbers drawn at random. The start and the order (1, 3, ... or 31 places ahead at each step) are
+    The first is for averages that grow by small amounts. Over a window of 128 steps its numbers are
+    128 equal steps around the circle, so that the errors of rounding cancel sooner than those of
+    numbers drawn at random. The start and the order (1, 3, ... or 127 places ahead at each step) are
     drawn anew for each element and window. So two numbers of a window are never close, whatever
     lies between them: gradients of any period are rounded at least as well as by independent
     numbers. (A rotation by the golden ratio is as even over the steps, but repeats itself nearly

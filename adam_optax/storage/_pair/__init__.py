@@ -64,7 +64,8 @@ def pair(
     With one byte, updates are off by 30 % where neighbours are alike, by 60 % where they are six
     decades apart (75 % at `b1=0.95`), up to 4 times too long for a while, and right on average
     within a few percent. The wider a block's range, the more of its codes are nu's and the fewer
-    mu's; beyond eight decades of gradients, smaller ones freeze.
+    mu's; beyond eight decades of gradients, smaller ones freeze. AMSGrad keeps the maximum of a nu
+    that is rounded: its steps are 5 % shorter with `pair()`, and no shorter with blocks.
 
     Refuses: rules without such two means (`lion`, `adagrad`, `adabelief`, `adan`), and complex
     parameters. An element whose gradient is not finite, or whose square is not, takes no step and
