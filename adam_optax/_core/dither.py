@@ -76,8 +76,8 @@ def two_dithers(
 
     The first is for averages that grow by small amounts. Over a window of 128 steps its numbers are
     128 equal steps around the circle, so that the errors of rounding cancel sooner than those of
-    numbers drawn at random. The start and the order (1, 3, ... or 127 places ahead at each step) are
-    drawn anew for each element and window. So two numbers of a window are never close, whatever
+    numbers drawn at random. The start and the order (1, 3, ... or 127 places ahead at each step)
+    are drawn anew for each element and window. So two numbers of a window are never close, whatever
     lies between them: gradients of any period are rounded at least as well as by independent
     numbers. (A rotation by the golden ratio is as even over the steps, but repeats itself nearly
     after each Fibonacci number of steps, and so resonates with such periods.)
