@@ -79,20 +79,24 @@ ValuesAtCounts = Callable[[Array, DTypeLike], Array]
 """A function from counts of steps and a dtype to a number for each of the counts."""
 
 
-def decay_over_gap(x: Array, b: float, n: Array) -> Array:
+def decay_over_gap(x: Array, b: float, n: Array, *, signed: bool = True) -> Array:
     """Return `x b^n` row by row, with a relative error below 3e-7 for every n.
 
     `b^n` is the product of a factor for each byte of `n`, from tables that are computed in double.
     Each factor is multiplied into `x` by itself: the product of the factors can underflow where
     the product with `x` does not. A factor near 1 is given as its distance from 1: rounded itself,
     it would be too large, or too small, in every gap of as many steps, and thousands of gaps add
-    up in a second moment. An infinite `x`, a square that overflowed, stays infinite as it does
-    under the dense optimiser.
+    up in a second moment.
+
+    A square that overflowed stays infinite, and an average of squares that is not 0 does not become
+    0, as under the dense optimiser: `update_ema` takes from it a share `1 - b`, which is 0 once it
+    is below the least number. The next step would be a quotient of `eps` alone.
 
     Args:
         x: the rows, shape `(*n.shape, ...)`.
         b: the decay rate.
         n: the number of steps for each row, int32, not negative.
+        signed: whether the moment can be negative, which an average of squares cannot.
     """
     if b == 1:
         return x
@@ -104,6 +108,9 @@ def decay_over_gap(x: Array, b: float, n: Array) -> Array:
         change = per_row(table.at[byte].get(mode="promise_in_bounds"), x)
         is_near = per_row(jnp.asarray(near_one).at[byte].get(mode="promise_in_bounds"), x)
         decayed = jnp.where(is_near, decayed, 0) + change * decayed
+    if not signed:
+        least = float(jnp.finfo(x.dtype).tiny) / (1 - b)
+        decayed = jnp.maximum(decayed, jnp.minimum(x, least))
     return jnp.where(jnp.isinf(x), x, decayed)
 
 

@@ -264,7 +264,10 @@ class RowOptimizer:
         if state.last is None:
             return Rows(ids, params, gap, moments, read)
         gap, rule = state.count - state.last, self.drift.rule
-        now = {n: decay_over_gap(m, decay_rate(rule, n), gap) for n, m in moments.items()}
+        now = {
+            n: decay_over_gap(m, decay_rate(rule, n), gap, signed=rule.moments[n].signed)
+            for n, m in moments.items()
+        }
         read = gap >= 0
         if state.ahead is None and state.marks is None:
             return Rows(ids, params, gap, now, read)

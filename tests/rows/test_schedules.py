@@ -37,6 +37,10 @@ BROKEN: dict[str, tuple[Numbers, Case]] = {
     "zeros at the start": (Numbers(), Case("constant", table=None)),
     "last counts": (Numbers(), Case("constant", start=LAST_COUNT)),
     "overflowing squares": (Numbers(), Case("constant", scale=20.0, touched="early")),
+    "squares at the least number": (
+        TINY,
+        Case("cycles", -3.2, 0.86, 3.2, scale=-16.4, spread=2.3, table=None, seed=1673932883),
+    ),
     "vanishing squares": (TINY, Case("constant", scale=-12.0)),
 }
 """Cases in which rows were NaN, or further from float64 than `LARGEST_MARGIN`, by what they are."""
@@ -92,9 +96,14 @@ def test_a_schedule_that_ended_in_nan_moves_nothing() -> None:
 
 
 @pytest.mark.quick
-def test_an_infinite_moment_stays_infinite_in_any_gap() -> None:
+def test_no_gap_makes_a_square_nan_or_zero() -> None:
     gaps = jnp.asarray([0, 1, 140_000, 2**31 - 1])
     np.testing.assert_array_equal(decay_over_gap(jnp.full(4, jnp.inf), 0.999, gaps), np.inf)
+    # No more does an average of squares become 0: it stops where a tenth of it would underflow.
+    found = decay_over_gap(jnp.full(4, 1e-30), 0.9, gaps, signed=False)
+    least = float(np.finfo(np.float32).tiny) / (1 - 0.9)
+    np.testing.assert_allclose(found, [1e-30, 0.9e-30, least, least], rtol=1e-6)
+    assert not decay_over_gap(jnp.zeros(4), 0.9, gaps, signed=False).any()
 
 
 @pytest.mark.quick
