@@ -84,7 +84,7 @@ class PairFormat(Format):
             raise ValueError(
                 f"{self!r} rounds the mean of gradients at each step, and the errors of the last "
                 f"1 / (1 - b1) steps add up: at b1={b1} updates would be off by far more than at "
-                f"0.9; use b1 up to {limit}, or storage.{other}"
+                f"0.9; use storage.{other}, or b1 up to {limit}"
             )
 
     def others(self) -> Format:
