@@ -123,7 +123,8 @@ def adamw(
     """Minimise with AdamW over a table: `rows.adam` with decoupled weight decay of all rows.
 
     Take it where the dense optimiser would be AdamW. With `exact`, rows decay at every step;
-    without, only in the steps that touch them.
+    without, only in the steps that touch them. Negative rates make rows grow: by a factor of e^k
+    over a gap they are k roundings off, and factors beyond float32 make NaN.
 
     Step: that of `rows.adam`, plus `weight_decay p`, times `-learning_rate`.
 

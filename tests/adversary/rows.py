@@ -95,13 +95,13 @@ class Case:
     def decays(self) -> Values:
         """Return the weight decay of every step.
 
-        Under negative rates it makes rows grow: by at most e^40 in all, for factors beyond float32
-        have no sum over a gap.
+        Under negative rates it makes rows grow: by at most e^4 in all, for the sum of logarithms is
+        rounded, and only where rows shrink does that not matter.
         """
         rates = np.nan_to_num(self.rates())
         strength = self.decay / max(np.max(np.abs(rates)), 1e-30)
         growth = strength * np.sum(np.maximum(-rates, 0))
-        return np.full(STEPS, np.float64(np.float32(strength * min(1, 40 / max(growth, 1e-30)))))
+        return np.full(STEPS, np.float64(np.float32(strength * min(1, 4 / max(growth, 1e-30)))))
 
 
 def _jump(t: Values, at: float, size: float) -> Values:
