@@ -10,6 +10,7 @@ from jax import Array
 from adam_optax._core.by_path import FROZEN, ByPath, Hyperparameter, IsLeaf, value_key
 from adam_optax._core.types import PyTree, ScalarOrSchedule
 from adam_optax.rules.base import Recipe, Rule, at_path, moments_with_scheduled_decay
+from adam_optax.storage._base import Frame
 from adam_optax.storage._plan import NOTHING, LeafStorage, Slot, StoragePlan
 
 
@@ -48,9 +49,9 @@ class Group:
         """Return this group's log decays of those in a state, by moment."""
         return {name: kept[entry] for name, entry in self.scheduled.items()}
 
-    def own_frames(self, kept: Mapping[str, Array]) -> dict[str, Array]:
+    def own_frames(self, kept: Mapping[str, Frame]) -> dict[str, Frame]:
         """Return this group's frames of those in a state, by slot; Flax may have wrapped them."""
-        return {name: jax.tree.leaves(kept[entry])[0] for name, entry in self.frames.items()}
+        return {name: tuple(jax.tree.leaves(kept[entry])) for name, entry in self.frames.items()}
 
 
 def _framed(storage: LeafStorage) -> list[Slot]:

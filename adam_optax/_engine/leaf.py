@@ -31,7 +31,7 @@ from adam_optax._engine.stacked import over_layers
 from adam_optax.couplings import RATE, Coupling
 from adam_optax.moments import Leaf, Moment
 from adam_optax.rules.base import Recipe, Rule
-from adam_optax.storage._base import Entry, LeafContext, Moments, Resting
+from adam_optax.storage._base import Entry, Frame, LeafContext, Moments, Resting
 from adam_optax.storage._plan import LeafStorage, Slot, plan_storage
 
 MAX_SQUARABLE = 1.8e19
@@ -40,7 +40,7 @@ MAX_SQUARABLE = 1.8e19
 NO_LOG_DECAYS: dict[str, Array] = {}
 """The log decays of a rule whose decay rates follow no schedule."""
 
-NO_FRAMES: dict[str, Array] = {}
+NO_FRAMES: dict[str, Frame] = {}
 """The frames of formats whose codes need none to be read."""
 
 COMPILED = 64
@@ -81,7 +81,7 @@ ByPrecision: TypeAlias = dict[str, StepScalars]
 LogDecays: TypeAlias = Mapping[str, Array]
 """The log decays of the moments whose decay rate follows a schedule, by name."""
 
-Frames: TypeAlias = Mapping[str, Array]
+Frames: TypeAlias = Mapping[str, Frame]
 """The numbers with which codes are read (`storage.Format.frame`), by the name of their slot."""
 
 
@@ -358,7 +358,7 @@ def allow_complex_promotion(dtype: np.dtype[Any]) -> contextlib.AbstractContextM
 
 def storage_frames(
     storage: LeafStorage, moments: Moments, count: Array, log_decays: LogDecays
-) -> dict[str, Array]:
+) -> dict[str, Frame]:
     """Return the frames of codes that are written at a count, by the name of their slot."""
     frames = {}
     for slot in storage.slots:

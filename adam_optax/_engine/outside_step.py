@@ -21,17 +21,17 @@ from adam_optax._engine.leaf import (
 )
 from adam_optax._engine.stacked import over_layers
 from adam_optax.rules.base import Recipe
-from adam_optax.storage._base import Entry, LeafContext, Moments
+from adam_optax.storage._base import Entry, Frame, LeafContext, Moments
 from adam_optax.storage._plan import LeafStorage
 
 
 @ft.lru_cache(maxsize=COMPILED)
-def compile_frames(recipe: Recipe, storage: LeafStorage) -> Callable[..., dict[str, Array]]:
+def compile_frames(recipe: Recipe, storage: LeafStorage) -> Callable[..., dict[str, Frame]]:
     """Compile the function from a count to the frames of codes that are written then."""
 
     def frames(
         hyperparams: Mapping[str, Array], count: Array, log_decays: LogDecays
-    ) -> dict[str, Array]:
+    ) -> dict[str, Frame]:
         return storage_frames(storage, _moments(recipe, hyperparams), count, log_decays)
 
     return jax.jit(frames)

@@ -14,6 +14,7 @@ from jax import Array
 from adam_optax._core.types import PyTree
 from adam_optax._engine.leaf import NO_FRAMES, NO_LOG_DECAYS
 from adam_optax._engine.optax_states import LAYOUTS, RMS, RMS_WITH_COUNT
+from adam_optax.storage._base import Frame
 
 
 class ScaleByState(NamedTuple):
@@ -22,13 +23,13 @@ class ScaleByState(NamedTuple):
     Attributes:
         count: steps taken, an int32 scalar.
         moments: trees over the parameters, by entry.
-        frames: by the name of the entry that holds codes, `uint32` numbers with which the codes are
+        frames: by the name of the entry that holds codes, `uint32` scalars with which the codes are
             read, so that they stay true when a decay rate or the count is changed.
     """
 
     count: Array  # type: ignore[assignment]  # tuple.count: the field's name is optax's
     moments: dict[str, PyTree]
-    frames: dict[str, Array] = NO_FRAMES
+    frames: dict[str, Frame] = NO_FRAMES
 
     def __getattr__(self, name: str) -> PyTree:
         """Return an entry by its name, as in optax's states: `state.mu`."""
@@ -57,7 +58,7 @@ class ScaleByScheduledState(NamedTuple):
     count: Array  # type: ignore[assignment]  # tuple.count: the field's name is optax's
     moments: dict[str, PyTree]
     log_decays: dict[str, Array]
-    frames: dict[str, Array] = NO_FRAMES
+    frames: dict[str, Frame] = NO_FRAMES
 
     def __getattr__(self, name: str) -> PyTree:
         """Return an entry by its name, as in optax's states: `state.mu`."""
@@ -137,7 +138,7 @@ def log_decays_of(state: PyTree) -> Mapping[str, Array]:
     return first.log_decays if isinstance(first, ScaleByScheduledState) else NO_LOG_DECAYS
 
 
-def frames_of(state: PyTree) -> Mapping[str, Array]:
+def frames_of(state: PyTree) -> Mapping[str, Frame]:
     """Return the frames of a state, by the name of their slot: none but where codes need them."""
     first = state[0] if is_split(state) else state
     return first.frames if isinstance(first, OWN_STATES) else NO_FRAMES

@@ -47,7 +47,7 @@ from adam_optax._engine.states import (
 from adam_optax.couplings import RATE, Coupling
 from adam_optax.moments import Moment
 from adam_optax.rules.base import Rule, dynamic_hyperparams
-from adam_optax.storage._base import MASKED, Entry
+from adam_optax.storage._base import MASKED, Entry, Frame
 from adam_optax.storage._plan import LeafStorage
 
 # --- States ------------------------------------------------------------------------------------
@@ -58,7 +58,7 @@ def pack(
     moments: dict[str, PyTree],
     layout: Layout | None = None,
     log_decays: Mapping[str, Array] = NO_LOG_DECAYS,
-    frames: Mapping[str, Array] = NO_FRAMES,
+    frames: Frames = NO_FRAMES,
 ) -> PyTree:
     """Return the state that holds these entries: optax's own class where optax has one.
 
@@ -360,7 +360,7 @@ def _init_leaf(p: ArrayLike, group: Group, count: Array) -> dict[str, Entry]:
     return kept
 
 
-def _init_frames(group: Group, count: Array) -> dict[str, Array]:
+def _init_frames(group: Group, count: Array) -> dict[str, Frame]:
     """Return the frames of a group's codes before the first step, by their names in the state."""
     if not group.frames:
         return {}

@@ -25,7 +25,7 @@ from adam_optax.couplings import RATE
 from adam_optax.directions import denominator
 from adam_optax.moments import Leaf
 from adam_optax.rules.base import Rule, dynamic_hyperparams
-from adam_optax.storage._base import LeafContext, Values
+from adam_optax.storage._base import Frame, LeafContext, Values
 from adam_optax.storage._dense import Dense
 from adam_optax.storage._plan import LeafStorage
 
@@ -90,7 +90,7 @@ def rule_reader(
     group: Group,
     count: Array,
     log_decays: Mapping[str, Array],
-    frames: Mapping[str, Array],
+    frames: Mapping[str, Frame],
     encoded: Mapping[str, Any],
     leaf: Array,
     sample: Sampler,

@@ -11,7 +11,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from numpy.typing import NDArray
 
 from adam_optax import rules, storage
 from adam_optax._core.calls import parse_call
@@ -28,7 +27,7 @@ from adam_optax.convert._checks import (
 from adam_optax.convert._named import from_named
 from adam_optax.convert._storage import decode_state
 from adam_optax.rules.base import Rule
-from adam_optax.storage._base import Format
+from adam_optax.storage._base import Format, Frame
 
 RULE, _STORAGE, _PARAMETERS, _FRAMES = "rule", "storage", "parameters", "frames"
 """The keys of a file's metadata."""
@@ -101,7 +100,7 @@ def encode_named(named: NamedArrays, form: str, rule: str) -> tuple[NamedArrays,
         for path, x in tree.items():
             if isinstance(x, jax.Array):
                 arrays[join_key(n, path)] = np.array(x)
-    frames = {n: np.asarray(frame).tolist() for n, frame in frames_of(state).items()}
+    frames = {n: [int(x) for x in frame] for n, frame in frames_of(state).items()}
     texts = json.dumps(parameters, sort_keys=True), json.dumps(frames, sort_keys=True)
     facts = {_STORAGE: form, RULE: rule, _PARAMETERS: texts[0], _FRAMES: texts[1]}
     return arrays, facts
@@ -128,20 +127,21 @@ def decode_named(arrays: NamedArrays, facts: Mapping[str, str]) -> NamedArrays:
                     raise ValueError(f"{join_key(n, path)} is {x.dtype}{list(x.shape)}")
                 entries[n][path] = jnp.asarray(x)
     count = jnp.asarray(arrays[COUNT], jnp.int32)
-    frames = {n: np.array(f, np.uint32) for n, f in json.loads(facts[_FRAMES]).items()}
+    frames = dict(json.loads(facts[_FRAMES]))
     state = repack(template, entries, lambda _: count)._replace(
-        frames={n: _as_frame(frames[n], like) for n, like in frames_of(template).items()}
+        frames={n: _as_frame(frames[n], len(like)) for n, like in frames_of(template).items()}
     )
     moments = unpack(decode_state(state, tx, params))
     decoded = {join_key(n, path): np.array(x) for n, t in moments.items() for path, x in t.items()}
     return {COUNT: arrays[COUNT], **decoded}
 
 
-def _as_frame(frame: NDArray[Any], like: Any) -> jax.Array:
-    """Return a frame of a file, or refuse one of another shape."""
-    if frame.shape != like.shape:
-        raise ValueError(f"a frame has shape {frame.shape}")
-    return jnp.asarray(frame)
+def _as_frame(numbers: Any, length: int) -> Frame:
+    """Return a frame of a file, or refuse what is none."""
+    kinds = {type(x) for x in numbers} if isinstance(numbers, list) else set()
+    if kinds != {int} or len(numbers) != length or not 0 <= min(numbers) <= max(numbers) < 2**32:
+        raise ValueError(f"the frame {numbers!r:.100} is no list of {length} numbers")
+    return tuple(jnp.uint32(x) for x in numbers)
 
 
 def _build(

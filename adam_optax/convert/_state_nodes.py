@@ -30,7 +30,7 @@ from adam_optax._engine.tree import Engine, join_trace, pack
 from adam_optax.convert._checks import ConversionError, join_key, join_names
 from adam_optax.moments import Moment
 from adam_optax.rules.base import dynamic_hyperparams
-from adam_optax.storage._base import MASKED
+from adam_optax.storage._base import MASKED, Frame
 
 Path: TypeAlias = tuple[Any, ...]
 """The path of a parameter in its tree, as JAX has it."""
@@ -143,21 +143,22 @@ def dense_state(node: Any, columns: Columns) -> Any:
     return pack(steps_of(node), _trees(node, columns), None, log_decays_of(node))
 
 
-def with_scalars(node: Any, log_decays: Mapping[str, Array], frames: Mapping[str, Array]) -> Any:
+def with_scalars(node: Any, log_decays: Mapping[str, Array], frames: Mapping[str, Frame]) -> Any:
     """Return a state with these log decays and frames, where it has any."""
     told = {"log_decays": dict(log_decays), "frames": dict(frames)}
     return node._replace(**{n: x for n, x in told.items() if x})
 
 
 def filled_state(
-    template: Any, node: Any, columns: Columns, frames: Mapping[str, Array] = NO_FRAMES
+    template: Any, node: Any, columns: Columns, frames: Mapping[str, Frame] = NO_FRAMES
 ) -> Any:
     """Return a template with entries and frames, and with count and log decays of a state."""
     # Flax may have wrapped the count, of which some of optax's classes have two.
     copy = lambda _: jax.tree.map(jnp.copy, steps_of(node))  # noqa: E731
     filled = repack(template, _trees(node, columns), copy)
-    as_count = lambda frame: jax.tree.map(lambda _: frame, steps_of(node))  # noqa: E731
-    return with_scalars(filled, log_decays_of(node), {n: as_count(f) for n, f in frames.items()})
+    as_count = lambda x: jax.tree.map(lambda _: x, steps_of(node))  # noqa: E731
+    wrapped = {n: tuple(map(as_count, frame)) for n, frame in frames.items()}
+    return with_scalars(filled, log_decays_of(node), wrapped)
 
 
 def _trees(node: Any, columns: Columns) -> dict[str, Any]:
@@ -240,9 +241,9 @@ def decode_columns(maker: Maker, entries: Columns, node: Any, own: Own) -> Colum
     return moments
 
 
-def frames_at(maker: Maker, node: Any) -> dict[str, Array]:
+def frames_at(maker: Maker, node: Any) -> dict[str, Frame]:
     """Return the frames of codes that an engine writes at a state's count, by name in a state."""
-    frames: dict[str, Array] = {}
+    frames: dict[str, Frame] = {}
     for group in maker.groups.values():
         if not {*group.frames.values()} <= frames.keys():
             decays = group.own_log_decays(log_decays_of(node))
@@ -254,7 +255,7 @@ def frames_at(maker: Maker, node: Any) -> dict[str, Array]:
 
 
 def encode_columns(
-    maker: Maker, moments: Columns, node: Any, own: Own, frames: Mapping[str, Array]
+    maker: Maker, moments: Columns, node: Any, own: Own, frames: Mapping[str, Frame]
 ) -> Columns:
     """Return the entries, by name, under which an engine keeps moments in its state."""
     count = steps_of(node)

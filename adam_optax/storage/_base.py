@@ -26,6 +26,9 @@ Values: TypeAlias = Mapping[str, Array]
 LogDecays: TypeAlias = tuple[Array | None, ...]
 """For each moment its log decay where its decay rate follows a schedule, else None."""
 
+Frame: TypeAlias = tuple[Array, ...]
+"""The numbers that tell how the codes of a step are read: uint32 scalars."""
+
 Entry: TypeAlias = Array | MaskedNode
 """An array that a state keeps of a leaf, or a placeholder where the state keeps none."""
 
@@ -133,7 +136,7 @@ class Format(abc.ABC):
 
     def frame(
         self, moments: tuple[Moment, ...], count: Array, key: int, log_decays: LogDecays
-    ) -> Array:
+    ) -> Frame:
         """Return the numbers that tell how the codes of a step are read; called if `has_frame`.
 
         The state keeps them, so that codes are read as they were written, whatever the decay rates
@@ -145,13 +148,10 @@ class Format(abc.ABC):
             key: a number that differs among the moments of a rule, to dither by.
             log_decays: for each moment, the logarithm of the product of its decay rates up to that
                 count, where the rate follows a schedule; else None.
-
-        Returns:
-            A vector of uint32.
         """
         raise NotImplementedError
 
-    def scalars(self, frame: Array) -> Any:
+    def scalars(self, frame: Frame) -> Any:
         """Compute the scalars that codes of a frame need, once for all leaves."""
         raise NotImplementedError
 

@@ -10,7 +10,7 @@ from jax import Array
 from adam_optax._core.checks import check_seed, refuse_complex
 from adam_optax._core.dither import to_unit_interval
 from adam_optax.moments import Moment
-from adam_optax.storage._base import ACCELERATORS, Format, LeafContext, LogDecays
+from adam_optax.storage._base import ACCELERATORS, Format, Frame, LeafContext, LogDecays
 from adam_optax.storage._quant.bits import bits_of, float_of, floor_log2, power_of_two
 from adam_optax.storage._quant.blocks import Blocks, check_block
 from adam_optax.storage._quant.log_grid import MIDDLE, decay_compensation
@@ -39,7 +39,7 @@ class Float8(Format):
 
     def frame(
         self, moments: tuple[Moment, ...], count: Array, key: int, log_decays: LogDecays
-    ) -> Array:
+    ) -> Frame:
         """Return the factor that takes the decay of a non-negative moment out of its code.
 
         Scaled by `b^-count` (modulo an octave) the decay is exact: only growth is rounded.
@@ -47,10 +47,10 @@ class Float8(Format):
         del key
         (moment,), (log_decay,) = moments, log_decays
         if moment.signed:
-            return bits_of(jnp.ones(1, jnp.float32))
-        return bits_of(decay_compensation(count, moment.decay, log_decay))[None]
+            return (bits_of(jnp.ones((), jnp.float32)),)
+        return (bits_of(decay_compensation(count, moment.decay, log_decay)),)
 
-    def scalars(self, frame: Array) -> Array:
+    def scalars(self, frame: Frame) -> Array:
         """Return the factor."""
         return float_of(frame[0])
 

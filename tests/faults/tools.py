@@ -28,7 +28,7 @@ FAULTS = [
         "storage changed with another frame",
         "encode_columns",
         "group.own_frames(frames)",
-        "{n: x + 2**22 for n, x in group.own_frames(frames).items()}",
+        "{n: (x[0], *(y + 2**22 for y in x[1:])) for n, x in group.own_frames(frames).items()}",
         "test_every_format_takes_over_and_hands_back[pair()]",
     ),
     Fault(

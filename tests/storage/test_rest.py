@@ -153,7 +153,7 @@ def test_codes_without_their_frame_are_refused() -> None:
     tx = ao.adam(1e-3, storage=ao.storage.pair())
     state = tx.init(params)
     bare = (state[0]._replace(frames={}), *state[1:])
-    for other in (bare, (state[0]._replace(frames={"nu": jnp.zeros(5, jnp.uint32)}), *state[1:])):
+    for other in (bare, (state[0]._replace(frames={"nu": (jnp.uint32(1),)}), *state[1:])):
         with pytest.raises(TypeError, match="needs mu_nu: without its frame a code cannot be read"):
             tx.update(params, other, params)
     new = ao.adam(1e-3, storage=ao.storage.int8())

@@ -10,7 +10,7 @@ from jax import Array
 from adam_optax._core.checks import refuse_complex
 from adam_optax._core.dither import Salt, hash_key, salt
 from adam_optax.moments import Moment, grad, square
-from adam_optax.storage._base import Format, LogDecays, Moments
+from adam_optax.storage._base import Format, Frame, LogDecays, Moments
 from adam_optax.storage._quant.bits import approx_sqrt, bits_of, float_of
 from adam_optax.storage._quant.log_grid import decay_compensation, max_ratio
 from adam_optax.storage._stochastic import Stochastic
@@ -93,19 +93,21 @@ class PairFormat(Format):
 
     def frame(
         self, moments: tuple[Moment, ...], count: Array, key: int, log_decays: LogDecays
-    ) -> Array:
+    ) -> Frame:
         """Return count and hashed key of the dither, the scale of nu, and the range of ratios."""
         scale = self._nu_scale(count, moments[1].decay, log_decays[1])
         top, knee = self._ratio_range(moments)
+        hashed = jnp.uint32(hash_key(key + self.seed))
         numbers = bits_of(jnp.stack([scale, *(jnp.float32(x) for x in (top, knee))]))
-        drawn = jnp.stack([count.astype(jnp.uint32), jnp.uint32(hash_key(key + self.seed))])
-        return jnp.concatenate([drawn, numbers])
+        return count.astype(jnp.uint32), hashed, *numbers
 
-    def scalars(self, frame: Array) -> PairScalars:
+    def scalars(self, frame: Frame) -> PairScalars:
         """Return the scalars that all codes of a frame share."""
-        scale, top, knee = float_of(frame[2:])
-        drawn, unscale = salt(frame[0], frame[1]), 1 / scale
-        return PairScalars(drawn, scale, unscale, jnp.sqrt(unscale), top, knee)
+        count, hashed, *numbers = frame
+        scale, top, knee = float_of(jnp.stack(numbers))
+        unscale = 1 / scale
+        roots = scale, unscale, jnp.sqrt(unscale)
+        return PairScalars(salt(count, hashed), *roots, top, knee)
 
     def _mu_nu(self, values: Sequence[Array]) -> tuple[Array, Array]:
         """Return both moments in float32; refuse complex ones."""
