@@ -16,7 +16,7 @@ pytestmark = pytest.mark.heavy
 
 
 class Bar(NamedTuple):
-    """Hold the limits of a format: bytes moved per parameter, kernels per leaf, scratch in bytes."""
+    """Hold the limits of a format: bytes moved a parameter, kernels a leaf, bytes of scratch."""
 
     bytes: float
     kernels: int = 1
