@@ -425,6 +425,8 @@ def encode(
             here = _in_slot(slot, moments, context, scalars[i])
             if resting is not None and slot.format.has_frame:
                 mask, encoded, before = resting
+                if here.moments[0].scalar:  # one number rests where any of its leaf's elements does
+                    mask = jnp.any(mask)
                 own = {component: encoded[entry] for component, entry in slot.entries}
                 here = here._replace(resting=Resting(mask, own, before[i]))
             parts = slot.format.encode([values[name] for name in slot.names], here)

@@ -161,6 +161,17 @@ def test_codes_without_their_frame_are_refused() -> None:
         ao.convert.change_storage(bare, tx, new, params)
 
 
+def test_one_number_of_a_leaf_rests_too() -> None:
+    """NovoGrad keeps one nu for a leaf."""
+    tx, params = ao.novograd(1e-3, storage=ao.storage.float8()), jnp.ones(8)
+    _, state = tx.update(params, tx.init(params), params)
+    kept = ao.read_moments(state, tx, params)["nu"]
+    for grads in (jnp.full(8, jnp.nan), None):
+        for _ in range(30):
+            _, state = tx.update(grads, state, params)
+        np.testing.assert_allclose(ao.read_moments(state, tx, params)["nu"], kept, rtol=0.13)
+
+
 @pytest.mark.quick
 def test_each_group_has_a_frame_of_its_own() -> None:
     params = {"a": jnp.zeros(8), "b": jnp.zeros(8), "c": jnp.zeros(8)}
