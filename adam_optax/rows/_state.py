@@ -22,9 +22,10 @@ class RowsState(NamedTuple):
         moments: the rule's moments by name, as of each row's last step.
         last: the count of each row's last step, shape `(V,)`, int32; None where rows stand still
             between their gradients.
-        ahead: how each row moves in the N steps after its last one: K weights of its moments, shape
-            `(V, K)`, or where a row has no more than K elements, how far they come down, shape
-            `(V, ...)`; None where rows do not move between their gradients.
+        ahead: how each row moves in the N steps after its last one: K weights of its moments, each
+            an array of shape `(V,)` (of shape `(V, K)` a TPU would fill up K to 128), or where a
+            row has no more than K elements, how far they come down, shape `(V, ...)`; None where
+            rows do not move between their gradients.
         decayed: the cumulative `-log P` of weight decay, where P is the product of
             `1 - learning_rate * weight_decay` over the steps so far, as a pair (sum, rounding
             error); None where rows do not decay between their gradients.
@@ -36,7 +37,7 @@ class RowsState(NamedTuple):
     table: Array
     moments: dict[str, Array]
     last: Array | None
-    ahead: Array | None
+    ahead: Array | tuple[Array, ...] | None
     decayed: tuple[Array, Array] | None
     marks: tuple[Array, Array, Array] | None
 

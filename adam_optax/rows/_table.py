@@ -280,7 +280,8 @@ class RowOptimizer:
             since = (total - mark) + (error - its_error)
             fade, read = jnp.where(short, fade, since + raised), read | jnp.isfinite(since + raised)
         moved: Array | float = 0.0
-        if (ahead := state.ahead) is not None:
+        if (kept := state.ahead) is not None:
+            ahead = jnp.stack(kept, -1) if isinstance(kept, tuple) else kept
             read = read | jnp.isfinite(ahead).all(tuple(range(ids.ndim, ahead.ndim)))
             ahead = ahead * per_row(jnp.exp(-since), ahead)
             weights = window.weights.at[at].get(mode=_INSIDE)
@@ -304,12 +305,13 @@ class RowOptimizer:
         fill = lambda x: jnp.broadcast_to(x, table.shape[:1] + jnp.shape(x))  # noqa: E731
         drift, last = self.drift, jnp.full(table.shape[:1], count, jnp.int32)
         weights, fades = drift.look_ahead(count, self._rate_at, self._fade_at, table.dtype)
-        ahead, marks = None, None
+        ahead: Array | tuple[Array, ...] | None = None
+        marks = None
         if weights.size:
-            ahead = fill(weights)
+            ahead = tuple(fill(weight) for weight in weights)
             if _is_by_element(table.shape[1:], weights.size):
                 longest = jnp.full(table.shape[:1], drift.num_terms(table.dtype))
-                ahead = drift(ahead, longest, moments)
+                ahead = drift(fill(weights), longest, moments)
         if decayed is not None:
             then = compensated_add(compensated_add(decayed, fades[0]), fades[1])
             marks = jax.tree.map(fill, (*then, fades[0] + fades[1]))

@@ -20,7 +20,7 @@ class Bar(NamedTuple):
 
     bytes: float
     kernels: int = 1
-    scratch: int = 4096  # scalars of the step
+    scratch: int = 8192  # scalars of the step
 
 
 FORMATS: dict[str, Any] = {
@@ -56,8 +56,8 @@ def one_pass(found: Compiled, bar: Bar, least: float) -> None:
     """Check that bytes move as often as allowed, by few kernels, in place."""
     assert least <= found.moved <= bar.bytes * 1.001  # scalars, and the rounding of the bar
     # Under XLA for GPUs the scalars of a step are kernels of their own, of a few bytes each: three
-    # to six of them, by generation. One more kernel a leaf would be six more in any case.
-    assert found.kernels <= bar.kernels * len(SMALL) + 8
+    # to six of them, by generation, and up to twelve where codes have a frame.
+    assert found.kernels <= bar.kernels * len(SMALL) + 12
     assert found.copied < 1024  # the tuple of outputs, and a TPU's tile for the count
     assert found.scratch < bar.scratch
 

@@ -52,8 +52,9 @@ def compiled(target: str, num_rows: int) -> Step:
 
 
 # 24 are the least: three arrays of rows read and written. XLA passes some of them twice; on a TPU
-# it takes the whole of `last` too, 4 bytes a row of the table, into the chip's memory and back.
-MOST = {"h100": 100.0, "v5e": 50.0}
+# it takes the whole of `last` and of the 14 weights too, 4 bytes each a row of the table, into the
+# chip's memory: 110 of these bytes at a million rows, where the dense optimiser moves 6,800.
+MOST = {"h100": 100.0, "v5e": 170.0}
 
 
 @pytest.mark.parametrize("target", MOST)
