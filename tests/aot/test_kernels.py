@@ -47,8 +47,8 @@ def test_a_step_moves_every_byte_once(name: str, target: str) -> None:
     assert least - 0.01 <= found.moved <= least + 0.02  # scalars, and the leaf of 4096
     assert found.copied < 1024
     # The leaf of 4096, in which each block is a tenth of a kernel, is left to XLA, which takes up
-    # to 92 bytes an element of it for its passes.
-    assert found.scratch < 2**19
+    # to 170 bytes an element of it for its passes.
+    assert found.scratch < 2**20
 
 
 @pytest.mark.parametrize("target", ["v5p", "a100", "b200"])

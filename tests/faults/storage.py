@@ -53,6 +53,13 @@ FAULTS = [
         "test_a_pair_stays_close_to_float32[pair()]",
     ),
     Fault(
+        "a mask chosen by a mask",
+        "ElementwisePair.encode",
+        "(mask & has_old) | (~mask & some)",
+        "jnp.where(mask, has_old, some)",
+        "test_the_oldest_compiler_knows_the_operations_on_unsigned_integers[pair(2)]",
+    ),
+    Fault(
         "elements at rest rounded anew",
         "ElementwisePair.encode",
         "jnp.where(mask, grid.moved(old_c, before.nu_scale, scalars.nu_scale), c)",

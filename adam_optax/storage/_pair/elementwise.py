@@ -62,7 +62,8 @@ class ElementwisePair(PairFormat):
             mask, encoded, before = context.resting
             has_old, old_c, old_z = self._split(encoded, ratios)
             c = jnp.where(mask, grid.moved(old_c, before.nu_scale, scalars.nu_scale), c)
-            z, some = jnp.where(mask, old_z, z), jnp.where(mask, has_old, some)
+            z = jnp.where(mask, old_z, z)
+            some = (mask & has_old) | (~mask & some)  # libtpu 0.0.40 selects among no booleans
         code = c * ratios.codes + z + (1 + ratios.size)  # of four bytes modulo 2^32
         return pack_codes(jnp.where(some, code, 0).astype(jnp.uint32), self.bytes)
 

@@ -51,9 +51,13 @@ def test_the_oldest_compiler_knows_the_operations_on_unsigned_integers(name: str
     one = kernel(FORMATS[name])
     whole = one.layout.rows, one.layout.columns
     step = lambda *flat: one.step(*flat[:-2], TileOffset(whole, flat[-2:]))  # noqa: E731
+    found = list(equations(traced(step, one.layout, ROWS).jaxpr))
     unsigned = {
         e.primitive.name
-        for e in equations(traced(step, one.layout, ROWS).jaxpr)
+        for e in found
         if any(jnp.issubdtype(dtype_of(v), jnp.unsignedinteger) for v in (*e.invars, *e.outvars))
     }
     assert unsigned <= UNSIGNED
+    # libtpu 0.0.40 cannot choose one of two masks of elements of unlike widths.
+    selected = {dtype_of(e.outvars[0]) for e in found if e.primitive.name == "select_n"}
+    assert jnp.dtype(bool) not in selected
