@@ -181,8 +181,8 @@ def encode_state(dense: Any, tx: Any, params: Any) -> Any:
             )
         columns = {n: by_path(tree) for n, tree in kept.items()}
         check_finite(columns, "go back to a checkpoint from before they came up")
-        frames = frames_at(makers[0], node)
-        encoded = agreed([encode_columns(maker, columns, node, own, frames) for maker in makers])
+        frames = frames_at(makers[0], node)  # codes are read with these, whoever reads them
+        encoded = encode_columns(makers[0], columns, node, own, frames)
         check_finite(encoded, "they are too large for the storage of tx; take a wider one")
         return filled_state(template, node, encoded, frames)
 

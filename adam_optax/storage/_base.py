@@ -149,11 +149,13 @@ class Format(abc.ABC):
             log_decays: for each moment, the logarithm of the product of its decay rates up to that
                 count, where the rate follows a schedule; else None.
         """
-        raise NotImplementedError
+        del moments, count, key, log_decays
+        return ()
 
     def scalars(self, frame: Frame) -> Any:
         """Compute the scalars that codes of a frame need, once for all leaves."""
-        raise NotImplementedError
+        del frame
+        return ()
 
     @abc.abstractmethod
     def encode(self, values: Sequence[Array], context: LeafContext) -> dict[str, Entry]:

@@ -13,13 +13,12 @@ import os
 import random
 import resource
 import shlex
-import signal
 import sys
 import tempfile
 import time
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from unittest import mock
 
@@ -27,6 +26,7 @@ from adam_optax._core.user_code import describe
 from adam_optax.cli import main
 from adam_optax.lab import Data, LabError, problems
 from tests.adversary import hostile_files
+from tests.support.budgets import within
 
 _AS_THEY_ARE = dict(problems)
 _TRAINING = (
@@ -241,7 +241,7 @@ def run(line: Sequence[str], limit: float = SECONDS) -> Outcome:
             contextlib.redirect_stdout(out),
             contextlib.redirect_stderr(err),
             warnings.catch_warnings(action="error"),
-            _alarm(limit),
+            within(limit, Hang),
         ):
             code = main.main(line)
     except SystemExit as stopped:  # of --help
@@ -296,20 +296,6 @@ def _megabytes() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> (
         20 if sys.platform == "darwin" else 10
     )
-
-
-@contextlib.contextmanager
-def _alarm(limit: float) -> Iterator[None]:
-    def stop(*_: object) -> None:
-        raise Hang
-
-    old: Callable[..., object] | int | None = signal.signal(signal.SIGALRM, stop)
-    signal.setitimer(signal.ITIMER_REAL, limit)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, old)
 
 
 def shorten(line: Sequence[str]) -> str:

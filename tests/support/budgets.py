@@ -19,11 +19,11 @@ def memory_below(limit: int) -> Iterator[None]:
 
 
 @contextmanager
-def within(seconds: float) -> Iterator[None]:
-    """Fail if the body is not over in time, even if it waits for ever."""
+def within(seconds: float, error: type[BaseException] = AssertionError) -> Iterator[None]:
+    """Raise an error if the body is not over in time, even if it waits for ever."""
 
     def stop(*_: object) -> None:
-        raise AssertionError(f"not over within {seconds} s")
+        raise error(f"not over within {seconds} s")
 
     old = signal.signal(signal.SIGALRM, stop)
     signal.setitimer(signal.ITIMER_REAL, seconds)
