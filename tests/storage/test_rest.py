@@ -19,8 +19,10 @@ RMS = {"pair()": 0.13, "pair(block=128)": 0.08, "pair(1, block=64)": 0.85, "floa
 With three and four bytes, whose own error is .015, what counts is that a rest moves all codes of a
 grid alike, where codes are equally spaced in an octave and not on a logarithmic scale."""
 FEW_BYTES_MORE = 0.035
-PEAK = {"pair(1, block=64)": 4.0}
-"""The largest step over float32's; 1.2 for the others."""
+PEAK = {"pair(1, block=64)": 4.0, "float8()": 1.35}
+"""The largest step over float32's; 1.2 for the others.
+
+Float8's is found at 1.27 among the half million elements of gradients that come now and then."""
 
 
 def gradient(t: Any) -> jax.Array:
@@ -59,12 +61,6 @@ def check_rested(name: str, u: Any, v: Any, more: float = 1.0) -> None:
 @pytest.mark.matrix(keep=1, quick=["pair()"])
 @EACH
 def test_a_leaf_without_a_gradient_rests_without_drift(name: str) -> None:
-    check_rested(name, *steps_after(name, lambda t: None, 3000))
-
-
-@pytest.mark.heavy
-@EACH
-def test_a_leaf_rests_for_a_hundred_thousand_steps(name: str) -> None:
     check_rested(name, *steps_after(name, lambda t: None, 100_000))
 
 
