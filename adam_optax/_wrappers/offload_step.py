@@ -100,12 +100,12 @@ def offload_step(
         if any(isinstance(p, jax.core.Tracer) for p in jax.tree.leaves(params)):
             state = inner.init(params)  # what is abstract is nowhere, as under jax.eval_shape
             return OffloadStepState(state, params) if keep_params else state
-        near = host.bring(params)
-        with jax.default_device(host.device):
+        with host.context():
+            near = host.bring(params)
             state = host.bring(inner.init(near))
-        given = {id(x) for x in jax.tree.leaves((params, near))}  # not to be donated with the state
-        copy = ft.partial(jax.tree.map, lambda x: jnp.copy(x) if id(x) in given else x)
-        return OffloadStepState(copy(state), copy(near)) if keep_params else copy(state)
+            given = {id(x) for x in jax.tree.leaves(near)}  # are not given away with the state
+            copy = ft.partial(jax.tree.map, lambda x: jnp.copy(x) if id(x) in given else x)
+            return OffloadStepState(copy(state), copy(near)) if keep_params else copy(state)
 
     def update(
         updates: PyTree, state: PyTree, params: PyTree = None, **extra_args: Any

@@ -1,7 +1,8 @@
 """Trace a step, split it, and take it on the host."""
 
+import contextlib
 import functools as ft
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -10,12 +11,15 @@ import numpy as np
 import optax
 from jax import Array
 from jax.extend.core import ClosedJaxpr
-from jax.sharding import SingleDeviceSharding
+from jax.sharding import Mesh, SingleDeviceSharding
 
 from adam_optax._core.types import PyTree
 from adam_optax._transform import step
 from adam_optax._wrappers.on_host.one_step import Given, OneStep
 from adam_optax._wrappers.on_host.split import Split, split_step
+
+_NO_MESH = Mesh(np.empty((), object), ())
+"""A mesh of no devices, in whose place `jax.set_mesh` may have set the accelerators'."""
 
 REMEMBERED = 8
 """How many steps a transformation keeps split: of other shapes, dtypes or arguments."""
@@ -43,6 +47,12 @@ class HostRun:
                 "JAX_PLATFORMS name cpu after the accelerator, as in cuda,cpu"
             ) from error
 
+    @contextlib.contextmanager
+    def context(self) -> Iterator[None]:
+        """Compute on the host what is nowhere yet, whatever mesh or device the user has set."""
+        with jax.set_mesh(_NO_MESH), jax.default_device(self.device):
+            yield
+
     def bring(self, tree: PyTree) -> PyTree:
         """Return a tree with its arrays on the host's device."""
         return jax.device_put(tree, SingleDeviceSharding(self.device))
@@ -65,7 +75,9 @@ class HostRun:
         words = _Words(given.extra)
         read = given.params if given.held is None else given.held
         arguments = given.grads, given.state, read, words.arrays
-        traced = self._traced(tx, applies, words).trace(*jax.tree.map(_shape_of, arguments))
+        kinds = jax.tree.map(_kind_of, arguments)
+        with self.context():
+            traced = self._traced(tx, applies, words).trace(*kinds)
         result_tree, state_tree = (jax.tree.structure(tree) for tree in traced.out_info)
         like: Any = jax.tree.structure(given.params if applies else given.grads)
         if like != result_tree:
@@ -73,9 +85,10 @@ class HostRun:
                 f"the updates have the structure {result_tree}, and the gradients {like}: to go "
                 "back to where the gradients are, updates must be a tree like them"
             )
-        split = self._split(traced.jaxpr, arguments, given.held is None)
-        one = OneStep(self.device, self._donates, split, applies, given, arguments)
-        results, states = one.run()
+        with self.context():
+            split = self._split(traced.jaxpr, arguments, given.held is None)
+            one = OneStep(self.device, self._donates, split, applies, given, arguments)
+            results, states = one.run()
         held = None if given.held is None else jax.tree.unflatten(result_tree, one.held)
         return (
             jax.tree.unflatten(result_tree, results),
@@ -109,7 +122,7 @@ class HostRun:
         return self._jitted[key]
 
 
-def _shape_of(x: Any) -> jax.ShapeDtypeStruct:
+def _kind_of(x: Any) -> jax.ShapeDtypeStruct:
     """Return the type of an array, but for its place: the step is taken elsewhere."""
     kind = jax.typeof(x)
     return jax.ShapeDtypeStruct(kind.shape, kind.dtype, weak_type=getattr(kind, "weak_type", False))

@@ -14,6 +14,7 @@ from typing import Any
 
 import jax
 from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, Var, jaxprs_in_params
+from jax.interpreters import partial_eval
 
 from adam_optax._wrappers.on_host.program import (
     Atom,
@@ -71,14 +72,16 @@ def split_step(closed: ClosedJaxpr, away: Sequence[bool], group_bytes: int) -> S
     found = _split(opened, _Parts(step), there, group_bytes)
     reads = () if found.reduced is None else found.reduced.inputs
     local = all(v in there for v in reads if is_large(v) and v not in step.constvars)
-    return found if local and len(found.groups) > 1 else _whole(closed)
+    return found if local and len(found.groups) > 1 else _whole(opened)
 
 
 def _whole(closed: ClosedJaxpr) -> Split:
     """Return the split of a step that stays one program."""
     step = closed.jaxpr
-    inputs = (*step.constvars, *step.invars)
-    passed = {i: v for i, v in enumerate(step.outvars) if isinstance(v, Var) and v in inputs}
+    given = {*step.constvars, *step.invars}
+    read = {v for eqn in step.eqns for v in _variables(eqn.invars)}
+    inputs = tuple(v for v in (*step.constvars, *step.invars) if v in read)
+    passed = {i: v for i, v in enumerate(step.outvars) if isinstance(v, Var) and v in given}
     computed = tuple(i for i in range(len(step.outvars)) if i not in passed)
     one = Program(closed, tuple(step.eqns), inputs, computed)
     return Split(closed, None, one, (), passed, collections.Counter((*inputs, *passed.values())))
@@ -87,7 +90,8 @@ def _whole(closed: ClosedJaxpr) -> Split:
 def _open_scalars(closed: ClosedJaxpr) -> ClosedJaxpr:
     """Return a step in which functions under `jax.jit` of scalars alone are written out.
 
-    What comes of constants can then be told from what comes of the state.
+    What comes of constants can then be told from what comes of the state. Operations that no output
+    needs are left out, and arguments of functions that these only pass to them.
     """
 
     def run(step: Jaxpr, consts: Sequence[Any], arguments: Sequence[Any]) -> list[Any]:
@@ -112,7 +116,10 @@ def _open_scalars(closed: ClosedJaxpr) -> ClosedJaxpr:
         jax.ShapeDtypeStruct(v.aval.shape, v.aval.dtype, weak_type=v.aval.weak_type)
         for v in step.invars
     ]
-    return jax.make_jaxpr(lambda *arguments: run(step, closed.consts, arguments))(*kinds)
+    opened = jax.make_jaxpr(lambda *arguments: run(step, closed.consts, arguments))(*kinds)
+    needed = [True] * len(step.outvars)
+    pruned, _ = partial_eval.dce_jaxpr(opened.jaxpr, needed, instantiate=True)
+    return ClosedJaxpr(pruned, opened.consts)
 
 
 def _has_large(eqn: JaxprEqn) -> bool:
