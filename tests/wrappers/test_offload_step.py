@@ -4,7 +4,9 @@ import pickle
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
+import chex
 import flax.serialization
 import jax
 import jax.numpy as jnp
@@ -49,7 +51,7 @@ def test_where_the_cpu_is_all_there_is() -> None:
         params, state = ao.step(off, jax.tree.map(jnp.cos, params), state, params)
         wanted, kept = whole(jax.tree.map(jnp.cos, wanted), kept, wanted)
     assert same((params, state), (wanted, kept))
-    assert jax.tree.structure(state) == jax.tree.structure(kept)
+    chex.assert_trees_all_equal_structs(state, kept)
     assert not any(x.is_deleted() for x in jax.tree.leaves(PARAMS))
 
 
@@ -115,13 +117,13 @@ def test_a_leaf_that_is_not_trained_stays() -> None:
 def test_errors_say_what_to_write() -> None:
     sgd = ao.sgd(0.1)
     with pytest.raises(TypeError, match="tx must be an optax transformation, not float"):
-        ao.offload_step(1e-3)  # type: ignore[arg-type]
+        ao.offload_step(1e-3)
     with pytest.raises(TypeError, match=r"group_bytes must be an integer, not 1\.5"):
         ao.offload_step(sgd, group_bytes=1.5)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"must be at least 1, not 0; default: 2\*\*26"):
         ao.offload_step(sgd, group_bytes=0)
     with pytest.raises(TypeError, match=r"device must be a jax\.Device, not 'cpu'"):
-        ao.offload_step(sgd, device="cpu")  # type: ignore[arg-type]
+        ao.offload_step(sgd, device="cpu")
 
     off, kept = ao.offload_step(sgd), ao.offload_step(sgd, keep_params=True)
     state = off.init(PARAMS)
@@ -140,3 +142,19 @@ def test_errors_say_what_to_write() -> None:
     odd = optax.GradientTransformation(lambda _: (), lambda g, s, p: ({"x": g["w"]}, s))
     with pytest.raises(ValueError, match="updates must be a tree like them"):
         ao.offload_step(odd).update(PARAMS, (), PARAMS)
+
+
+def test_devices_that_do_not_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    off = ao.offload_step(ao.sgd(0.1))
+    with pytest.raises(ValueError, match=r"must be a CPU, not .*: leave it out, or write jax\.dev"):
+        ao.offload_step(ao.sgd(0.1), device=mock.Mock(spec=jax.Device, platform="gpu"))
+    state = off.init(PARAMS)
+    kind = type(PARAMS["w"])
+    with monkeypatch.context() as patch:
+        patch.setattr(kind, "is_fully_addressable", property(lambda _: False))
+        with pytest.raises(ValueError, match=r"shape \(3,\) is spread over several processes"):
+            ao.step(off, PARAMS, state, PARAMS)
+    missing = mock.Mock(side_effect=RuntimeError("Unknown backend cpu"))
+    monkeypatch.setattr(jax, "local_devices", missing)
+    with pytest.raises(RuntimeError, match=r"JAX_PLATFORMS name cpu after the accelerator"):
+        ao.offload_step(ao.sgd(0.1)).init(PARAMS)

@@ -57,6 +57,7 @@ class OneStep:
         values = jax.tree.leaves(arguments)
         self._given: dict[Var, Any] = dict(zip(whole.invars, values, strict=True))
         self._given |= zip(whole.constvars, split.closed.consts, strict=True)
+        self._constants = {*whole.constvars}
         rest = iter(whole.invars)
         grads, state, params, _ = ([next(rest) for _ in jax.tree.leaves(x)] for x in arguments)
         self._grads, self._state, self._away = {*grads}, state, {*grads}
@@ -66,7 +67,7 @@ class OneStep:
         if not self._holds:
             self._away |= {*params}
         self._times = collections.Counter(map(id, (*values, *(self._like if self._holds else ()))))
-        self._near: dict[Var, Array] = {}
+        self._near = dict(split.constants)
         self._moved: set[Var] = set()
         self._outputs: dict[int, Any] = {}
 
@@ -112,13 +113,15 @@ class OneStep:
         return found
 
     def _fetch(self, wanted: Iterable[Var]) -> None:
-        """Bring arguments to the host."""
+        """Send arguments to the host."""
         missing = [v for v in wanted if v not in self._near and v in self._given]
         for v, x in zip(missing, self._bring([self._given[v] for v in missing]), strict=True):
             given = self._given[v]
             if isinstance(given, Array) and self._host not in given.devices():
                 self._moved.add(v)
             self._near[v] = x
+            if v in self._constants:
+                self._split.constants[v] = x
 
     def _take(self, program: Program) -> list[Array]:
         """Run a program on the host."""
@@ -150,7 +153,7 @@ class OneStep:
             zip(program.positions, program.outputs, strict=False)
         ):
             for v in self._before(position):
-                if v in program.inputs and _is_alike(v, output) and self._may_donate(v):
+                if v in program.reads and _is_alike(v, output) and self._may_donate(v):
                     found[number] = v
                     break
         return found

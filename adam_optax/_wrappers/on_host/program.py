@@ -54,6 +54,11 @@ class Program:
         return (*(self.closed.jaxpr.outvars[i] for i in self.positions), *self.exports)
 
     @ft.cached_property
+    def reads(self) -> frozenset[Var]:
+        """Return the inputs as a set."""
+        return frozenset(self.inputs)
+
+    @ft.cached_property
     def constants(self) -> dict[Var, Any]:
         """Return the scalars among the step's constants."""
         pairs = zip(self.closed.jaxpr.constvars, self.closed.consts, strict=True)

@@ -13,6 +13,7 @@ from collections.abc import Hashable, Iterable, Iterator, Sequence, Set
 from typing import Any
 
 import jax
+from jax import Array
 from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, Var, jaxprs_in_params
 from jax.interpreters import partial_eval
 
@@ -41,6 +42,7 @@ class Split:
         readers: how many programs after `reduced` read an input, or pass it on.
         compiled: the programs that were compiled, by program and what is donated to it.
         functions: the compiled functions, of which programs that compute the same have one.
+        constants: the arrays that the step closes over, with the host once they were read there.
     """
 
     closed: ClosedJaxpr
@@ -51,6 +53,7 @@ class Split:
     readers: collections.Counter[Var]
     compiled: dict[Hashable, Compiled] = dataclasses.field(default_factory=dict)
     functions: dict[Hashable, Run] = dataclasses.field(default_factory=dict)
+    constants: dict[Var, Array] = dataclasses.field(default_factory=dict)
 
 
 def split_step(closed: ClosedJaxpr, away: Sequence[bool], group_bytes: int) -> Split:
@@ -218,7 +221,7 @@ def _split(closed: ClosedJaxpr, parts: _Parts, there: set[Var], group_bytes: int
     readers = at_groups + collections.Counter((*others, *_variables(step.outvars)))
     common = {v for v in at_groups if readers[v] > 1}
     groups = [cut.program(outputs, stops=parts.crossing | common) for outputs in packed]
-    exports = [v for v in common if any(v in g.inputs for g in groups)]
+    exports = [v for v in dict.fromkeys(v for g in groups for v in g.inputs) if v in common]
     shared = cut.program(sharing, exports, parts.crossing)
     read = dict.fromkeys(v for p in (*groups, shared) for v in p.inputs)
     crossing = [v for v in read if v in parts.crossing]
