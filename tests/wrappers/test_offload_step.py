@@ -16,6 +16,7 @@ import orbax.checkpoint as ocp
 import pytest
 
 import adam_optax as ao
+from adam_optax._wrappers.on_host.split import Split, split_step
 from tests.engine.sharding.devices import pytest_with
 
 FILE = "tests/wrappers/beside_an_accelerator.py"
@@ -112,6 +113,52 @@ def test_a_leaf_that_is_not_trained_stays() -> None:
         assert params["w"] is PARAMS["w"]
         if keep:
             assert same(state.params, params)
+
+
+# --- How a step is split ------------------------------------------------------------------------
+
+
+def split_of(tx: optax.GradientTransformation, params: Any, group_bytes: int) -> Split:
+    """Split a step whose gradients and parameters are with an accelerator."""
+    trees = params, tx.init(params), params
+    closed = jax.make_jaxpr(lambda g, s, p: ao.step(tx, g, s, p))(*trees)
+    grads, state, _ = (len(jax.tree.leaves(tree)) for tree in trees)
+    return split_step(closed, [True] * grads + [False] * state + [True] * grads, group_bytes)
+
+
+LAYERS = {f"layer{i}": jnp.ones((5, 8)) for i in range(6)}
+
+
+@pytest.mark.quick
+def test_layers_of_one_shape_are_one_program() -> None:
+    """One number goes over first: the sum of squares, of gradients alone."""
+    split = split_of(CLIPPED, LAYERS, 2 * 5 * 8 * 4)
+    known: dict[Any, Any] = {}
+    runs = {group.compiled({}, known).run for group in split.groups}
+    assert (len(split.groups), len(runs)) == (6, 1)
+    assert split.reduced is not None
+    assert len(split.reduced.exports) == 1
+    assert {*split.reduced.inputs} == {*split.closed.jaxpr.invars[:6]}
+    assert len(split_of(CLIPPED, LAYERS, 4 * 5 * 8 * 4).groups) == 3
+
+
+def test_what_mixes_leaves_otherwise_is_one_program() -> None:
+    def told(updates: Any, state: Any, params: Any = None) -> Any:
+        del params
+        jax.debug.print("{}", updates["layer0"][0, 0])
+        return updates, state
+
+    telling = optax.GradientTransformation(lambda _: optax.EmptyState(), told)
+    rolled = optax.stateless(lambda g, _: dict(zip(g, [sum(g.values())] * 6, strict=True)))
+    clipped_after = optax.chain(ao.adam(1e-2), ao.clip_by_global_norm(1.0))
+    for tx in (clipped_after, optax.chain(telling, CLIPPED), optax.chain(rolled, CLIPPED)):
+        split = split_of(tx, LAYERS, 1)
+        assert not split.groups
+        assert split.reduced is None
+        assert len(split.shared.positions) == len(split.closed.jaxpr.outvars)
+
+
+# --- Errors -------------------------------------------------------------------------------------
 
 
 def test_errors_say_what_to_write() -> None:
