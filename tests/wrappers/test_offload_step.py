@@ -56,6 +56,18 @@ def test_where_the_cpu_is_all_there_is() -> None:
     assert not any(x.is_deleted() for x in jax.tree.leaves(PARAMS))
 
 
+@pytest.mark.quick
+def test_each_moment_is_updated_in_its_own_place() -> None:
+    """JAX pairs donated arrays with results by type, of which the updates are, too."""
+    off = ao.offload_step(ao.adam(1e-2), donate=True, group_bytes=1)
+    state = off.init(PARAMS)
+    places = [x.unsafe_buffer_pointer() for x in (state[0].mu["w"], state[0].nu["w"])]
+    updates, new = off.update(PARAMS, state, PARAMS)
+    assert [x.unsafe_buffer_pointer() for x in (new[0].mu["w"], new[0].nu["w"])] == places
+    assert state[0].mu["w"].is_deleted()
+    assert not any(x.is_deleted() for x in jax.tree.leaves((PARAMS, updates)))
+
+
 def _pickled(state: Any, empty: Any, path: Path) -> Any:
     del empty, path
     return pickle.loads(pickle.dumps(state))
