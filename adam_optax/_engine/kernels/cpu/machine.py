@@ -9,7 +9,9 @@ llvmlite is imported when the first loop is made.
 import ctypes
 import functools
 import hashlib
+import importlib.metadata
 import importlib.resources
+import importlib.util
 import platform
 import sys
 import threading
@@ -56,12 +58,18 @@ class Signature(NamedTuple):
     by_row: bool
 
 
-class _Missing(Exception):  # noqa: N818
+class _Missing(Exception):
     """Tell why no loop can be made here; `quiet` if the user knows it."""
 
     def __init__(self, reason: str, quiet: bool = False) -> None:
         super().__init__(reason)
         self.quiet = quiet
+
+
+@functools.cache
+def is_installed() -> bool:
+    """Tell whether llvmlite is there, without importing it."""
+    return importlib.util.find_spec("llvmlite") is not None
 
 
 @functools.cache  # the warning is given once
@@ -93,7 +101,7 @@ def why_not() -> str:
 def _check_llvmlite() -> None:
     try:
         import llvmlite
-        import llvmlite.binding  # noqa: F401  # its library may be missing
+        import llvmlite.binding  # its library may be missing
     except ImportError as error:
         raise _Missing("llvmlite is not installed", quiet=True) from error
     found = tuple(int(x) for x in llvmlite.__version__.split(".")[:2])
@@ -123,9 +131,8 @@ def _check_ffi() -> None:
     try:
         _register(nothing, Signature(0, 1, 0, 1, False))
     except Exception as error:  # whatever this LLVM or this XLA says
-        raise _Missing(
-            f"jaxlib {jax.lib.__version__} refuses custom calls of this adam_optax: {error}"
-        ) from error
+        version = importlib.metadata.version("jaxlib")
+        raise _Missing(f"jaxlib {version} refuses adam_optax's custom calls: {error}") from error
 
 
 def ffi_target(ir: str, signature: Signature) -> str:
@@ -156,7 +163,7 @@ def _register(ir: str, signature: Signature) -> str:
         parts = (ir, repr(tuple(signature)), text, *_processor())
         name = f"adam_optax_loop_{hashlib.sha256(chr(0).join(parts).encode()).hexdigest()[:32]}"
         if name not in _targets:
-            numbers = signature._replace(by_row=int(signature.by_row))._asdict()
+            numbers = {field: int(number) for field, number in signature._asdict().items()}
             handler = HANDLER.format(address=_run_address(text), **numbers)
             address = _compile(ir + handler, "handler")
             jax.ffi.register_ffi_target(name, _capsule(address), platform="cpu")

@@ -1,0 +1,132 @@
+"""Make the loop of a leaf's step, and call it from a program that JAX compiles for CPUs."""
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+
+import jax
+from jax import Array
+
+from adam_optax._engine.kernels.cpu import machine
+from adam_optax._engine.kernels.cpu.instructions import write
+from adam_optax._engine.kernels.cpu.module import module_text
+from adam_optax._engine.kernels.cpu.program import (
+    Level,
+    Operation,
+    Program,
+    UntranslatableError,
+    Value,
+    traced,
+)
+from adam_optax._engine.kernels.cpu.writer import Writer
+
+WIDTH = 64
+"""The elements of a unit where neighbours share nothing: a few registers side by side."""
+WIDEST = 512
+"""The elements of the largest block that is kept in registers and on the stack."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Loop:
+    """Hold the loop of a step, for leaves of any size.
+
+    Attributes:
+        program: the operations on a unit.
+        outside: the operations on scalars for which there is no instruction, and those on which
+            they depend: JAX evaluates them.
+        given: the scalars that the loop takes.
+        text: the loop as LLVM IR.
+        by_row: whether units end with a row of the leaf, as blocks do.
+    """
+
+    program: Program
+    outside: tuple[Operation, ...]
+    given: tuple[Value, ...]
+    text: str
+    by_row: bool
+
+    def target(self) -> str:
+        """Return the name by which XLA calls the loop, compiled once in a process."""
+        program = self.program
+        sizes = len(self.given), len(program.arrays), len(program.results)
+        return machine.ffi_target(self.text, machine.Signature(*sizes, program.width, self.by_row))
+
+    def run(
+        self,
+        operands: Sequence[Array],
+        results: Sequence[jax.ShapeDtypeStruct],
+        aliases: Mapping[int, int],
+    ) -> list[Array]:
+        """Take the step of a leaf.
+
+        Args:
+            operands: the flat arguments of the step.
+            results: the types of the results.
+            aliases: from arguments to the results that take their places.
+        """
+        places, arguments = set(self.program.scalar_places), dict(enumerate(operands))
+        scalars = [arguments.pop(i) for i in self.program.scalar_places]
+        known = dict(zip(self.program.scalars, scalars, strict=True))
+        for operation in self.outside:
+            assert operation.evaluate is not None
+            values = [
+                x.constant if x.constant is not None else known[x] for x in operation.operands
+            ]
+            known[operation.result] = operation.evaluate(*values)
+        at = {i: len(self.given) + n for n, i in enumerate(arguments)}
+        in_place = {at[i]: result for i, result in aliases.items() if i not in places}
+        call = jax.ffi.ffi_call(self.target(), results, input_output_aliases=in_place)
+        return list(call(*(known[x] for x in self.given), *arguments.values()))
+
+
+def make_loop(
+    step: Callable[..., list[Array]],
+    roles: Sequence[str],
+    types: Sequence[jax.ShapeDtypeStruct],
+    rank: int,
+    block: int,
+    contract: bool = True,
+) -> Loop:
+    """Make the loop of a step.
+
+    Args:
+        step: from flat arguments and a unit's first index to flat results.
+        roles: the roles of the arguments, as `layout` has them.
+        types: the dtypes of the arguments; their shapes are not read.
+        rank: how many axes the leaf has.
+        block: how many neighbours along the last axis share something; 1 for none.
+        contract: whether a product and a sum may be rounded once, as XLA lets them.
+
+    Raises:
+        UntranslatableError: if something in the step has no instruction here.
+    """
+    if not 1 <= block <= WIDEST:
+        raise UntranslatableError(f"blocks of {block}")
+    program = traced(step, roles, types, rank, WIDTH if block == 1 else block)
+    outside = _outside(program)
+    inside = [x for x in program.operations if x not in outside]
+    read = {x for operation in inside for x in operation.operands} | set(program.results)
+    computed = [x.result for x in outside]
+    given = tuple(x for x in (*program.scalars, *computed) if x in read)
+    text = module_text(program, given, outside, contract)
+    return Loop(program, outside, given, text, by_row=block != 1)
+
+
+def _outside(program: Program) -> tuple[Operation, ...]:
+    """Return the operations on scalars that have no instruction, and those on which they depend."""
+    needed: set[Value] = set()
+    found: list[Operation] = []
+    for operation in reversed(program.operations):
+        if operation.result.level == Level.SCALAR and (
+            operation.result in needed or not _has_instruction(operation)
+        ):
+            needed |= set(operation.operands)
+            found.append(operation)
+    return tuple(reversed(found))
+
+
+def _has_instruction(operation: Operation) -> bool:
+    try:
+        write(Writer(1, contract=True), operation)
+    except UntranslatableError:
+        return False
+    return True
