@@ -1,7 +1,7 @@
 """Write `runtime.ll` anew after a change of `runtime.c`: `python -m tests.support.cpu_runtime`.
 
-Wants `pip install ziglang==0.15.1` (clang 20.1): an LLVM not newer than the oldest llvmlite's, since
-that one reads the text.
+Wants `pip install ziglang==0.15.1`: its clang is of LLVM 20, as is the oldest llvmlite, which must
+read the text.
 """
 
 import hashlib
