@@ -100,7 +100,7 @@ class Xla:
 
     def _schedule(self, args: int) -> int | None:
         call = Schedule.from_address(args)
-        task, data = Task(ctypes.cast(call.task, c_void_p).value), call.data
+        task, data = Task(ctypes.cast(call.task, c_void_p).value or 0), call.data
         try:
             self.schedule(lambda: task(data))
         except Xla.Full:

@@ -16,7 +16,8 @@ pytestmark = pytest.mark.skipif(jax.device_count() != 8, reason="needs eight dev
 @pytest.mark.parametrize("by_row", [False, True])
 def test_each_device_does_its_part(rows: int, by_row: bool) -> None:
     mesh = jax.make_mesh((8,), ("d",))
-    a, x, y = arguments((rows, 200))
+    a, *leaf = arguments((rows, 200))
+    x, y = jax.device_put(leaf, jax.NamedSharding(mesh, P("d")))
     part = ft.partial(divide, by_row=by_row)
     run = jax.jit(jax.shard_map(part, mesh=mesh, in_specs=(P(), P("d"), P("d")), out_specs=P("d")))
     for _ in range(20):

@@ -7,6 +7,7 @@ import pathlib
 import subprocess
 import sys
 import warnings
+from collections.abc import Iterator
 
 import jax
 import jax.numpy as jnp
@@ -100,9 +101,10 @@ def test_another_number_of_operands_is_an_error(signature: Signature, what: str)
 def test_the_name_says_what_the_loop_is(monkeypatch: pytest.MonkeyPatch) -> None:
     name = ffi_target(LOOP, SIGNATURE)
     assert ffi_target(LOOP, SIGNATURE) == name
-    others = [(LOOP + "\n", SIGNATURE), *((LOOP, SIGNATURE._replace(**c)) for c in CHANGES)]
-    names = {name, *(ffi_target(*other) for other in others)}
-    assert len(names) == 2 + len(CHANGES)
+    changed = [SIGNATURE._replace(scalars=2), SIGNATURE._replace(width=64)]
+    changed += [SIGNATURE._replace(by_row=True)]
+    names = {name, ffi_target(LOOP + "\n", SIGNATURE), *(ffi_target(LOOP, s) for s in changed)}
+    assert len(names) == 5
     # Imported anew, or in another process: the addresses are others, the name is the same.
     monkeypatch.setattr(machine, "_targets", set())
     machine._run_address.cache_clear()
@@ -111,9 +113,6 @@ def test_the_name_says_what_the_loop_is(monkeypatch: pytest.MonkeyPatch) -> None
     version, cpu, features = machine._processor()
     monkeypatch.setattr(machine, "_processor", lambda: (version, cpu, features + " "))
     assert ffi_target(LOOP, SIGNATURE) not in names
-
-
-CHANGES: list[dict[str, int]] = [{"scalars": 2}, {"width": 64}, {"by_row": True}]
 
 
 def test_threads_that_make_the_same_loop_get_one(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -153,7 +152,7 @@ def test_the_text_is_that_of_the_source_for_any_platform() -> None:
 
 
 @pytest.fixture
-def asked_anew(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+def asked_anew(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
     machine._why_not.cache_clear()
     yield monkeypatch
     machine._why_not.cache_clear()

@@ -1,6 +1,7 @@
 """The runtime, called as XLA calls it, by a pool of threads that does its worst."""
 
 import ctypes
+import platform
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -19,8 +20,6 @@ DOWNWARD = {"x86_64": 0x400, "aarch64": 0x800000, "arm64": 0x800000}
 """FE_DOWNWARD of <fenv.h>."""
 Array = np.ndarray[Any, Any]
 Schedule = Callable[[Callable[[], None]], None]
-
-pytestmark = pytest.mark.skipif(bool(machine.why_not()), reason="no loops here")
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +96,7 @@ def test_other_stages_touch_nothing(loop: int) -> None:
 def test_every_thread_rounds_as_the_caller(loop: int) -> None:
     """Which thread did a part is not seen in the results; theirs are as before afterwards."""
     fenv = ctypes.CDLL(None)
-    downward = DOWNWARD[machine.platform.machine()]
+    downward = DOWNWARD[platform.machine()]
     after: list[int] = []
 
     def start(task: Callable[[], None]) -> None:
