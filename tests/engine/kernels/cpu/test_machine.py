@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 import jax
 import jax.numpy as jnp
+import llvmlite.binding as llvm
 import numpy as np
 import pytest
 
@@ -149,6 +150,21 @@ def test_the_text_is_that_of_the_source_for_any_platform() -> None:
     assert text.splitlines()[0].endswith(hashlib.sha256(SOURCE.read_bytes()).hexdigest())
     for word in ("target ", "attributes", "x86", "!dbg", "!tbaa", "source_filename"):
         assert word not in text
+
+
+PLATFORMS = ["x86_64-unknown-linux-gnu", "aarch64-unknown-linux-gnu"]
+PLATFORMS += ["x86_64-apple-macosx13.0", "arm64-apple-macosx14.0"]
+
+
+@pytest.mark.parametrize("triple", PLATFORMS)
+def test_llvm_compiles_the_text_for_every_platform(triple: str) -> None:
+    llvm.initialize_all_targets()
+    llvm.initialize_all_asmprinters()
+    target = llvm.Target.from_triple(triple).create_target_machine(codemodel="jitdefault", jit=True)
+    module = llvm.parse_assembly(machine._runtime_text())
+    module.triple, module.data_layout = target.triple, str(target.target_data)
+    module.verify()
+    assert b"adam_optax_run" in target.emit_object(module)
 
 
 @pytest.fixture
