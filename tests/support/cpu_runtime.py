@@ -1,7 +1,7 @@
 """Write `runtime.ll` anew after a change of `runtime.c`: `python -m tests.support.cpu_runtime`.
 
-Wants `pip install ziglang==0.15.1` (clang 20.1): an LLVM not newer than the oldest llvmlite's, since
-that one reads the text.
+Wants `pip install ziglang==0.15.1`: its clang is of LLVM 20, as is the oldest llvmlite, which must
+read the text.
 """
 
 import hashlib
@@ -14,8 +14,14 @@ import tempfile
 import jax
 
 SOURCE = pathlib.Path(__file__).parents[2] / "adam_optax/_engine/kernels/cpu/runtime.c"
+PLATFORMS = {
+    "x86_64-linux-gnu": "x86_64",
+    "aarch64-linux-gnu": "generic",
+    "x86_64-macos": "x86_64",
+    "aarch64-macos": "apple_m1",
+}
 FLAGS = (
-    *("-target", "x86_64-linux-gnu", "-mcpu=x86_64", "-std=c11", "-ffreestanding", "-O2", "-g0"),
+    *("-std=c11", "-ffreestanding", "-O2", "-g0"),
     *("-Wall", "-Wextra", "-Werror", "-Wno-unused-command-line-argument"),
     *("-fno-vectorize", "-fno-slp-vectorize", "-fno-unroll-loops"),  # for any processor
     *("-fno-strict-aliasing", "-fno-stack-protector", "-fno-sanitize=all", "-fno-stack-check"),
@@ -38,17 +44,26 @@ def generic(text: str) -> str:
         and "@llvm.lifetime." not in line  # of other arguments from LLVM 22 on
     ]
     text = re.sub(r", !llvm\.loop !\d+| #\d+| nocapture|\s+; preds = .*", "", "\n".join(kept))
+    text = re.sub(r"(alloca ptr, i64 .*), align (8|16)", r"\1", text)  # the platform's own
     return re.sub(r"\n{3,}", "\n\n", text).strip()
 
 
-def main() -> None:
-    """Compile `runtime.c`, and write its IR beside it."""
+def compiled(target: str, processor: str) -> str:
+    """Return `runtime.c` as generic IR, made for a platform."""
     with tempfile.TemporaryDirectory() as folder:
         made = pathlib.Path(folder) / "runtime.ll"
         command = [sys.executable, "-m", "ziglang", "cc", *FLAGS, "-I", jax.ffi.include_dir()]
-        subprocess.run([*command, "-o", str(made), str(SOURCE)], check=True)
-        text = generic(made.read_text())
-    SOURCE.with_suffix(".ll").write_text(f"{first_line()}\n\n{text}\n")
+        command += ["-target", target, f"-mcpu={processor}", "-o", str(made), str(SOURCE)]
+        subprocess.run(command, check=True)
+        return generic(made.read_text())
+
+
+def main() -> None:
+    """Compile `runtime.c` for every platform, and write the IR, the same for all, beside it."""
+    texts = {compiled(target, processor) for target, processor in PLATFORMS.items()}
+    if len(texts) > 1:
+        sys.exit("runtime.c depends on the platform: runtime.ll would not be right for all")
+    SOURCE.with_suffix(".ll").write_text(f"{first_line()}\n\n{texts.pop()}\n")
 
 
 if __name__ == "__main__":

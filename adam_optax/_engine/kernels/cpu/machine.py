@@ -9,7 +9,7 @@ llvmlite is imported when the first loop is made.
 import ctypes
 import functools
 import hashlib
-import importlib.metadata
+import importlib
 import importlib.resources
 import importlib.util
 import platform
@@ -19,22 +19,26 @@ import warnings
 from typing import TYPE_CHECKING, NamedTuple
 
 import jax
+import jaxlib
 
 if TYPE_CHECKING:
     from llvmlite.binding import TargetMachine
 
 OLDEST = (0, 45)
-"""The first llvmlite (LLVM 20) that knows only opaque pointers."""
+"""The first llvmlite (LLVM 20) whose pointers are all opaque."""
 
-PROCESSORS = ("x86_64", "AMD64", "aarch64", "arm64")
+PROCESSORS = ("x86_64", "aarch64", "arm64")
+
+NOTHING = "define void @loop(ptr %s, ptr %i, ptr %o, i64 %b, i64 %e, i64 %c) {\n  ret void\n}\n"
 
 HANDLER = """
 define ptr @handler(ptr %frame) {{
   %run = inttoptr i64 {address} to ptr
-  %error = call ptr %run(ptr %frame, ptr @loop, i64 {scalars}, i64 {arrays}, i64 {results}, i64 {width}, i64 {by_row})
+  %error = call ptr %run(ptr %frame, ptr @loop, i64 {scalars}, i64 {arrays}, i64 {results},
+                         i64 {width}, i64 {by_row})
   ret ptr %error
 }}
-"""  # noqa: E501
+"""
 
 _lock = threading.RLock()
 _targets: set[str] = set()
@@ -59,7 +63,7 @@ class Signature(NamedTuple):
 
 
 class _Missing(Exception):
-    """Tell why no loop can be made here; `quiet` if the user knows it."""
+    """Tell why no loop can be made here; `quiet` where the user chose so."""
 
     def __init__(self, reason: str, quiet: bool = False) -> None:
         super().__init__(reason)
@@ -72,7 +76,6 @@ def is_installed() -> bool:
     return importlib.util.find_spec("llvmlite") is not None
 
 
-@functools.cache  # the warning is given once
 def why_not() -> str:
     """Return why no loop can be made in this process, in one line; empty if loops can.
 
@@ -82,6 +85,12 @@ def why_not() -> str:
         RuntimeWarning: once, for every reason but that llvmlite is not installed, or that JAX was
             told to use no CPU.
     """
+    with _lock:
+        return _why_not()
+
+
+@functools.cache  # the warning is given once
+def _why_not() -> str:
     try:
         _check_llvmlite()
         _check_platform()
@@ -89,10 +98,10 @@ def why_not() -> str:
     except _Missing as missing:
         if not missing.quiet:
             warnings.warn(
-                f"{missing}: steps on CPUs are compiled by XLA alone, to the same results, slower. "
-                "To be rid of this warning, uninstall llvmlite",
+                f"no loops for CPUs: {missing}. Steps there are compiled by XLA alone, to the same "
+                "results, slower. Without llvmlite nothing warns",
                 RuntimeWarning,
-                stacklevel=2,
+                stacklevel=3,
             )
         return str(missing)
     return ""
@@ -101,38 +110,46 @@ def why_not() -> str:
 def _check_llvmlite() -> None:
     try:
         import llvmlite
-        import llvmlite.binding  # its library may be missing
+
+        importlib.import_module("llvmlite.binding")  # which loads LLVM itself
     except ImportError as error:
         raise _Missing("llvmlite is not installed", quiet=True) from error
+    except OSError as error:
+        raise _Missing(f"llvmlite cannot load LLVM ({_line(error)})") from error
     found = tuple(int(x) for x in llvmlite.__version__.split(".")[:2])
     if found < OLDEST:
         needed = ".".join(map(str, OLDEST))
-        raise _Missing(f"llvmlite {llvmlite.__version__} is too old (install llvmlite>={needed})")
+        raise _Missing(f"llvmlite {llvmlite.__version__} is too old; install llvmlite>={needed}")
 
 
 def _check_platform() -> None:
     here = f"{sys.platform} on {platform.machine()}"
     if sys.platform not in ("linux", "darwin") or platform.machine() not in PROCESSORS:
-        raise _Missing(f"loops are made on Linux and macOS, on x86-64 and AArch64, not for {here}")
+        raise _Missing(f"they are for Linux and macOS on x86-64 or AArch64, this is {here}")
     if sys.byteorder != "little" or ctypes.sizeof(ctypes.c_void_p) != 8:
-        raise _Missing(f"loops are made for little-endian processors of 64 bits, not for {here}")
+        raise _Missing(f"they are for little-endian processes of 64 bits, unlike this {here}")
 
 
 def _check_ffi() -> None:
     """Register a handler that does nothing: XLA refuses one of another version.
 
-    Where JAX has not made its CPU devices yet, it would refuse only then, and have no CPU.
+    Where JAX has not made its CPU devices yet, XLA would refuse only then, and JAX have no CPU.
     """
     try:
         jax.local_devices(backend="cpu")
     except RuntimeError as error:
         raise _Missing("JAX uses no CPU in this process", quiet=True) from error
-    nothing = "define void @loop(ptr %s, ptr %i, ptr %o, i64 %b, i64 %e, i64 %c) {\n  ret void\n}\n"
     try:
-        _register(nothing, Signature(0, 1, 0, 1, False))
+        _register(NOTHING, Signature(0, 1, 0, 1, False))
     except Exception as error:  # whatever this LLVM or this XLA says
-        version = importlib.metadata.version("jaxlib")
-        raise _Missing(f"jaxlib {version} refuses adam_optax's custom calls: {error}") from error
+        raise _Missing(
+            f"llvmlite or jaxlib {jaxlib.version.__version__} does not take the runtime of this "
+            f"adam_optax; install a newer one ({_line(error)})"
+        ) from error
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())
 
 
 def ffi_target(ir: str, signature: Signature) -> str:
@@ -149,7 +166,8 @@ def ffi_target(ir: str, signature: Signature) -> str:
         signature: how the loop is called.
 
     Raises:
-        RuntimeError: if no loop can be made here (`why_not`), or LLVM cannot read the text.
+        RuntimeError: if no loop can be made here (`why_not`), LLVM cannot read the text, or the
+            loop calls a function that this process does not have.
     """
     reason = why_not()
     if reason:
@@ -163,20 +181,28 @@ def _register(ir: str, signature: Signature) -> str:
         parts = (ir, repr(tuple(signature)), text, *_processor())
         name = f"adam_optax_loop_{hashlib.sha256(chr(0).join(parts).encode()).hexdigest()[:32]}"
         if name not in _targets:
-            numbers = {field: int(number) for field, number in signature._asdict().items()}
+            numbers = {part: int(value) for part, value in signature._asdict().items()}
             handler = HANDLER.format(address=_run_address(text), **numbers)
             address = _compile(ir + handler, "handler")
-            jax.ffi.register_ffi_target(name, _capsule(address), platform="cpu")
+            _tell_xla(name, address)
             _targets.add(name)
         return name
 
 
+def _tell_xla(name: str, address: int) -> None:
+    capsule = jax.ffi.pycapsule(ctypes.cast(address, ctypes.CFUNCTYPE(ctypes.c_void_p)))
+    try:
+        jax.ffi.register_ffi_target(name, capsule, platform="cpu")
+    except jax.errors.JaxRuntimeError as error:
+        # This module was imported twice in one process. What the first one made has the same name
+        # because it does the same, and stays.
+        if "Duplicate FFI handler registration" not in str(error):
+            raise
+
+
+@functools.cache
 def _runtime_text() -> str:
     return importlib.resources.files(__package__).joinpath("runtime.ll").read_text("utf-8")
-
-
-def _capsule(address: int) -> object:
-    return jax.ffi.pycapsule(ctypes.cast(address, ctypes.CFUNCTYPE(ctypes.c_void_p)))
 
 
 @functools.cache
@@ -196,15 +222,15 @@ def _processor() -> tuple[str, str, str]:
         features = llvm.get_host_cpu_features().flatten()
     except RuntimeError:  # LLVM cannot tell; the name says enough
         features = ""
-    if platform.machine() in ("x86_64", "AMD64"):
+    if platform.machine() == "x86_64":
         # Loops are of wide vectors alone, for which 512 bits at once measured best.
         features = ",".join(filter(None, (features, "-prefer-256-bit")))
     version = ".".join(map(str, llvm.llvm_version_info))
     return version, llvm.get_host_cpu_name(), features
 
 
-def _compile(ir: str, function: str) -> int:
-    """Compile a module for this processor, and return the address of its function.
+def _compile(ir: str, entry: str) -> int:
+    """Compile a module for this processor, and return the address of its entry.
 
     The code stays until the process ends: XLA forgets no handler, and its threads may outlive
     Python's objects.
@@ -215,6 +241,11 @@ def _compile(ir: str, function: str) -> int:
     module = llvm.parse_assembly(ir)
     module.triple, module.data_layout = machine.triple, str(machine.target_data)
     module.verify()
+    process = ctypes.CDLL(None)
+    for function in module.functions:
+        known = not function.is_declaration or function.name.startswith("llvm.")
+        if not (known or hasattr(process, function.name)):  # LLVM would end the process
+            raise RuntimeError(f"the loop calls {function.name}, which this process does not have")
     options = llvm.create_pipeline_tuning_options(speed_level=2)
     options.loop_vectorization = options.slp_vectorization = False  # vectors are written out
     options.loop_unrolling = options.loop_interleaving = False
@@ -225,7 +256,7 @@ def _compile(ir: str, function: str) -> int:
     engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), _target_machine())
     engine.add_object_file(code)
     engine.finalize_object()
-    address: int = engine.get_function_address(function)
+    address: int = engine.get_function_address(entry)
     engine.detach()
     return address
 

@@ -1,11 +1,11 @@
 // Run a loop over a leaf's elements for XLA: the handler behind every custom call on CPUs.
 //
 // Users have no compiler: runtime.ll is this file as LLVM IR, and machine.py makes it ready. After a
-// change of this file write runtime.ll anew by `python -m tests.support.cpu_runtime` (its header
-// says with which packages); a test compares the hash.
+// change here write runtime.ll anew by `python -m tests.support.cpu_runtime` (tests/support/
+// cpu_runtime.py says what it wants); a test compares the hash.
 //
-// Assumed of the platform: pointers and size_t of 64 bits, enums and int of 32, little-endian
-// (x86-64 and AArch64, Linux and macOS). Nothing here depends on the processor otherwise.
+// Assumed of the platform: little-endian, long and pointers of 64 bits, int and enums of 32, as on
+// x86-64 and AArch64, Linux and macOS, for all of which the IR is the same.
 
 #include <stdatomic.h>
 #include <stddef.h>
@@ -20,6 +20,9 @@ int sched_yield(void);
 int usleep(unsigned microseconds);
 int fegetenv(void* environment);
 int fesetenv(const void* environment);
+
+_Static_assert(sizeof(void*) == 8 && sizeof(long) == 8 && sizeof(int) == 4, "not LP64");
+_Static_assert(sizeof(XLA_FFI_ExecutionStage) == 4, "short enums");
 
 // Work on the units [begin, end) of a leaf whose rows have so many columns.
 typedef void Loop(void* const* scalars, void* const* in, void* const* out, int64_t begin,

@@ -1,4 +1,4 @@
-; sha256 of runtime.c: aec1222b8639f2f273a12a80e48a2156cd145a3fdaa6098b90cd0d435509d17a
+; sha256 of runtime.c: 073c750b9a8f8d554a7ed8a52bd3b6163c8db7c21e2c712ae221f2bfc9a93d75
 
 %struct.XLA_FFI_Error_Destroy_Args = type { i64, ptr, ptr }
 %struct.XLA_FFI_ThreadPool_Schedule_Args = type { i64, ptr, ptr, ptr, ptr }
@@ -148,7 +148,7 @@ define ptr @adam_optax_run(ptr noundef readonly %0, ptr noundef %1, i64 noundef 
   %100 = mul nsw i64 %99, %96
   %101 = add nsw i64 %36, %4
   %102 = tail call ptr @llvm.stacksave.p0()
-  %103 = alloca ptr, i64 %101, align 16
+  %103 = alloca ptr, i64 %101
   %104 = icmp sgt i64 %36, 0
   br i1 %104, label %105, label %107
 
