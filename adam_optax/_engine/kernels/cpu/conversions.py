@@ -23,7 +23,7 @@ def write_conversion(w: Writer, operation: Operation) -> None:
         if new == "bool":
             w.put(x, f"fcmp une {before} {a}, {w.number(old, 0, vector)}")
             return
-        w.put(x, _to_integer(w, a, before, kind, new))
+        _to_integer(w, operation)
     elif new == "float32":
         w.put(x, f"{'sitofp' if is_signed(old) else 'uitofp'} {before} {a} to {kind}")
     else:
@@ -41,16 +41,21 @@ def _bits(dtype: str) -> int:
     return int(TYPES[dtype][1:])
 
 
-def _to_integer(w: Writer, a: str, before: str, kind: str, new: str) -> str:
-    """Return the conversion that cuts off the fraction; beyond the range, the nearest integer."""
-    way = "fptosi" if is_signed(new) else "fptoui"
-    to, of = (
-        k.replace("<", "v").replace(" x ", "").replace(">", "").replace("float", "f32")
-        for k in (kind, before)
-    )
-    function = f"@llvm.{way}.sat.{to}.{of}"
-    w.declared.add(f"declare {kind} {function}({before})")
-    return f"call {kind} {function}({before} {a})"
+def _to_integer(w: Writer, operation: Operation) -> None:
+    """Write the conversion that cuts off the fraction: beyond the range, the nearest integer."""
+    x, vector, kind, (a,) = parts(w, operation)
+    if x.dtype != "int32":
+        raise UntranslatableError(f"float32 to {x.dtype}")
+    before = w.typed("float32", vector)
+    limit, zero = (w.number("float32", n, vector) for n in (2.0**31, 0))
+    size = w.new(w.call("fabs", before, a))
+    fits = w.new(f"fcmp olt {before} {size}, {limit}")
+    safe = w.new(w.select(vector, fits, before, a, zero))  # zero for NaN
+    found = w.new(f"fptosi {before} {safe} to {kind}")
+    high = w.new(f"fcmp oge {before} {a}, {limit}")
+    found = w.new(w.select(vector, high, kind, w.number("int32", 2**31 - 1, vector), found))
+    low = w.new(f"fcmp ole {before} {a}, {w.number('float32', -(2.0**31), vector)}")
+    w.put(x, w.select(vector, low, kind, w.number("int32", -(2**31), vector), found))
 
 
 def _from_bfloat16(w: Writer, operation: Operation) -> None:

@@ -203,24 +203,10 @@ def _iota(w: Writer, operation: Operation) -> None:
     x, _, kind, _ = parts(w, operation)
     if TYPES[x.dtype] != "i32":
         raise UntranslatableError(f"iota of {x.dtype}")
-    lanes = ", ".join(f"i32 {i}" for i in range(w.width))
-    w.put(x, f"add {kind} zeroinitializer, <{lanes}>")
-
-
-def _reduction(w: Writer, operation: Operation) -> None:
-    """Write the largest or least of a unit's numbers, which are not negative: by their bits.
-
-    What is beyond the end of the leaf does not count.
-    """
-    x, (y,), width = operation.result, operation.operands, w.width
-    integers = f"<{width} x i32>"
-    bits = w.new(f"bitcast {w.typed(y.dtype, True)} {w.operand(y, True)} to {integers}")
-    neutral = "i32 0" if operation.primitive == "reduce_max" else "i32 -1"
-    bits = w.new(f"select <{width} x i1> %within, {integers} {bits}, {integers} splat ({neutral})")
-    function = f"@llvm.vector.reduce.u{operation.primitive[-3:]}.v{width}i32"
-    w.declared.add(f"declare i32 {function}({integers})")
-    found = w.new(f"call i32 {function}({integers} {bits})")
-    w.put(x, f"bitcast i32 {found} to float")
+    lanes = ", ".join(f"i32 {i}" for i in range(w.lanes))
+    at = w.new(f"insertelement {kind} poison, i32 {w.at}, i64 0")
+    first = w.new(f"shufflevector {kind} {at}, {kind} poison, {kind} zeroinitializer")
+    w.put(x, f"add {kind} {first}, <{lanes}>")
 
 
 EMITTERS: dict[str, Emit] = {
@@ -243,7 +229,5 @@ EMITTERS: dict[str, Emit] = {
     "bitcast_convert_type": _bitcast,
     "convert_element_type": write_conversion,
     "iota": _iota,
-    "reduce_max": _reduction,
-    "reduce_min": _reduction,
 }
 """What writes an operation, by the name of JAX's primitive."""

@@ -19,10 +19,8 @@ from adam_optax._engine.kernels.cpu.program import (
 )
 from adam_optax._engine.kernels.cpu.writer import Writer
 
-WIDTH = 64
-"""The elements of a unit where neighbours share nothing: a few registers side by side."""
-WIDEST = 512
-"""The elements of the largest block that is kept in registers and on the stack."""
+WIDEST = 1024
+"""The elements of the largest block of which a loop keeps numbers on its stack."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -101,13 +99,14 @@ def make_loop(
     """
     if not 1 <= block <= WIDEST:
         raise UntranslatableError(f"blocks of {block}")
-    program = traced(step, roles, types, rank, WIDTH if block == 1 else block)
+    lanes = machine.lanes()
+    program = traced(step, roles, types, rank, lanes if block == 1 else block)
     outside = _outside(program)
     inside = [x for x in program.operations if x not in outside]
     read = {x for operation in inside for x in operation.operands} | set(program.results)
     computed = [x.result for x in outside]
     given = tuple(x for x in (*program.scalars, *computed) if x in read)
-    text = module_text(program, given, outside, contract)
+    text = module_text(program, given, lanes, outside, contract)
     return Loop(program, outside, given, text, by_row=block != 1)
 
 

@@ -152,6 +152,13 @@ def _line(error: Exception) -> str:
     return " ".join(str(error).split())
 
 
+@functools.cache
+def lanes() -> int:
+    """Return how many elements of four bytes a vector of a loop best has on this processor."""
+    features = _processor()[2].split(",")
+    return 64 if "+avx512f" in features else 32
+
+
 def ffi_target(ir: str, signature: Signature) -> str:
     """Make a loop ready, and return the name of the custom call's target that runs it.
 

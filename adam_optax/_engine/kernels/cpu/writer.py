@@ -1,9 +1,8 @@
 """Hold instructions of LLVM that are being written, with vectors written out.
 
-A number for each element is a vector as wide as the unit. LLVM cuts such vectors into what the
-processor has, and nothing depends on its loop vectoriser; several registers side by side keep a
-long chain of operations from waiting for itself. The bits are those of XLA for CPUs, whose way to
-round, to compare with NaN and to convert each operation follows.
+Numbers of elements are vectors. LLVM cuts them into what the processor has, and nothing depends on
+its loop vectoriser; several registers side by side keep a long chain of operations from waiting for
+itself.
 """
 
 import struct
@@ -44,16 +43,19 @@ def is_float(dtype: str) -> bool:
 
 
 class Writer:
-    """Write instructions for the operations of a program, and hold what was written.
+    """Write instructions for a part of a program, and hold what was written.
 
     Args:
-        width: how many elements a vector has.
+        lanes: how many elements a vector has.
         contract: whether a product and a sum may be rounded once, as XLA lets them.
+        part: tells the names that are made here from those of other parts.
+        at: the name of the index in its unit of a vector's first element.
     """
 
-    def __init__(self, width: int, contract: bool) -> None:
-        self.width = width
+    def __init__(self, lanes: int, contract: bool, part: str = "", at: str = "0") -> None:
+        self.lanes, self.part, self.at = lanes, part, at
         self.flag = "contract " if contract else ""
+        self.renamed: dict[Value, str] = {}
         self.lines: list[str] = []
         self.declared: set[str] = set()
         self._count = 0
@@ -69,7 +71,7 @@ class Writer:
         """Return the type of a number, or of a vector of numbers."""
         if dtype not in TYPES:
             raise UntranslatableError(dtype)
-        return f"<{self.width} x {TYPES[dtype]}>" if vector else TYPES[dtype]
+        return f"<{self.lanes} x {TYPES[dtype]}>" if vector else TYPES[dtype]
 
     def number(self, dtype: str, x: object, vector: bool) -> str:
         """Return a constant, for each element if `vector`."""
@@ -88,11 +90,11 @@ class Writer:
         if x.constant is not None:
             return self.number(x.dtype, x.constant, vector)
         if not vector or x.level == Level.ELEMENT:
-            return f"%{x.name}"
+            return self.renamed.get(x, f"%{x.name}")
         if x not in self._spread:
             one, many = self.typed(x.dtype, False), self.typed(x.dtype, True)
             first = self.new(f"insertelement {many} poison, {one} %{x.name}, i64 0")
-            lanes = f"<{self.width} x i32> zeroinitializer"
+            lanes = f"<{self.lanes} x i32> zeroinitializer"
             self._spread[x] = self.new(f"shufflevector {many} {first}, {many} poison, {lanes}")
         return self._spread[x]
 
@@ -101,8 +103,9 @@ class Writer:
     def new(self, instruction: str) -> str:
         """Write an instruction, and return the name of its result."""
         self._count += 1
-        self.lines.append(f"%t{self._count} = {instruction}")
-        return f"%t{self._count}"
+        name = f"%{self.part}t{self._count}"
+        self.lines.append(f"{name} = {instruction}")
+        return name
 
     def put(self, x: Value, instruction: str) -> None:
         """Write the instruction whose result is a value."""
