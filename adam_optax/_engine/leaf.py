@@ -222,10 +222,17 @@ def compile_leaf_step(
         otherwise = fuse(step, unstored, storage.block, accelerators, applies, layers, whole)
     fused = otherwise
     if cpu_loops == "always" or (cpu_loops == "auto" and "cpu" in platforms):
-        fused = looped(step, otherwise, storage.block, applies, layers)
+        in_range = _is_own(recipe, storage)
+        fused = looped(step, otherwise, storage.block, applies, layers, in_range)
     if fused is whole:
         return jax.jit(whole)
     return jax.jit(fused, static_argnames="where" if accelerators else ())
+
+
+def _is_own(recipe: Recipe, storage: LeafStorage) -> bool:
+    """Tell whether the rule and all formats are this library's."""
+    makers = [recipe.factory, *(type(slot.format) for slot in storage.slots)]
+    return all(maker.__module__.partition(".")[0] == __name__.partition(".")[0] for maker in makers)
 
 
 def leaf_step(

@@ -17,6 +17,7 @@ from adam_optax._engine.kernels.cpu.program import (
     Value,
     traced,
 )
+from adam_optax._engine.kernels.cpu.special import specialised
 from adam_optax._engine.kernels.cpu.writer import Writer
 
 WIDEST = 1024
@@ -82,7 +83,9 @@ def make_loop(
     types: Sequence[jax.ShapeDtypeStruct],
     rank: int,
     block: int,
+    alike: Sequence[tuple[int, int]] = (),
     contract: bool = True,
+    in_range: bool = False,
 ) -> Loop:
     """Make the loop of a step.
 
@@ -92,7 +95,9 @@ def make_loop(
         types: the dtypes of the arguments; their shapes are not read.
         rank: how many axes the leaf has.
         block: how many neighbours along the last axis share something; 1 for none.
+        alike: pairs of arguments, scalars that may be equal and mostly are.
         contract: whether a product and a sum may be rounded once, as XLA lets them.
+        in_range: whether all numbers that become integers are in the range of these, or not used.
 
     Raises:
         UntranslatableError: if something in the step has no instruction here.
@@ -106,7 +111,10 @@ def make_loop(
     read = {x for operation in inside for x in operation.operands} | set(program.results)
     computed = [x.result for x in outside]
     given = tuple(x for x in (*program.scalars, *computed) if x in read)
-    text = module_text(program, given, lanes, outside, contract)
+    by_place = dict(zip(program.scalar_places, program.scalars, strict=True))
+    pairs = [(by_place[i], by_place[j]) for i, j in alike]
+    special = specialised(program, pairs)
+    text = module_text(program, given, lanes, outside, special, contract, in_range)
     return Loop(program, outside, given, text, by_row=block != 1)
 
 

@@ -24,7 +24,12 @@ DTYPES = ("float32", "bfloat16", "float16")
 
 
 def looped(
-    step: LeafStep, otherwise: LeafStep, block: int | None, applies: bool, layers: int = 0
+    step: LeafStep,
+    otherwise: LeafStep,
+    block: int | None,
+    applies: bool,
+    layers: int = 0,
+    in_range: bool = False,
 ) -> LeafStep:
     """Return a step that is a loop on one CPU, where the leaf and the rule allow it.
 
@@ -35,6 +40,7 @@ def looped(
         block: how many neighbours share something in storage, 1 for none; None: there are several.
         applies: whether the array that the step returns is the new parameter.
         layers: how many leading axes are layers, which must not share anything.
+        in_range: whether all numbers that become integers are in the range of these, or not used.
     """
     loops: dict[object, Loop | None] = {}
 
@@ -57,7 +63,7 @@ def looped(
         roles = _roles(types, block)
         key = tree, g.ndim, roles, tuple((x.dtype, x.weak_type) for x in types)
         if key not in loops:
-            loops[key] = _traced(step, tree, roles, types, g.ndim, block)
+            loops[key] = _traced(step, tree, roles, types, g.ndim, block, in_range)
         loop = loops[key]
         if loop is None:
             return otherwise(g, p, encoded, count, scalars)
@@ -99,6 +105,12 @@ def _roles(types: Sequence[Any], block: int) -> tuple[str, ...]:
     return roles if all(roles) else ()
 
 
+def _two_steps(arguments: Any) -> list[tuple[int, int]]:
+    """Return the places of those scalars of storage that are one number of two steps."""
+    before, now = (jax.tree.leaves(x) for x in arguments[-1]["float32"].storage)
+    return list(zip(before, now, strict=True)) if len(before) == len(now) else []
+
+
 def _traced(
     step: LeafStep,
     tree: jax.tree_util.PyTreeDef,
@@ -106,6 +118,7 @@ def _traced(
     types: Sequence[Any],
     rank: int,
     block: int,
+    in_range: bool,
 ) -> Loop | None:
     """Return the loop of a step; None if there is none, or the step cannot be taken in parts."""
 
@@ -117,6 +130,7 @@ def _traced(
     if not roles:
         return None
     try:
-        return make_loop(on_unit, roles, types, rank, block)
+        alike = _two_steps(jax.tree.unflatten(tree, range(len(types))))
+        return make_loop(on_unit, roles, types, rank, block, alike, in_range=in_range)
     except (UntranslatableError, TypeError, ValueError):  # what is wrong, the plain step says
         return None

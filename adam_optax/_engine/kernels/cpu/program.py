@@ -170,7 +170,7 @@ class _Flattener:
             start,
             tuple(results),
             levels,
-            tuple(_needed(self._operations, results)),
+            tuple(needed(self._operations, results)),
         )
 
     def _level(self, aval: Any) -> Level:
@@ -313,7 +313,7 @@ class _Flattener:
             raise UntranslatableError("a part of an array")
 
 
-def _needed(operations: Sequence[Operation], results: Sequence[Value]) -> Iterator[Operation]:
+def needed(operations: Sequence[Operation], results: Sequence[Value]) -> Iterator[Operation]:
     """Return the operations on which results depend."""
     needed = set(results)
     for operation in reversed(operations):
