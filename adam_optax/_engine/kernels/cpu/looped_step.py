@@ -13,7 +13,7 @@ from adam_optax._core.dither import TileOffset
 from adam_optax._core.types import PyTree
 from adam_optax._engine.kernels.cpu import machine
 from adam_optax._engine.kernels.cpu.loop import Loop, make_loop
-from adam_optax._engine.kernels.cpu.primitive import bind
+from adam_optax._engine.kernels.cpu.primitive import Parameters, bind
 from adam_optax._engine.kernels.cpu.program import UntranslatableError
 from adam_optax._engine.kernels.fused_step import LeafResult, LeafStep
 from adam_optax._engine.kernels.layout import LEAF, SCALAR, SHARED
@@ -72,12 +72,20 @@ def looped(
             one, parameter, kept, number, narrow = jax.tree.unflatten(tree, operands)
             return jax.tree.leaves(otherwise(one, parameter, kept, number, dict(scalars) | narrow))
 
+        def whole(*operands: Array) -> list[Array]:
+            zero = jnp.zeros((), jnp.uint32)
+            offset = TileOffset(g.shape, (zero,) * g.ndim)
+            return jax.tree.leaves(step(*jax.tree.unflatten(tree, operands), offset))
+
         wider = p is not None and jnp.finfo(g.dtype).bits < jnp.finfo(p.dtype).bits
         own = 1 if applies or wider else 0  # an update has the wider dtype of the two
         kept = range(len(leaves), len(leaves) + len(jax.tree.leaves(encoded)))
         first = own if applies or own == 0 else -1
         like = tuple((i, flat[i].dtype) for i in (own, *kept))
-        found = bind(*flat, loop=loop, otherwise=plain, like=like, in_place=(first, *kept))
+        how = Parameters(
+            loop=loop, otherwise=plain, like=like, in_place=(first, *kept), whole=whole
+        )
+        found = bind(*flat, **how)
         result: LeafResult = jax.tree.unflatten(jax.tree.structure((g, encoded)), found)
         return result
 
@@ -131,6 +139,9 @@ def _traced(
         return None
     try:
         alike = _two_steps(jax.tree.unflatten(tree, range(len(types))))
-        return make_loop(on_unit, roles, types, rank, block, alike, in_range=in_range)
+        loop = make_loop(on_unit, roles, types, rank, block, alike, in_range=in_range)
     except (UntranslatableError, TypeError, ValueError):  # what is wrong, the plain step says
         return None
+    # What another's rule makes of the size of a leaf is not known.
+    sums = loop.program.of_leaf or loop.program.leaf_results
+    return None if sums and not in_range else loop

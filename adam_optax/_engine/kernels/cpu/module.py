@@ -154,8 +154,8 @@ class _Module:
                     known.add(operation.result)
         if self._special is not None:
             same = "true"
-            for one, other in self._special.equal:
-                equal = w.new(f"icmp eq i32 {w.operand(one, False)}, {w.operand(other, False)}")
+            for before, now in self._special.equal:
+                equal = w.new(f"icmp eq i32 {w.operand(before, False)}, {w.operand(now, False)}")
                 same = w.new(f"and i1 {same}, {equal}")
             w.lines.append(f"%same = and i1 {same}, true")
         self._take(w)
