@@ -109,7 +109,8 @@ def donation(compiled: jax.stages.Compiled) -> Donation:
     """
     places = Places.read(compiled.as_text() or "")
     made = pairing.results(compiled, places)
-    given = [one for one in pairing.arguments(compiled, places) if one.donated]
+    arguments = pairing.arguments(compiled, places)
+    given = [one for one in arguments if one.donated]
     pairs = pairing.pair(given, made, places)
     own = {x.position: y.name for one in pairs for x, y in one.leaves}
     names = {one.number: one.name for one in made}
@@ -121,8 +122,11 @@ def donation(compiled: jax.stages.Compiled) -> Donation:
         if (elements := math.prod(one.shape)) > 1:
             size = elements * one.dtype.itemsize
             found.append(Donated(one.name, size, result, own.get(one.position), copied))
-    crossed = any(one.crossed for one in found)
-    return Donation(tuple(found), _advice(pairs) if crossed else "")
+    if not any(one.crossed for one in found):
+        return Donation(tuple(found))
+    kept = [one for one in arguments if not one.donated]
+    others = [one for one in made if one.name not in own.values()]
+    return Donation(tuple(found), _advice(pairs, pairing.pair(kept, others, places)))
 
 
 def _line(one: Donated) -> str:
@@ -132,12 +136,22 @@ def _line(one: Donated) -> str:
     return f"  {one.argument} is overwritten by {one.result}, not by {one.own}: {copied}"
 
 
-def _advice(pairs: list[pairing.Pair]) -> str:
-    """Say how to write a step some of whose donated arrays are crossed."""
+def _advice(pairs: list[pairing.Pair], others: list[pairing.Pair]) -> str:
+    """Say how to write a step some of whose donated arrays are crossed.
+
+    Args:
+        pairs: Donated arguments and the results that belong to them.
+        others: Other arguments and the results that may belong to them.
+    """
     names = ["".join(pair.tree.keys) for pair in pairs]
     order = sorted(range(len(pairs)), key=lambda i: pairs[i].own.leaves[0].position)
     if order == list(range(len(pairs))):
-        return f"{_WHY}: return the new values of\ndonated arguments in their dtypes, and first."
+        first = pairs[0].tree.leaves[0].position if pairs else 0
+        before = ["".join(x.tree.keys) for x in others if x.tree.leaves[0].position < first]
+        too = f"; or donate {', '.join(before[:SHOWN])}, too" if before else ""
+        return (
+            f"{_WHY}: return the new values of\ndonated arguments in their dtypes, and first{too}."
+        )
     there, here = _listed([names[i] for i in order]), _listed(names)
     return (
         f"{_WHY}: take the arguments\n"

@@ -138,6 +138,7 @@ def test_a_train_state_taken_apart_is_named_by_its_parts() -> None:
     assert own["train['opt'][0].nu['b']"] == "result[2][0].nu['b']"
 
 
+@pytest.mark.quick
 def test_an_average_before_the_params_is_known_by_what_it_is_computed_from() -> None:
     """Only the new average is computed from the old one, so that it is no tie."""
 
@@ -180,6 +181,17 @@ def test_a_result_of_another_dtype_reuses_nothing() -> None:
         "  params is not reused: result is written elsewhere",
     ]
     assert "in their dtypes, and first" in bad.advice
+
+
+def test_updates_take_the_place_of_moments_unless_gradients_are_donated() -> None:
+    tx = OPTIMIZERS["float32"]
+    state = tx.init(PARAMS)
+    bad = found(tx.update, PARAMS, state, PARAMS, donate=1)
+    assert names(bad.crossed) == names(bad.arrays)
+    assert bad.advice.endswith("and first; or donate updates, too.")
+    good = found(tx.update, PARAMS, state, PARAMS, donate=(0, 1))
+    assert not good.crossed
+    assert len(good.arrays) == 9
 
 
 def test_a_result_of_a_type_that_comes_before_takes_the_buffer() -> None:

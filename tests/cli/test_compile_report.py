@@ -131,7 +131,7 @@ MISTAKES = {
     "--target cpu --params a:b --storage 'pair(7)'": "--storage pair(7): ",
     "--target cpu --params a:b --storage 'pair(*b)'": "is no format, such as pair(3)",
     "--target cpu --params a:b --optimizer lion --storage pair": "optimiser 'lion' cannot be used",
-    "--target cpu --step aot_model:bare": "aot_model:bare returns a step without jax.jit; write return",
+    "--target cpu --step aot_model:bare": "aot_model:bare returns a step without jax.jit; write",
     "--target cpu --step aot_model:broken": "aot_model:broken: ZeroDivisionError: division by zero",
     "--target cpu --step aot_model:text": "aot_model:text returns str; write return jax.jit(step",
     "--target cpu --step aot_model:bare --dtype bfloat16": "--dtype does not go with --step",
