@@ -16,8 +16,6 @@ from adam_optax.aot.places import Places
 
 SHOWN = 8
 """Number of arrays that a report names, at most."""
-
-
 _WHY = "JAX gives donated buffers to results of the same type in order"
 
 
@@ -67,7 +65,7 @@ class Donation(NamedTuple):
         copied = [one.size for one in self.arrays if one.copied]
         if not self.arrays:
             return "donated: no arrays"
-        head = f"donated: {len(self.arrays)} arrays, "
+        head = f"donated: {len(self.arrays)} array{'s' * (len(self.arrays) > 1)}, "
         head += f"{len(crossed)} not reused for their own results" if crossed else "in place"
         if copied:
             head += f"; XLA copies {len(copied)} ({format_bytes(sum(copied))})"
@@ -124,8 +122,9 @@ def donation(compiled: jax.stages.Compiled) -> Donation:
             found.append(Donated(one.name, size, result, own.get(one.position), copied))
     if not any(one.crossed for one in found):
         return Donation(tuple(found))
+    belonging = set(own.values())
     kept = [one for one in arguments if not one.donated]
-    others = [one for one in made if one.name not in own.values()]
+    others = [one for one in made if one.name not in belonging]
     return Donation(tuple(found), _advice(pairs, pairing.pair(kept, others, places)))
 
 

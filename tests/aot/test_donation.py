@@ -110,7 +110,7 @@ def trainer(name: str) -> tuple[Callable[..., Any], dict[str, Any]]:
     return step, {"params": PARAMS, "opt": tx.init(PARAMS), "ema": copy, "step": jnp.int32(0)}
 
 
-@EACH
+@pytest.mark.parametrize("name", ["float32", "pair"])
 def test_a_train_state_is_in_place(name: str) -> None:
     step, train = trainer(name)
     x = jnp.ones((8, 24))
@@ -177,7 +177,7 @@ def test_a_result_of_another_dtype_reuses_nothing() -> None:
 
     bad = found(step, jnp.ones(512, "bfloat16"), jnp.ones(512), donate=0)
     assert str(bad).splitlines()[:2] == [
-        "donated: 1 arrays, 1 not reused for their own results",
+        "donated: 1 array, 1 not reused for their own results",
         "  params is not reused: result is written elsewhere",
     ]
     assert "in their dtypes, and first" in bad.advice
@@ -241,19 +241,21 @@ def test_what_is_no_module_of_the_function_is_refused() -> None:
         aot.donation(Other(split, add.as_text()))  # type: ignore[arg-type]
 
 
-def test_ordered_effects_are_refused_and_do_not_matter_to_other_facts() -> None:
-    """JAX fails to say the types of such a step's results."""
+def test_ordered_effects_are_read_or_refused_and_do_not_matter_to_other_facts() -> None:
+    """JAX 0.10 fails to say the types of such a step's results; 0.12 says them."""
 
     def step(x: Any) -> Any:
         jax.debug.print("{}", x[0], ordered=True)
         return x + 1
 
     made = jax.jit(step, donate_argnums=0).lower(jnp.ones(512)).compile()
-    with pytest.raises(ValueError, match="ordered effects; leave out ordered=True"):
-        aot.donation(made)
     facts = aot.facts(made, 512)
-    assert facts.donation is None
     assert facts.copied < 512
+    if facts.donation is None:
+        with pytest.raises(ValueError, match="ordered effects; leave out ordered=True"):
+            aot.donation(made)
+    else:
+        assert [one.result for one in facts.donation.arrays] == ["result"]
 
 
 @pytest.mark.heavy

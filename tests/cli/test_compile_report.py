@@ -2,13 +2,17 @@
 
 import shlex
 from pathlib import Path
+from typing import Any
 
+import jax
 import jax.numpy as jnp
+import optax
 import orbax.checkpoint as ocp
 import pytest
 
+import adam_optax as ao
 from adam_optax.aot import hlo, targets
-from adam_optax.cli import main
+from adam_optax.cli import compile_report, main
 
 MODEL = """
 import jax, jax.numpy as jnp
@@ -88,6 +92,31 @@ def test_an_own_step_is_told_what_is_copied(capsys: pytest.CaptureFixture[str]) 
     assert lines[8] == (
         "in the order (params, state), or return the new values in the order (state, params)."
     )
+
+
+def test_what_is_not_in_place_is_named(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Return a mu that is wider than the one that was given, and takes the place of nu."""
+
+    def widening(learning_rate: float) -> optax.GradientTransformation:
+        tx = ao.adam(learning_rate, mu_dtype="bfloat16")
+
+        def update(grads: Any, state: Any, params: Any) -> Any:
+            updates, (adam, *rest) = tx.update(grads, state, params)
+            wide = jax.tree.map(lambda m: m.astype("float32"), adam.mu)
+            return updates, (adam._replace(mu=wide), *rest)
+
+        return optax.GradientTransformation(tx.init, update)
+
+    monkeypatch.setattr(compile_report, "find_factory", lambda name: widening)
+    assert run("--target cpu --params aot_model:shapes") == 0
+    row, head, *lines = capsys.readouterr().out.splitlines()[2:]
+    assert "all but 33.3 kB" in row
+    assert head.startswith("cpu, donated: 6 arrays, 4 not reused for their own results")
+    mu, nu = "result[1][0].mu['w']", "result[1][0].nu['w']"
+    assert f"  state[0].mu['w'] is not reused: {mu} is written elsewhere" in lines
+    assert any(f"  state[0].nu['w'] is overwritten by {mu}, not by {nu}" in one for one in lines)
 
 
 @pytest.mark.heavy
