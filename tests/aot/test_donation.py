@@ -76,8 +76,8 @@ def test_params_before_the_state_are_in_place(name: str) -> None:
     assert not good.crossed
     assert good.advice == ""
     assert str(good).startswith(f"donated: {len(good.arrays)} arrays, in place")
-    # XLA for CPUs writes a code and then reads it anew for the parameter, whatever the order.
-    assert any(one.copied for one in good.arrays) == (name == "pair")
+    if name != "pair":  # XLA for CPUs, without a loop of our own, reads a code after it is written
+        assert not any(one.copied for one in good.arrays)
 
 
 def test_the_order_of_results_may_follow_that_of_arguments() -> None:
