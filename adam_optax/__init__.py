@@ -77,6 +77,7 @@ from adam_optax._core.by_path import FROZEN as FROZEN
 from adam_optax._core.by_path import ByPath as ByPath
 from adam_optax._core.by_path import by_depth as by_depth
 from adam_optax._core.by_path import by_path as by_path
+from adam_optax._engine.kernels.cpu.choice import cpu_loops as cpu_loops
 from adam_optax._engine.states import ScaleByScheduledState as ScaleByScheduledState
 from adam_optax._engine.states import ScaleByState as ScaleByState
 from adam_optax._transform import Decay as Decay
@@ -136,6 +137,7 @@ __all__ = [
     "conventions",
     "convert",
     "couplings",
+    "cpu_loops",
     "directions",
     "lamb",
     "laprop",

@@ -26,6 +26,7 @@ from adam_optax._core.numerics import (
     safe_increment,
     sign_agreement,
 )
+from adam_optax._engine.kernels.cpu.looped_step import looped
 from adam_optax._engine.kernels.fused_step import LeafResult, LeafStep, fuse
 from adam_optax._engine.stacked import over_layers
 from adam_optax.couplings import RATE, Coupling
@@ -184,6 +185,7 @@ def compile_leaf_step(
     coupling: Coupling = RATE,
     applies: bool = False,
     layers: int = 0,
+    cpu_loops: str = "never",
 ) -> LeafStep:
     """Compile the step of any leaf, as `leaf_step` has it; with a kernel where that saves passes.
 
@@ -192,10 +194,20 @@ def compile_leaf_step(
     The function takes the gradient, the parameter or None, the encoded moments by entry, the new
     count and its scalars; and, where there is a kernel, as `where` the leaf's `NamedSharding` if
     the leaf's type says it (explicit sharding).
+
+    Args:
+        recipe: how to build the rule.
+        storage: how the leaf's moments are kept.
+        coupling: how weight decay goes with the learning rate.
+        applies: whether the step ends with the new parameter instead of the update.
+        layers: how many leading axes of the leaf are layers.
+        cpu_loops: where steps on CPUs are loops, as `kernels.cpu.choice` has it.
     """
     step = ft.partial(leaf_step, recipe, storage, coupling, applies)
+    whole = over_layers(step, layers, 3) if layers else step
     platforms = storage.kernel_platforms[applies]
-    if platforms:
+    otherwise: LeafStep = whole
+    if accelerators := platforms - {"cpu"}:
 
         def unstored(g: Array, p: Array | None, count: Array, scalars: ByPrecision) -> LeafResult:
             """Take the rule's step without storage: a rule that mixes elements needs no kernel."""
@@ -207,10 +219,20 @@ def compile_leaf_step(
             zeros = {n: jnp.zeros_like(g, jnp.float32) for n in moments}
             return leaf_step(recipe, dense, coupling, applies, g, p, zeros, count, bare)
 
-        whole = over_layers(step, layers, 3) if layers else None
-        fused = fuse(step, unstored, storage.block, platforms, applies, layers, whole)
-        return jax.jit(fused, static_argnames="where")
-    return jax.jit(over_layers(step, layers, 3) if layers else step)
+        otherwise = fuse(step, unstored, storage.block, accelerators, applies, layers, whole)
+    fused = otherwise
+    if cpu_loops == "always" or (cpu_loops == "auto" and "cpu" in platforms):
+        in_range = _is_own(recipe, storage)
+        fused = looped(step, otherwise, storage.block, applies, layers, in_range)
+    if fused is whole:
+        return jax.jit(whole)
+    return jax.jit(fused, static_argnames="where" if accelerators else ())
+
+
+def _is_own(recipe: Recipe, storage: LeafStorage) -> bool:
+    """Tell whether the rule and all formats are this library's."""
+    makers = [recipe.factory, *(type(slot.format) for slot in storage.slots)]
+    return all(maker.__module__.partition(".")[0] == __name__.partition(".")[0] for maker in makers)
 
 
 def leaf_step(

@@ -23,6 +23,7 @@ from adam_optax._core.numerics import compute_dtype, real_dtype, safe_increment
 from adam_optax._core.types import PyTree, UpdateFn
 from adam_optax._engine import sharding
 from adam_optax._engine.groups import Group, Grouping
+from adam_optax._engine.kernels.cpu.choice import chosen
 from adam_optax._engine.kernels.fused_step import LeafStep
 from adam_optax._engine.leaf import (
     NO_FRAMES,
@@ -288,7 +289,9 @@ class Engine:
             new_count, after, now, scalars = compute(
                 past_count, hyperparams, decay, rate, decays, before
             )
-            step = compile_leaf_step(recipe, storage, self.coupling, applies, group.layers)
+            step = compile_leaf_step(
+                recipe, storage, self.coupling, applies, group.layers, chosen.get()
+            )
             prepared[key] = step, scalars, before, now
             log_decays |= {kept: after[name] for name, kept in group.scheduled.items()}
             new_frames |= {kept: now[name] for name, kept in group.frames.items()}
@@ -310,7 +313,7 @@ class Engine:
                     result = p if applies else jnp.zeros_like(g if p is None else p)
                 else:
                     step, scalars, _, _ = prepared[id(group)]
-                    kernels = bool(group.storage.kernel_platforms[applies])
+                    kernels = group.storage.has_kernel[applies]
                     if checks.has_explicit_sharding(g):
                         step = sharding.under_auto_axes(step, (g, own), kernels)
                     elif kernels and places[i] is not None:

@@ -14,8 +14,8 @@ from adam_optax.moments import Moment
 MASKED = MaskedNode()
 """The placeholder in a state's entry for a leaf that is kept under other entries."""
 
-ACCELERATORS = frozenset({"tpu", "cuda"})
-"""The platforms on which XLA makes several passes of a step whose neighbours share something."""
+EVERYWHERE = frozenset({"tpu", "cuda", "cpu"})
+"""The platforms: XLA makes several passes of a step whose neighbours share something on each."""
 
 Moments: TypeAlias = Mapping[str, Moment]
 """The moments of a rule by name."""
@@ -81,7 +81,8 @@ class Format(abc.ABC):
     by them. They keep the parameter's shape or drop axes of it, and reduce along the last axis
     only. `encode` and `decode` of a format with `kernel_platforms` also run on tiles inside Pallas
     kernels, and may use only what Mosaic and Triton know: no gather, no integer division, no
-    `round`, no array constants.
+    `round`, no array constants. For a CPU a step is written as a loop of LLVM's instructions; what
+    has none there is left to XLA.
 
     Attributes:
         components: the names of the arrays that moments are kept as. The component `""` is the

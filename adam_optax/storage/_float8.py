@@ -10,7 +10,7 @@ from jax import Array
 from adam_optax._core.checks import check_seed, refuse_complex
 from adam_optax._core.dither import to_unit_interval
 from adam_optax.moments import Moment
-from adam_optax.storage._base import ACCELERATORS, Format, Frame, LeafContext, LogDecays
+from adam_optax.storage._base import EVERYWHERE, Format, Frame, LeafContext, LogDecays
 from adam_optax.storage._quant.bits import bits_of, float_of, floor_log2, power_of_two
 from adam_optax.storage._quant.blocks import Blocks, check_block
 from adam_optax.storage._quant.log_grid import MIDDLE, decay_compensation
@@ -34,7 +34,7 @@ class Float8(Format):
     seed: int = 0
     components: ClassVar[tuple[str, ...]] = ("", "scale")
     skips_nonfinite: ClassVar[bool] = True
-    kernel_platforms: ClassVar[frozenset[str]] = ACCELERATORS
+    kernel_platforms: ClassVar[frozenset[str]] = EVERYWHERE
     has_frame: ClassVar[bool] = True
 
     def frame(

@@ -9,7 +9,7 @@ from jax import Array
 
 from adam_optax._core.checks import check_seed, refuse_complex
 from adam_optax.moments import Moment
-from adam_optax.storage._base import ACCELERATORS, Format, LeafContext, Moments
+from adam_optax.storage._base import EVERYWHERE, Format, LeafContext, Moments
 from adam_optax.storage._int8 import Int8
 from adam_optax.storage._quant.blocks import Blocks, check_block
 from adam_optax.storage._quant.codebooks import (
@@ -30,7 +30,7 @@ class Int4(Format):
     seed: int = 0
     components: ClassVar[tuple[str, ...]] = ("", "absmax", "absmax2")
     skips_nonfinite: ClassVar[bool] = True
-    kernel_platforms: ClassVar[frozenset[str]] = ACCELERATORS
+    kernel_platforms: ClassVar[frozenset[str]] = EVERYWHERE
 
     def together(self, moments: Moments) -> tuple[str, ...]:
         """Return the names of the first two moments that are not scalars."""

@@ -9,7 +9,7 @@ from jax import Array
 
 from adam_optax._core.checks import check_seed, refuse_complex
 from adam_optax.moments import Moment
-from adam_optax.storage._base import ACCELERATORS, Format, LeafContext
+from adam_optax.storage._base import EVERYWHERE, Format, LeafContext
 from adam_optax.storage._quant.blocks import Blocks, check_block
 from adam_optax.storage._quant.codebooks import (
     Codebook,
@@ -28,7 +28,7 @@ class Int8(Format):
     seed: int = 0
     components: ClassVar[tuple[str, ...]] = ("", "absmax")
     skips_nonfinite: ClassVar[bool] = True
-    kernel_platforms: ClassVar[frozenset[str]] = ACCELERATORS
+    kernel_platforms: ClassVar[frozenset[str]] = EVERYWHERE
 
     def encode(self, values: Sequence[Array], context: LeafContext) -> dict[str, Any]:
         """Return the codes, and the absmax of each block, for which the code of 1 stands."""

@@ -54,7 +54,8 @@ class LeafStorage:
         block: how many neighbours share something, 1 for none; None if that differs among slots.
         kernel_platforms: the platforms on which a kernel moves fewer bytes than XLA's step, by
             whether the step ends with the new parameter. An update that leaves a kernel must be
-            read again, which costs as much as XLA's second pass without blocks.
+            read again, which costs an accelerator as much as XLA's second pass without blocks.
+        has_kernel: whether there is a kernel for accelerators, by the same.
     """
 
     slots: tuple[Slot, ...]
@@ -64,11 +65,13 @@ class LeafStorage:
     has_frame: bool = dataclasses.field(init=False, compare=False)
     block: int | None = dataclasses.field(init=False, compare=False)
     kernel_platforms: dict[bool, frozenset[str]] = dataclasses.field(init=False, compare=False)
+    has_kernel: dict[bool, bool] = dataclasses.field(init=False, compare=False)
 
     def __post_init__(self) -> None:
         formats = [slot.format for slot in self.slots]
         blocks = {f.block for f in formats} - {1}
         platforms = frozenset[str]().union(*(f.kernel_platforms for f in formats))
+        by_applies = {True: platforms, False: platforms if blocks else platforms & {"cpu"}}
         facts = {
             "entries": tuple(entry for slot in self.slots for _, entry in slot.entries),
             "read_back": frozenset(
@@ -77,7 +80,8 @@ class LeafStorage:
             "skips_nonfinite": any(f.skips_nonfinite for f in formats),
             "has_frame": any(f.has_frame for f in formats),
             "block": max(blocks, default=1) if len(blocks) < 2 else None,
-            "kernel_platforms": {True: platforms, False: platforms if blocks else frozenset()},
+            "kernel_platforms": by_applies,
+            "has_kernel": {applies: bool(own - {"cpu"}) for applies, own in by_applies.items()},
         }
         for name, value in facts.items():
             object.__setattr__(self, name, value)

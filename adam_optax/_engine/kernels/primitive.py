@@ -84,7 +84,7 @@ def _batched(
     return done, [0] * len(done)
 
 
-def _devices(context: mlir.LoweringRuleContext) -> int | None:
+def device_count(context: mlir.LoweringRuleContext) -> int | None:
     """Return for how many devices the program, or this part, is compiled; None if unknown."""
     axes: Any = context.module_context.axis_context
     if hasattr(axes, "manual_axes"):  # inside shard_map
@@ -104,7 +104,7 @@ def _lowered(
     *operands: ir.Value[Any],
     **how: Unpack[Parameters],
 ) -> Sequence[ir.Value[Any]]:
-    kernel, devices, device = how["kernel"], _devices(context), _device(context)
+    kernel, devices, device = how["kernel"], device_count(context), _device(context)
     made = backend(platform) if devices and platform in kernel.platforms else None
     lowering: AbstractContextManager[None] = contextlib.nullcontext()
     run = _function(how["plain"])

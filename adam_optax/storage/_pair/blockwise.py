@@ -9,7 +9,7 @@ from jax import Array
 
 from adam_optax._core.dither import to_unit_interval, two_dithers
 from adam_optax.moments import Moment
-from adam_optax.storage._base import ACCELERATORS, LeafContext
+from adam_optax.storage._base import EVERYWHERE, LeafContext
 from adam_optax.storage._pair.base import PairFormat, PairScalars, largest_ratio
 from adam_optax.storage._pair.elementwise import pack_codes, unpack_codes
 from adam_optax.storage._quant.bits import bits_of, exact_divmod, float_of
@@ -64,7 +64,7 @@ class BlockwisePair(PairFormat):
     """Keep mu and nu in 2, 3 or 4 bytes, on a grid for each block; see `pair`."""
 
     block: int = 128
-    kernel_platforms: ClassVar[frozenset[str]] = ACCELERATORS
+    kernel_platforms: ClassVar[frozenset[str]] = EVERYWHERE
 
     @property
     def components(self) -> tuple[str, ...]:  # type: ignore[override]

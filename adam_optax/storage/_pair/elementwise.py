@@ -38,7 +38,7 @@ There, a nu may for a while be too small by an octave; a larger mu would be too 
 class ElementwisePair(PairFormat):
     """Keep mu and nu in 2, 3 or 4 bytes, on one grid for all elements; see `pair`."""
 
-    kernel_platforms: ClassVar[frozenset[str]] = frozenset({"tpu"})
+    kernel_platforms: ClassVar[frozenset[str]] = frozenset({"tpu", "cpu"})
 
     @property
     def components(self) -> tuple[str, ...]:  # type: ignore[override]

@@ -9,7 +9,7 @@ import numpy as np
 from jax import Array
 
 from adam_optax._core.dither import to_unit_interval, two_dithers
-from adam_optax.storage._base import ACCELERATORS, LeafContext
+from adam_optax.storage._base import EVERYWHERE, LeafContext
 from adam_optax.storage._pair.base import PairFormat, largest_ratio
 from adam_optax.storage._quant.bits import bits_of, exact_divmod, float_of
 from adam_optax.storage._quant.blocks import Blocks
@@ -100,7 +100,7 @@ class OneBytePair(PairFormat):
 
     bytes: int = 1
     block: int = 64
-    kernel_platforms: ClassVar[frozenset[str]] = ACCELERATORS
+    kernel_platforms: ClassVar[frozenset[str]] = EVERYWHERE
 
     @property
     def components(self) -> tuple[str, ...]:  # type: ignore[override]

@@ -1,0 +1,147 @@
+"""Run a leaf's step as a loop where a program is compiled for one CPU."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.sharding import NamedSharding
+
+from adam_optax._core import checks
+from adam_optax._core.dither import TileOffset
+from adam_optax._core.types import PyTree
+from adam_optax._engine.kernels.cpu import machine
+from adam_optax._engine.kernels.cpu.loop import Loop, make_loop
+from adam_optax._engine.kernels.cpu.primitive import Parameters, bind
+from adam_optax._engine.kernels.cpu.program import UntranslatableError
+from adam_optax._engine.kernels.fused_step import LeafResult, LeafStep
+from adam_optax._engine.kernels.layout import LEAF, SCALAR, SHARED
+from adam_optax.storage._base import Entry
+
+DTYPES = ("float32", "bfloat16", "float16")
+"""The dtypes of gradients and parameters that loops take."""
+
+
+def looped(
+    step: LeafStep,
+    otherwise: LeafStep,
+    block: int | None,
+    applies: bool,
+    layers: int = 0,
+    in_range: bool = False,
+) -> LeafStep:
+    """Return a step that is a loop on one CPU, where the leaf and the rule allow it.
+
+    Args:
+        step: takes a gradient, a parameter or None, encoded moments, the count, the scalars by
+            precision and an offset; returns an array of the gradient's shape and encoded moments.
+        otherwise: the same step for where there is no loop; takes no offset, and at times `where`.
+        block: how many neighbours share something in storage, 1 for none; None: there are several.
+        applies: whether the array that the step returns is the new parameter.
+        layers: how many leading axes are layers, which must not share anything.
+        in_range: whether all numbers that become integers are in the range of these, or not used.
+    """
+    loops: dict[object, Loop | None] = {}
+
+    def run(
+        g: Array,
+        p: Array | None,
+        encoded: Mapping[str, Entry],
+        count: Array,
+        scalars: Mapping[str, PyTree],
+        where: NamedSharding | None = None,
+    ) -> LeafResult:
+        arguments = g, p, encoded, count, {"float32": scalars["float32"]}
+        leaves = [g] if p is None else [g, p]
+        if where is not None:
+            return otherwise(g, p, encoded, count, scalars, where)
+        if block is None or g.ndim <= layers or not _has_loop(leaves, block):
+            return otherwise(g, p, encoded, count, scalars)
+        flat, tree = jax.tree.flatten(arguments)
+        types = [jax.typeof(x) for x in flat]
+        roles = _roles(types, block)
+        key = tree, g.ndim, roles, tuple((x.dtype, x.weak_type) for x in types)
+        if key not in loops:
+            loops[key] = _traced(step, tree, roles, types, g.ndim, block, in_range)
+        loop = loops[key]
+        if loop is None:
+            return otherwise(g, p, encoded, count, scalars)
+
+        def plain(*operands: Array) -> list[Array]:
+            one, parameter, kept, number, narrow = jax.tree.unflatten(tree, operands)
+            return jax.tree.leaves(otherwise(one, parameter, kept, number, dict(scalars) | narrow))
+
+        def whole(*operands: Array) -> list[Array]:
+            zero = jnp.zeros((), jnp.uint32)
+            offset = TileOffset(g.shape, (zero,) * g.ndim)
+            return jax.tree.leaves(step(*jax.tree.unflatten(tree, operands), offset))
+
+        wider = p is not None and jnp.finfo(g.dtype).bits < jnp.finfo(p.dtype).bits
+        own = 1 if applies or wider else 0  # an update has the wider dtype of the two
+        kept = range(len(leaves), len(leaves) + len(jax.tree.leaves(encoded)))
+        first = own if applies or own == 0 else -1
+        like = tuple((i, flat[i].dtype) for i in (own, *kept))
+        how = Parameters(
+            loop=loop, otherwise=plain, like=like, in_place=(first, *kept), whole=whole
+        )
+        found = bind(*flat, **how)
+        result: LeafResult = jax.tree.unflatten(jax.tree.structure((g, encoded)), found)
+        return result
+
+    return run
+
+
+def _has_loop(leaves: Sequence[Array], block: int) -> bool:
+    """Tell whether a gradient, and a parameter if there is one, may have a loop."""
+    g = leaves[0]
+    narrow = block > 1 and g.shape[-1] == 1  # a block looks like an element there
+    return (
+        machine.is_installed()
+        and g.size > 0
+        and not narrow
+        and all(str(x.dtype) in DTYPES for x in leaves)
+        and not checks.has_explicit_sharding(g)
+    )
+
+
+def _roles(types: Sequence[Any], block: int) -> tuple[str, ...]:
+    """Return the roles of arguments; empty where one has none."""
+    shape = types[0].shape
+    known = {(*shape[:-1], -(-shape[-1] // block)): SHARED, shape: LEAF, (): SCALAR}
+    roles = tuple(known.get(x.shape, "") for x in types)
+    return roles if all(roles) else ()
+
+
+def _two_steps(arguments: Any) -> list[tuple[int, int]]:
+    """Return the places of those scalars of storage that are one number of two steps."""
+    before, now = (jax.tree.leaves(x) for x in arguments[-1]["float32"].storage)
+    return list(zip(before, now, strict=True)) if len(before) == len(now) else []
+
+
+def _traced(
+    step: LeafStep,
+    tree: jax.tree_util.PyTreeDef,
+    roles: Sequence[str],
+    types: Sequence[Any],
+    rank: int,
+    block: int,
+    in_range: bool,
+) -> Loop | None:
+    """Return the loop of a step; None if there is none, or the step cannot be taken in parts."""
+
+    def on_unit(*operands: Array) -> list[Array]:
+        *arrays, start = operands
+        offset = TileOffset((1,) * rank, (*[jnp.zeros((), jnp.uint32)] * (rank - 1), start))
+        return jax.tree.leaves(step(*jax.tree.unflatten(tree, arrays), offset))
+
+    if not roles:
+        return None
+    try:
+        alike = _two_steps(jax.tree.unflatten(tree, range(len(types))))
+        loop = make_loop(on_unit, roles, types, rank, block, alike, in_range=in_range)
+    except (UntranslatableError, TypeError, ValueError):  # what is wrong, the plain step says
+        return None
+    # What another's rule makes of the size of a leaf is not known.
+    sums = loop.program.of_leaf or loop.program.leaf_results
+    return None if sums and not in_range else loop

@@ -1,0 +1,1 @@
+"""The loops that LLVM makes on CPUs."""
