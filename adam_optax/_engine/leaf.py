@@ -222,8 +222,8 @@ def compile_leaf_step(
         otherwise = fuse(step, unstored, storage.block, accelerators, applies, layers, whole)
     fused = otherwise
     if cpu_loops == "always" or (cpu_loops == "auto" and "cpu" in platforms):
-        in_range = _is_own(recipe, storage)
-        fused = looped(step, otherwise, storage.block, applies, layers, in_range)
+        own = _is_own(recipe, storage)
+        fused = looped(step, otherwise, storage.block, applies, layers, own)
     if fused is whole:
         return jax.jit(whole)
     return jax.jit(fused, static_argnames="where" if accelerators else ())

@@ -105,6 +105,11 @@ class Program:
     leaf_results: tuple[tuple[int, int], ...] = ()
     equations: tuple[str, ...] = ()
 
+    @property
+    def has_sums(self) -> bool:
+        """Tell whether something follows from the whole leaf."""
+        return bool(self.of_leaf or self.leaf_results)
+
 
 Memo: TypeAlias = dict[tuple[object, ...], Value]
 """The value of each operation that was met, by what it is."""
