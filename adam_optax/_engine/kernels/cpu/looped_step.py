@@ -15,6 +15,7 @@ from adam_optax._engine.kernels.cpu import machine
 from adam_optax._engine.kernels.cpu.loop import Loop, make_loop
 from adam_optax._engine.kernels.cpu.primitive import bind
 from adam_optax._engine.kernels.cpu.program import UntranslatableError
+from adam_optax._engine.kernels.elementwise import is_elementwise
 from adam_optax._engine.kernels.fused_step import LeafResult, LeafStep
 from adam_optax._engine.kernels.layout import LEAF, SCALAR, SHARED
 from adam_optax.storage._base import Entry
@@ -24,7 +25,12 @@ DTYPES = ("float32", "bfloat16", "float16")
 
 
 def looped(
-    step: LeafStep, otherwise: LeafStep, block: int | None, applies: bool, layers: int = 0
+    step: LeafStep,
+    otherwise: LeafStep,
+    block: int | None,
+    applies: bool,
+    layers: int = 0,
+    unstored: LeafStep | None = None,
 ) -> LeafStep:
     """Return a step that is a loop on one CPU, where the leaf and the rule allow it.
 
@@ -35,6 +41,8 @@ def looped(
         block: how many neighbours share something in storage, 1 for none; None: there are several.
         applies: whether the array that the step returns is the new parameter.
         layers: how many leading axes are layers, which must not share anything.
+        unstored: a rule of which nothing is known, without storage, as `fuse` has it: where the
+            rule mixes elements, or reads the leaf's size, there is no loop.
     """
     loops: dict[object, Loop | None] = {}
 
@@ -59,7 +67,7 @@ def looped(
         if key not in loops:
             loops[key] = _traced(step, tree, roles, types, g.ndim, block)
         loop = loops[key]
-        if loop is None:
+        if loop is None or not _is_for(loop, unstored, layers, g, p, count, scalars):
             return otherwise(g, p, encoded, count, scalars)
 
         def plain(*operands: Array) -> list[Array]:
@@ -89,6 +97,20 @@ def _has_loop(leaves: Sequence[Array], block: int) -> bool:
         and all(str(x.dtype) in DTYPES for x in leaves)
         and not checks.has_explicit_sharding(g)
     )
+
+
+def _is_for(
+    loop: Loop,
+    unstored: LeafStep | None,
+    layers: int,
+    g: Array,
+    p: Array | None,
+    count: Array,
+    scalars: Mapping[str, PyTree],
+) -> bool:
+    """Tell whether a loop, which was traced on a unit, is that of this leaf."""
+    unit = (*(1 for _ in g.shape[:-1]), loop.program.width)
+    return unstored is None or is_elementwise(unstored, g, p, count, scalars, unit, layers)
 
 
 def _roles(types: Sequence[Any], block: int) -> tuple[str, ...]:
