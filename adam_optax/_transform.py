@@ -304,6 +304,12 @@ def step(
     update is written and read again: with storage in blocks, and with `pair()` on TPUs, a third
     fewer bytes are moved (the README has a table); for other storage XLA finds that pass by itself.
 
+    Under `jax.jit` donate the parameters and the state, and let the step take them in the order in
+    which it returns them, as below: JAX gives donated buffers to results of the same shape and
+    dtype in order. A step of `(grads, state, params)` that donates the last two has its new
+    parameters written over `mu`, and XLA copies what it still has to read: on a CPU four times as
+    long, for optax's optimisers, too. `adam_optax.aot.donation` names what a compiled step copies.
+
     Args:
         tx: any optax transformation.
         grads: the gradients.
@@ -324,12 +330,16 @@ def step(
     Returns:
         The new parameters, in their own dtypes, and the new state.
 
-    >>> import jax.numpy as jnp, adam_optax as ao
+    >>> import jax, jax.numpy as jnp, adam_optax as ao
     >>> tx = ao.adam(0.1, storage=ao.storage.pair())
     >>> params = jnp.ones(3)
     >>> params, state = ao.step(tx, params, tx.init(params), params)
     >>> params
     Array([0.9, 0.9, 0.9], dtype=float32)
+    >>> def train_step(params, state, grads):
+    ...     return ao.step(tx, grads, state, params)
+    >>> train_step = jax.jit(train_step, donate_argnums=(0, 1))
+    >>> params, state = train_step(params, state, jnp.ones(3))
     """
     if params is None:
         raise TypeError("ao.step needs the parameters: ao.step(tx, grads, state, params)")

@@ -19,9 +19,9 @@ def offload(tx: optax.GradientTransformation, always: bool = False) -> Transform
     Between steps, while losses and gradients are computed, the device holds no state but scalars.
     In an update under `jit` XLA brings the state over and sends it back: for GPUs a few leaves at
     a time; for TPUs all at once, so that the device's memory must hold the state during an update.
-    Donate the state, or the host holds it twice. Restore a checkpoint to the shardings of a fresh
-    state, which say `pinned_host`. Where JAX runs on a CPU, whose memory is the host's, no array
-    is moved.
+    Donate the state, in the order that `ao.step` shows, or the host holds it twice. Restore a
+    checkpoint to the shardings of a fresh state, which say `pinned_host`. Where JAX runs on a CPU,
+    whose memory is the host's, no array is moved.
 
     Args:
         tx: any optax transformation.

@@ -14,6 +14,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec, Sharding, SingleDev
 
 from adam_optax._transform import step as applied
 from adam_optax.aot import hlo, targets
+from adam_optax.aot.donation import Donation, donation
 
 AXIS = "x"
 """The name of the only axis of a mesh of all devices."""
@@ -29,6 +30,8 @@ class Compiled(NamedTuple):
         scratch: Bytes of temporary memory on a device.
         collectives: Number of operations in which devices communicate, by kind.
         seconds: Seconds to trace, lower and compile.
+        donation: Which results are written over the donated arguments, and what XLA copies; `None`:
+            they cannot be read off the module, as those of a step with ordered effects.
     """
 
     moved: float
@@ -37,6 +40,7 @@ class Compiled(NamedTuple):
     scratch: int
     collectives: Mapping[str, int] = MappingProxyType({})
     seconds: float = 0.0
+    donation: Donation | None = None
 
 
 def compile_update(
@@ -110,29 +114,36 @@ def compile_step(
 
     Args:
         target: The accelerator, as in `compile_update`.
-        step: The function.
+        step: The function. One that `jax.jit` returned keeps what it donates.
         arguments: The step's arguments, as trees of shapes.
         parameters: Number of parameters, for the bytes per parameter.
-        donate: Positions of the arguments that the step may overwrite.
+        donate: Positions of the arguments that a step without `jax.jit` may overwrite.
         spec: Maps a leaf to its sharding, as in `compile_update`.
 
     Raises:
-        ValueError: If there is no such target.
+        ValueError: If there is no such target, or `donate` is given for a step under `jax.jit`.
         ModuleNotFoundError: If the compiler of the target is not installed.
     """
     platform = targets.platform(target)
     if absent := targets.missing(target):
         what = f"{target} needs {', '.join(absent)}"
         raise ModuleNotFoundError(f"{what}: {targets.INSTALL}", name=absent[0])
+    if isinstance(step, jax.stages.Wrapped):
+        if donate:
+            what = f"donate={donate} is for a step without jax.jit"
+            raise ValueError(f"{what}; write jax.jit(step, donate_argnums={donate})")
+        jitted = step
+    else:
+        jitted = jax.jit(step, donate_argnums=donate)
     there = _placed(targets.devices(target), spec)
     started = time.perf_counter()
     with warnings.catch_warnings():
-        # `copied` reports the same.
+        # `copied` and `donation` report the same.
         warnings.filterwarnings("ignore", "Some donated buffers were not usable")
         # JAX's persistent cache keeps what is compiled for a device that is not there, and cannot
         # read it again without that device: JAX then warns, and compiles anew as it should.
         warnings.filterwarnings("ignore", "Error reading persistent compilation cache entry")
-        traced = jax.jit(step, donate_argnums=donate).trace(*jax.tree.map(there, arguments))
+        traced = jitted.trace(*jax.tree.map(there, arguments))
         done = traced.lower(lowering_platforms=(platform,)).compile()
     seconds = time.perf_counter() - started
     shards = 1 if spec is None else len(targets.devices(target))
@@ -150,12 +161,17 @@ def facts(compiled: jax.stages.Compiled, parameters: int, shards: int = 1) -> Co
     text, memory = compiled.as_text(), compiled.memory_analysis()
     assert text is not None
     assert memory is not None  # the backends of all targets report both
+    try:
+        donated = donation(compiled)
+    except ValueError:
+        donated = None
     return Compiled(
         moved=hlo.moved(text) * shards / max(parameters, 1),
         kernels=hlo.kernels(text),
         copied=memory.output_size_in_bytes - memory.alias_size_in_bytes,
         scratch=memory.temp_size_in_bytes,
         collectives=hlo.collectives(text),
+        donation=donated,
     )
 
 

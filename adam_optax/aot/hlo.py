@@ -31,16 +31,21 @@ COLLECTIVE = re.compile(
 
 
 class Instruction(NamedTuple):
-    """Hold one line of a module's entry computation: its type, operation and operands."""
+    """Hold one line of a module's entry computation: its type, operation, operands, and the rest.
+
+    The rest is the text of the operands and attributes.
+    """
 
     type: str
     operation: str
     operands: list[str]
+    rest: str
+    is_root: bool
 
 
 def moved(text: str) -> float:
     """Count the bytes that the entry computation reads from and writes to main memory."""
-    found = dict(_instructions(text))
+    found = dict(instructions(text))
     total = 0.0
     for one in found.values():
         if one.operation in ("copy-start", "slice-start"):
@@ -56,7 +61,7 @@ def kernels(text: str) -> int:
 
     Copies are not counted, nor are operations on scalars alone, which run on a TPU's scalar core.
     """
-    return sum(_is_kernel(one) for _, one in _instructions(text))
+    return sum(_is_kernel(one) for _, one in instructions(text))
 
 
 def collectives(text: str) -> dict[str, int]:
@@ -71,7 +76,7 @@ def collectives(text: str) -> dict[str, int]:
 def _is_kernel(one: Instruction) -> bool:
     if one.operation in FREE or one.operation in MOVES:
         return False
-    return one.operation == "fusion" or any(size > 8 for size, _ in _arrays(one.type))
+    return one.operation == "fusion" or any(size > 8 for size, _ in arrays(one.type))
 
 
 def _transfer(one: Instruction) -> float:
@@ -79,16 +84,16 @@ def _transfer(one: Instruction) -> float:
 
     The size is that of the array that arrives.
     """
-    sides = list(_arrays(one.type))[:2]
+    sides = list(arrays(one.type))[:2]
     there = sides[0] if one.operation == "copy-start" else sides[1]
     return sum(there[0] for _, chip in sides if not chip)
 
 
 def _main(kind: str) -> float:
-    return sum(size for size, chip in _arrays(kind) if not chip)
+    return sum(size for size, chip in arrays(kind) if not chip)
 
 
-def _arrays(kind: str) -> Iterator[tuple[float, bool]]:
+def arrays(kind: str) -> Iterator[tuple[float, bool]]:
     """Yield the bytes of every array of a type, and whether the array is on the chip."""
     for name, dims, layout in ARRAY.findall(kind):
         size = SIZES.get(name) or int(re.findall(r"\d+", name)[0]) / 8
@@ -97,7 +102,8 @@ def _arrays(kind: str) -> Iterator[tuple[float, bool]]:
         yield size, "S(" in layout
 
 
-def _instructions(text: str) -> Iterator[tuple[str, Instruction]]:
+def instructions(text: str) -> Iterator[tuple[str, Instruction]]:
+    """Yield the entry computation's instructions, by name."""
     entry = re.search(r"^ENTRY [^\n]*\{\n(.*?)^\}", text, re.DOTALL | re.MULTILINE)
     assert entry is not None
     for line in entry[1].splitlines():
@@ -108,7 +114,9 @@ def _instructions(text: str) -> Iterator[tuple[str, Instruction]]:
                 operands = re.findall(r"%([\w.\-]+)", arguments)
                 # This call joins slices that are in place already: it moves nothing.
                 joined = 'custom_call_target="ConcatBitcast"' in line
-                yield named[1], Instruction(kind, "bitcast" if joined else operation[1], operands)
+                kind_of = "bitcast" if joined else operation[1]
+                root = line.lstrip().startswith("ROOT ")
+                yield named[1], Instruction(kind, kind_of, operands, rest, root)
 
 
 def _split(text: str) -> tuple[str, str]:

@@ -1,10 +1,12 @@
 """Read the shapes of a user's model from an orbax checkpoint or from the user's own function.
 
-Of a checkpoint only the metadata is read: no array is loaded and nothing is unpickled.
+Of a checkpoint only the metadata is read: no array is loaded and nothing is unpickled. A training
+step of the user's own is taken from a function, too.
 """
 
 import logging
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +41,33 @@ def from_function(name: str) -> optax.Params:
     except UserCodeError as error:
         raise ModelError(f"--params {name}: {error}") from error
     return _checked(found, f"--params {name}")
+
+
+def step_from_function(name: str) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+    """Return the training step and the shapes of its arguments that `module:function` returns.
+
+    The module's code is run, as in `from_function`, and so is the function.
+
+    Args:
+        name: `module:function`, a function without arguments that returns `(step, arguments)`: a
+            function under `jax.jit`, and a tuple of trees of arrays or `jax.ShapeDtypeStruct`s.
+
+    Raises:
+        ModelError: If there is no such function, or the function does not return such a pair.
+    """
+    try:
+        with user_function(name) as made:
+            found = made()
+            is_pair = isinstance(found, tuple) and list(map(callable, found)) == [True, False]
+            step, arguments = found if is_pair else (None, ())
+            shapes = jax.eval_shape(lambda: jax.tree.map(_array, tuple(arguments)))
+    except UserCodeError as error:
+        raise ModelError(f"--step {name}: {error}") from error
+    if not isinstance(step, jax.stages.Wrapped):
+        what = "returns a step without jax.jit" if is_pair else f"returns {type(found).__name__}"
+        expected = "return jax.jit(step, donate_argnums=...), (params, state, grads)"
+        raise ModelError(f"--step {name} {what}; write {expected}, say")
+    return step, shapes
 
 
 def from_checkpoint(path: Path, key: str | None = None) -> optax.Params:

@@ -2,8 +2,9 @@
 
 import argparse
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +13,7 @@ import optax
 from adam_optax._core.numerics import number_dtype
 from adam_optax._wrappers.memory import format_bytes
 from adam_optax.aot import model, targets
-from adam_optax.aot.compiled import Compiled, compile_update
+from adam_optax.aot.compiled import Compiled, compile_step, compile_update
 from adam_optax.cli.arguments import CODE_HELP
 from adam_optax.cli.console import announce_code
 from adam_optax.cli.parser import Command
@@ -23,7 +24,9 @@ from adam_optax.lab.storage_formats import STORAGE_EXAMPLES, parse_storage
 _COLUMNS = """\
 columns: bytes moved a parameter, to and from memory (XLA's sizes of what each kernel reads and
 writes; 28 is the least for Adam in float32); kernels, of so many leaves; what is updated in place;
-scratch memory; time to compile. Nothing is run, and no accelerator need be there.
+scratch memory; time to compile. Nothing is run, and no accelerator need be there. Of a --step, all
+bytes are counted, and the last lines say which donated arrays are overwritten by results that are
+not their own, which of them XLA copies for it, and what to write instead.
 """
 
 
@@ -37,12 +40,15 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         help="which returns a tree of arrays or shapes; its code is run (see below)",
     )
     whose.add_argument(
+        "--step",
+        metavar="MODULE:FUNCTION",
+        help="which returns a training step under jax.jit and a tuple of its arguments",
+    )
+    whose.add_argument(
         "--checkpoint", type=Path, metavar="DIR", help="of orbax; only shapes are read"
     )
     parser.add_argument("--key", metavar="KEY", help="where in a checkpoint the parameters are")
-    parser.add_argument(
-        "--optimizer", metavar="NAME", default="adamw", help="adamw (default), optax.lion, ..."
-    )
+    parser.add_argument("--optimizer", metavar="NAME", help="adamw (default), optax.lion, ...")
     parser.add_argument("--storage", metavar="FORMAT", help=f"of the moments: {STORAGE_EXAMPLES}")
     parser.add_argument("--dtype", metavar="DTYPE", help="of the parameters (default: their own)")
 
@@ -55,27 +61,56 @@ def _run(args: argparse.Namespace) -> int:
         ModelError: If the model cannot be read.
     """
     names = _targets(args.target)
-    tx = _optimizer(args.optimizer, args.storage)
-    dtype = _dtype(args.dtype)
-    if "JAX_PLATFORMS" not in os.environ:  # accelerators are compiled for, not used
-        jax.config.update("jax_platforms", "cpu")
-    params = model.cast(_params(args), dtype)
-    print(_table(params, {name: _compile(name, tx, params) for name in names}), flush=True)
+    is_own = args.step is not None
+    compile_for, shapes = _own_step(args) if is_own else _update(args)
+    found = {name: _compile(name, compile_for) for name in names}
+    print(_table(shapes, found, is_own), flush=True)
+    for name, one in found.items():
+        if one.donation is not None and (is_own or one.donation.crossed):
+            print(f"{name}, {one.donation}", flush=True)
     return 0
 
 
-def _table(params: optax.Params, found: dict[str, Compiled]) -> str:
-    """Format a line for each target, below a line about the model."""
-    leaves = len(jax.tree.leaves(params))
-    rows = [("target", "B/parameter", "kernels", "in place", "scratch", "compiled in")]
+def _update(args: argparse.Namespace) -> tuple[Callable[[str], Compiled], optax.Params]:
+    """Return what compiles an optimiser's step for a target, and the parameters."""
+    tx = _optimizer(args.optimizer or "adamw", args.storage)
+    dtype = _dtype(args.dtype)
+    _use_cpu()
+    params = model.cast(_params(args), dtype)
+    return lambda target: compile_update(target, tx, params), params
+
+
+def _own_step(args: argparse.Namespace) -> tuple[Callable[[str], Compiled], tuple[Any, ...]]:
+    """Return what compiles the user's step for a target, and the step's arguments."""
+    for option in ("optimizer", "storage", "dtype", "key"):
+        if getattr(args, option) is not None:
+            raise LabError(f"--{option} does not go with --step; leave it out")
+    _use_cpu()
+    announce_code(args.step)
+    step, arguments = model.step_from_function(args.step)
+    return lambda target: compile_step(target, step, arguments, parameters=1), arguments
+
+
+def _use_cpu() -> None:
+    if "JAX_PLATFORMS" not in os.environ:  # accelerators are compiled for, not used
+        jax.config.update("jax_platforms", "cpu")
+
+
+def _table(shapes: optax.Params, found: dict[str, Compiled], is_own: bool) -> str:
+    """Format a line for each target, below a line about the model or the step's arguments."""
+    leaves, bytes_moved = len(jax.tree.leaves(shapes)), "moved" if is_own else "B/parameter"
+    rows = [("target", bytes_moved, "kernels", "in place", "scratch", "compiled in")]
     for name, one in found.items():
         # An output that is no parameter or moment, a tuple's pointers, takes a few bytes.
         place = "all" if one.copied <= 1024 + 16 * leaves else f"all but {format_bytes(one.copied)}"
         seconds = f"{one.seconds:.1f} s"
+        moved = format_bytes(round(one.moved)) if is_own else f"{one.moved:.2f}"
         scratch = format_bytes(one.scratch)
-        rows.append((name, f"{one.moved:.2f}", str(one.kernels), place, scratch, seconds))
+        rows.append((name, moved, str(one.kernels), place, scratch, seconds))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    head = f"{model.count(params):,} parameters in {leaves:,} leaves"
+    head = f"{model.count(shapes):,} parameters in {leaves:,} leaves"
+    if is_own:
+        head = f"a step of {leaves:,} arrays"
     return "\n".join([head, *(_line(row, widths) for row in rows)])
 
 
@@ -120,12 +155,14 @@ def _params(args: argparse.Namespace) -> optax.Params:
     return model.from_function(args.params)
 
 
-def _compile(target: str, tx: optax.GradientTransformation, params: optax.Params) -> Compiled:
+def _compile(target: str, compile_for: Callable[[str], Compiled]) -> Compiled:
     try:
-        return compile_update(target, tx, params)
+        return compile_for(target)
     except ModuleNotFoundError as error:
         raise LabError(str(error)) from error
-    except Exception as error:  # the compiler's error, or the optimiser's about these parameters
+    except (
+        Exception
+    ) as error:  # the compiler's error, or that of an optimiser or of the user's step
         raise LabError(f"{target}: {first_line(error)}") from error
 
 
@@ -145,6 +182,7 @@ COMPILE_REPORT = Command(
   adam-optax compile-report --target h100,v5e --params my_model:init_params
   adam-optax compile-report --target v6e --checkpoint runs/10/default --key params \\
     --optimizer lion --storage stochastic --dtype bfloat16
+  adam-optax compile-report --target h100,cpu --step my_model:training_step
 """,
     epilog=lambda: f"{_COLUMNS}\n{CODE_HELP}",
     add_arguments=_add_arguments,

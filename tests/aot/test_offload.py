@@ -57,7 +57,7 @@ def test_on_a_cpu_nothing_changes(tx: Any) -> None:
     params = {"w": jnp.arange(6.0).reshape(2, 3), "b": jnp.ones(())}
     runs = []
     for one in (tx, ao.offload(tx)):
-        step, state, run = jax.jit(one.update, donate_argnums=1), one.init(params), params
+        step, state, run = jax.jit(one.update, donate_argnums=(0, 1)), one.init(params), params
         for _ in range(3):
             updates, state = step(jax.tree.map(jnp.cos, run), state, run)
             run = optax.apply_updates(run, updates)

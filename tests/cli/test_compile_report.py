@@ -2,13 +2,17 @@
 
 import shlex
 from pathlib import Path
+from typing import Any
 
+import jax
 import jax.numpy as jnp
+import optax
 import orbax.checkpoint as ocp
 import pytest
 
+import adam_optax as ao
 from adam_optax.aot import hlo, targets
-from adam_optax.cli import main
+from adam_optax.cli import compile_report, main
 
 MODEL = """
 import jax, jax.numpy as jnp
@@ -17,6 +21,22 @@ whole = lambda: {"n": jnp.zeros(3, "int32")}
 empty = dict
 broken = lambda: 1 / 0
 text = lambda: "no tree"
+
+def update(grads, state, params):
+    import adam_optax as ao
+    return ao.step(ao.adamw(1e-3), grads, state, params)
+
+def training_step(right=True):
+    import adam_optax as ao
+    params = {"w": jax.ShapeDtypeStruct((64, 128), "float32")}
+    state = jax.eval_shape(ao.adamw(1e-3).init, params)
+    if right:
+        step = jax.jit(lambda p, s, g: update(g, s, p), donate_argnums=(0, 1))
+        return step, (params, state, params)
+    return jax.jit(update, donate_argnums=(1, 2)), (params, state, params)
+
+crossed = lambda: training_step(False)
+bare = lambda: (update, ())
 """
 
 
@@ -52,6 +72,53 @@ def test_a_function_s_model(capsys: pytest.CaptureFixture[str]) -> None:
     assert "all" in row.split()
 
 
+@pytest.mark.quick
+def test_an_own_step_is_told_what_is_copied(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("--target cpu --step aot_model:training_step") == 0
+    head, titles, row, donated = capsys.readouterr().out.splitlines()
+    assert head == "a step of 5 arrays"
+    assert titles.split()[1] == "moved"
+    assert row.split()[1:3] == ["328", "kB"]  # 40 bytes a parameter
+    assert donated == "cpu, donated: 3 arrays, in place"
+    assert run("--target cpu --step aot_model:crossed") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[3] == (
+        "cpu, donated: 3 arrays, 3 not reused for their own results; XLA copies 2 (65.5 kB)"
+    )
+    assert lines[5] == (
+        "  params['w'] is overwritten by result[1][0].nu['w'], not by result[0]['w']: copied"
+    )
+    assert lines[7].endswith("of the same type in order: take the arguments")
+    assert lines[8] == (
+        "in the order (params, state), or return the new values in the order (state, params)."
+    )
+
+
+def test_what_is_not_in_place_is_named(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Return a mu that is wider than the one that was given, and takes the place of nu."""
+
+    def widening(learning_rate: float) -> optax.GradientTransformation:
+        tx = ao.adam(learning_rate, mu_dtype="bfloat16")
+
+        def update(grads: Any, state: Any, params: Any) -> Any:
+            updates, (adam, *rest) = tx.update(grads, state, params)
+            wide = jax.tree.map(lambda m: m.astype("float32"), adam.mu)
+            return updates, (adam._replace(mu=wide), *rest)
+
+        return optax.GradientTransformation(tx.init, update)
+
+    monkeypatch.setattr(compile_report, "find_factory", lambda name: widening)
+    assert run("--target cpu --params aot_model:shapes") == 0
+    row, head, *lines = capsys.readouterr().out.splitlines()[2:]
+    assert "all but 33.3 kB" in row
+    assert head.startswith("cpu, donated: 6 arrays, 4 not reused for their own results")
+    mu, nu = "result[1][0].mu['w']", "result[1][0].nu['w']"
+    assert f"  state[0].mu['w'] is not reused: {mu} is written elsewhere" in lines
+    assert any(f"  state[0].nu['w'] is overwritten by {mu}, not by {nu}" in one for one in lines)
+
+
 @pytest.mark.heavy
 def test_a_checkpoint_s_model(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     tree = {"params": {"w": jnp.ones((64, 128)), "b": jnp.ones(128)}, "step": 3}
@@ -72,7 +139,7 @@ def test_a_checkpoint_s_model(folder: Path, capsys: pytest.CaptureFixture[str]) 
 
 MISTAKES = {
     "": "required: --target",
-    "--target cpu": "one of the arguments --params --checkpoint is required",
+    "--target cpu": "one of the arguments --params --step --checkpoint is required",
     "--target h1 --params a:b": "--target 'h1' is none of v5e, v6e, v5p, a100, h100, b200, cpu",
     "--target cpu --params a": "--params a: expected module:function, such as my_model:init",
     "--target cpu --params no_model:f": "no_model:f: ModuleNotFoundError: No module named",
@@ -93,6 +160,11 @@ MISTAKES = {
     "--target cpu --params a:b --storage 'pair(7)'": "--storage pair(7): ",
     "--target cpu --params a:b --storage 'pair(*b)'": "is no format, such as pair(3)",
     "--target cpu --params a:b --optimizer lion --storage pair": "optimiser 'lion' cannot be used",
+    "--target cpu --step aot_model:bare": "aot_model:bare returns a step without jax.jit; write",
+    "--target cpu --step aot_model:broken": "aot_model:broken: ZeroDivisionError: division by zero",
+    "--target cpu --step aot_model:text": "aot_model:text returns str; write return jax.jit(step",
+    "--target cpu --step aot_model:bare --dtype bfloat16": "--dtype does not go with --step",
+    "--target cpu --step aot_model:bare --storage pair": "--storage does not go with --step",
     "--target cpu --checkpoint none": "--checkpoint none is no directory",
     "--target cpu --checkpoint no_such": "--checkpoint no_such is no orbax checkpoint of a tree",
 }

@@ -127,6 +127,20 @@ FAULTS = [
     ),
     Fault("undonated parameters", "compile_update", "(0, 1)", "(1,)", "test_a_function_s_model"),
     Fault(
+        "a donated buffer may be anyone's",
+        "Donated.crossed",
+        "self.result != self.own",
+        "self.result is None",
+        "test_params_last_are_overwritten_by_a_moment[optax]",
+    ),
+    Fault(
+        "results belong to arguments that they are not computed from",
+        "_distance",
+        "not places.depends(y.number, x.number)",
+        "False",
+        "test_an_average_before_the_params_is_known_by_what_it_is_computed_from",
+    ),
+    Fault(
         "rows drift a step late",
         "Drift.look_back",
         "learning_rate(steps - 1, dtype)",

@@ -17,6 +17,8 @@ from adam_optax._engine.kernels.cpu.program import (
     Value,
     traced,
 )
+from adam_optax._engine.kernels.cpu.special import specialised
+from adam_optax._engine.kernels.cpu.sums import scalars_of_leaf
 from adam_optax._engine.kernels.cpu.writer import Writer
 
 WIDEST = 1024
@@ -53,6 +55,7 @@ class Loop:
         operands: Sequence[Array],
         results: Sequence[jax.ShapeDtypeStruct],
         aliases: Mapping[int, int],
+        whole: Callable[..., list[Array]] | None = None,
     ) -> list[Array]:
         """Take the step of a leaf.
 
@@ -60,10 +63,23 @@ class Loop:
             operands: the flat arguments of the step.
             results: the types of the results.
             aliases: from arguments to the results that take their places.
+            whole: the step of the whole leaf, from which comes what follows from all of it.
+
+        Raises:
+            UntranslatableError: if the step of the whole leaf has other equations.
         """
+        program = self.program
+        numbers = dict(program.of_leaf) | {n: None for _, n in program.leaf_results}
+        found: dict[int, Array] = {}
+        if numbers:
+            assert whole is not None
+            found = scalars_of_leaf(whole, operands, numbers, program.equations)
+        outer = {i: found[n] for i, n in program.leaf_results}
+        inner = [i for i in range(len(results)) if i not in outer]
         places, arguments = set(self.program.scalar_places), dict(enumerate(operands))
         scalars = [arguments.pop(i) for i in self.program.scalar_places]
         known = dict(zip(self.program.scalars, scalars, strict=True))
+        known |= {x: found[n] for n, x in program.of_leaf}
         for operation in self.outside:
             assert operation.evaluate is not None
             values = [
@@ -71,9 +87,12 @@ class Loop:
             ]
             known[operation.result] = operation.evaluate(*values)
         at = {i: len(self.given) + n for n, i in enumerate(arguments)}
-        in_place = {at[i]: result for i, result in aliases.items() if i not in places}
-        call = jax.ffi.ffi_call(self.target(), results, input_output_aliases=in_place)
-        return list(call(*(known[x] for x in self.given), *arguments.values()))
+        in_place = {at[i]: inner.index(result) for i, result in aliases.items() if i not in places}
+        call = jax.ffi.ffi_call(
+            self.target(), [results[i] for i in inner], input_output_aliases=in_place
+        )
+        made = iter(call(*(known[x] for x in self.given), *arguments.values()))
+        return [outer[i] if i in outer else next(made) for i in range(len(results))]
 
 
 def make_loop(
@@ -82,7 +101,9 @@ def make_loop(
     types: Sequence[jax.ShapeDtypeStruct],
     rank: int,
     block: int,
+    alike: Sequence[tuple[int, int]] = (),
     contract: bool = True,
+    in_range: bool = False,
 ) -> Loop:
     """Make the loop of a step.
 
@@ -92,7 +113,9 @@ def make_loop(
         types: the dtypes of the arguments; their shapes are not read.
         rank: how many axes the leaf has.
         block: how many neighbours along the last axis share something; 1 for none.
+        alike: pairs of arguments, scalars that may be equal and mostly are.
         contract: whether a product and a sum may be rounded once, as XLA lets them.
+        in_range: whether all numbers that become integers are in the range of these, or not used.
 
     Raises:
         UntranslatableError: if something in the step has no instruction here.
@@ -105,8 +128,12 @@ def make_loop(
     inside = [x for x in program.operations if x not in outside]
     read = {x for operation in inside for x in operation.operands} | set(program.results)
     computed = [x.result for x in outside]
-    given = tuple(x for x in (*program.scalars, *computed) if x in read)
-    text = module_text(program, given, lanes, outside, contract)
+    of_leaf = [x for _, x in program.of_leaf]
+    given = tuple(x for x in (*program.scalars, *of_leaf, *computed) if x in read)
+    by_place = dict(zip(program.scalar_places, program.scalars, strict=True))
+    pairs = [(by_place[i], by_place[j]) for i, j in alike]
+    special = specialised(program, pairs)
+    text = module_text(program, given, lanes, outside, special, contract, in_range)
     return Loop(program, outside, given, text, by_row=block != 1)
 
 

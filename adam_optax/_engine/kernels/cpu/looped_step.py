@@ -13,7 +13,7 @@ from adam_optax._core.dither import TileOffset
 from adam_optax._core.types import PyTree
 from adam_optax._engine.kernels.cpu import machine
 from adam_optax._engine.kernels.cpu.loop import Loop, make_loop
-from adam_optax._engine.kernels.cpu.primitive import bind
+from adam_optax._engine.kernels.cpu.primitive import Parameters, bind
 from adam_optax._engine.kernels.cpu.program import UntranslatableError
 from adam_optax._engine.kernels.elementwise import is_elementwise
 from adam_optax._engine.kernels.fused_step import LeafResult, LeafStep
@@ -30,6 +30,7 @@ def looped(
     block: int | None,
     applies: bool,
     layers: int = 0,
+    in_range: bool = False,
     unstored: LeafStep | None = None,
 ) -> LeafStep:
     """Return a step that is a loop on one CPU, where the leaf and the rule allow it.
@@ -41,6 +42,7 @@ def looped(
         block: how many neighbours share something in storage, 1 for none; None: there are several.
         applies: whether the array that the step returns is the new parameter.
         layers: how many leading axes are layers, which must not share anything.
+        in_range: whether all numbers that become integers are in the range of these, or not used.
         unstored: a rule of which nothing is known, without storage, as `fuse` has it: where the
             rule mixes elements, or reads the leaf's size, there is no loop.
     """
@@ -65,7 +67,7 @@ def looped(
         roles = _roles(types, block)
         key = tree, g.ndim, roles, tuple((x.dtype, x.weak_type) for x in types)
         if key not in loops:
-            loops[key] = _traced(step, tree, roles, types, g.ndim, block)
+            loops[key] = _traced(step, tree, roles, types, g.ndim, block, in_range)
         loop = loops[key]
         if loop is None or not _is_for(loop, unstored, layers, g, p, count, scalars):
             return otherwise(g, p, encoded, count, scalars)
@@ -74,12 +76,20 @@ def looped(
             one, parameter, kept, number, narrow = jax.tree.unflatten(tree, operands)
             return jax.tree.leaves(otherwise(one, parameter, kept, number, dict(scalars) | narrow))
 
+        def whole(*operands: Array) -> list[Array]:
+            zero = jnp.zeros((), jnp.uint32)
+            offset = TileOffset(g.shape, (zero,) * g.ndim)
+            return jax.tree.leaves(step(*jax.tree.unflatten(tree, operands), offset))
+
         wider = p is not None and jnp.finfo(g.dtype).bits < jnp.finfo(p.dtype).bits
         own = 1 if applies or wider else 0  # an update has the wider dtype of the two
         kept = range(len(leaves), len(leaves) + len(jax.tree.leaves(encoded)))
         first = own if applies or own == 0 else -1
         like = tuple((i, flat[i].dtype) for i in (own, *kept))
-        found = bind(*flat, loop=loop, otherwise=plain, like=like, in_place=(first, *kept))
+        how = Parameters(
+            loop=loop, otherwise=plain, like=like, in_place=(first, *kept), whole=whole
+        )
+        found = bind(*flat, **how)
         result: LeafResult = jax.tree.unflatten(jax.tree.structure((g, encoded)), found)
         return result
 
@@ -121,6 +131,12 @@ def _roles(types: Sequence[Any], block: int) -> tuple[str, ...]:
     return roles if all(roles) else ()
 
 
+def _two_steps(arguments: Any) -> list[tuple[int, int]]:
+    """Return the places of those scalars of storage that are one number of two steps."""
+    before, now = (jax.tree.leaves(x) for x in arguments[-1]["float32"].storage)
+    return list(zip(before, now, strict=True)) if len(before) == len(now) else []
+
+
 def _traced(
     step: LeafStep,
     tree: jax.tree_util.PyTreeDef,
@@ -128,6 +144,7 @@ def _traced(
     types: Sequence[Any],
     rank: int,
     block: int,
+    in_range: bool,
 ) -> Loop | None:
     """Return the loop of a step; None if there is none, or the step cannot be taken in parts."""
 
@@ -139,6 +156,10 @@ def _traced(
     if not roles:
         return None
     try:
-        return make_loop(on_unit, roles, types, rank, block)
+        alike = _two_steps(jax.tree.unflatten(tree, range(len(types))))
+        loop = make_loop(on_unit, roles, types, rank, block, alike, in_range=in_range)
     except (UntranslatableError, TypeError, ValueError):  # what is wrong, the plain step says
         return None
+    # What another's rule makes of the size of a leaf is not known.
+    sums = loop.program.of_leaf or loop.program.leaf_results
+    return None if sums and not in_range else loop

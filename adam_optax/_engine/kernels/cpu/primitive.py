@@ -18,6 +18,7 @@ from jax.interpreters import ad, batching, mlir
 
 from adam_optax._engine.kernels.cpu import machine
 from adam_optax._engine.kernels.cpu.loop import Loop
+from adam_optax._engine.kernels.cpu.program import UntranslatableError
 from adam_optax._engine.kernels.primitive import device_count
 
 loop_step_p = core.Primitive("adam_optax_loop_step")
@@ -32,12 +33,14 @@ class Parameters(TypedDict):
         otherwise: the step without the loop, from flat arguments to flat results.
         like: for each result the argument that it is like, and its dtype.
         in_place: for each result the argument whose place it takes, or -1.
+        whole: the step of the whole leaf, for rules that sum over it.
     """
 
     loop: Loop
     otherwise: Callable[..., list[Array]]
     like: tuple[tuple[int, np.dtype[np.generic]], ...]
     in_place: tuple[int, ...]
+    whole: Callable[..., list[Array]]
 
 
 def bind(*operands: Array, **how: Unpack[Parameters]) -> list[Array]:
@@ -85,10 +88,12 @@ def _lowered(
     if device_count(context) == 1 and not exported and not machine.why_not():
         types = [jax.ShapeDtypeStruct(x.shape, x.dtype) for x in context.avals_out]
         aliases = {i: result for result, i in enumerate(how["in_place"]) if i >= 0}
-        run = lambda *flat: how["loop"].run(flat, types, aliases)  # noqa: E731
-    lowered: Sequence[ir.Value[Any]] = mlir.lower_fun(run, multiple_results=True)(
-        context, *operands
-    )
+        run = lambda *flat: how["loop"].run(flat, types, aliases, how["whole"])  # noqa: E731
+    lowered: Sequence[ir.Value[Any]]
+    try:
+        lowered = mlir.lower_fun(run, multiple_results=True)(context, *operands)
+    except UntranslatableError:  # the leaf as a whole has other equations than a part of it
+        lowered = mlir.lower_fun(how["otherwise"], multiple_results=True)(context, *operands)
     return lowered
 
 

@@ -84,9 +84,13 @@ class Program:
         scalar_places: the places of these among the flat arguments.
         arrays: the other arguments.
         start: the row-major index of the unit's first element in the leaf, as uint32.
-        results: the results, in order.
+        results: the results, in order, but for `leaf_results`.
         result_levels: whether a result is kept for each unit or for each element.
         operations: the operations in an order in which they can be done.
+        of_leaf: the scalars that follow from the whole leaf and that operations read, by the number
+            of the equation that computes them.
+        leaf_results: the results that are such scalars: their places, by the same.
+        equations: the names of all equations of the step.
     """
 
     width: int
@@ -97,6 +101,9 @@ class Program:
     results: tuple[Value, ...]
     result_levels: tuple[Level, ...]
     operations: tuple[Operation, ...]
+    of_leaf: tuple[tuple[int, Value], ...] = ()
+    leaf_results: tuple[tuple[int, int], ...] = ()
+    equations: tuple[str, ...] = ()
 
 
 Memo: TypeAlias = dict[tuple[object, ...], Value]
@@ -148,6 +155,8 @@ class _Flattener:
         self._rank, self._width = rank, width
         self._operations: list[Operation] = []
         self._by_what: Memo = {}
+        self._of_leaf: dict[Value, int] = {}
+        self._equations: list[str] = []
         self._count = 0
 
     def program(self, closed: ClosedJaxpr) -> Program:
@@ -158,9 +167,17 @@ class _Flattener:
         arguments = [self._new(x.dtype, self._level(x)) for x in avals]
         start = self._new("uint32", Level.UNIT)
         results = self._inlined(closed.jaxpr, [*arguments, start])
-        levels = tuple(self._level(v.aval) for v in closed.jaxpr.outvars)
-        if Level.SCALAR in levels:
-            raise UntranslatableError("a result that is one number for the whole leaf")
+        levels = [self._level(v.aval) for v in closed.jaxpr.outvars]
+        of_leaf = {i: self._of_leaf.get(x) for i, x in enumerate(results) if levels[i] == 0}
+        if None in of_leaf.values():
+            raise UntranslatableError("a result that follows from scalars alone")
+        kept = [
+            (x, level)
+            for i, (x, level) in enumerate(zip(results, levels, strict=True))
+            if i not in of_leaf
+        ]
+        operations = tuple(needed(self._operations, [x for x, _ in kept]))
+        read = {x for operation in operations for x in operation.operands}
         places = [i for i, x in enumerate(arguments) if x.level == Level.SCALAR]
         return Program(
             self._width,
@@ -168,9 +185,12 @@ class _Flattener:
             tuple(places),
             tuple(x for x in arguments if x.level != Level.SCALAR),
             start,
-            tuple(results),
-            levels,
-            tuple(_needed(self._operations, results)),
+            tuple(x for x, _ in kept),
+            tuple(level for _, level in kept),
+            operations,
+            tuple((number, x) for x, number in self._of_leaf.items() if x in read),
+            tuple((i, number) for i, number in of_leaf.items() if number is not None),
+            tuple(self._equations),
         )
 
     def _level(self, aval: Any) -> Level:
@@ -236,6 +256,8 @@ class _Flattener:
     def _equation(self, equation: JaxprEqn, operands: tuple[Value, ...]) -> Sequence[Value]:
         """Return the results of an equation."""
         name, outs = equation.primitive.name, equation.outvars
+        number = len(self._equations)
+        self._equations.append(name)
         inner = list(jaxprs_in_params(equation.params))
         if inner and name not in REDUCTIONS:
             if name not in INNER or len(inner) != 1:
@@ -254,8 +276,14 @@ class _Flattener:
             if level != Level.ELEMENT or equation.params["dimension"] != len(aval.shape) - 1:
                 return [self._constant(0, aval.dtype)]
             return [self._operation("iota", (), dtype, level=Level.ELEMENT)]
-        if name in REDUCTIONS:
+        if name in REDUCTIONS and level != Level.SCALAR:
             return [self._reduction(equation, operands[0], level, dtype)]
+        if level == Level.SCALAR and (
+            any(x.level != Level.SCALAR or x in self._of_leaf for x in operands)
+        ):
+            found = self._new(dtype, Level.SCALAR)
+            self._of_leaf[found] = number
+            return [found]
         if name == "convert_element_type" and operands[0].dtype == dtype:
             return operands
         parameter = equation.params["y"] if name == "integer_pow" else 0
@@ -313,7 +341,7 @@ class _Flattener:
             raise UntranslatableError("a part of an array")
 
 
-def _needed(operations: Sequence[Operation], results: Sequence[Value]) -> Iterator[Operation]:
+def needed(operations: Sequence[Operation], results: Sequence[Value]) -> Iterator[Operation]:
     """Return the operations on which results depend."""
     needed = set(results)
     for operation in reversed(operations):

@@ -49,11 +49,22 @@ class Writer:
         lanes: how many elements a vector has.
         contract: whether a product and a sum may be rounded once, as XLA lets them.
         part: tells the names that are made here from those of other parts.
+        variant: tells the values of one program from those of another.
+        in_range: whether all numbers that become integers are in the range of these.
         at: the name of the index in its unit of a vector's first element.
     """
 
-    def __init__(self, lanes: int, contract: bool, part: str = "", at: str = "0") -> None:
-        self.lanes, self.part, self.at = lanes, part, at
+    def __init__(
+        self,
+        lanes: int,
+        contract: bool,
+        part: str = "",
+        at: str = "0",
+        variant: str = "",
+        in_range: bool = False,
+    ) -> None:
+        self.lanes, self.part, self.at, self.variant = lanes, part, at, variant
+        self.in_range = in_range
         self.flag = "contract " if contract else ""
         self.renamed: dict[Value, str] = {}
         self.lines: list[str] = []
@@ -85,15 +96,20 @@ class Writer:
             text = str(int(x) - (2**32 if int(x) >= 2**31 else 0))  # type: ignore[call-overload]
         return f"splat ({TYPES[dtype]} {text})" if vector else text
 
+    def name(self, x: Value) -> str:
+        """Return the name of a value; scalars are common to all programs."""
+        own = f"%{x.name}" if x.level == Level.SCALAR else f"%{self.variant}{x.name}"
+        return self.renamed.get(x, own)
+
     def operand(self, x: Value, vector: bool) -> str:
         """Return a value as an operand; what is one number for many elements is spread."""
         if x.constant is not None:
             return self.number(x.dtype, x.constant, vector)
         if not vector or x.level == Level.ELEMENT:
-            return self.renamed.get(x, f"%{x.name}")
+            return self.name(x)
         if x not in self._spread:
             one, many = self.typed(x.dtype, False), self.typed(x.dtype, True)
-            first = self.new(f"insertelement {many} poison, {one} %{x.name}, i64 0")
+            first = self.new(f"insertelement {many} poison, {one} {self.name(x)}, i64 0")
             lanes = f"<{self.lanes} x i32> zeroinitializer"
             self._spread[x] = self.new(f"shufflevector {many} {first}, {many} poison, {lanes}")
         return self._spread[x]
@@ -103,13 +119,13 @@ class Writer:
     def new(self, instruction: str) -> str:
         """Write an instruction, and return the name of its result."""
         self._count += 1
-        name = f"%{self.part}t{self._count}"
+        name = f"%{self.variant}{self.part}t{self._count}"
         self.lines.append(f"{name} = {instruction}")
         return name
 
     def put(self, x: Value, instruction: str) -> None:
         """Write the instruction whose result is a value."""
-        self.lines.append(f"%{x.name} = {instruction}")
+        self.lines.append(f"{self.name(x)} = {instruction}")
 
     def call(self, function: str, kind: str, *operands: str, more: str = "") -> str:
         """Return a call of LLVM's function on operands of one type, with that type as result."""
