@@ -226,9 +226,9 @@ def compile_leaf_step(
     )
     if takes_parts and (cpu_loops == "always" or (cpu_loops == "auto" and "cpu" in platforms)):
         is_known = _is_own(recipe.factory) and not any(map(callable, recipe.constants.values()))
-        in_range = is_known and all(_is_own(type(x.format)) for x in storage.slots)
+        is_own = is_known and all(_is_own(type(x.format)) for x in storage.slots)
         rule = None if is_known else unstored
-        fused = looped(step, otherwise, storage.block, applies, layers, in_range, rule)
+        fused = looped(step, otherwise, storage.block, applies, layers, is_own, rule)
     if fused is whole:
         return jax.jit(whole)
     return jax.jit(fused, static_argnames="where" if accelerators else ())

@@ -30,7 +30,7 @@ def looped(
     block: int | None,
     applies: bool,
     layers: int = 0,
-    in_range: bool = False,
+    is_own: bool = False,
     unstored: LeafStep | None = None,
 ) -> LeafStep:
     """Return a step that is a loop on one CPU, where the leaf and the rule allow it.
@@ -42,7 +42,8 @@ def looped(
         block: how many neighbours share something in storage, 1 for none; None: there are several.
         applies: whether the array that the step returns is the new parameter.
         layers: how many leading axes are layers, which must not share anything.
-        in_range: whether all numbers that become integers are in the range of these, or not used.
+        is_own: whether the rule and the formats are this library's: no number that becomes an
+            integer is out of range, and nothing but sums depends on the leaf's shape.
         unstored: a rule of which nothing is known, without storage, as `fuse` has it: where the
             rule mixes elements, or reads the leaf's size, there is no loop.
     """
@@ -65,10 +66,17 @@ def looped(
         flat, tree = jax.tree.flatten(arguments)
         types = [jax.typeof(x) for x in flat]
         roles = _roles(types, block)
-        key = tree, g.ndim, roles, tuple((x.dtype, x.weak_type) for x in types)
-        if key not in loops:
-            loops[key] = _traced(step, tree, roles, types, g.ndim, block, in_range)
-        loop = loops[key]
+        kinds = tree, roles, tuple((x.dtype, x.weak_type) for x in types)
+
+        def of_rank(rank: int) -> Loop | None:
+            if (rank, kinds) not in loops:
+                loops[rank, kinds] = _traced(step, tree, roles, types, rank, block, is_own)
+            return loops[rank, kinds]
+
+        # This library's rules and formats do not ask for the rank, but sums are found by it.
+        loop = of_rank(1 if is_own else g.ndim)
+        if loop is not None and loop.program.has_sums and g.ndim > 1:
+            loop = of_rank(g.ndim)
         if loop is None or not _is_for(loop, unstored, layers, g, p, count, scalars):
             return otherwise(g, p, encoded, count, scalars)
 
@@ -144,7 +152,7 @@ def _traced(
     types: Sequence[Any],
     rank: int,
     block: int,
-    in_range: bool,
+    is_own: bool,
 ) -> Loop | None:
     """Return the loop of a step; None if there is none, or the step cannot be taken in parts."""
 
@@ -157,9 +165,8 @@ def _traced(
         return None
     try:
         alike = _two_steps(jax.tree.unflatten(tree, range(len(types))))
-        loop = make_loop(on_unit, roles, types, rank, block, alike, in_range=in_range)
+        loop = make_loop(on_unit, roles, types, rank, block, alike, in_range=is_own)
     except (UntranslatableError, TypeError, ValueError):  # what is wrong, the plain step says
         return None
     # What another's rule makes of the size of a leaf is not known.
-    sums = loop.program.of_leaf or loop.program.leaf_results
-    return None if sums and not in_range else loop
+    return None if loop.program.has_sums and not is_own else loop

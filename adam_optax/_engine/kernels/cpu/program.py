@@ -105,6 +105,11 @@ class Program:
     leaf_results: tuple[tuple[int, int], ...] = ()
     equations: tuple[str, ...] = ()
 
+    @property
+    def has_sums(self) -> bool:
+        """Tell whether something follows from the whole leaf."""
+        return bool(self.of_leaf or self.leaf_results)
+
 
 Memo: TypeAlias = dict[tuple[object, ...], Value]
 """The value of each operation that was met, by what it is."""
@@ -145,7 +150,28 @@ def traced(
         for role, x in zip(roles, types, strict=True)
     ]
     start = jax.ShapeDtypeStruct((), jnp.uint32)
-    return _Flattener(rank, width).program(jax.make_jaxpr(step)(*arguments, start))
+    return _renamed(_Flattener(rank, width).program(jax.make_jaxpr(step)(*arguments, start)))
+
+
+def _renamed(program: Program) -> Program:
+    """Return a program whose values are named in order: equal programs have equal texts."""
+    inputs = *program.scalars, *(x for _, x in program.of_leaf), *program.arrays, program.start
+    made = *inputs, *(operation.result for operation in program.operations)
+    new = {x: dataclasses.replace(x, name=f"v{i}") for i, x in enumerate(made)}
+    of = lambda values: tuple(new.get(x, x) for x in values)  # noqa: E731  # constants stay
+    operations = tuple(
+        dataclasses.replace(x, operands=of(x.operands), result=new[x.result])
+        for x in program.operations
+    )
+    return dataclasses.replace(
+        program,
+        scalars=of(program.scalars),
+        arrays=of(program.arrays),
+        start=new[program.start],
+        results=of(program.results),
+        operations=operations,
+        of_leaf=tuple((number, new[x]) for number, x in program.of_leaf),
+    )
 
 
 class _Flattener:
@@ -230,6 +256,8 @@ class _Flattener:
         level: Level | None = None,
     ) -> Value:
         """Return the result of an operation, which is added unless an equal one was."""
+        if (simple := self._simplified(primitive, operands)) is not None:
+            return simple
         key = primitive, operands, str(dtype), parameter
         if key not in self._by_what:
             highest = max((x.level for x in operands), default=Level.SCALAR)
@@ -237,6 +265,25 @@ class _Flattener:
             self._operations.append(Operation(primitive, operands, result, parameter, evaluate))
             self._by_what[key] = result
         return self._by_what[key]
+
+    def _simplified(self, primitive: str, operands: tuple[Value, ...]) -> Value | None:
+        """Return the result of a sum or product of integers with 0 or 1, or of two constants.
+
+        So leaves with more axes, whose elements have longer indices, have the same program.
+        """
+        if primitive not in ("add", "mul") or operands[0].dtype not in ("int32", "uint32"):
+            return None
+        constants = [x.constant for x in operands]
+        for x, constant in zip(operands, reversed(constants), strict=True):
+            if constant is not None and constant == (primitive == "mul"):
+                return x
+        one, other = constants
+        if one is None or other is None:
+            return None
+        number = int(one) + int(other) if primitive == "add" else int(one) * int(other)
+        limit = 2**31 if operands[0].dtype == "int32" else 0
+        wrapped = (number + limit) % 2**32 - limit
+        return self._constant(wrapped, np.dtype(operands[0].dtype))
 
     def _inlined(self, jaxpr: Jaxpr, arguments: Sequence[Value]) -> list[Value]:
         """Return the results of a jaxpr of these arguments."""
