@@ -59,31 +59,36 @@ def pairs_of_rule_and_format() -> list[Any]:
     return found
 
 
-@pytest.mark.matrix(keep=0, quick=["adan-int8()"])
+@pytest.mark.matrix(keep=0)
 @pytest.mark.parametrize(("rule", "name"), pairs_of_rule_and_format())
 def test_a_rule_in_a_format_has_the_bits_of_xla_op_by_op(rule: str, name: str) -> None:
     one = rated(getattr(ao.rules, rule)(), FORMATS[name])
     assert bits_apart(one, (3, 137), ("float32", "float32"), 2, True) == 0
 
 
-@pytest.mark.matrix(keep=1, quick=["pair()-ragged", "int8(100)-flat"])
-@pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("name", ["dense()", "pair()", "int8(100)", "float8()"])
-def test_leaves_of_all_shapes(name: str, shape: str) -> None:
+@pytest.mark.matrix(keep=0, quick=["flat-dense()"])
+@pytest.mark.parametrize(
+    ("shape", "name"),
+    [
+        pytest.param(shape, name, id=f"{shape}-{name}")
+        for name in ("dense()", "pair()", "int8(100)", "float8()")
+        for shape in SHAPES
+        if shape != "one" or name in ("dense()", "pair()")  # a block would look like an element
+    ],
+)
+def test_leaves_of_all_shapes(shape: str, name: str) -> None:
     one = rated(ao.rules.adam(), FORMATS[name])
-    if SHAPES[shape][-1] == 1 and name != "dense()" and name != "pair()":
-        pytest.skip("a block looks like an element there: XLA's step")
     assert bits_apart(one, SHAPES[shape], ("float32", "float32"), 2, True) == 0
 
 
-@pytest.mark.matrix(keep=0, quick=["pair()-bfloat16-bfloat16-False"])
+@pytest.mark.matrix(keep=0, quick=["dense('bfloat16')-bfloat16-bfloat16-False"])
 @pytest.mark.parametrize("applies", [True, False])
-@pytest.mark.parametrize("p", ["float32", *HALVES])
-@pytest.mark.parametrize("g", ["float32", *HALVES])
+@pytest.mark.parametrize(
+    ("g", "p"),
+    [(g, p) for g in ("float32", *HALVES) for p in ("float32", *HALVES) if {g, p} != set(HALVES)],
+)
 @pytest.mark.parametrize("name", ["dense('bfloat16')", "pair()", "int8(100)"])
 def test_gradients_and_parameters_of_16_bits(name: str, g: str, p: str, applies: bool) -> None:
-    if {g, p} == set(HALVES):
-        pytest.skip("two halves of which neither is wider")
     one = rated(ao.rules.adam(), FORMATS[name])
     assert bits_apart(one, (5, 137), (g, p), 2, applies) == 0
 
@@ -101,9 +106,10 @@ def test_numbers_that_follow_schedules(name: str, decay: Any) -> None:
     assert bits_apart(one, (3, 137), ("float32", "float32"), 3, True) == 0
 
 
-@pytest.mark.matrix(keep=1)
+@pytest.mark.matrix(keep=1, quick=["pair()", "int8(100)"])
 @pytest.mark.parametrize("name", FORMATS)
 def test_beside_xla_s_compiled_step(name: str) -> None:
+    """States are the same; XLA fuses other products into sums, as it likes."""
     one, shape = rated(ao.rules.adam(), FORMATS[name]), (37, 201)
     p, grads = parameters(shape), [wild(seed, shape) for seed in range(3)]
     found = {}
@@ -111,6 +117,8 @@ def test_beside_xla_s_compiled_step(name: str) -> None:
         with ao.cpu_loops(choice):
             found[choice] = run(one, p, grads)
     loop, plain = found["always"], found["never"]
-    print(name, [apart([a], [b]) for a, b in zip(loop, plain, strict=True)], p.size)
-    d = np.abs(np.asarray(loop[2]) - np.asarray(plain[2]))
-    print(d.max(), np.abs(np.asarray(plain[2] - plain[1])).max())
+    assert apart(loop[3:], plain[3:]) == 0
+    # Found: 104 of 7,437, by one rounding of a parameter of up to 4.
+    assert apart(loop[:3], plain[:3]) < 3 * p.size / 100
+    for x, y in zip(loop[:3], plain[:3], strict=True):
+        np.testing.assert_allclose(x, y, rtol=0, atol=2.0**-22)

@@ -246,7 +246,7 @@ def test_scalars_are_read_or_computed_outside() -> None:
         # A logarithm and a power have no instruction; the rest of what is scalar is in the loop.
         outside = jnp.log1p(s) * jnp.exp(s * np.float32(0.1))
         inside = lax.convert_element_type(n, F32) + s
-        return [x * outside, x + inside, x / s, jnp.where(s > 1, x, -x)]
+        return [x * outside, x + inside, jnp.where(s > 1, x, -x)]
 
     arrays = jnp.asarray(X), jnp.asarray(1.7, F32), jnp.asarray(-3, I32)
     found, wanted = through_a_loop(step, *arrays), jax.jit(whole(step))(*arrays)
@@ -254,6 +254,11 @@ def test_scalars_are_read_or_computed_outside() -> None:
     np.testing.assert_allclose(found[0], wanted[0], rtol=1e-6)  # two approximations, a few ulp each
     loop = loop_of(step, arrays)
     assert {x.primitive for x in loop.outside} >= {"log1p", "exp"}
+
+
+@pytest.mark.quick
+def test_what_all_elements_are_divided_by_is_inverted_once() -> None:
+    is_so(lambda x, s: x / s, X, np.float32(1.7))
 
 
 @pytest.mark.quick
