@@ -91,6 +91,7 @@ from adam_optax._wrappers.clip import clip_by_global_norm as clip_by_global_norm
 from adam_optax._wrappers.memory import Memory as Memory
 from adam_optax._wrappers.memory import memory as memory
 from adam_optax._wrappers.offload import offload as offload
+from adam_optax._wrappers.offload_step import offload_step as offload_step
 from adam_optax._wrappers.parameter_groups import parameter_groups as parameter_groups
 from adam_optax._wrappers.read_state import read_average as read_average
 from adam_optax._wrappers.read_state import read_moments as read_moments
@@ -147,6 +148,7 @@ __all__ = [
     "nadamw",
     "novograd",
     "offload",
+    "offload_step",
     "optimizer",
     "parameter_groups",
     "precision",

@@ -214,7 +214,17 @@ def optimizer(
         tail = jax.tree.map(safe_increment, tail)
         return result, split_trace(first, tail, layout) if splits else (first, *tail)
 
-    tx = Transformation(init, tag_update(update, engine, ft.partial(run, applies=True)))
+    def apply(
+        updates: PyTree,
+        state: PyTree,
+        params: PyTree,
+        shardings: PyTree = None,
+        **extra_args: object,
+    ) -> tuple[PyTree, PyTree]:
+        del extra_args
+        return run(updates, state, params, True, shardings)
+
+    tx = Transformation(init, tag_update(update, engine, apply))
     kept: dict[str, object] = {"mu_dtype": mu_dtype, "nu_dtype": nu_dtype, "storage": storage}
     kept["stacked"] = stacked
     decaying = {} if decay is None else decay._asdict()
@@ -355,7 +365,7 @@ def _step(
     extra: Mapping[str, object],
 ) -> tuple[PyTree, PyTree]:
     if (apply := getattr(update, APPLY, None)) is not None:
-        params, state = apply(grads, state, params, shardings=shardings)
+        params, state = apply(grads, state, params, shardings=shardings, **extra)
         return params, state
     links = _optax_interop.chain_links(update)
     if not links or len(links) != len(state):

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from adam_optax._core.dither import to_unit_interval
+from adam_optax.storage._quant.bits import bits_of, float_of
 from adam_optax.storage._quant.blocks import Blocks
 
 SMALLEST_ABSMAX = 2.0**-120
@@ -113,7 +114,9 @@ class DynamicMap(Codebook):
     def _magnitude(self, step: Array) -> Array:
         place = jnp.maximum(step + (self.first - 1), self.first).astype(jnp.float32)
         lower, parts = self._decade(place, [self.first * 2.0**i for i in range(self.decades)])
-        # Places run from `parts` to `2 parts` in a decade.
+        # Places run from `parts` to `2 parts` in a decade; powers of two are read off the place.
+        if self.first & (self.first - 1) == 0:
+            parts = float_of(bits_of(place) & jnp.uint32(0xFF800000))
         magnitude = lower * (9 * (place + 0.5) / parts - 8)
         return jnp.where(step >= self.steps, 1.0, jnp.where(step > 0, magnitude, 0.0))
 
