@@ -1,4 +1,4 @@
-"""List faults in the loops of CPUs: instructions, conversions, stages, and where there is a loop."""
+"""List faults in the loops of CPUs: instructions, conversions, places, and which path is taken."""
 
 from tests.faults.anchor import Fault
 
