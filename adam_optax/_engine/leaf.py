@@ -207,32 +207,37 @@ def compile_leaf_step(
     whole = over_layers(step, layers, 3) if layers else step
     platforms = storage.kernel_platforms[applies]
     otherwise: LeafStep = whole
+
+    def unstored(g: Array, p: Array | None, count: Array, scalars: ByPrecision) -> LeafResult:
+        """Take the rule's step without storage: a rule that mixes elements needs no kernel."""
+        numbers = scalars["float32"].hyperparams
+        moments = recipe.factory(**recipe.constants, **numbers).moments
+        dense = plan_storage(None, moments).uniform
+        assert dense is not None
+        bare = {name: one._replace(storage=_nothing(dense)) for name, one in scalars.items()}
+        zeros = {n: jnp.zeros_like(g, jnp.float32) for n in moments}
+        return leaf_step(recipe, dense, coupling, applies, g, p, zeros, count, bare)
+
     if accelerators := platforms - {"cpu"}:
-
-        def unstored(g: Array, p: Array | None, count: Array, scalars: ByPrecision) -> LeafResult:
-            """Take the rule's step without storage: a rule that mixes elements needs no kernel."""
-            numbers = scalars["float32"].hyperparams
-            moments = recipe.factory(**recipe.constants, **numbers).moments
-            dense = plan_storage(None, moments).uniform
-            assert dense is not None
-            bare = {name: one._replace(storage=_nothing(dense)) for name, one in scalars.items()}
-            zeros = {n: jnp.zeros_like(g, jnp.float32) for n in moments}
-            return leaf_step(recipe, dense, coupling, applies, g, p, zeros, count, bare)
-
         otherwise = fuse(step, unstored, storage.block, accelerators, applies, layers, whole)
     fused = otherwise
-    if cpu_loops == "always" or (cpu_loops == "auto" and "cpu" in platforms):
-        own = _is_own(recipe, storage)
-        fused = looped(step, otherwise, storage.block, applies, layers, own)
+    takes_parts = all(
+        _is_own(type(x.format)) or "cpu" in x.format.kernel_platforms for x in storage.slots
+    )
+    if takes_parts and (cpu_loops == "always" or (cpu_loops == "auto" and "cpu" in platforms)):
+        is_known = _is_own(recipe.factory) and not any(map(callable, recipe.constants.values()))
+        is_own = is_known and all(_is_own(type(x.format)) for x in storage.slots)
+        rule = None if is_known else unstored
+        fused = looped(step, otherwise, storage.block, applies, layers, is_own, rule)
     if fused is whole:
         return jax.jit(whole)
     return jax.jit(fused, static_argnames="where" if accelerators else ())
 
 
-def _is_own(recipe: Recipe, storage: LeafStorage) -> bool:
-    """Tell whether the rule and all formats are this library's."""
-    makers = [recipe.factory, *(type(slot.format) for slot in storage.slots)]
-    return all(maker.__module__.partition(".")[0] == __name__.partition(".")[0] for maker in makers)
+def _is_own(maker: Callable[..., object]) -> bool:
+    """Tell whether a function or a class is this library's, and no method of a user's object."""
+    own = __name__.partition(".")[0]
+    return not hasattr(maker, "__self__") and maker.__module__.partition(".")[0] == own
 
 
 def leaf_step(

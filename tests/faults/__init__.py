@@ -3,10 +3,10 @@
 Each fault is put into a copy of the package, and the quick tests are run on the copy.
 """
 
-from tests.faults import steps, storage, tools
+from tests.faults import loops, steps, storage, tools
 from tests.faults.anchor import Fault, planted
 from tests.faults.judge import NONE, Judge
 
 __all__ = ["FAULTS", "NONE", "Fault", "Judge", "planted"]
 
-FAULTS = [*steps.FAULTS, *storage.FAULTS, *tools.FAULTS]
+FAULTS = [*steps.FAULTS, *loops.FAULTS, *storage.FAULTS, *tools.FAULTS]

@@ -209,7 +209,7 @@ FAULTS = [
     ),
     Fault(
         "a tile dithered as if it were the leaf's first",
-        "_place",
+        "dither:_place",
         "offset.start[axis].astype(jnp.uint32)",
         "0 * offset.start[axis].astype(jnp.uint32)",
         "test_a_kernel_is_the_plain_step[pair(block=128)-shape6-tpu]",

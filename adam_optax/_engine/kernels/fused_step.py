@@ -6,16 +6,15 @@ from typing import TypeAlias
 import jax
 import jax.numpy as jnp
 from jax import Array
-from jax.extend.core import Jaxpr, JaxprEqn, jaxprs_in_params
 from jax.sharding import NamedSharding
 
 from adam_optax._core.dither import TileOffset
 from adam_optax._core.types import PyTree
 from adam_optax._engine.kernels import layout
+from adam_optax._engine.kernels.elementwise import is_elementwise
 from adam_optax._engine.kernels.kernel import Kernel
 from adam_optax._engine.kernels.layout import Layout
 from adam_optax._engine.kernels.primitive import bind
-from adam_optax._engine.kernels.tile import shape_of
 from adam_optax._engine.sharding import shards
 from adam_optax.storage._base import Entry
 
@@ -46,7 +45,7 @@ def fuse(
         step: takes a gradient, a parameter or None, encoded moments, the count, the scalars by
             precision and an offset; returns an array of the gradient's shape and encoded moments.
         unstored: the rule without storage, of a gradient, a parameter, the count and the scalars; a
-            rule that mixes elements gets no kernel.
+            rule that mixes elements, or reads a leaf's size, gets no kernel.
         block: how many neighbours share something in storage, 1 for none; None: there are several.
         platforms: `"tpu"` and `"cuda"`, or one of them.
         applies: whether the array that the step returns is the new parameter.
@@ -65,7 +64,7 @@ def fuse(
         arguments = g, p, encoded, count, {"float32": scalars["float32"]}
         # What is elementwise is so over layers; blocks are along the last axis, within a layer.
         flat_layers = layers and g.ndim <= layers
-        tiling = None if flat_layers else _layout(step, unstored, arguments, block)
+        tiling = None if flat_layers else _layout(step, unstored, arguments, block, layers)
         if tiling is None or (where is not None and not tiling.divides(shards(where, g.ndim - 1))):
             return (by_layer or step)(g, p, encoded, count, scalars)
         flat, tree = jax.tree.flatten(arguments)
@@ -83,15 +82,18 @@ def fuse(
 
 
 def _layout(
-    step: LeafStep, unstored: LeafStep, arguments: LeafArguments, block: int | None
+    step: LeafStep,
+    unstored: LeafStep,
+    arguments: LeafArguments,
+    block: int | None,
+    layers: int,
 ) -> Layout | None:
     """Return how a step is cut into tiles, or None if it gets no kernel."""
     g, p, encoded, count, scalars = arguments
     width = layout.width([x for x in (g, p) if x is not None], block)
     if width is None or any(x.dtype.itemsize > 4 for x in jax.tree.leaves(encoded)):
         return None
-    rule = jax.make_jaxpr(unstored)(g, p, count, scalars)
-    if rule.consts or not is_elementwise(rule.jaxpr):  # a kernel has no arrays but its arguments
+    if not is_elementwise(unstored, g, p, count, scalars, (1, width), layers):
         return None
     results = jax.tree.leaves(jax.eval_shape(step, *arguments))
     return layout.of(g, jax.tree.leaves(arguments), results, width)
@@ -104,29 +106,3 @@ def _aliases(
     first = 1 if p is None else 2
     pairs = [(first + i, 1 + i) for i in range(len(jax.tree.leaves(encoded)))]
     return ((1, 0), *pairs) if applies else tuple(pairs)
-
-
-ELEMENTWISE = frozenset(
-    """
-    abs add add_any and atan2 bitcast_convert_type broadcast_in_dim cbrt ceil clamp
-    convert_element_type copy copy_p cos cosh div eq eq_to erf exp exp2 expm1 floor ge gt
-    integer_pow is_finite le le_to lgamma log log1p logistic lt lt_to max min mul ne neg nextafter
-    not or population_count pow rem round rsqrt select_n shift_left shift_right_arithmetic
-    shift_right_logical sign sin sinh sqrt square stop_gradient sub tan tanh xor
-    """.split()  # noqa: SIM905
-)
-"""The primitives that treat every element by itself; any other is taken to mix them."""
-
-
-def is_elementwise(jaxpr: Jaxpr) -> bool:
-    """Tell whether no equation on arrays mixes their elements, or asks where they are."""
-    return all(_is_elementwise_equation(equation) for equation in jaxpr.eqns)
-
-
-def _is_elementwise_equation(equation: JaxprEqn) -> bool:
-    shapes = {shape_of(v) for v in (*equation.invars, *equation.outvars)} - {()}
-    if not shapes:
-        return True
-    if inner := list(jaxprs_in_params(equation.params)):
-        return all(is_elementwise(jaxpr) for jaxpr in inner)
-    return equation.primitive.name in ELEMENTWISE and len(shapes) == 1

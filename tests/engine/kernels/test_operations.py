@@ -38,7 +38,8 @@ def equations(jaxpr: Jaxpr) -> Iterator[JaxprEqn]:
 def kernel(storage: Any) -> Kernel:
     """Return the only kernel of a step of Adam."""
     tx, g = ao.adam(0.1, storage=storage), jnp.zeros((256, 512))
-    step = jax.make_jaxpr(lambda g: ao.step(tx, g, tx.init(g), g))(g)
+    with ao.cpu_loops("never"):
+        step = jax.make_jaxpr(lambda g: ao.step(tx, g, tx.init(g), g))(g)
     found = [e for e in equations(step.jaxpr) if e.primitive.name == "adam_optax_fused_step"]
     (only,) = found
     one: Kernel = only.params["kernel"]

@@ -85,31 +85,13 @@ def _comparison(w: Writer, operation: Operation) -> None:
 
 
 def _extreme(w: Writer, operation: Operation) -> None:
-    """Write a maximum or minimum: the first operand where it is NaN or no worse, as XLA has it."""
-    x, vector, kind, (a, b) = parts(w, operation)
+    """Write a maximum or minimum: NaN if an operand is, and -0 is less than 0, as XLA has it."""
+    x, _, kind, (a, b) = parts(w, operation)
     name = operation.primitive
-    if not is_float(x.dtype):
-        sign = "s" if is_signed(x.dtype) else "u"
-        w.put(x, w.call(sign + name, kind, a, b))
-        return
-    better = "ge" if name == "max" else "le"
-    first, second = (y.constant for y in operation.operands)
-    if first is not None and first == first and first != 0:  # equal numbers have equal bits
-        mask = w.new(f"fcmp o{better[0]}t {kind} {a}, {b}")
-    elif first is not None and first == first:
-        mask = w.new(f"fcmp o{better} {kind} {a}, {b}")
-    elif second is not None and second == second and second != 0:
-        mask = w.new(f"fcmp o{'l' if name == 'max' else 'g'}t {kind} {a}, {b}")
-        w.put(x, w.select(vector, mask, kind, b, a))
-        return
+    if is_float(x.dtype):
+        w.put(x, w.call(f"{name}imum", kind, a, b))
     else:
-        mask = w.new(f"fcmp o{better} {kind} {a}, {b}")
-        if second is None or second != second:
-            nan = w.new(f"fcmp uno {kind} {a}, {a}")
-            mask = w.new(f"or {w.typed('bool', vector)} {mask}, {nan}")
-        else:
-            mask = w.new(f"fcmp u{better} {kind} {a}, {b}")
-    w.put(x, w.select(vector, mask, kind, a, b))
+        w.put(x, w.call(f"{'s' if is_signed(x.dtype) else 'u'}{name}", kind, a, b))
 
 
 def _select(w: Writer, operation: Operation) -> None:
@@ -139,9 +121,10 @@ def _sign(w: Writer, operation: Operation) -> None:
     if x.dtype != "float32":
         raise UntranslatableError(f"sign of {x.dtype}")
     zero, one = (w.number("float32", n, vector) for n in (0, 1))
-    itself = w.new(f"fcmp ueq {kind} {a}, {zero}")  # zeros and NaN
-    signed = w.new(w.call("copysign", kind, one, a))
-    w.put(x, w.select(vector, itself, kind, a, signed))
+    # A subnormal number is zero to a comparison.
+    size = w.new(w.select(vector, w.new(f"fcmp une {kind} {a}, {zero}"), kind, one, zero))
+    signed = w.new(w.call("copysign", kind, size, a))
+    w.put(x, w.select(vector, w.new(f"fcmp uno {kind} {a}, {a}"), kind, a, signed))
 
 
 def _power(w: Writer, operation: Operation) -> None:

@@ -15,6 +15,7 @@ from adam_optax._engine.kernels.cpu import machine
 from adam_optax._engine.kernels.cpu.loop import Loop, make_loop
 from adam_optax._engine.kernels.cpu.primitive import Parameters, bind
 from adam_optax._engine.kernels.cpu.program import UntranslatableError
+from adam_optax._engine.kernels.elementwise import is_elementwise
 from adam_optax._engine.kernels.fused_step import LeafResult, LeafStep
 from adam_optax._engine.kernels.layout import LEAF, SCALAR, SHARED
 from adam_optax.storage._base import Entry
@@ -30,6 +31,7 @@ def looped(
     applies: bool,
     layers: int = 0,
     is_own: bool = False,
+    unstored: LeafStep | None = None,
 ) -> LeafStep:
     """Return a step that is a loop on one CPU, where the leaf and the rule allow it.
 
@@ -42,6 +44,8 @@ def looped(
         layers: how many leading axes are layers, which must not share anything.
         is_own: whether the rule and the formats are this library's: no number that becomes an
             integer is out of range, and nothing but sums depends on the leaf's shape.
+        unstored: a rule of which nothing is known, without storage, as `fuse` has it: where the
+            rule mixes elements, or reads the leaf's size, there is no loop.
     """
     loops: dict[object, Loop | None] = {}
 
@@ -73,7 +77,7 @@ def looped(
         loop = of_rank(1 if is_own else g.ndim)
         if loop is not None and loop.program.has_sums and g.ndim > 1:
             loop = of_rank(g.ndim)
-        if loop is None:
+        if loop is None or not _is_for(loop, unstored, layers, g, p, count, scalars):
             return otherwise(g, p, encoded, count, scalars)
 
         def plain(*operands: Array) -> list[Array]:
@@ -111,6 +115,20 @@ def _has_loop(leaves: Sequence[Array], block: int) -> bool:
         and all(str(x.dtype) in DTYPES for x in leaves)
         and not checks.has_explicit_sharding(g)
     )
+
+
+def _is_for(
+    loop: Loop,
+    unstored: LeafStep | None,
+    layers: int,
+    g: Array,
+    p: Array | None,
+    count: Array,
+    scalars: Mapping[str, PyTree],
+) -> bool:
+    """Tell whether a loop, which was traced on a unit, is that of this leaf."""
+    unit = (*(1 for _ in g.shape[:-1]), loop.program.width)
+    return unstored is None or is_elementwise(unstored, g, p, count, scalars, unit, layers)
 
 
 def _roles(types: Sequence[Any], block: int) -> tuple[str, ...]:

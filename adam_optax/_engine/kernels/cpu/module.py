@@ -325,7 +325,9 @@ class _Module:
         for operation in stage.reductions:
             own, neutral = f"{w.variant}{operation.result.name}", NEUTRAL[operation.primitive]
             number = w.operand(operation.operands[0], True)
-            bits = w.new(f"bitcast {real} {number} to {integers}")
+            signed = w.new(f"bitcast {real} {number} to {integers}")
+            # Neither -0 nor a NaN with a sign is what its bits say.
+            bits = w.new(f"and {integers} {signed}, {w.number('int32', 2**31 - 1, True)}")
             sound = w.new(w.select(True, within, integers, bits, f"splat (i32 {neutral})"))
             most = w.call(f"u{operation.primitive[-3:]}", integers, f"%{own}.bits", sound)
             w.lines.append(f"%{own}.bits.next = {most}")
