@@ -6,7 +6,8 @@ change of the code that changes none of these changes no result. Where a change 
 write the file anew in a commit that says why.
 
 Digests are comparable between machines because the program runs in a process of its own, whose
-instruction set is pinned to AVX2.
+instruction set is pinned to AVX2, and in which XLA compiles all steps: loops of this library's own
+are held to XLA's bits elsewhere (`tests/engine/kernels/cpu/test_bits.py`).
 """
 
 import argparse
@@ -26,6 +27,7 @@ from typing import Any
 FILE = pathlib.Path(__file__).parent / "golden.json"
 PINNED = {
     "JAX_PLATFORMS": "cpu",
+    "ADAM_OPTAX_CPU_LOOPS": "never",
     "XLA_FLAGS": "--xla_cpu_max_isa=AVX2 --xla_force_host_platform_device_count=1",
 }
 STEPS = 20
