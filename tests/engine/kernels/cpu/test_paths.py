@@ -14,6 +14,7 @@ from adam_optax._engine.kernels.cpu import machine
 from adam_optax._engine.kernels.cpu.loop import Loop
 from adam_optax._engine.leaf import compile_leaf_step
 from tests.engine.kernels.cpu.looping import loops_in
+from tests.engine.sharding.devices import pytest_with
 
 S = ao.storage
 READERS: dict[str, Callable[[Any], Any]] = {
@@ -224,3 +225,8 @@ def test_layers_and_storage_by_path() -> None:
     state = tx.init(params)
     assert loops_in(tx.update, params, state, params) == 2
     close(tx.update(params, state, params), plainly(lambda: tx.update(params, state, params)))
+
+
+@pytest.mark.heavy
+def test_on_eight_devices() -> None:
+    assert " passed" in pytest_with(8, "tests/engine/kernels/cpu/leaves_on_eight_devices.py")
