@@ -78,7 +78,7 @@ FAULTS = [
         "looped_step:looped",
         "(first, *kept)",
         "(first, *reversed(kept))",
-        "test_a_step_without_jit_is_a_loop_and_has_the_numbers_of_xla",
+        "test_blocks_of_two_sizes_are_xla_s",
     ),
     Fault(
         "every unit of a loop dithered as the first",

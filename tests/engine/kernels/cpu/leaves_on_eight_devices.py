@@ -60,4 +60,5 @@ def test_leaves_that_xla_spreads_are_xla_s(kind: AxisType) -> None:
     with jax.set_mesh(mesh):
         state = jax.jit(TX.init)(g)
         assert loops_in(step, g, state, g) == 0
-        alike(jax.jit(step)(g, state, g))
+        found = jax.jit(step)(g, state, g)
+    alike(found)
