@@ -221,14 +221,14 @@ def compile_leaf_step(
     if accelerators := platforms - {"cpu"}:
         otherwise = fuse(step, unstored, storage.block, accelerators, applies, layers, whole)
     fused = otherwise
-    takes_parts = all(
-        _is_own(type(x.format)) or "cpu" in x.format.kernel_platforms for x in storage.slots
-    )
-    if takes_parts and (cpu_loops == "always" or (cpu_loops == "auto" and "cpu" in platforms)):
-        is_known = _is_own(recipe.factory) and not any(map(callable, recipe.constants.values()))
-        is_own = is_known and all(_is_own(type(x.format)) for x in storage.slots)
-        rule = None if is_known else unstored
-        fused = looped(step, otherwise, storage.block, applies, layers, is_own, rule)
+    if cpu_loops == "always" or (cpu_loops == "auto" and "cpu" in platforms):
+        formats = [slot.format for slot in storage.slots]
+        are_own = all(_is_own(type(x)) for x in formats)
+        if are_own or all(_is_own(type(x)) or "cpu" in x.kernel_platforms for x in formats):
+            is_known = _is_own(recipe.factory) and not any(map(callable, recipe.constants.values()))
+            rule = None if is_known else unstored
+            is_own = is_known and are_own
+            fused = looped(step, otherwise, storage.block, applies, layers, is_own, rule)
     if fused is whole:
         return jax.jit(whole)
     return jax.jit(fused, static_argnames="where" if accelerators else ())

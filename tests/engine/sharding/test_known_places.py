@@ -20,7 +20,8 @@ def traced(shardings: Any, tx: Any = None) -> str:
     tx = ao.adam(1e-3, storage=ao.storage.pair()) if tx is None else tx
     state = jax.eval_shape(tx.init, PARAMS)
     step = lambda p, s, g: ao.step(tx, g, s, p, shardings=shardings)  # noqa: E731
-    return str(jax.make_jaxpr(step)(PARAMS, state, PARAMS))
+    with ao.cpu_loops("never"):  # where a place is not known, a loop hides the kernel
+        return str(jax.make_jaxpr(step)(PARAMS, state, PARAMS))
 
 
 @pytest.mark.quick
