@@ -39,10 +39,10 @@ FAULTS = [
         "test_functions_of_a_float[bfloat16]",
     ),
     Fault(
-        "float8 beyond its largest number",
+        "subnormal numbers of float8 halved in a loop",
         "conversions:_to_float8",
-        "number(0x43E80000)",
-        "number(0x43F00000)",
+        "2.0**14",
+        "2.0**13",
         "test_functions_of_a_float[float8]",
     ),
     Fault(
@@ -78,13 +78,13 @@ FAULTS = [
         "looped_step:looped",
         "(first, *kept)",
         "(first, *reversed(kept))",
-        "test_a_step_without_jit_is_a_loop_and_has_the_numbers_of_xla",
+        "test_blocks_of_two_sizes_are_xla_s",
     ),
     Fault(
-        "every unit of a loop dithered as the first",
+        "a loop dithered as if it began a unit later",
         "looped_step:_traced",
         "*[jnp.zeros((), jnp.uint32)] * (rank - 1), start",
-        "*[jnp.zeros((), jnp.uint32)] * (rank - 1), 0 * start",
+        "*[jnp.zeros((), jnp.uint32)] * (rank - 1), start + jnp.uint32(64)",
         "test_beside_xla_s_compiled_step[pair()]",
     ),
     Fault(

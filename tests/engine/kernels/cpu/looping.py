@@ -15,6 +15,7 @@ from jax import Array
 import adam_optax as ao
 from adam_optax._engine import tree
 from adam_optax._engine.kernels.cpu import looped_step
+from adam_optax._engine.kernels.cpu.loop import make_loop
 from adam_optax._engine.leaf import compile_leaf_step, leaf_step
 from adam_optax._engine.stacked import over_layers
 from tests.engine.kernels.running import engine
@@ -48,7 +49,7 @@ def loops_in(run: Any, *arguments: Any) -> int:
 def uncontracted() -> Iterator[None]:
     """Make loops that round each product before it is added, as XLA does op by op."""
     with pytest.MonkeyPatch.context() as patch:
-        exact = ft.partial(looped_step.make_loop, contract=False)
+        exact = ft.partial(make_loop, contract=False)
         patch.setattr(looped_step, "make_loop", exact)
         compile_leaf_step.cache_clear()
         yield
@@ -117,7 +118,7 @@ def run(one: Any, p: Array, grads: Sequence[Array], applies: bool = True) -> lis
     return [*found, *jax.tree.leaves(state)]
 
 
-def apart(one: Sequence[Array], other: Sequence[Array]) -> int:
+def apart(one: Sequence[Any], other: Sequence[Any]) -> int:
     """Count the elements whose bits differ; NaN is NaN."""
     return sum(_apart(np.asarray(a), np.asarray(b)) for a, b in zip(one, other, strict=True))
 

@@ -116,6 +116,8 @@ def test_beside_xla_s_compiled_step(name: str) -> None:
     for choice in ("always", "never"):
         with ao.cpu_loops(choice):
             found[choice] = run(one, p, grads)
+    with ao.cpu_loops("always"):
+        assert loops_in(one.update, grads[0], one.init(p), p) == 1
     loop, plain = found["always"], found["never"]
     assert apart(loop[3:], plain[3:]) == 0
     # Found: 104 of 7,437, by one rounding of a parameter of up to 4.

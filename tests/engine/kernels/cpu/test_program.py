@@ -178,7 +178,17 @@ def test_functions_of_integers(dtype: str) -> None:
     x, y = integers(dtype), integers(dtype, 1)
 
     def step(x: Any, y: Any) -> list[Any]:
-        both = (lax.add, lax.sub, lax.mul, lax.max, lax.min, lax.eq, lax.ne, lax.lt, lax.le)
+        both: tuple[Any, ...] = (
+            lax.add,
+            lax.sub,
+            lax.mul,
+            lax.max,
+            lax.min,
+            lax.eq,
+            lax.ne,
+            lax.lt,
+            lax.le,
+        )
         both += (lax.gt, lax.ge, lax.bitwise_and, lax.bitwise_or, lax.bitwise_xor)
         own = [lax.bitwise_not(x), lax.neg(x)]
         own += [lax.abs(x)] if jnp.issubdtype(x.dtype, jnp.signedinteger) else []
