@@ -19,6 +19,7 @@ import optax
 
 import adam_optax as ao
 from adam_optax._engine import leaf
+from adam_optax._engine.kernels.cpu import machine
 from adam_optax.aot import hlo
 from benchmarks.contenders import transformer
 from tests.engine.sharding.layouts import STORAGE
@@ -71,11 +72,18 @@ def train_step(tx: Any) -> Callable[..., Any]:
     return step
 
 
-def stages(tx: Any, params: Any) -> dict[str, float]:
+def whole_step(tx: Any) -> Callable[..., Any]:
+    """Return a new function like `train_step`'s, by `ao.step`."""
+    return lambda grads, state, params: ao.step(tx, grads, state, params)
+
+
+def stages(
+    tx: Any, params: Any, step: Callable[[Any], Callable[..., Any]] = train_step
+) -> dict[str, float]:
     """Return CPU seconds of tracing, lowering and compiling, and facts of the compiled step."""
     state = jax.eval_shape(tx.init, params)
     marks = [time.process_time()]
-    traced = jax.jit(train_step(tx)).trace(params, state, params)
+    traced = jax.jit(step(tx)).trace(params, state, params)
     marks.append(time.process_time())
     lowered = traced.lower()
     marks.append(time.process_time())
@@ -102,6 +110,13 @@ def steps(tx: Any, params: Any, repeats: int) -> Iterator[float]:
             params, state = jax.block_until_ready(step(grads, state, params))
             took += time.perf_counter() - start
         yield took / repeats
+
+
+def forget() -> None:
+    """Forget the steps of leaves and their loops: else only the first round would make any."""
+    leaf.compile_leaf_step.cache_clear()
+    leaf.compile_step_scalars.cache_clear()
+    machine._targets.clear()
 
 
 def eager(tx: Any, params: Any, repeats: int) -> Iterator[float]:
@@ -135,8 +150,7 @@ def of_leaves(leaves: int, rounds: int, kind: str, storage: str) -> Iterator[Row
     txs = ao.adamw(1e-3, storage=STORAGE[storage]), optax.adamw(1e-3)
     columns: tuple[list[dict[str, float]], ...] = ([], [])
     for _ in range(rounds):
-        leaf.compile_leaf_step.cache_clear()  # else only the first round would trace anything
-        leaf.compile_step_scalars.cache_clear()
+        forget()
         for column, tx in zip(columns, txs, strict=True):
             column.append(stages(tx, params))
     limits: dict[str, float] = {"trace + lower": 0.5} if leaves >= 100 else {}

@@ -1,10 +1,14 @@
 """Step one optimiser on one model, in a process of its own: `python -m benchmarks.contenders`.
 
-The process prints a line of JSON about its set-up; then, for each line on stdin, the seconds of a
-step. PyTorch's optimisers need PyTorch, torchao's need torchao in the Python that runs the process.
+The process prints a line of JSON about its set-up; then, for each line on stdin, the seconds and
+the CPU seconds of a step. PyTorch's optimisers need PyTorch, those of torchao, DeepSpeed and
+bitsandbytes need their package in the Python that runs the process. In JAX an optimiser is `optax`,
+or one of ours, named by its format, what `ao.cpu_loops` chooses and whether `ao.step` takes the
+step: `pair()|always|step`.
 """
 
 import json
+import os
 import resource
 import sys
 import time
@@ -47,62 +51,108 @@ class Stepper:
         step: The step.
         compiled: Seconds of compiling.
         state: Bytes of the optimiser's state.
+        parameters: How many parameters there are.
+        leaves: How many leaves they are in.
     """
 
     step: Callable[[], None]
     compiled: float
     state: int
+    parameters: int
+    leaves: int
 
 
 class InJax(Stepper):
-    """Step an optimiser of ours or of optax, with parameters and state donated."""
+    """Step an optimiser of ours or of optax, with parameters and state donated.
 
-    def __init__(self, name: str, of: Shapes, chain: bool) -> None:
+    Parameters and state are the first arguments and results: XLA pairs what is donated by order.
+    """
+
+    def __init__(self, name: str, model: str, chain: bool, scale: float) -> None:
         import jax
-        import optax
 
+        of = shapes(model, scale)
         params, grads = ([jax.numpy.asarray(x) for x in arrays(of, seed)] for seed in (0, 1))
-        tx = _jax_optimizer(name, chain)
+        self.prepare(name, chain, params, lambda params, batch: (None, batch), grads)
+
+    def prepare(
+        self, name: str, chain: bool, params: Any, gradient: Callable[..., Any], batch: Any
+    ) -> None:
+        """Compile a step from the parameters, a batch and what makes a gradient of the two."""
+        import jax
+
+        import adam_optax as ao
+
+        tx, choice, apply = jax_optimizer(name, chain)
         state = jax.jit(tx.init)(params)
 
-        def update(params: Any, state: Any, grads: Any) -> Any:
-            updates, state = tx.update(grads, state, params)
-            return optax.apply_updates(params, updates), state
+        def update(params: Any, state: Any, batch: Any) -> Any:
+            loss, grads = gradient(params, batch)
+            return *apply(params, state, grads), loss
 
         began = time.perf_counter()
-        compiled = jax.jit(update, donate_argnums=(0, 1)).lower(params, state, grads).compile()
+        with ao.cpu_loops(choice):
+            lowered = jax.jit(update, donate_argnums=(0, 1)).lower(params, state, batch)
+        compiled = lowered.compile()
         self.compiled = time.perf_counter() - began
         self.state = sum(x.nbytes for x in jax.tree.leaves(state))
+        self.parameters = sum(x.size for x in jax.tree.leaves(params))
+        self.leaves = len(jax.tree.leaves(params))
         run = [(params, state)]
         del params, state  # else the first step could not reuse their memory
 
         def step() -> None:
-            run[0] = jax.block_until_ready(compiled(*run[0], grads))
+            run[0] = jax.block_until_ready(compiled(*run[0], batch))[:2]
 
         self.step = step
 
 
-def _jax_optimizer(name: str, chain: bool) -> Any:
+def formats() -> dict[str, Any]:
+    """Return the formats in which moments are kept, by name; float32 is none."""
+    import adam_optax as ao
+    from tests.support.formats import FORMATS
+
+    blocks = {
+        "pair(1, block=128)": ao.storage.pair(1, block=128),
+        "int8(block=128)": ao.storage.int8(block=128),
+    }
+    return {"float32": None, **FORMATS, **blocks}
+
+
+def jax_optimizer(name: str, chain: bool) -> tuple[Any, Any, Callable[..., Any]]:
+    """Return an optimiser, the choice of its loops, and its step to new parameters and state."""
     import optax
 
     import adam_optax as ao
 
+    storage, choice, how = (*name.split("|"), "auto", "apply")[:3]
     rate: Any = optax.cosine_decay_schedule(RATE, STEPS) if chain else RATE
-    if name == "optax":
+    if storage == "optax":
         tx, clip = optax.adamw(rate, weight_decay=DECAY), optax.clip_by_global_norm(NORM)
+    elif storage == "sgd":  # the least that a training step does
+        tx, clip = optax.sgd(rate), optax.clip_by_global_norm(NORM)
     else:
-        formats = {"ours": None, "pair": ao.storage.pair(), "stochastic": ao.storage.stochastic()}
-        tx = ao.adamw(rate, weight_decay=DECAY, storage=formats[name])
+        tx = ao.adamw(rate, weight_decay=DECAY, storage=formats()[storage])
         clip = ao.clip_by_global_norm(NORM)
-    return optax.chain(clip, tx) if chain else tx
+    tx = optax.chain(clip, tx) if chain else tx
+
+    def apply(params: Any, state: Any, grads: Any) -> Any:
+        if how == "step":
+            return ao.step(tx, grads, state, params)
+        updates, state = tx.update(grads, state, params)
+        return optax.apply_updates(params, updates), state
+
+    return tx, choice, apply
 
 
 class InTorch(Stepper):
-    """Step an optimiser of PyTorch or torchao."""
+    """Step an optimiser of PyTorch, torchao, DeepSpeed or bitsandbytes, on every core."""
 
-    def __init__(self, name: str, of: Shapes, chain: bool) -> None:
+    def __init__(self, name: str, model: str, chain: bool, scale: float) -> None:
         import torch
 
+        torch.set_num_threads(len(os.sched_getaffinity(0)))
+        of = shapes(model, scale)
         params, grads = ([torch.from_numpy(x) for x in arrays(of, seed)] for seed in (0, 1))
         for p, g in zip(params, grads, strict=True):
             p.requires_grad_(True)
@@ -125,17 +175,28 @@ class InTorch(Stepper):
         self.compiled = max(0.0, first - (time.perf_counter() - began))
         kept = [t for s in optimizer.state.values() for t in s.values() if torch.is_tensor(t)]
         self.state = sum(_bytes(t) for t in kept)
+        self.parameters, self.leaves = sum(p.numel() for p in params), len(params)
         self.step = step
 
 
 def _torch_optimizer(name: str, params: Any) -> Any:
     import torch
 
+    how = {"lr": RATE, "weight_decay": DECAY}
     if name == "torchao":
         from torchao.optim import AdamW8bit
 
-        return AdamW8bit(params, lr=RATE, weight_decay=DECAY)
-    return torch.optim.AdamW(params, lr=RATE, weight_decay=DECAY, **{name: True})
+        return AdamW8bit(params, **how)
+    if name == "deepspeed":
+        os.environ.setdefault("DS_ACCELERATOR", "cpu")
+        from deepspeed.ops.adam import DeepSpeedCPUAdam
+
+        return DeepSpeedCPUAdam(params, adamw_mode=True, **how)
+    if name.startswith("bitsandbytes"):
+        from bitsandbytes import optim
+
+        return getattr(optim, name.partition(".")[2])(params, **how)
+    return torch.optim.AdamW(params, **how, **{name: True})
 
 
 def _bytes(x: Any) -> int:
@@ -150,34 +211,43 @@ def peak() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
-def seconds(step: Callable[[], None], least: float = 0.2) -> Iterator[float]:
-    """Yield the seconds of a step: the mean over steps that take `least` seconds together."""
+def seconds(step: Callable[[], None], least: float = 0.2) -> Iterator[tuple[float, float]]:
+    """Yield the seconds of a step, and its CPU seconds over all threads.
+
+    Both are means over steps that take `least` seconds together.
+    """
     step()
     began = time.perf_counter()
     step()
     repeats = max(1, int(least / (time.perf_counter() - began)))
     while True:
-        began = time.perf_counter()
+        began, busy = time.perf_counter(), time.process_time()
         for _ in range(repeats):
             step()
-        yield (time.perf_counter() - began) / repeats
+        took, busy = time.perf_counter() - began, time.process_time() - busy
+        yield took / repeats, busy / repeats
 
 
 def main() -> None:
     """Set up, then step as often as asked."""
     framework, name, model, chain, scale = sys.argv[1:6]
-    of = shapes(model, float(scale))
-    kind: Callable[..., Stepper] = InTorch if framework == "torch" else InJax
-    __import__("torch" if framework == "torch" else "adam_optax")
+    sys.stdout, printed = sys.stderr, sys.stdout  # what a package prints is no answer of ours
+    kinds = {"torch": InTorch, "jax": InJax}
+    if framework == "torch":
+        __import__("torch")
+    else:
+        from benchmarks.trained import InTraining
+
+        kinds["training"] = InTraining
     before = peak()
-    made = kind(name, of, chain == "chain")
+    made = kinds[framework](name, model, chain == "chain", float(scale))
     times = seconds(made.step)
     next(times)
-    number = sum(int(np.prod(s)) for s in of)
     facts = {"compiled": made.compiled, "state": made.state, "peak": peak() - before}
-    print(json.dumps(facts | {"parameters": number, "leaves": len(of)}), flush=True)
+    facts |= {"parameters": made.parameters, "leaves": made.leaves}
+    print(json.dumps(facts), file=printed, flush=True)
     for _ in sys.stdin:
-        print(json.dumps(next(times)), flush=True)
+        print(json.dumps(next(times)), file=printed, flush=True)
 
 
 if __name__ == "__main__":

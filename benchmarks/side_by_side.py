@@ -13,19 +13,25 @@ import pathlib
 import statistics
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 ROOT = pathlib.Path(__file__).parents[1]
-CONTENDERS = {
-    "adam_optax": ("jax", "ours"),
-    "adam_optax, `stochastic()`": ("jax", "stochastic"),
-    "adam_optax, `pair()`": ("jax", "pair"),
+Names = dict[str, tuple[str, str]]
+"""What runs an optimiser, and its name there, by title; see `contenders.py`."""
+Ratios = dict[str, list[float]]
+"""Ratios of seconds to those of another contender in the same round, sorted, by title."""
+CONTENDERS: Names = {
+    "adam_optax": ("jax", "float32"),
+    "adam_optax, `stochastic()`": ("jax", "stochastic()"),
+    "adam_optax, `pair()`": ("jax", "pair()"),
     "optax": ("jax", "optax"),
     "PyTorch, fused": ("torch", "fused"),
     "PyTorch, foreach": ("torch", "foreach"),
     "torchao, 8-bit": ("torch", "torchao"),
 }
+PEERS = ("optax", "PyTorch", "torchao", "DeepSpeed", "bitsandbytes")
+"""How the titles of others' optimisers begin."""
 MODELS = {
     "one leaf": ("one", "plain"),
     "transformer": ("transformer", "plain"),
@@ -35,10 +41,11 @@ MODELS = {
 
 
 class Found(NamedTuple):
-    """Hold the facts of a contender's set-up, and the seconds of its step by round."""
+    """Hold the facts of a contender's set-up, and the seconds and CPU seconds of its steps."""
 
     facts: dict[str, float]
     times: list[float]
+    busy: list[float]
 
 
 class Contender:
@@ -53,13 +60,13 @@ class Contender:
         )
         self.facts: dict[str, float] = self._answer()
 
-    def step(self) -> float:
-        """Ask for a step, and return its seconds."""
+    def step(self) -> tuple[float, float]:
+        """Ask for a step, and return its seconds and CPU seconds."""
         assert self.process.stdin is not None
         self.process.stdin.write("go\n")
         self.process.stdin.flush()
-        seconds: float = self._answer()
-        return seconds
+        took, busy = self._answer()
+        return took, busy
 
     def _answer(self) -> Any:
         assert self.process.stdout is not None
@@ -70,21 +77,25 @@ class Contender:
         return json.loads(line)
 
 
-def compared(model: str, rounds: int, scale: float, pythons: dict[str, str]) -> dict[str, Found]:
+def compared(
+    model: tuple[str, str], contenders: Names, rounds: int, scale: float, pythons: dict[str, str]
+) -> dict[str, Found]:
     """Measure rounds of all contenders on one model, one after the other."""
     found: dict[str, Found] = {}
     with contextlib.ExitStack() as stack:
         alive: dict[str, Contender] = {}
-        for title, (framework, name) in CONTENDERS.items():
+        for title, (framework, name) in contenders.items():
             if python := pythons.get(framework):
                 with _unable(title):
-                    one = Contender(python, framework, name, *MODELS[model], str(scale))
+                    one = Contender(python, framework, name, *model, str(scale))
                     stack.callback(one.process.wait)
                     stack.callback(one.process.kill)
-                    alive[title], found[title] = one, Found(one.facts, [])
+                    alive[title], found[title] = one, Found(one.facts, [], [])
         for _ in range(rounds):
             for title, one in alive.items():
-                found[title].times.append(one.step())
+                took, busy = one.step()
+                found[title].times.append(took)
+                found[title].busy.append(busy)
     return found
 
 
@@ -99,8 +110,8 @@ def _unable(title: str) -> Iterator[None]:
 
 def rows(model: str, found: dict[str, Found]) -> Iterator[str]:
     """Yield the lines of a Markdown table."""
-    for title, (facts, times) in found.items():
-        ratios = _ratios(found, title)
+    for title, (facts, times, _) in found.items():
+        ratios = over(found, title)
         spread = f"{statistics.median(ratios):.2f} ({ratios[0]:.2f}-{ratios[-1]:.2f})"
         each = facts["parameters"]
         cells = [model, title, f"{1e3 * statistics.median(times):.3g}", spread]
@@ -108,37 +119,46 @@ def rows(model: str, found: dict[str, Found]) -> Iterator[str]:
         yield "| " + " | ".join([*cells, f"{facts['state'] / each:.3g}"]) + " |"
 
 
-def plot(every: dict[str, dict[str, Found]], path: pathlib.Path) -> None:
-    """Draw the time of a step over optax's, by model; a bar from the smallest to the largest."""
+def plot(panels: dict[str, Ratios], path: pathlib.Path, labels: Sequence[str]) -> None:
+    """Draw a panel for each model: the ratios' median; a bar from the smallest to the largest."""
     import matplotlib as mpl
 
     mpl.use("Agg")
     import matplotlib.pyplot as plt
 
-    titles = [title for title in CONTENDERS if any(title in found for found in every.values())]
-    size = 2 + 2.8 * len(every), 0.8 + 0.3 * len(titles)
-    figure, (axes,) = plt.subplots(1, len(every), figsize=size, sharey=True, squeeze=False)
-    for axis, (model, found) in zip(axes, every.items(), strict=True):
-        for title in found:
-            _draw(axis, titles.index(title), title, _ratios(found, title))
+    titles = list(dict.fromkeys(title for ratios in panels.values() for title in ratios))
+    columns = min(4, len(panels))
+    down = -(-len(panels) // columns)
+    size = 2.2 + 2.8 * columns, (0.9 + 0.3 * len(titles)) * down
+    figure, axes = plt.subplots(down, columns, figsize=size, sharey=True, squeeze=False)
+    for axis in axes.flat[len(panels) :]:
+        axis.set_axis_off()
+    for axis, (model, ratios), label in zip(axes.flat, panels.items(), labels, strict=False):
+        for title, of in ratios.items():
+            _draw(axis, titles.index(title), title, of)
         axis.axvline(1, color="black", linewidth=0.5, linestyle=":")
-        axis.set(xscale="log", xlabel="step time / optax's")
+        axis.set_xscale("log", base=2)
+        axis.set_xlabel(label)
+        axis.xaxis.set_major_formatter("{x:g}")
         axis.set_title(model, fontsize=9)
         axis.margins(x=0.2)
-    axes[0].set_yticks(range(len(titles)), [t.replace("`", "") for t in titles])
-    axes[0].set_ylim(len(titles) - 0.5, -0.7)
+    axes[0, 0].set_yticks(range(len(titles)), [t.replace("`", "") for t in titles])
+    axes[0, 0].set_ylim(len(titles) - 0.5, -0.7)
     figure.tight_layout()
     figure.savefig(path, dpi=120)
 
 
-def _ratios(found: dict[str, Found], title: str) -> list[float]:
-    """Return the ratios of step times to optax's in the same round, sorted."""
-    pairs = zip(found[title].times, found["optax"].times, strict=True)
-    return sorted(a / b for a, b in pairs)
+def over(
+    found: dict[str, Found], title: str, base: str = "optax", kind: str = "times"
+) -> list[float]:
+    """Return the ratios of step times to another contender's in the same round, sorted."""
+    ours, theirs = (getattr(found[name], kind) for name in (title, base))
+    return sorted(a / b for a, b in zip(ours, theirs, strict=True))
 
 
 def _draw(axis: Any, row: int, title: str, ratios: list[float]) -> None:
-    middle, color = statistics.median(ratios), "C0" if title.startswith("adam_optax") else "C7"
+    middle = statistics.median(ratios)
+    color = "C7" if title.startswith(PEERS) else "C0"
     axis.plot([ratios[0], ratios[-1]], [row, row], color=color, linewidth=2)
     axis.plot([middle], [row], "o", color=color)
     axis.annotate(f"{middle:.2f}", (middle, row - 0.2), ha="center", va="bottom", fontsize=8)
@@ -159,11 +179,13 @@ def main() -> None:
     print("|---|---|---|---|---|---|---|")
     every: dict[str, dict[str, Found]] = {}
     for model in args.models:
-        every[model] = compared(model, args.rounds, args.scale, pythons)
+        how = args.rounds, args.scale, pythons
+        every[model] = compared(MODELS[model], CONTENDERS, *how)
         for line in rows(model, every[model]):
             print(line, flush=True)
     if args.plot:
-        plot(every, args.plot)
+        panels = {model: {t: over(found, t) for t in found} for model, found in every.items()}
+        plot(panels, args.plot, ["step time / optax's"] * len(panels))
 
 
 if __name__ == "__main__":

@@ -31,8 +31,7 @@ def cpu_loops(choice: str) -> Iterator[None]:
     them. A loop of this library makes all results in one pass over memory, to the same bits, and
     takes a fraction of the time to compile. Loops need the extra `cpu` (llvmlite), and are for one
     CPU device: on accelerators, spread over several devices by XLA, in float64, differentiated,
-    mapped or exported, and for rules that sum over a leaf, XLA compiles the step whatever is
-    chosen.
+    mapped or exported, XLA compiles the step whatever is chosen.
 
     Without this choice, `ADAM_OPTAX_CPU_LOOPS` in the environment decides when the library is
     imported, and else `"auto"`. A program that is traced already, such as a jitted function that
