@@ -286,7 +286,7 @@ def leaf_step(
     if real != jnp.float32 and shared.hyperparams:
         rule = recipe.factory(**recipe.constants, **shared.hyperparams)
     x = promote(g, p, decoded, shared, dtype)
-    finite = abs(g) < MAX_SQUARABLE if storage.skips_nonfinite else None
+    finite = abs(x.g) < MAX_SQUARABLE if storage.skips_nonfinite else None
     here = past._replace(count=count)
     kept: dict[str, Entry] = {}
 
@@ -463,8 +463,8 @@ def encode(
 
 def _in_slot(slot: Slot, moments: Moments, context: LeafContext, scalars: Any) -> LeafContext:
     own = tuple(moments[name] for name in slot.names)
-    shape = () if own[0].scalar else context.shape
-    return context._replace(moments=own, shape=shape, key=slot.key, scalars=scalars)
+    here = context._replace(moments=own, key=slot.key, scalars=scalars)
+    return here._replace(shape=(), offset=None) if own[0].scalar else here
 
 
 def _nothing(storage: LeafStorage) -> tuple[tuple[Any, ...], tuple[Any, ...]]:

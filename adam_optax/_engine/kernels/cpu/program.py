@@ -89,7 +89,7 @@ class Program:
         operations: the operations in an order in which they can be done.
         of_leaf: the scalars that follow from the whole leaf and that operations read, by the number
             of the equation that computes them.
-        leaf_results: the results that are such scalars: their places, by the same.
+        leaf_results: the results that are one number for the whole leaf: their places, by the same.
         equations: the names of all equations of the step.
     """
 
@@ -182,6 +182,7 @@ class _Flattener:
         self._operations: list[Operation] = []
         self._by_what: Memo = {}
         self._of_leaf: dict[Value, int] = {}
+        self._of_scalars: dict[Value, int] = {}
         self._equations: list[str] = []
         self._count = 0
 
@@ -194,9 +195,10 @@ class _Flattener:
         start = self._new("uint32", Level.UNIT)
         results = self._inlined(closed.jaxpr, [*arguments, start])
         levels = [self._level(v.aval) for v in closed.jaxpr.outvars]
-        of_leaf = {i: self._of_leaf.get(x) for i, x in enumerate(results) if levels[i] == 0}
+        known = self._of_scalars | self._of_leaf
+        of_leaf = {i: known.get(x) for i, x in enumerate(results) if levels[i] == Level.SCALAR}
         if None in of_leaf.values():
-            raise UntranslatableError("a result that follows from scalars alone")
+            raise UntranslatableError("a result that is an argument")
         kept = [
             (x, level)
             for i, (x, level) in enumerate(zip(results, levels, strict=True))
@@ -340,7 +342,9 @@ class _Flattener:
                 equation.primitive.get_bind_params(equation.params),
             )
             evaluate = lambda *values: primitive.bind(*values, **params)  # noqa: E731
-            return [self._operation(name, operands, dtype, parameter, evaluate)]
+            found = self._operation(name, operands, dtype, parameter, evaluate)
+            self._of_scalars.setdefault(found, number)
+            return [found]
         return [self._elementwise(name, operands, dtype, parameter)]
 
     def _elementwise(

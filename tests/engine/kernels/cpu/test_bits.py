@@ -45,11 +45,22 @@ def bits_apart(one: Any, shape: tuple[int, ...], dtypes: Any, steps: int, applie
         return apart(found, run(one, p, grads, applies))
 
 
+SOME_FORMATS = ("dense()", "stochastic()", "pair()", "int8(100)")
+"""One of each kind; a format's operations are the same beside every rule."""
+
+
 def pairs_of_rule_and_format() -> list[Any]:
-    """Every rule with every format that takes it."""
+    """Every rule with a format of each kind, and one with all formats.
+
+    The scalar moment of `scheduled_nadam` is a block of its own, which is left to XLA.
+    """
     found = []
     for rule in RULES:
         for name, storage in FORMATS.items():
+            if rule != "adam" and name not in SOME_FORMATS:
+                continue
+            if rule == "scheduled_nadam" and name == "int8(100)":
+                continue
             try:
                 rated(getattr(ao.rules, rule)(), storage)
             except ValueError:  # a format of other moments
