@@ -91,8 +91,8 @@ def donation(compiled: jax.stages.Compiled) -> Donation:
         ValueError: If the compiled module has no text, or other arguments and results than the
             function; if the step has ordered effects (`jax.debug.print(..., ordered=True)`).
 
-    >>> import jax, jax.numpy as jnp, adam_optax as ao
-    >>> tx, params = ao.adamw(1e-3), {"w": jnp.zeros((64, 32))}
+    >>> import jax, jax.numpy as jnp, optax, adam_optax as ao
+    >>> tx, params = optax.adamw(1e-3), {"w": jnp.zeros((64, 32))}
     >>> state = tx.init(params)
     >>> def step(grads, state, params):
     ...     return ao.step(tx, grads, state, params)

@@ -106,7 +106,7 @@ def test_gradients_and_parameters_of_16_bits(name: str, g: str, p: str, applies:
 
 @pytest.mark.matrix(keep=0)
 @pytest.mark.parametrize("name", ["dense()", "stochastic()", "pair()"])
-@pytest.mark.parametrize("decay", [None, 0.01, lambda t: 0.01 * (1 + t)])
+@pytest.mark.parametrize("decay", [None, 0.01, lambda t: 0.01 * jnp.asarray(t + 1, jnp.float32)])
 def test_numbers_that_follow_schedules(name: str, decay: Any) -> None:
     rule = ao.rules.adam(
         b1=lambda t: 0.9 - 0.01 * jnp.asarray(t, jnp.float32),
