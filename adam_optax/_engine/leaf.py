@@ -228,7 +228,9 @@ def compile_leaf_step(
             is_known = _is_own(recipe.factory) and not any(map(callable, recipe.constants.values()))
             rule = None if is_known else unstored
             is_own = is_known and are_own
-            fused = looped(step, otherwise, storage.block, applies, layers, is_own, rule)
+            fused = looped(
+                step, otherwise, storage.block, applies, layers, is_own, rule, bool(accelerators)
+            )
     if fused is whole:
         return jax.jit(whole)
     return jax.jit(fused, static_argnames="where" if accelerators else ())

@@ -6,11 +6,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax import Array
+from jax.extend import core
 from jax.sharding import NamedSharding
 
 from adam_optax._core import checks
 from adam_optax._core.dither import TileOffset
 from adam_optax._core.types import PyTree
+from adam_optax._engine.kernels import layout
 from adam_optax._engine.kernels.cpu import machine
 from adam_optax._engine.kernels.cpu.loop import Loop, make_loop
 from adam_optax._engine.kernels.cpu.primitive import Parameters, bind
@@ -32,6 +34,7 @@ def looped(
     layers: int = 0,
     is_own: bool = False,
     unstored: LeafStep | None = None,
+    has_kernel: bool = False,
 ) -> LeafStep:
     """Return a step that is a loop on one CPU, where the leaf and the rule allow it.
 
@@ -46,6 +49,7 @@ def looped(
             integer is out of range, and nothing but sums depends on the leaf's shape.
         unstored: a rule of which nothing is known, without storage, as `fuse` has it: where the
             rule mixes elements, or reads the leaf's size, there is no loop.
+        has_kernel: whether the step without the loop may be a kernel on accelerators.
     """
     loops: dict[object, Loop | None] = {}
 
@@ -94,8 +98,16 @@ def looped(
         kept = range(len(leaves), len(leaves) + len(jax.tree.leaves(encoded)))
         first = own if applies or own == 0 else -1
         like = tuple((i, flat[i].dtype) for i in (own, *kept))
+        seen = None
+        if has_kernel and layout.width(leaves, block) is not None:
+            seen = jax.make_jaxpr(plain)(*flat)
         how = Parameters(
-            loop=loop, otherwise=plain, like=like, in_place=(first, *kept), whole=whole
+            loop=loop,
+            otherwise=plain if seen is None else core.jaxpr_as_fun(seen),
+            like=like,
+            in_place=(first, *kept),
+            whole=whole,
+            seen=seen,
         )
         found = bind(*flat, **how)
         result: LeafResult = jax.tree.unflatten(jax.tree.structure((g, encoded)), found)

@@ -13,6 +13,7 @@ import numpy as np
 from jax import Array
 from jax.core import ShapedArray
 from jax.extend import core
+from jax.extend.core import ClosedJaxpr
 from jax.extend.mlir import ir
 from jax.interpreters import ad, batching, mlir
 
@@ -34,6 +35,8 @@ class Parameters(TypedDict):
         like: for each result the argument that it is like, and its dtype.
         in_place: for each result the argument whose place it takes, or -1.
         whole: the step of the whole leaf, for rules that sum over it.
+        seen: the step without the loop, traced, where that has a kernel on several devices: JAX
+            looks into the parameters for what must know the devices.
     """
 
     loop: Loop
@@ -41,6 +44,7 @@ class Parameters(TypedDict):
     like: tuple[tuple[int, np.dtype[np.generic]], ...]
     in_place: tuple[int, ...]
     whole: Callable[..., list[Array]]
+    seen: ClosedJaxpr | None
 
 
 def bind(*operands: Array, **how: Unpack[Parameters]) -> list[Array]:
