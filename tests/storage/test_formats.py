@@ -427,7 +427,8 @@ for shape, specs in {
                 assert y.shape != shape or y.sharding.spec == spec, (name, y.sharding)
                 np.testing.assert_array_equal(x, y, err_msg=f"{name} {spec}")
             # XLA divides by a scalar in two ways; the state does not depend on it.
-            np.testing.assert_allclose(u, v, rtol=5e-7, err_msg=name)
+            # On one device a loop rounds some products and sums together, on eight XLA does.
+            np.testing.assert_allclose(u, v, rtol=1e-6, err_msg=name)
 """
 
 
