@@ -5,6 +5,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jax.extend import core
 from jax.sharding import NamedSharding
@@ -70,6 +71,8 @@ def looped(
         flat, tree = jax.tree.flatten(arguments)
         types = [jax.typeof(x) for x in flat]
         roles = _roles(types, block)
+        if not _vary_alike(types, roles):
+            return otherwise(g, p, encoded, count, scalars)
         kinds = tree, roles, tuple((x.dtype, x.weak_type) for x in types)
 
         def of_rank(rank: int) -> Loop | None:
@@ -149,6 +152,20 @@ def _roles(types: Sequence[Any], block: int) -> tuple[str, ...]:
     known = {(*shape[:-1], -(-shape[-1] // block)): SHARED, shape: LEAF, (): SCALAR}
     roles = tuple(known.get(x.shape, "") for x in types)
     return roles if all(roles) else ()
+
+
+def _vary_alike(types: Sequence[Any], roles: Sequence[str]) -> bool:
+    """Tell whether all arrays vary over the same axes of a mesh, inside `jax.shard_map`.
+
+    Else the results vary over more axes than one of the arguments which they are like, and JAX,
+    which checks that, would not know.
+    """
+    name = "vma" if hasattr(types[0], "vma") else "manual_axis_type"  # the latter from jax 0.12 on
+    varies, nowhere = getattr(types[0], name), getattr(jax.typeof(np.float32(0)), name)
+    return all(
+        (found := getattr(x, name)) == varies or (role == SCALAR and found == nowhere)
+        for x, role in zip(types, roles, strict=False)
+    )
 
 
 def _two_steps(arguments: Any) -> list[tuple[int, int]]:

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.sharding import PartitionSpec as P
 
 import adam_optax as ao
 from adam_optax._engine.kernels.cpu import machine
@@ -239,6 +240,28 @@ def test_what_a_rule_sums_is_a_layer_s(make: Any, storage: Any) -> None:
     found = step(layers)
     with ao.cpu_loops("never"):
         np.testing.assert_allclose(found, step(layers), rtol=1e-6)  # fused otherwise by XLA
+
+
+@pytest.mark.quick
+@pytest.mark.parametrize(("varies", "loops"), [("all", 1), ("the gradient", 0)])
+def test_a_loop_hides_from_shard_map_nothing_that_varies(varies: str, loops: int) -> None:
+    """A gradient that nobody summed makes new parameters that differ between devices."""
+    mesh = jax.make_mesh((1,), ("d",), axis_types=(jax.sharding.AxisType.Auto,))
+    tx, p = adam(), leaf((3, 101))
+    state = tx.init(p)
+    spec = jax.tree.map(lambda x: P("d") if varies == "all" and jnp.ndim(x) else P(), state)
+    own = P("d") if varies == "all" else P()
+
+    def part(out: Any) -> Any:
+        step = lambda g, state, p: ao.step(tx, g, state, p)[0]  # noqa: E731
+        return jax.shard_map(step, mesh=mesh, in_specs=(P("d"), spec, own), out_specs=out)
+
+    assert loops_in(part(P("d")), p, state, p) == loops
+    with ao.cpu_loops("never"):
+        plain = jax.jit(part(P("d")))(p, state, p)
+    close(jax.jit(part(P("d")))(p, state, p), plain)
+    with pytest.raises(ValueError, match="out_specs"):
+        jax.jit(part(P()))(p, state, p)
 
 
 @pytest.mark.heavy
