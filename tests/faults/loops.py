@@ -88,6 +88,13 @@ FAULTS = [
         "test_beside_xla_s_compiled_step[pair()]",
     ),
     Fault(
+        "a loop in an exported program",
+        "cpu.primitive:_lowered",
+        "not exported",
+        "True",
+        "test_an_exported_step_calls_nothing_that_another_process_does_not_know",
+    ),
+    Fault(
         "a rule that reads the leaf's size made a loop",
         "_is_for",
         "unstored is None",

@@ -6,4 +6,6 @@ very step of `leaf.py` on one tile at a time (`tile.py`), for TPUs by Mosaic and
 Triton or Mosaic, so that no formula stands twice. `primitive.py` chooses them while the program is
 compiled for a platform, and imports Pallas then (`backends.py`); everywhere else, under every
 transformation, and where JAX has no Pallas for the platform, the plain step runs.
+
+On one CPU the step is a loop of LLVM's instructions (`cpu/`), by a primitive of its own.
 """

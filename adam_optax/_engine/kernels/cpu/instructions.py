@@ -144,14 +144,10 @@ def _power(w: Writer, operation: Operation) -> None:
 
 
 def _root(w: Writer, operation: Operation) -> None:
-    x, vector, kind, (a,) = parts(w, operation)
+    x, _, kind, (a,) = parts(w, operation)
     if x.dtype != "float32":
-        raise UntranslatableError(f"{operation.primitive} of {x.dtype}")
-    if operation.primitive == "sqrt":
-        w.put(x, w.call("sqrt", kind, a))
-    else:
-        root = w.new(w.call("sqrt", kind, a))
-        w.put(x, f"fdiv {kind} {w.number('float32', 1, vector)}, {root}")
+        raise UntranslatableError(f"sqrt of {x.dtype}")
+    w.put(x, w.call("sqrt", kind, a))
 
 
 def _rounding(w: Writer, operation: Operation) -> None:
@@ -206,7 +202,6 @@ EMITTERS: dict[str, Emit] = {
     "square": _power,
     "integer_pow": _power,
     "sqrt": _root,
-    "rsqrt": _root,
     "is_finite": _is_finite,
     "not": _not,
     "bitcast_convert_type": _bitcast,

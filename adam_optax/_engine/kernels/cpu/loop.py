@@ -55,7 +55,7 @@ class Loop:
         operands: Sequence[Array],
         results: Sequence[jax.ShapeDtypeStruct],
         aliases: Mapping[int, int],
-        whole: Callable[..., list[Array]] | None = None,
+        whole: Callable[..., list[Array]],
     ) -> list[Array]:
         """Take the step of a leaf.
 
@@ -72,13 +72,12 @@ class Loop:
         numbers = dict(program.of_leaf) | {n: None for _, n in program.leaf_results}
         found: dict[int, Array] = {}
         if numbers:
-            assert whole is not None
             found = scalars_of_leaf(whole, operands, numbers, program.equations)
         outer = {i: found[n] for i, n in program.leaf_results}
         inner = [i for i in range(len(results)) if i not in outer]
-        places, arguments = set(self.program.scalar_places), dict(enumerate(operands))
-        scalars = [arguments.pop(i) for i in self.program.scalar_places]
-        known = dict(zip(self.program.scalars, scalars, strict=True))
+        arguments = dict(enumerate(operands))
+        scalars = [arguments.pop(i) for i in program.scalar_places]  # arrays are left
+        known = dict(zip(program.scalars, scalars, strict=True))
         known |= {x: found[n] for n, x in program.of_leaf}
         for operation in self.outside:
             assert operation.evaluate is not None
@@ -87,7 +86,7 @@ class Loop:
             ]
             known[operation.result] = operation.evaluate(*values)
         at = {i: len(self.given) + n for n, i in enumerate(arguments)}
-        in_place = {at[i]: inner.index(result) for i, result in aliases.items() if i not in places}
+        in_place = {at[i]: inner.index(result) for i, result in aliases.items() if i in at}
         call = jax.ffi.ffi_call(
             self.target(), [results[i] for i in inner], input_output_aliases=in_place
         )

@@ -110,6 +110,11 @@ class Program:
         """Tell whether something follows from the whole leaf."""
         return bool(self.of_leaf or self.leaf_results)
 
+    @property
+    def has_places(self) -> bool:
+        """Tell whether an operation asks where in the leaf its elements are, as dithers do."""
+        return any(self.start in operation.operands for operation in self.operations)
+
 
 Memo: TypeAlias = dict[tuple[object, ...], Value]
 """The value of each operation that was met, by what it is."""

@@ -7,7 +7,6 @@ such elements in steps without such a change.
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
@@ -53,8 +52,7 @@ def specialised(program: Program, alike: Sequence[tuple[Value, Value]]) -> Speci
         if one.dtype == "uint32" and _size(_assuming(program, {other: one})) < _size(program):
             equal.append((one, other))
     masks = tuple(x.result for x in program.operations if _is_bound(x, program))
-    true = Value("true", "bool", Level.SCALAR, np.asarray(True))
-    known = dict.fromkeys(masks, true) | {other: one for one, other in equal}
+    known = dict.fromkeys(masks, _constant(True)) | {other: one for one, other in equal}
     short = _assuming(program, known)
     if _size(short) > WORTH * _size(program):
         return None
@@ -126,7 +124,7 @@ def _select(operands: tuple[Value, ...]) -> Value | None:
 
 def _not(operands: tuple[Value, ...]) -> Value | None:
     (x,) = operands
-    return None if x.constant is None else _constant(not x.constant)
+    return None if x.constant is None else _constant(not bool(x.constant))
 
 
 def _and(operands: tuple[Value, ...]) -> Value | None:
@@ -143,8 +141,8 @@ def _or(operands: tuple[Value, ...]) -> Value | None:
     return None
 
 
-def _constant(x: Any) -> Value:
-    return Value("known", "bool", Level.SCALAR, np.asarray(bool(x)))
+def _constant(x: bool) -> Value:
+    return Value("known", "bool", Level.SCALAR, np.asarray(x))
 
 
 _RULES: dict[str, Callable[[tuple[Value, ...]], Value | None]] = {

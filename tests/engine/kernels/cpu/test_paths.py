@@ -163,6 +163,7 @@ def test_double_precision_is_xla_s() -> None:
         )
 
 
+@pytest.mark.quick
 def test_an_exported_step_calls_nothing_that_another_process_does_not_know() -> None:
     tx, g = adam(), leaf((3, 101))
     state = tx.init(g)

@@ -36,7 +36,7 @@ def through_a_loop(step: Callable[..., Any], *arrays: Any, block: int = 1, **how
     """Return the results of a function, computed by a loop."""
     loop = loop_of(step, arrays, block, **how)
     results = [jax.ShapeDtypeStruct(x.shape, x.dtype) for x in jax.eval_shape(whole(step), *arrays)]
-    return jax.jit(lambda *operands: loop.run(operands, results, {}))(*arrays)
+    return jax.jit(lambda *operands: loop.run(operands, results, {}, whole(step)))(*arrays)
 
 
 def whole(step: Callable[..., Any]) -> Callable[..., list[Array]]:
@@ -150,11 +150,9 @@ def test_products_are_rounded_before_they_are_added_unless_contracted() -> None:
     assert apart(through_a_loop(step, *arrays, contract=True), wanted) > 0
 
 
-def test_a_reciprocal_root_is_within_two_units_of_xla_s() -> None:
-    """XLA approximates; the loop rounds the root and its reciprocal, half a unit each."""
-    x = jnp.asarray(np.abs(X[np.isfinite(X) & (np.abs(X) > 1e-37)]))
-    (found,) = through_a_loop(lax.rsqrt, x)
-    np.testing.assert_array_max_ulp(np.asarray(found), np.asarray(lax.rsqrt(x)), 2)
+def test_what_xla_approximates_is_xla_s() -> None:
+    with pytest.raises(UntranslatableError, match="rsqrt"):
+        through_a_loop(lax.rsqrt, jnp.ones(5))
 
 
 @pytest.mark.quick
@@ -287,7 +285,7 @@ def test_the_largest_and_least_number_of_each_block(block: int, columns: int) ->
 
     loop = loop_of(unit, (x,), block)
     results = [jax.ShapeDtypeStruct(s, F32) for s in ((5, units), (5, units), x.shape)]
-    found = jax.jit(lambda x: loop.run([x], results, {}))(x)
+    found = jax.jit(lambda x: loop.run([x], results, {}, unit))(x)
     starts = range(0, columns, block)
     most = np.stack([np.max(x[:, i : i + block], -1) for i in starts], -1) + np.float32(0)
     least = np.stack([np.min(np.abs(x[:, i : i + block]), -1) for i in starts], -1)
