@@ -29,7 +29,16 @@ from adam_optax._core.types import (
 from adam_optax._engine.groups import Grouping
 from adam_optax._engine.optax_states import Links, first_layout, links_of
 from adam_optax._engine.stacked import Stacked, layers_by_path
-from adam_optax._engine.tree import APPLY, TAG, Engine, join_trace, split_trace, tag_update
+from adam_optax._engine.tree import (
+    APPLY,
+    FACTOR,
+    TAG,
+    TAKES_FACTOR,
+    Engine,
+    join_trace,
+    split_trace,
+    tag_update,
+)
 from adam_optax.couplings import RATE, Coupling
 from adam_optax.rules.base import Rule
 from adam_optax.storage._plan import StorageSpec, plan_storage
@@ -195,6 +204,7 @@ def optimizer(
         params: PyTree,
         applies: bool = False,
         shardings: PyTree = None,
+        factor: Array | None = None,
     ) -> tuple[PyTree, PyTree]:
         first, *tail = state if _is_chain(state, length) else _refuse(state, length)
         if splits:
@@ -209,7 +219,7 @@ def optimizer(
             decay_count = _count(tail[0]) if callable(amount) and links.decay else None
         rate_count = _count(tail[-1 - links.after_rate]) if callable(rate) else None
         result, first = engine.update(
-            updates, first, params, rate_count, decay_count, mask, applies, shardings
+            updates, first, params, rate_count, decay_count, mask, applies, shardings, factor
         )
         tail = jax.tree.map(safe_increment, tail)
         return result, split_trace(first, tail, layout) if splits else (first, *tail)
@@ -219,12 +229,14 @@ def optimizer(
         state: PyTree,
         params: PyTree,
         shardings: PyTree = None,
+        factor: Array | None = None,
         **extra_args: object,
     ) -> tuple[PyTree, PyTree]:
         del extra_args
-        return run(updates, state, params, True, shardings)
+        return run(updates, state, params, True, shardings, factor)
 
-    tx = Transformation(init, tag_update(update, engine, apply))
+    setattr(tag_update(update, engine, apply), TAKES_FACTOR, True)
+    tx = Transformation(init, update)
     kept: dict[str, object] = {"mu_dtype": mu_dtype, "nu_dtype": nu_dtype, "storage": storage}
     kept["stacked"] = stacked
     decaying = {} if decay is None else decay._asdict()
@@ -377,6 +389,26 @@ def _step(
         updates, state = update(grads, state, params, **extra)
         return optax.apply_updates(params, updates), state
     last = ft.partial(_step, shardings)
+    if len(links) > 1 and hasattr(links[-2], FACTOR) and hasattr(links[-1], TAKES_FACTOR):
+
+        def last_two(
+            update: UpdateFn,
+            grads: PyTree,
+            kept: PyTree,
+            params: PyTree,
+            extra: Mapping[str, object],
+        ) -> tuple[PyTree, PyTree]:
+            """Scale in the optimiser's step, so that no scaled gradient is written."""
+            factor = getattr(links[-2], FACTOR)(grads)
+            params, new = getattr(links[-1], APPLY)(
+                grads, state[-1], params, shardings=shardings, factor=factor, **extra
+            )
+            return params, (kept, new)
+
+        params, (*first, (kept, new)) = _optax_interop.run_chain(
+            links[:-1], last_two, grads, state[:-1], params, extra
+        )
+        return params, (*first, kept, new)
     return _optax_interop.run_chain(links, last, grads, state, params, extra)
 
 
