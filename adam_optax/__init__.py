@@ -80,11 +80,11 @@ from adam_optax._core.by_path import by_path as by_path
 from adam_optax._engine.kernels.cpu.choice import cpu_loops as cpu_loops
 from adam_optax._engine.states import ScaleByScheduledState as ScaleByScheduledState
 from adam_optax._engine.states import ScaleByState as ScaleByState
+from adam_optax._step import step as step
 from adam_optax._transform import Decay as Decay
 from adam_optax._transform import Transformation as Transformation
 from adam_optax._transform import optimizer as optimizer
 from adam_optax._transform import scale_by as scale_by
-from adam_optax._transform import step as step
 from adam_optax._watch import watch as watch
 from adam_optax._wrappers.citation import citation as citation
 from adam_optax._wrappers.clip import clip_by_global_norm as clip_by_global_norm

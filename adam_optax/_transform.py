@@ -2,13 +2,11 @@
 
 `scale_by` is the rule alone, like optax's `scale_by_adam`. `optimizer` adds weight decay and the
 learning rate in the same pass over memory, with the state that optax's chain of the three would
-have, so that its checkpoints and the code that looks into them go on working. `step` adds the
-updates to the parameters in that pass, too.
+have, so that its checkpoints and the code that looks into them go on working.
 """
 
 import functools as ft
 import types
-from collections.abc import Mapping
 from typing import Any, NamedTuple, NoReturn
 
 import jax
@@ -29,7 +27,15 @@ from adam_optax._core.types import (
 from adam_optax._engine.groups import Grouping
 from adam_optax._engine.optax_states import Links, first_layout, links_of
 from adam_optax._engine.stacked import Stacked, layers_by_path
-from adam_optax._engine.tree import APPLY, TAG, Engine, join_trace, split_trace, tag_update
+from adam_optax._engine.tree import (
+    APPLY,
+    TAG,
+    TAKES_FACTOR,
+    Engine,
+    join_trace,
+    split_trace,
+    tag_update,
+)
 from adam_optax.couplings import RATE, Coupling
 from adam_optax.rules.base import Rule
 from adam_optax.storage._plan import StorageSpec, plan_storage
@@ -195,6 +201,7 @@ def optimizer(
         params: PyTree,
         applies: bool = False,
         shardings: PyTree = None,
+        factor: Array | None = None,
     ) -> tuple[PyTree, PyTree]:
         first, *tail = state if _is_chain(state, length) else _refuse(state, length)
         if splits:
@@ -209,7 +216,7 @@ def optimizer(
             decay_count = _count(tail[0]) if callable(amount) and links.decay else None
         rate_count = _count(tail[-1 - links.after_rate]) if callable(rate) else None
         result, first = engine.update(
-            updates, first, params, rate_count, decay_count, mask, applies, shardings
+            updates, first, params, rate_count, decay_count, mask, applies, shardings, factor
         )
         tail = jax.tree.map(safe_increment, tail)
         return result, split_trace(first, tail, layout) if splits else (first, *tail)
@@ -219,12 +226,14 @@ def optimizer(
         state: PyTree,
         params: PyTree,
         shardings: PyTree = None,
+        factor: Array | None = None,
         **extra_args: object,
     ) -> tuple[PyTree, PyTree]:
         del extra_args
-        return run(updates, state, params, True, shardings)
+        return run(updates, state, params, True, shardings, factor)
 
-    tx = Transformation(init, tag_update(update, engine, apply))
+    setattr(tag_update(update, engine, apply), TAKES_FACTOR, True)
+    tx = Transformation(init, update)
     kept: dict[str, object] = {"mu_dtype": mu_dtype, "nu_dtype": nu_dtype, "storage": storage}
     kept["stacked"] = stacked
     decaying = {} if decay is None else decay._asdict()
@@ -296,88 +305,6 @@ def named(tx: Transformation, function: str, /, **arguments: object) -> Transfor
     """
     setattr(tx.update, CALL, (function, {n: v for n, v in arguments.items() if v is not None}))
     return tx
-
-
-def step(
-    tx: optax.GradientTransformation,
-    grads: PyTree,
-    state: PyTree,
-    params: PyTree,
-    *,
-    shardings: PyTree = None,
-    **extra_args: object,
-) -> tuple[PyTree, PyTree]:
-    """Return the parameters after a step, and the state: `tx.update`, then `optax.apply_updates`.
-
-    The result is what the two compute. Where the last link of the chain is an optimiser of this
-    library, the new parameters leave the kernel or the loop in which the update is made, and no
-    update is written and read again: with storage in blocks, and with `pair()` on TPUs, a third
-    fewer bytes are moved (the README has a table); for other storage XLA finds that pass by itself.
-
-    Under `jax.jit` donate the parameters and the state, and let the step take them in the order in
-    which it returns them, as below: JAX gives donated buffers to results of the same shape and
-    dtype in order. A step of `(grads, state, params)` that donates the last two has its new
-    parameters written over `mu`, and XLA copies what it still has to read: on a CPU four times as
-    long, for optax's optimisers, too. `adam_optax.aot.donation` names what a compiled step copies.
-
-    Args:
-        tx: any optax transformation.
-        grads: the gradients.
-        state: the state of `tx`.
-        params: the parameters.
-        shardings: where the parameters are, if `jax.jit` runs the step over several devices: a tree
-            of `jax.sharding.NamedSharding`s like the parameters (or of `PartitionSpec`s of the mesh
-            that is set), or a prefix of such a tree; None where a sharding is not known. Under
-            automatic sharding JAX does not tell, and for TPUs XLA then runs no kernel. The
-            gradients and the state must be on the same devices. Default: nothing is known.
-        extra_args: further arguments of `tx.update`.
-
-    Raises:
-        TypeError: without parameters; if `shardings` holds something else.
-        ValueError: if `shardings` do not fit the parameters, or are given to a chain whose last
-            link is no optimiser of this library.
-
-    Returns:
-        The new parameters, in their own dtypes, and the new state.
-
-    >>> import jax, jax.numpy as jnp, adam_optax as ao
-    >>> tx = ao.adam(0.1, storage=ao.storage.pair())
-    >>> params = jnp.ones(3)
-    >>> params, state = ao.step(tx, params, tx.init(params), params)
-    >>> params
-    Array([0.9, 0.9, 0.9], dtype=float32)
-    >>> def train_step(params, state, grads):
-    ...     return ao.step(tx, grads, state, params)
-    >>> train_step = jax.jit(train_step, donate_argnums=(0, 1))
-    >>> params, state = train_step(params, state, jnp.ones(3))
-    """
-    if params is None:
-        raise TypeError("ao.step needs the parameters: ao.step(tx, grads, state, params)")
-    return _step(shardings, tx.update, grads, state, params, extra_args)
-
-
-def _step(
-    shardings: PyTree,
-    update: UpdateFn,
-    grads: PyTree,
-    state: PyTree,
-    params: PyTree,
-    extra: Mapping[str, object],
-) -> tuple[PyTree, PyTree]:
-    if (apply := getattr(update, APPLY, None)) is not None:
-        params, state = apply(grads, state, params, shardings=shardings, **extra)
-        return params, state
-    links = _optax_interop.chain_links(update)
-    if not links or len(links) != len(state):
-        if shardings is not None:
-            raise ValueError(
-                "ao.step takes shardings where tx, or the last link of its chain, is an optimiser "
-                "of adam_optax; leave them out, or chain the other links before it"
-            )
-        updates, state = update(grads, state, params, **extra)
-        return optax.apply_updates(params, updates), state
-    last = ft.partial(_step, shardings)
-    return _optax_interop.run_chain(links, last, grads, state, params, extra)
 
 
 # --- Weight decay ------------------------------------------------------------------------------

@@ -109,6 +109,13 @@ def abs_sq(x: Array) -> Array:
     return jnp.square(x) if jnp.isrealobj(x) else jnp.square(x.real) + jnp.square(x.imag)
 
 
+def scaled(g: Array, factor: Array) -> Array:
+    """Return a gradient times a factor, in the gradient's dtype; zero for a factor of 0."""
+    dtype = compute_dtype(g)
+    product = g.astype(dtype) * factor.astype(real_dtype(dtype)).astype(dtype)
+    return jnp.where(factor > 0, product, jnp.zeros_like(product)).astype(g.dtype)  # inf * 0 is NaN
+
+
 def sign_agreement(a: Array, b: Array) -> Array:
     """Return the sign of `Re(a conj(b))`, also where the product underflows to 0."""
     if jnp.isrealobj(a) and jnp.isrealobj(b):

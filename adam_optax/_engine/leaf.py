@@ -24,6 +24,7 @@ from adam_optax._core.numerics import (
     compute_dtype,
     real_dtype,
     safe_increment,
+    scaled,
     sign_agreement,
 )
 from adam_optax._engine.kernels.cpu.looped_step import looped
@@ -64,6 +65,7 @@ class StepScalars(NamedTuple):
         learning_rate: the learning rate; None: none.
         storage: for each slot of a leaf's storage, what its format's `scalars` returned for the
             frame of the codes and for that of this step.
+        factor: what the gradient is multiplied by first, as `scaled` does; None: nothing.
     """
 
     t: Array
@@ -74,6 +76,7 @@ class StepScalars(NamedTuple):
     weight_decay: Number | None
     learning_rate: Array | None
     storage: tuple[tuple[Any, ...], tuple[Any, ...]] = ((), ())
+    factor: Array | None = None
 
 
 ByPrecision: TypeAlias = dict[str, StepScalars]
@@ -274,6 +277,8 @@ def leaf_step(
     # Build the rule with the hyper-parameters of this step, and decode what it remembers.
     checks.check_present(encoded)
     shared = scalars["float32"]
+    if shared.factor is not None:
+        g = scaled(g, shared.factor)
     rule = recipe.factory(**recipe.constants, **shared.hyperparams)
     before, now = shared.storage
     past = LeafContext((), jnp.shape(g), count - 1, 0, offset=offset)

@@ -219,6 +219,7 @@ class Engine:
         mask: PyTree = None,
         applies: bool = False,
         shardings: PyTree = None,
+        factor: Array | None = None,
     ) -> tuple[PyTree, PyTree]:
         """Return the updates of all leaves and the new state.
 
@@ -234,6 +235,7 @@ class Engine:
             mask: a tree of bools like `updates` that says which parameters decay; None: all.
             applies: whether to return the new parameters instead of the updates.
             shardings: where the leaves are, as `sharding.known_places` takes it; None: unknown.
+            factor: what gradients are multiplied by first, as `numerics.scaled` does; None: 1.
         """
         uniform, alike = self.grouping.uniform, self.grouping.plan.uniform
         counted, trees = _unpack_checked(state, alike.entries if alike else None, self.layout)
@@ -289,6 +291,8 @@ class Engine:
             new_count, after, now, scalars = compute(
                 past_count, hyperparams, decay, rate, decays, before
             )
+            if factor is not None:
+                scalars = {k: one._replace(factor=factor) for k, one in scalars.items()}
             step = compile_leaf_step(
                 recipe, storage, self.coupling, applies, group.layers, chosen.get()
             )
@@ -432,6 +436,10 @@ TAG = "adam_optax_part"
 """The attribute by which an `update` function says what it computes."""
 APPLY = "adam_optax_apply"
 """The attribute that holds an `update` function's twin, which returns new parameters instead."""
+FACTOR = "adam_optax_factor"
+"""The attribute of a link that only scales: from gradients to the factor, see `numerics.scaled`."""
+TAKES_FACTOR = "adam_optax_takes_factor"
+"""The attribute of a link whose twin (`APPLY`) takes such a factor as `factor`."""
 
 
 def tag_update(update: UpdateFn, part: Engine | str, apply: UpdateFn | None = None) -> UpdateFn:

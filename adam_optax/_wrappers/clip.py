@@ -8,8 +8,8 @@ import optax
 from jax import Array
 
 from adam_optax._core.checks import Kind, hyperparameter
-from adam_optax._core.numerics import abs_sq, compute_dtype, real_dtype, safe_sqrt
-from adam_optax._engine.tree import tag_update
+from adam_optax._core.numerics import abs_sq, compute_dtype, safe_sqrt, scaled
+from adam_optax._engine.tree import FACTOR, tag_update
 from adam_optax._transform import Transformation, named
 
 
@@ -22,7 +22,9 @@ def clip_by_global_norm(max_norm: float | Array) -> Transformation:
     The result has a norm of at most `max_norm`, up to rounding, whatever the gradients are: a
     gradient whose norm is not finite, because it holds NaN or inf or its squares overflow, becomes
     zero (optax's becomes NaN, or zero with NaN in it). A zero gradient stays zero. Squares are
-    summed in at least float32, the factor is one scalar, and each gradient keeps its dtype.
+    summed in at least float32, the factor is one scalar, and each gradient keeps its dtype. In
+    `adam_optax.step`, right before an optimiser of this library, no clipped gradient is written:
+    the optimiser's step multiplies by the factor.
 
     Args:
         max_norm: the largest norm, a positive number or a scalar array.
@@ -48,13 +50,21 @@ def clip_by_global_norm(max_norm: float | Array) -> Transformation:
         del params
         return optax.EmptyState()
 
+    def factor(updates: Any) -> Array:
+        found: Array = _clip_factor([_sum_of_squares(g) for g in jax.tree.leaves(updates)], limit)
+        return found
+
     def update(updates: Any, state: Any, params: Any = None, **extra_args: Any) -> tuple[Any, Any]:
         del params, extra_args
-        factor = _clip_factor([_sum_of_squares(g) for g in jax.tree.leaves(updates)], limit)
-        return jax.tree.map(lambda g: _scale(g, factor), updates), state
+        by = factor(updates)
+        return jax.tree.map(lambda g: _scaled(g, by), updates), state
 
-    tx = Transformation(init, tag_update(update, "clip_by_global_norm"))
+    setattr(tag_update(update, "clip_by_global_norm"), FACTOR, factor)
+    tx = Transformation(init, update)
     return named(tx, "clip_by_global_norm", max_norm=max_norm)
+
+
+_scaled = jax.jit(scaled)
 
 
 @jax.jit
@@ -72,10 +82,3 @@ def _clip_factor(sums: list[Array], limit: Array | float) -> Array:
     norm = safe_sqrt(sum((s.astype(dtype) for s in sums), jnp.zeros((), dtype)))
     limit = jnp.asarray(limit, dtype)
     return jnp.where(jnp.isfinite(norm), limit / jnp.maximum(norm, limit), 0)
-
-
-@jax.jit
-def _scale(g: Array, factor: Array) -> Array:
-    dtype = compute_dtype(g)
-    scaled = g.astype(dtype) * factor.astype(real_dtype(dtype)).astype(dtype)
-    return jnp.where(factor > 0, scaled, jnp.zeros_like(scaled)).astype(g.dtype)  # inf * 0 is NaN

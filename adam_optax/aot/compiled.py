@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec, Sharding, SingleDeviceSharding
 
-from adam_optax._transform import step as applied
+from adam_optax._step import step as applied
 from adam_optax.aot import hlo, targets
 from adam_optax.aot.donation import Donation, donation
 

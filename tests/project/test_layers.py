@@ -17,7 +17,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("storage",),
     ("_engine",),
     ("_optax_interop",),
-    ("_transform",),
+    ("_transform", "_step"),
     ("_alias",),
     ("_wrappers", "precision", "rows", "_watch", "convert", "conventions"),
     ("__init__",),

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -82,3 +83,26 @@ def test_max_norm_may_be_traced() -> None:
 def test_float16_gradients_whose_squares_overflow_float16() -> None:
     out = clip(jnp.full(4, 3e4, jnp.float16))
     np.testing.assert_allclose(np.float32(out), 0.5, rtol=1e-3)  # float16
+
+
+@pytest.mark.quick
+@pytest.mark.parametrize("storage", [None, ao.storage.pair()], ids=["float32", "pair()"])
+def test_a_step_clips_as_the_chain_does(storage: Any) -> None:
+    tx = optax.chain(ao.clip_by_global_norm(0.5), ao.adamw(1e-2, storage=storage))
+    params = {"w": jnp.linspace(-1, 1, 60).reshape(3, 20), "b": jnp.ones(7)}
+    grads = {"w": jnp.cos(params["w"]), "b": jnp.array([1e-30, 3, 0, -2, 1, 5, -1.0])}
+    for g in (grads, jax.tree.map(lambda x: x * jnp.inf, grads)):
+        state = tx.init(params)
+        new, kept = ao.step(tx, g, state, params)
+        updates, twin = tx.update(g, state, params)
+        chex.assert_trees_all_equal(kept, twin)  # what is clipped in the step has the same bits
+        chex.assert_trees_all_close(new, optax.apply_updates(params, updates), rtol=2e-7)
+
+
+def test_a_step_writes_no_clipped_gradient() -> None:
+    tx = optax.chain(ao.clip_by_global_norm(0.5), ao.adam(1e-2))
+    p = jnp.ones((64, 64))
+    compiled = jax.jit(lambda g, s, p: ao.step(tx, g, s, p)).lower(p, tx.init(p), p).compile()
+    memory = compiled.memory_analysis()
+    assert memory is not None
+    assert memory.temp_size_in_bytes < p.nbytes

@@ -14,7 +14,7 @@ from jax.extend.core import ClosedJaxpr
 from jax.sharding import Mesh, SingleDeviceSharding
 
 from adam_optax._core.types import PyTree
-from adam_optax._transform import step
+from adam_optax._step import step
 from adam_optax._wrappers.on_host.one_step import Given, OneStep
 from adam_optax._wrappers.on_host.split import Split, split_step
 
