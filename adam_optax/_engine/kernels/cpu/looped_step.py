@@ -76,7 +76,7 @@ def looped(
         # This library's rules and formats do not ask for the rank, but sums are found by it.
         loop = of_rank(1 if is_own else g.ndim)
         if loop is not None and loop.program.has_sums and g.ndim > 1:
-            loop = of_rank(g.ndim)
+            loop = None if layers else of_rank(g.ndim)  # a layer's sums are not the leaf's
         if loop is None or not _is_for(loop, unstored, layers, g, p, count, scalars):
             return otherwise(g, p, encoded, count, scalars)
 

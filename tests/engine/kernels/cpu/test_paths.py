@@ -228,6 +228,19 @@ def test_layers_and_storage_by_path() -> None:
     close(tx.update(params, state, params), plainly(lambda: tx.update(params, state, params)))
 
 
+@pytest.mark.quick
+@pytest.mark.parametrize("make", [ao.lamb, ao.stable_adamw])
+@pytest.mark.parametrize("storage", [None, S.pair()])
+def test_what_a_rule_sums_is_a_layer_s(make: Any, storage: Any) -> None:
+    """A loop would be given one norm for the whole stack."""
+    layers = jnp.stack([leaf((4, 130), i) * 10.0**i for i in range(3)])
+    tx = make(0.1, stacked=1, storage=storage)
+    step = lambda params: ao.step(tx, jnp.cos(params), tx.init(params), params)[0]  # noqa: E731
+    found = step(layers)
+    with ao.cpu_loops("never"):
+        np.testing.assert_allclose(found, step(layers), rtol=1e-6)  # fused otherwise by XLA
+
+
 @pytest.mark.heavy
 def test_on_eight_devices() -> None:
     assert " passed" in pytest_with(8, "tests/engine/kernels/cpu/leaves_on_eight_devices.py")
