@@ -60,6 +60,8 @@ class Transformation(optax.GradientTransformationExtraArgs):  # type: ignore[mis
 
 CALL = "adam_optax_call"
 """The attribute of an `update` function that holds the call that made the transformation."""
+ARGUMENTS = "adam_optax_arguments"
+"""The attribute of an `update` function that holds the optimiser's arguments, whoever made it."""
 
 
 def _shown(value: object) -> str:
