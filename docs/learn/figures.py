@@ -3,8 +3,8 @@
     python docs/learn/figures.py            # all figures, into docs/learn/figures/
     python docs/learn/figures.py adam       # one of them
 
-Each function here has the name of a page. The page's code blocks are run, and the function draws what
-they have computed, by variables and functions of the page.
+Each function here has the name of a page. The page's code blocks are run, and the function draws
+what they have computed, by variables and functions of the page.
 """
 
 import pathlib
@@ -23,7 +23,8 @@ from matplotlib.axes import Axes
 
 HERE = pathlib.Path(__file__).parent
 INK, GREY = "#333333", "#777777"
-BLUE, RED, GREEN, PINK, ORANGE, SKY = "#0072b2 #d55e00 #009e73 #b8608f #c98a00 #56b4e9".split()
+BLUE, RED, GREEN = "#0072b2", "#d55e00", "#009e73"
+PINK, ORANGE, SKY = "#b8608f", "#c98a00", "#56b4e9"
 COLORS = {
     "SGD": GREY,
     "momentum": SKY,
@@ -34,7 +35,7 @@ COLORS = {
     "Adam": BLUE,
 }
 """One colour for each optimiser, on all pages; what a page compares Adam with is red."""
-STYLE = {
+STYLE: Any = {
     "figure.figsize": (10, 3.7),  # 720 points are 960 pixels of a browser
     "figure.facecolor": "#fbfbf8",  # a light card, so that dark pages can show it as it is
     "axes.facecolor": "#fbfbf8",
@@ -58,6 +59,7 @@ STYLE = {
     "path.simplify_threshold": 0.5,
 }
 Page = dict[str, Any]
+Range = tuple[float, float]
 FIGURES: dict[str, Callable[[Page], None]] = {}
 
 
@@ -108,9 +110,11 @@ def thin_log(values: Any, most: int = 300) -> tuple[np.ndarray, np.ndarray]:
     return steps, values[steps - 1]
 
 
-def contours(ax: Axes, function: Callable[[Any, Any], Any], x: Any, y: Any, levels: Any) -> None:
+def contours(
+    ax: Axes, function: Callable[[Any, Any], Any], x: Range, y: Range, levels: Any
+) -> None:
     """Draw the lines of equal loss."""
-    xs, ys = np.meshgrid(np.linspace(*x, 40), np.linspace(*y, 40))
+    xs, ys = np.meshgrid(np.linspace(x[0], x[1], 40), np.linspace(y[0], y[1], 40))
     ax.contour(xs, ys, function(xs, ys), levels=levels, colors="#c4c4c0", linewidths=0.8)
     ax.grid(visible=False)
 
@@ -142,13 +146,21 @@ def gradient_descent(page: Page) -> None:
     right.legend(loc="upper right", ncols=3, columnspacing=0.8, handlelength=1, fontsize=10)
 
 
-def _valley_paths(ax: Axes, paths: dict[str, Any], ylim: tuple[float, float]) -> None:
+def _valley_paths(ax: Axes, paths: dict[str, Any], ylim: Range) -> None:
     """Draw paths over the valley."""
     contours(
         ax, lambda a, b: (a**2 + 50 * b**2) / 2, (-11, 6), ylim, [0.5, 2, 5, 10, 20, 35, 50, 70]
     )
     for name, path in paths.items():
-        ax.plot(*np.asarray(path).T, color=COLORS[name], marker=".", ms=4, lw=1.4, label=name)
+        ax.plot(
+            *np.asarray(path).T,
+            color=COLORS[name],
+            marker=".",
+            markevery=2,
+            ms=5,
+            lw=1.4,
+            label=name,
+        )
     ax.plot(0, 0, "+", color=INK, ms=12)
     ax.set(xlabel="flat direction", ylabel="steep direction", xlim=(-11, 6), ylim=ylim)
 
@@ -262,7 +274,9 @@ def one_rate_per_weight(page: Page) -> None:
     names = "gradients of size 10", "size 1, ten times that near step 600", "size 0.1"
     for column, (name, color) in enumerate(zip(names, (GREEN, RED, BLUE), strict=True)):
         left.semilogy(*thin(page["history"][:, column]), color=color, label=name)
-    left.set(title="Rates of three weights", xlabel="step", ylabel="α/√ν", ylim=(2e-4, 3))
+    left.set(
+        title="Rates of three weights", xlabel="step", ylabel="rate of the weight", ylim=(2e-4, 3)
+    )
     left.legend(loc="upper right", fontsize=10)
     for losses, color, name in (
         (page["plain"], BLUE, "Adam"),
@@ -289,7 +303,7 @@ def sparse_gradients(page: Page) -> None:
     for (b2, rates), color in zip(page["rates"].items(), (ORANGE, RED, GREEN, BLUE), strict=True):
         ax.semilogy(late, rates[late], color=color, marker=".", label=f"β₂ = {b2:g}", lw=1.5)
     ax.set(title="Rate of one weight whenever it has a gradient: in 1 of 100 steps", xlabel="step")
-    ax.set(ylabel="1/√ν", ylim=(1, 150))
+    ax.set(ylabel="rate, in learning rates", ylim=(1, 150))
     ax.legend(ncols=4)
 
 
@@ -297,7 +311,7 @@ def sparse_gradients(page: Page) -> None:
 def changing_objectives(page: Page) -> None:
     """Draw nu falling, and a moving minimum."""
     left, right = panels(1, 1.2)
-    left.semilogy(*thin(np.sqrt(page["nu"])), color=BLUE, label="Adam: root of ν")
+    left.semilogy(*thin(np.sqrt(page["nu"])), color=BLUE, label="Adam: root of nu")
     left.semilogy(
         *thin(np.sqrt(page["sum_of_squares"])), color=GREEN, label="AdaGrad: root of the sum"
     )
@@ -343,7 +357,7 @@ def learning_rate(page: Page) -> None:
     for (alpha, distance), color in zip(
         page["plain"].items(), (GREY, GREEN, BLUE, RED), strict=True
     ):
-        left.loglog(*thin_log(distance, 500), color=color, label=f"α = {alpha:g}")
+        left.loglog(*thin_log(distance, 500), color=color, label=f"rate {alpha:g}")
     left.set(
         title="Without noise", xlabel="step", ylabel="distance from the minimum", ylim=(1e-4, 300)
     )
