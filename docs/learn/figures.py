@@ -388,7 +388,7 @@ def batch_size(page: Page) -> None:
             lowest = np.nanargmin(losses)
             ax.plot(rates[lowest], losses[lowest], "o", color=color, ms=12, mfc="none", mew=2)
         ax.set(title=name, xlabel="learning rate")
-    axes[0].set(ylabel="loss after 4 epochs", ylim=(0.07, 5))
+    axes[0].set(ylabel="loss after 4 epochs", ylim=(0.05, 8))
     axes[0].legend(loc="upper left", fontsize=10)
 
 
