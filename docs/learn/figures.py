@@ -534,10 +534,15 @@ def symmetry(page: Page) -> None:
     ax.set_ylim(page["along"][0] / 4, 2)
 
 
+def _round(tag: str) -> str:
+    """Round the coordinates of a tag to a tenth of a point."""
+    return re.sub(r"-?\d+\.\d{2,}", lambda n: f"{float(n[0]):.1f}".removesuffix(".0"), tag)
+
+
 def shorten(svg: str) -> str:
     """Write the same picture in fewer bytes: rounded coordinates, and each style once."""
     svg = re.sub(r"<metadata>.*?</metadata>|<!-- .*? -->", "", svg, flags=re.DOTALL)
-    svg = re.sub(r"-?\d+\.\d{2,}", lambda n: f"{float(n[0]):.1f}".removesuffix(".0"), svg)
+    svg = re.sub(r"<[^>]+>", lambda tag: _round(tag[0]), svg)  # not what stands between tags
     svg = re.sub(r"font-family: [^;\"]*", "font-family: 'DejaVu Sans', Verdana, sans-serif", svg)
     styles = list(dict.fromkeys(re.findall(r' style="([^"]*)"', svg)))
     rules = "".join(f".s{i}{{{style}}}" for i, style in enumerate(styles))

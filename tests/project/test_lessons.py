@@ -35,6 +35,12 @@ def test_figures_are_small() -> None:
 
 
 @pytest.mark.quick
+def test_rounded_coordinates_leave_the_numbers_in_text_alone() -> None:
+    figure = (LEARN / "figures" / "bias_correction.svg").read_text()
+    assert all(f"β₂ = {b2}<" in figure for b2 in ("0.99", "0.999", "0.9999"))
+
+
+@pytest.mark.quick
 def test_every_lesson_is_in_the_list_of_lessons() -> None:
     listed = re.findall(r"\]\((\w+)\.md\)", (LEARN / "index.md").read_text())
     assert set(listed) == {page.stem for page in LEARN.glob("*.md")} - {"index"}
