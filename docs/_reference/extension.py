@@ -1,0 +1,130 @@
+"""Extend Sphinx: write the reference, bring in the notebooks, and link names to their pages."""
+
+import importlib
+import pathlib
+import re
+import shutil
+from typing import Any
+
+from docutils import nodes
+from docutils.statemachine import StringList
+from sphinx.application import Sphinx
+from sphinx.directives.other import TocTree
+from sphinx.environment import BuildEnvironment
+from sphinx.transforms.post_transforms import SphinxPostTransform
+
+from docs._reference.inventory import MODULES, public_names, symbol_of
+from docs._reference.pages import all_pages
+
+NAME = re.compile(r"(?:ao\.|adam_optax\.)?([A-Za-z_][\w.]*)(?:\(.*\))?")
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    """Register the extension."""
+    app.connect("builder-inited", _write)
+    app.connect("env-updated", _add_second_names)
+    app.add_directive("pages", Pages)
+    app.add_post_transform(LinkNames)
+    return {"parallel_read_safe": True, "parallel_write_safe": True, "version": "1"}
+
+
+def _write(app: Sphinx) -> None:
+    write_pages(pathlib.Path(app.srcdir) / "reference" / "generated")
+    root = pathlib.Path(app.srcdir).parent
+    copy_notebooks(root / "notebooks", pathlib.Path(app.srcdir) / "notebooks")
+
+
+def _add_second_names(app: Sphinx, env: BuildEnvironment) -> None:
+    """Let `adam_optax.rules.Rule` lead to the page of `adam_optax.Rule`."""
+    objects = env.domains.python_domain.objects
+    for module in MODULES:
+        for name in public_names(importlib.import_module(f"adam_optax.{module}")):
+            own = symbol_of(module, name).qualified
+            if own in objects:
+                objects.setdefault(f"adam_optax.{module}.{name}", objects[own]._replace(aliased=True))
+
+
+def write_pages(folder: pathlib.Path) -> None:
+    """Write the pages of the reference, only those that changed, and drop those of lost names."""
+    folder.mkdir(parents=True, exist_ok=True)
+    pages = {folder / f"{name}.md": text for name, text in all_pages().items()}
+    for old in {*folder.glob("*.md")} - pages.keys():
+        old.unlink()
+    for path, text in pages.items():
+        if not path.exists() or path.read_text(encoding="utf-8") != text:
+            path.write_text(text, encoding="utf-8")
+
+
+def copy_notebooks(source: pathlib.Path, folder: pathlib.Path) -> None:
+    """Copy the notebooks and their figures, as they are committed, to where Sphinx reads."""
+    found = [*source.glob("*.ipynb"), *source.glob("figures/*")]
+    copies = {folder / path.relative_to(source): path for path in found}
+    for old in {*folder.glob("*.ipynb"), *folder.glob("figures/*")} - copies.keys():
+        old.unlink()
+    for new, path in copies.items():
+        new.parent.mkdir(parents=True, exist_ok=True)
+        if not new.exists() or new.read_bytes() != path.read_bytes():
+            shutil.copyfile(path, new)
+
+
+class Pages(TocTree):
+    """List the pages that there are: first those named, in this order, then the rest of a folder.
+
+    The argument is a folder, and the content names pages without it. A page that is not written
+    yet is no error, and a new one appears without being named.
+    """
+
+    required_arguments = 1
+
+    def run(self) -> list[nodes.Node]:
+        """Make the list, or nothing if there is no page."""
+        folder = self.arguments[0]
+        first = [f"{folder}/{name}" if "/" not in name else name[1:] for name in self.content]
+        there = self.env.found_docs
+        inside = sorted(name for name in there if name.startswith(f"{folder}/"))
+        listed = [*dict.fromkeys(name for name in [*first, *inside] if name in there)]
+        self.content = StringList(listed, self.state_machine.input_lines.source(0) or "")
+        self.options["hidden"] = None
+        self.env.note_reread()
+        return super().run() if listed else []
+
+
+def target(text: str) -> str | None:
+    """Return the full name that a piece of code can name: `adam_optax.storage.pair`.
+
+    Args:
+        text: the code, such as `ao.storage.pair()`. A name without a module is no name of ours:
+            `step`, `rows` and `storage` are arguments, too.
+    """
+    match = NAME.fullmatch(text)
+    return f"adam_optax.{match[1]}" if match and (match[0] != match[1] or "." in match[1]) else None
+
+
+class LinkNames(SphinxPostTransform):
+    """Turn `ao.adamw` in the prose of any page into a link to the name's page."""
+
+    default_priority = 500
+
+    def run(self, **kwargs: Any) -> None:
+        """Replace literals of public names by links around them."""
+        objects = self.env.domains.python_domain.objects
+        builder = self.app.builder
+        for literal in list(self.document.findall(nodes.literal)):
+            name = target(literal.astext())
+            if name not in objects or _inside(literal, nodes.reference, nodes.title):
+                continue
+            entry = objects[name]
+            if entry.docname == self.env.current_document.docname:
+                continue
+            uri = builder.get_relative_uri(self.env.current_document.docname, entry.docname)
+            link = nodes.reference("", "", internal=True, refuri=f"{uri}#{entry.node_id}")
+            literal.replace_self(link)
+            link += literal
+
+
+def _inside(node: nodes.Node, *kinds: type[nodes.Node]) -> bool:
+    while node.parent is not None:
+        node = node.parent
+        if isinstance(node, kinds):
+            return True
+    return False
