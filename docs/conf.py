@@ -45,6 +45,11 @@ myst_enable_extensions = ["amsmath", "attrs_inline", "colon_fence", "deflist", "
 myst_heading_anchors = 4
 myst_links_external_new_tab = False
 
+
+# Names of our own must lead somewhere; types of other projects, and private ones, are only named.
+nitpicky = True
+nitpick_ignore_regex = [("py:class", r"(?!adam_optax\.).*")]
+
 python_maximum_signature_line_length = 88
 python_display_short_literal_types = True
 toc_object_entries = False
@@ -55,6 +60,8 @@ html_theme = "sphinx_book_theme"
 html_title = f"adam_optax {release}"
 html_theme_options = {
     "home_page_in_toc": True,
+    "navbar_persistent": [],  # one search field, beside the contents, is enough
+    "collapse_navbar": True,
     "show_navbar_depth": 1,
     "show_toc_level": 2,
     "use_download_button": False,
@@ -63,6 +70,8 @@ html_theme_options = {
     "pygments_light_style": "friendly",
     "pygments_dark_style": "monokai",
 }
+html_context = {"default_mode": "auto"}
+html_favicon = html_logo = "_static/logo.svg"
 html_show_copyright = False
 html_show_sourcelink = False
 html_copy_source = False

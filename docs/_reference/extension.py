@@ -83,8 +83,8 @@ class Pages(TocTree):
         there = self.env.found_docs
         inside = sorted(name for name in there if name.startswith(f"{folder}/"))
         listed = [*dict.fromkeys(name for name in [*first, *inside] if name in there)]
-        self.content = StringList(listed, self.state_machine.input_lines.source(0) or "")
-        self.options["hidden"] = None
+        self.content = StringList(listed, source="")
+        self.options |= {"hidden": None, "titlesonly": None}
         self.env.note_reread()
         return super().run() if listed else []
 

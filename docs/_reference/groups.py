@@ -1,6 +1,6 @@
 """Group the names of the top level into pages: optimisers, links, tools, classes."""
 
-from docs._reference import pages, tables
+from docs._reference import pages, tables, types
 from docs._reference.inventory import symbols
 
 
@@ -40,4 +40,5 @@ def group_pages() -> dict[str, str]:
             tables.summary(classes),
             classes,
         ),
+        "types": types.page(),
     }

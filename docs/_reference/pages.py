@@ -189,7 +189,7 @@ def _display(step: list[str]) -> str:
 
 def _toctree(pages: list[str]) -> str:
     lines = "\n".join(pages)
-    return f"```{{toctree}}\n:hidden:\n\n{lines}\n```" if pages else ""
+    return f"```{{toctree}}\n:hidden:\n:titlesonly:\n\n{lines}\n```" if pages else ""
 
 
 def _joined(parts: list[str]) -> str:

@@ -3,6 +3,7 @@
 import ast
 import functools
 import inspect
+import re
 import textwrap
 from collections.abc import Callable
 from typing import Any
@@ -101,12 +102,20 @@ def _unquoted(annotation: str) -> str:
 def _default(p: inspect.Parameter, written: str) -> Any:
     if p.default is p.empty:
         return p.empty
+    if written and not written.startswith("dataclasses.field"):
+        return _as_in_papers(written)
     shown = repr(p.default)
     try:
         ast.parse(shown, mode="eval")
     except SyntaxError:
-        return written or "..."
-    return shown if len(shown) < 40 or not written else written
+        return "..."
+    return _as_in_papers(shown)
+
+
+def _as_in_papers(default: str) -> str:
+    """Write `1e-08` as `1e-8`, and `0.0001` as `1e-4`."""
+    default = re.sub(r"^(\d+)e-0(\d)$", r"\1e-\2", default)
+    return re.sub(r"^0\.(0{2,})1$", lambda m: f"1e-{len(m[1]) + 1}", default)
 
 
 def _returned(thing: Any) -> str:
