@@ -9,6 +9,7 @@ from docs._reference.formula import FormulaError, pieces, to_latex
 SECTIONS = ("Args", "Attributes", "Returns", "Yields", "Raises", "Warns", "Example", "References")
 HEADER = re.compile(rf"^({'|'.join(SECTIONS)}):$")
 ITEM = re.compile(r"^(\*{0,2}\w+(?:, \*{0,2}\w+)*): (.*)")
+PAPERS = re.compile(r"^References?: (.+?)(?=\n\n|\Z)", re.MULTILINE | re.DOTALL)
 CODE = re.compile(r"(?<!`)`([^`]+)`(?!`)")
 
 
@@ -41,7 +42,9 @@ def parse(text: str) -> Docstring:
     Args:
         text: `__doc__`, with the indentation that it has in the source.
     """
-    body, sections = _split(inspect.cleandoc(text))
+    text = inspect.cleandoc(text)
+    named = PAPERS.findall(text)  # in a sentence of their own, with semicolons between them
+    body, sections = _split(PAPERS.sub("", text))
     summary, _, rest = body.partition("\n\n")
     found = Docstring(summary=markdown(" ".join(summary.split())))
     paragraphs = rest.split("\n\n")
@@ -51,6 +54,7 @@ def parse(text: str) -> Docstring:
             del paragraphs[i]
             break
     found.body = markdown("\n\n".join(paragraphs))
+    found.references = [" ".join(each.split()) for line in named for each in line.split("; ")]
     for name, content in sections.items():
         if name == "References":
             entries = re.split(r"(?<=\.)\n(?=[A-Z])", content)

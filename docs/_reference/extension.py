@@ -1,6 +1,5 @@
 """Extend Sphinx: write the reference, bring in the notebooks, and link names to their pages."""
 
-import importlib
 import pathlib
 import re
 import shutil
@@ -13,7 +12,7 @@ from sphinx.directives.other import TocTree
 from sphinx.environment import BuildEnvironment
 from sphinx.transforms.post_transforms import SphinxPostTransform
 
-from docs._reference.inventory import MODULES, public_names, symbol_of
+from docs._reference import inventory
 from docs._reference.pages import all_pages
 
 NAME = re.compile(r"(?:ao\.|adam_optax\.)?([A-Za-z_][\w.]*)(?:\(.*\))?")
@@ -37,9 +36,9 @@ def _write(app: Sphinx) -> None:
 def _add_second_names(app: Sphinx, env: BuildEnvironment) -> None:
     """Let `adam_optax.rules.Rule` lead to the page of `adam_optax.Rule`."""
     objects = env.domains.python_domain.objects
-    for module in MODULES:
-        for name in public_names(importlib.import_module(f"adam_optax.{module}")):
-            own = symbol_of(module, name).qualified
+    for module in inventory.MODULES:
+        for name in inventory.public_names(inventory.module(module)):
+            own = inventory.symbol_of(module, name).qualified
             if own in objects:
                 objects.setdefault(f"adam_optax.{module}.{name}", objects[own]._replace(aliased=True))
 

@@ -67,12 +67,17 @@ class Symbol:
         return self.thing.__doc__ or ""
 
 
-def public_names(module: types.ModuleType) -> list[str]:
+def module(name: str) -> types.ModuleType:
+    """Import a public module by its name below the package; an empty name: the package."""
+    return importlib.import_module(f"adam_optax.{name}".rstrip("."))
+
+
+def public_names(of: types.ModuleType) -> list[str]:
     """Return `__all__`, or what the module itself defines without an underscore."""
-    listed = getattr(module, "__all__", None)
+    listed = getattr(of, "__all__", None)
     if listed is not None:
         return list(listed)
-    return [name for name in _definitions(module) if not name.startswith("_")]
+    return [name for name in _definitions(of) if not name.startswith("_")]
 
 
 @functools.cache
@@ -81,14 +86,14 @@ def symbols() -> tuple[Symbol, ...]:
     found: list[tuple[str, str, Any]] = []
     seen: set[int] = set()
     for name in ("", *MODULES):
-        module = importlib.import_module(f"adam_optax.{name}".rstrip("."))
-        for each in public_names(module):
-            thing = getattr(module, each)
+        here = module(name)
+        for each in public_names(here):
+            thing = getattr(here, each)
             if isinstance(thing, types.ModuleType) or id(thing) in seen:
                 continue
             seen.add(id(thing))
             found.append((name, each, thing))
-    names = [f"adam_optax.{module}.{each}".replace("..", ".") for module, each, _ in found]
+    names = [f"adam_optax.{where}.{each}".replace("..", ".") for where, each, _ in found]
     lower = [name.casefold() for name in names]
     pages = [  # `Memory` and `memory` are one file where the file system knows no case
         f"{name}-class" if isinstance(thing, type) and lower.count(name.casefold()) > 1 else name
@@ -97,15 +102,20 @@ def symbols() -> tuple[Symbol, ...]:
     return tuple(Symbol(*each, page) for each, page in zip(found, pages, strict=True))
 
 
-def symbol_of(module: str, name: str) -> Symbol:
-    """Return the entry of a public name, which can be that of another name of the same thing."""
-    thing = getattr(importlib.import_module(f"adam_optax.{module}".rstrip(".")), name)
+def symbol_of(where: str, name: str) -> Symbol:
+    """Return the entry of a public name, which can be that of another name of the same thing.
+
+    Args:
+        where: the module below the package.
+        name: the name there.
+    """
+    thing = getattr(module(where), name)
     return next(each for each in symbols() if each.thing is thing)
 
 
-def constant_doc(module: str, name: str) -> str:
+def constant_doc(where: str, name: str) -> str:
     """Return the text that stands below an assignment in the source of a module or package."""
-    source = pathlib.Path(inspect.getsourcefile(importlib.import_module(module)) or "")
+    source = pathlib.Path(inspect.getsourcefile(importlib.import_module(where)) or "")
     files = source.parent.rglob("*.py") if source.name == "__init__.py" else [source]
     for file in sorted(files):
         text = file.read_text(encoding="utf-8")
@@ -125,14 +135,16 @@ def _docs_of_constants(source: str) -> dict[str, str]:
 
 
 def _assigned(node: ast.stmt) -> list[str]:
+    if isinstance(node, ast.Try):  # `__version__`
+        return [name for each in node.body for name in _assigned(each)]
     if isinstance(node, ast.AnnAssign):
         return [ast.unparse(node.target)]
     return [ast.unparse(t) for t in node.targets] if isinstance(node, ast.Assign) else []
 
 
-def _definitions(module: types.ModuleType) -> list[str]:
+def _definitions(of: types.ModuleType) -> list[str]:
     found = []
-    for node in ast.parse(inspect.getsource(module)).body:
+    for node in ast.parse(inspect.getsource(of)).body:
         if isinstance(node, ast.FunctionDef | ast.ClassDef):
             found.append(node.name)
         found += _assigned(node)

@@ -1,12 +1,11 @@
 """Write a page of Markdown for a public name."""
 
 import dataclasses
-import importlib
 import inspect
 from collections.abc import Mapping
 from typing import Any
 
-from docs._reference import signature, tables
+from docs._reference import inventory, signature, tables
 from docs._reference.docstring import Docstring, parse
 from docs._reference.inventory import Symbol, public_names, symbol_of, symbols
 
@@ -48,7 +47,7 @@ def page(symbol: Symbol) -> str:
 
 def module_page(name: str) -> str:
     """Write the page of a module: what it is for, and a table of its names."""
-    module = importlib.import_module(f"adam_optax.{name}")
+    module = inventory.module(name)
     doc = parse(module.__doc__ or "")
     listed = [symbol_of(name, each) for each in public_names(module)]
     own = [each for each in dict.fromkeys(listed) if each.module == name]
@@ -199,10 +198,8 @@ def _joined(parts: list[str]) -> str:
 def all_pages() -> dict[str, str]:
     """Write every page of the reference, by the name of its file without suffix."""
     from docs._reference.groups import group_pages
-    from docs._reference.inventory import MODULES
-
     return {
         **{each.page: page(each) for each in symbols()},
-        **{f"adam_optax.{name}": module_page(name) for name in MODULES},
+        **{f"adam_optax.{name}": module_page(name) for name in inventory.MODULES},
         **group_pages(),
     }

@@ -49,6 +49,7 @@ def summary(listed: Sequence[Symbol]) -> str:
     return table(["name", "what it does"], rows)
 
 
+@functools.cache
 def optimizers() -> list[Symbol]:
     """Return the functions of the top level that take a learning rate first."""
     return [each for each in symbols() if not each.module and _first(each) == "learning_rate"]
@@ -82,7 +83,7 @@ def compared() -> str:
 def bytes_by_format() -> str:
     """Make the table of bytes a parameter, of every optimiser in every format."""
     listed = [each for each in optimizers() if "storage" in inspect.signature(each.thing).parameters]
-    rows = [[link(each), *(_bytes(each.name, f) for f in FORMATS.values())] for each in listed]
+    rows = [[link(each), *(bytes_of(each.name, f) for f in FORMATS.values())] for each in listed]
     return table(["optimiser", *FORMATS], rows)
 
 
@@ -110,7 +111,8 @@ def _memory(name: str, storage: ao.storage.Format | None = None) -> ao.Memory:
     return ao.memory(function(*args, **kwargs), PARAMS)
 
 
-def _bytes(name: str, storage: ao.storage.Format) -> str:
+def bytes_of(name: str, storage: ao.storage.Format) -> str:
+    """Count the bytes a parameter of an optimiser in a format; a dash if it is refused."""
     try:
         return f"{_memory(name, storage).per_parameter:.3g}"
     except ValueError:  # the format says why

@@ -19,7 +19,7 @@ OTHERS = {"Path"}
 """Names that signatures take from elsewhere: `pathlib.Path`."""
 
 
-def page() -> str:
+def page(title: str) -> str:
     """Write the page: each alias that a signature names, what it stands for, and its text."""
     named = _named_in_signatures() - {each.name for each in symbols()} - OTHERS
     found = {name: (value, doc) for name, value, doc in _aliases() if name in named and doc}
@@ -27,7 +27,7 @@ def page() -> str:
         f"```{{py:type}} adam_optax.{name}\n:canonical: {value}\n\n{doc}\n```"
         for name, (value, doc) in sorted(found.items())
     ]
-    return "\n\n".join(["# Types in signatures", WORDS, *entries]) + "\n"
+    return "\n\n".join([f"# {title}", WORDS, *entries]) + "\n"
 
 
 def _named_in_signatures() -> set[str]:
