@@ -51,7 +51,7 @@ def module_page(name: str) -> str:
     doc = parse(module.__doc__ or "")
     listed = [symbol_of(name, each) for each in public_names(module)]
     own = [each for each in dict.fromkeys(listed) if each.module == name]
-    short = name if name in ("aot", "lab") else f"ao.{name}"
+    short = f"adam_optax.{name}" if name in ("aot", "lab") else f"ao.{name}"
     parts = [
         f"# {short}",
         f"```{{py:module}} adam_optax.{name}\n```",

@@ -27,7 +27,8 @@ FORMATS = {
 }
 BYTES_WORDS = (
     "Bytes of state for each float32 parameter of a matrix of 1024 by 1024, as `ao.memory` counts "
-    "them; a dash where the format refuses the rule's moments."
+    "them; a dash where the format refuses the rule's moments. Optimisers that take no format are left "
+    "out."
 )
 _OPTAX = {"": optax, "contrib.": getattr(optax, "contrib", None)}
 
@@ -82,8 +83,8 @@ def compared() -> str:
 
 def bytes_by_format() -> str:
     """Make the table of bytes a parameter, of every optimiser in every format."""
-    listed = [each for each in optimizers() if "storage" in inspect.signature(each.thing).parameters]
-    rows = [[link(each), *(bytes_of(each.name, f) for f in FORMATS.values())] for each in listed]
+    sizes = {e: [bytes_of(e.name, f) for f in FORMATS.values()] for e in optimizers()}
+    rows = [[link(e), *found] for e, found in sizes.items() if {*found} != {"–"}]
     return table(["optimiser", *FORMATS], rows)
 
 
