@@ -1,4 +1,4 @@
-"""Configure Sphinx. Build the site with `python -m sphinx -W --keep-going docs docs/_build/html`."""
+"""Configure Sphinx; `python -m sphinx -W --keep-going docs docs/_build/html` builds the site."""
 
 import importlib.util
 import os
@@ -32,9 +32,7 @@ html_css_files = ["site.css"]
 _mathjax = importlib.util.find_spec("mathjax")  # of the package django-static-mathjax; no Django
 if _mathjax is None or _mathjax.origin is None:
     raise ImportError("MathJax is not installed: pip install 'adam-optax[docs]'")
-html_static_path.append(
-    str(pathlib.Path(_mathjax.origin).parent / "static/mathjax/es5/tex-svg.js")
-)
+html_static_path.append(str(pathlib.Path(_mathjax.origin).parent / "static/mathjax/es5/tex-svg.js"))
 mathjax_path = "tex-svg.js"
 mathjax3_config = {"svg": {"fontCache": "global"}, "options": {"enableMenu": False}}
 

@@ -1,5 +1,6 @@
 """Read a docstring of Google's style, whose prose is Markdown, into its parts."""
 
+import functools
 import inspect
 import re
 from dataclasses import dataclass, field
@@ -36,6 +37,7 @@ class Docstring:
     references: list[str] = field(default_factory=list)
 
 
+@functools.cache
 def parse(text: str) -> Docstring:
     """Read a docstring.
 

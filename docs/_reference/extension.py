@@ -40,7 +40,9 @@ def _add_second_names(app: Sphinx, env: BuildEnvironment) -> None:
         for name in inventory.public_names(inventory.module(module)):
             own = inventory.symbol_of(module, name).qualified
             if own in objects:
-                objects.setdefault(f"adam_optax.{module}.{name}", objects[own]._replace(aliased=True))
+                objects.setdefault(
+                    f"adam_optax.{module}.{name}", objects[own]._replace(aliased=True)
+                )
 
 
 def write_pages(folder: pathlib.Path) -> None:
@@ -66,19 +68,22 @@ def copy_notebooks(source: pathlib.Path, folder: pathlib.Path) -> None:
             shutil.copyfile(path, new)
 
 
-class Pages(TocTree):
+class Pages(TocTree):  # type: ignore[misc]  # Sphinx need not be installed
     """List the pages that there are: first those named, in this order, then the rest of a folder.
 
-    The argument is a folder, and the content names pages without it. A page that is not written
-    yet is no error, and a new one appears without being named.
+    The argument is a folder, and the content names pages of it, or, after a slash, of the whole
+    site. A page that is not written yet is no error, and a new one appears without being named.
     """
+
+    content: Any
 
     required_arguments = 1
 
     def run(self) -> list[nodes.Node]:
         """Make the list, or nothing if there is no page."""
         folder = self.arguments[0]
-        first = [f"{folder}/{name}" if "/" not in name else name[1:] for name in self.content]
+        named: list[str] = [*self.content]
+        first = [f"{folder}/{name}" if "/" not in name else name[1:] for name in named]
         there = self.env.found_docs
         inside = sorted(name for name in there if name.startswith(f"{folder}/"))
         listed = [*dict.fromkeys(name for name in [*first, *inside] if name in there)]
@@ -99,7 +104,7 @@ def target(text: str) -> str | None:
     return f"adam_optax.{match[1]}" if match and (match[0] != match[1] or "." in match[1]) else None
 
 
-class LinkNames(SphinxPostTransform):
+class LinkNames(SphinxPostTransform):  # type: ignore[misc]
     """Turn `ao.adamw` in the prose of any page into a link to the name's page."""
 
     default_priority = 500

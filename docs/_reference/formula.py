@@ -8,7 +8,19 @@ import re
 from collections.abc import Callable
 
 HAT = "\u0302"
-GREEK = dict(zip("αβγδεηλμνρΔ", "alpha beta gamma delta varepsilon eta lambda mu nu rho Delta".split(), strict=True))
+GREEK = {
+    "α": "alpha",
+    "β": "beta",
+    "γ": "gamma",
+    "δ": "delta",
+    "ε": "varepsilon",
+    "η": "eta",
+    "λ": "lambda",
+    "μ": "mu",
+    "ν": "nu",
+    "ρ": "rho",
+    "Δ": "Delta",
+}
 NAMED = {
     "b": r"b",
     "b1": r"\beta_1",

@@ -4,6 +4,7 @@ import ast
 import functools
 import importlib
 import inspect
+import itertools
 import pathlib
 import types
 from dataclasses import dataclass
@@ -56,7 +57,9 @@ class Symbol:
         """Tell a class from a function and from a constant."""
         if isinstance(self.thing, type):
             return "class"
-        callable_object = type(self.thing).__module__.startswith("adam_optax") and callable(self.thing)
+        callable_object = type(self.thing).__module__.startswith("adam_optax") and callable(
+            self.thing
+        )
         return "function" if inspect.isroutine(self.thing) or callable_object else "data"
 
     @property
@@ -113,6 +116,7 @@ def symbol_of(where: str, name: str) -> Symbol:
     return next(each for each in symbols() if each.thing is thing)
 
 
+@functools.cache
 def constant_doc(where: str, name: str) -> str:
     """Return the text that stands below an assignment in the source of a module or package."""
     source = pathlib.Path(inspect.getsourcefile(importlib.import_module(where)) or "")
@@ -124,10 +128,11 @@ def constant_doc(where: str, name: str) -> str:
     return ""
 
 
+@functools.cache
 def _docs_of_constants(source: str) -> dict[str, str]:
     body = ast.parse(source).body
     found = {}
-    for node, after in zip(body, body[1:], strict=False):
+    for node, after in itertools.pairwise(body):
         is_text = isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant)
         for name in _assigned(node) if is_text else ():
             found[name] = inspect.cleandoc(str(after.value.value))  # type: ignore[attr-defined]

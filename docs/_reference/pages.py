@@ -84,7 +84,11 @@ def _described(symbol: Symbol, summary: str) -> str:
 
 def _name_of(thing: Any) -> str:
     """Say of what a constant is the record, if no text stands below it."""
-    return f"The arguments that make an optimiser that of {thing.name}." if hasattr(thing, "name") else ""
+    return (
+        f"The arguments that make an optimiser that of {thing.name}."
+        if hasattr(thing, "name")
+        else ""
+    )
 
 
 def _signature(name: str, thing: Any) -> str:
@@ -198,6 +202,7 @@ def _joined(parts: list[str]) -> str:
 def all_pages() -> dict[str, str]:
     """Write every page of the reference, by the name of its file without suffix."""
     from docs._reference.groups import group_pages
+
     return {
         **{each.page: page(each) for each in symbols()},
         **{f"adam_optax.{name}": module_page(name) for name in inventory.MODULES},

@@ -29,18 +29,16 @@ def parameters(thing: Callable[..., Any]) -> list[inspect.Parameter]:
 def signature(name: str, thing: Callable[..., Any]) -> str:
     """Write the call of a function or class on one line, as Python parses it."""
     parts: list[str] = []
-    kinds = inspect.Parameter
-    previous = None
+    kinds = {p.kind for p in parameters(thing)}
     for p in parameters(thing):
-        if p.kind is kinds.KEYWORD_ONLY and previous not in (kinds.KEYWORD_ONLY, kinds.VAR_POSITIONAL):
+        if p.kind is p.KEYWORD_ONLY and not {"*"} & {*parts} and p.VAR_POSITIONAL not in kinds:
             parts.append("*")
-        if previous is kinds.POSITIONAL_ONLY and p.kind is not kinds.POSITIONAL_ONLY:
-            parts.append("/")
-        stars = {kinds.VAR_POSITIONAL: "*", kinds.VAR_KEYWORD: "**"}.get(p.kind, "")
+        stars = "*" * (p.kind is p.VAR_POSITIONAL) + "**" * (p.kind is p.VAR_KEYWORD)
         annotation = f": {p.annotation}" if p.annotation else ""
-        default = "" if p.default is kinds.empty else f" = {p.default}"
+        default = "" if p.default is p.empty else f" = {p.default}"
         parts.append(f"{stars}{p.name}{annotation}{default}")
-        previous = p.kind
+    if first := sum(p.kind is p.POSITIONAL_ONLY for p in parameters(thing)):
+        parts.insert(first, "/")
     returned = _returned(thing)
     return f"{name}({', '.join(parts)}){f' -> {returned}' if returned else ''}"
 
@@ -76,9 +74,7 @@ def _written(thing: Any) -> dict[str, tuple[str, str]]:
         if isinstance(each, ast.FunctionDef) and each.name == "__init__":
             return _arguments(each)
     fields = [each for each in node.body if isinstance(each, ast.AnnAssign)]
-    return {
-        _text(each.target): (_text(each.annotation), _text(each.value)) for each in fields
-    }
+    return {_text(each.target): (_text(each.annotation), _text(each.value)) for each in fields}
 
 
 def _text(node: ast.AST | None) -> str:

@@ -27,8 +27,8 @@ FORMATS = {
 }
 BYTES_WORDS = (
     "Bytes of state for each float32 parameter of a matrix of 1024 by 1024, as `ao.memory` counts "
-    "them; a dash where the format refuses the rule's moments. Optimisers that take no format are left "
-    "out."
+    "them; a dash where the format refuses the rule's moments. Optimisers that take no format are "
+    "left out."
 )
 _OPTAX = {"": optax, "contrib.": getattr(optax, "contrib", None)}
 

@@ -2,6 +2,7 @@
 
 import ast
 import inspect
+import itertools
 import pathlib
 import re
 from typing import Any
@@ -50,8 +51,10 @@ def _aliases() -> list[tuple[str, str, str]]:
         if "TypeAlias =" not in text:
             continue
         body = ast.parse(text).body
-        for node, after in zip(body, body[1:], strict=False):
-            if not (isinstance(node, ast.AnnAssign) and ast.unparse(node.annotation) == "TypeAlias"):
+        for node, after in itertools.pairwise(body):
+            if not (
+                isinstance(node, ast.AnnAssign) and ast.unparse(node.annotation) == "TypeAlias"
+            ):
                 continue
             doc = ""
             if isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant):
