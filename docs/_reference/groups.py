@@ -1,8 +1,6 @@
 """Group the names of the top level into pages: optimisers, links, tools, classes."""
 
-from collections.abc import Callable
-
-from docs._reference import pages, tables, types
+from docs._reference import command_line, pages, tables, types
 from docs._reference.inventory import Symbol, symbols
 
 GROUPS: dict[str, tuple[str, str]] = {
@@ -25,6 +23,7 @@ GROUPS: dict[str, tuple[str, str]] = {
     ),
     "classes": ("Classes", "What the functions take and return."),
     "types": ("Types in signatures", types.WORDS),
+    "command_line": (command_line.TITLE, command_line.WORDS),
 }
 """Title and first words of each page that is no module's."""
 
@@ -40,9 +39,11 @@ def members() -> dict[str, list[Symbol]]:
 
 def group_pages() -> dict[str, str]:
     """Write the pages of the groups, by file name."""
-    table: dict[str, Callable[[list[Symbol]], str]] = {"optimizers": lambda _: tables.compared()}
-    written = {
-        name: pages.group_page(*GROUPS[name], table.get(name, tables.summary)(listed), listed)
-        for name, listed in members().items()
-    }
-    return {**written, "types": types.page(GROUPS["types"][0])}
+    written = {}
+    for name, listed in members().items():
+        table = tables.summary({each.short: each for each in listed})
+        if name == "optimizers":
+            table = tables.compared()
+        written[name] = pages.group_page(*GROUPS[name], table, listed)
+    types_page = types.page(GROUPS["types"][0])
+    return {**written, "types": types_page, "command_line": command_line.page()}

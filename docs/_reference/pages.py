@@ -49,8 +49,8 @@ def module_page(name: str) -> str:
     """Write the page of a module: what it is for, and a table of its names."""
     module = inventory.module(name)
     doc = parse(module.__doc__ or "")
-    listed = [symbol_of(name, each) for each in public_names(module)]
-    own = [each for each in dict.fromkeys(listed) if each.module == name]
+    listed = {each: symbol_of(name, each) for each in public_names(module)}
+    own = [each for each in dict.fromkeys(listed.values()) if each.module == name]
     short = f"adam_optax.{name}" if name in ("aot", "lab") else f"ao.{name}"
     parts = [
         f"# {short}",
@@ -59,7 +59,7 @@ def module_page(name: str) -> str:
         doc.body,
         *_sections(doc, "## {}"),
         "## Names",
-        tables.summary(listed),
+        tables.summary({f"{name}.{each}": symbol for each, symbol in listed.items()}),
     ]
     if name == "storage":
         parts += ["## Bytes a parameter", tables.BYTES_WORDS, tables.bytes_by_format()]

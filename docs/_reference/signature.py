@@ -8,7 +8,6 @@ import textwrap
 from collections.abc import Callable
 from typing import Any
 
-
 FLAX = ("parent", "name")
 """The fields that Flax adds to every module."""
 

@@ -3,7 +3,7 @@
 import functools
 import inspect
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import jax
 import optax
@@ -44,10 +44,16 @@ def link(symbol: Symbol, shown: str | None = None) -> str:
     return f"[`{shown or symbol.short}`]({symbol.page}.md)"
 
 
-def summary(listed: Sequence[Symbol]) -> str:
+def summary(listed: Mapping[str, Symbol]) -> str:
     """Make a table of names with the first sentence of each docstring."""
-    rows = [[link(each), _cell(parse(each.doc).summary)] for each in listed]
+    rows = [[link(each, name), _cell(_sentence(name, each))] for name, each in listed.items()]
     return table(["name", "what it does"], rows)
+
+
+def _sentence(name: str, symbol: Symbol) -> str:
+    if symbol.short != name:
+        return f"The same as `{symbol.qualified.replace('adam_optax.', 'ao.')}`."
+    return parse(symbol.doc).summary or f"The arguments of {getattr(symbol.thing, 'name', '')}."
 
 
 @functools.cache

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from docs._reference import inventory
+from docs._reference import groups, inventory
 from tests.docs import markdown
 
 pytestmark = pytest.mark.quick
@@ -21,7 +21,7 @@ def _made() -> frozenset[pathlib.Path]:
     """Return the pages that a build writes."""
     names = [each.page for each in inventory.symbols()]
     names += [f"adam_optax.{module}" for module in inventory.MODULES]
-    names += ["optimizers", "links", "tools", "classes", "types"]
+    names += groups.GROUPS
     notebooks = (markdown.ROOT / "notebooks").glob("*.ipynb")
     made = {markdown.DOCS / f"reference/generated/{name}.md" for name in names}
     return frozenset(made | {markdown.DOCS / "notebooks" / path.name for path in notebooks})
