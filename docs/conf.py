@@ -54,6 +54,20 @@ toc_object_entries = False
 add_module_names = False
 pygments_style = "friendly"
 
+# The sections of the site, by folder, with the pages that come first in it; the others follow, so
+# that a new page needs no line here. A slash before a name: the page is not in the folder.
+site_sections = {
+    "start": "install training_loop words",
+    "choose": "optimizer storage precision decay",
+    "move": "from_optax from_pytorch from_keras",
+    "how_to": "/errors",
+    "learn": "gradient_descent momentum adagrad rmsprop adadelta adam /questions",
+    "notebooks": "what-each-part-does adam-from-scratch choosing-hyper-parameters chains-and-schedules",
+    "reference": "",
+    "measured": "/attacked",
+    "develop": "contributing /cpu_loops changelog",
+}
+
 html_theme = "sphinx_book_theme"
 html_title = f"adam_optax {release}"
 html_theme_options = {

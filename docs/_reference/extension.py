@@ -3,6 +3,7 @@
 import pathlib
 import re
 import shutil
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from docutils import nodes
@@ -22,7 +23,10 @@ def setup(app: Sphinx) -> dict[str, Any]:
     """Register the extension."""
     app.connect("builder-inited", _write)
     app.connect("env-updated", _add_second_names)
+    app.add_config_value("site_sections", {}, "env", dict)
+    app.add_directive("sections", Sections)
     app.add_directive("pages", Pages)
+    app.connect("source-read", _list_pages)
     app.add_post_transform(LinkNames)
     return {"parallel_read_safe": True, "parallel_write_safe": True, "version": "1"}
 
@@ -68,29 +72,72 @@ def copy_notebooks(source: pathlib.Path, folder: pathlib.Path) -> None:
             shutil.copyfile(path, new)
 
 
-class Pages(TocTree):  # type: ignore[misc]  # Sphinx need not be installed
-    """List the pages that there are: first those named, in this order, then the rest of a folder.
-
-    The argument is a folder, and the content names pages of it, or, after a slash, of the whole
-    site. A page that is not written yet is no error, and a new one appears without being named.
-    """
+class Sections(TocTree):  # type: ignore[misc]  # Sphinx need not be installed
+    """List the site's sections: each its own page, or, where it has none yet, the pages in it."""
 
     content: Any
 
+    def run(self) -> list[nodes.Node]:
+        """Make the list."""
+        there = self.env.found_docs
+        found: list[str] = []
+        for section in self.config.site_sections:
+            own = [name for name in (f"{section}/index", section) if name in there]
+            found += own[:1] or children(section, there, self.config.site_sections)
+        return _listed(self, found, super().run)
+
+
+class Pages(TocTree):  # type: ignore[misc]
+    """List the pages of a section: those that `site_sections` names, in its order, then the rest.
+
+    A page that is not written yet is no error, and a new one appears without being named. Pages
+    that the section's own page lists itself are left out.
+    """
+
     required_arguments = 1
+    content: Any
 
     def run(self) -> list[nodes.Node]:
         """Make the list, or nothing if there is no page."""
-        folder = self.arguments[0]
-        named: list[str] = [*self.content]
-        first = [f"{folder}/{name}" if "/" not in name else name[1:] for name in named]
-        there = self.env.found_docs
-        inside = sorted(name for name in there if name.startswith(f"{folder}/"))
-        listed = [*dict.fromkeys(name for name in [*first, *inside] if name in there)]
-        self.content = StringList(listed, source="")
-        self.options |= {"hidden": None, "titlesonly": None}
-        self.env.note_reread()
-        return super().run() if listed else []
+        section = self.arguments[0]
+        found = children(section, self.env.found_docs, self.config.site_sections)
+        return _listed(self, [n for n in found if f"/{n}" not in self.content], super().run)
+
+
+def children(section: str, there: Iterable[str], sections: Mapping[str, str]) -> list[str]:
+    """Return the pages of a section but its own, in order.
+
+    Args:
+        section: the name of its folder.
+        there: all pages of the site.
+        sections: by section, the names that come first: of the folder, or, after a slash, of all.
+    """
+    first = [n[1:] if n[0] == "/" else f"{section}/{n}" for n in sections[section].split()]
+    inside = sorted(name for name in there if name.startswith(f"{section}/"))
+    named = dict.fromkeys([*first, *inside])
+    return [name for name in named if name in there and name != f"{section}/index"]
+
+
+def _listed(
+    directive: TocTree, pages: list[str], run: Callable[[], list[nodes.Node]]
+) -> list[nodes.Node]:
+    directive.content = StringList([f"/{page}" for page in pages], source="")
+    directive.options |= {"hidden": None, "titlesonly": None}
+    directive.env.note_reread()  # another page may be there the next time
+    return run() if pages else []
+
+
+def _list_pages(app: Sphinx, docname: str, source: list[str]) -> None:
+    """Let the page of a section end with the list of the section's pages, for the contents."""
+    section = docname.removesuffix("/index")
+    if section not in app.config.site_sections or section == "reference":
+        return
+    (text,) = source
+    folder = docname.rpartition("/")[0]
+    lists = re.findall(r"^```\{toctree\}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    names = [line for each in lists for line in each.splitlines() if line and line[0] != ":"]
+    named = "\n".join(n if n[0] == "/" else f"/{folder}/{n}" for n in names)
+    source[0] = f"{text}\n```{{pages}} {section}\n\n{named}\n```\n"
 
 
 def target(text: str) -> str | None:
