@@ -62,7 +62,7 @@ site_sections = {
     "move": "from_optax from_pytorch from_keras",
     "how_to": "/errors",
     "learn": "gradient_descent momentum adagrad rmsprop adadelta adam /questions",
-    "notebooks": "what-each-part-does adam-from-scratch choosing-hyper-parameters chains-and-schedules",
+    "notebooks": "what-each-part-does adam-from-scratch choosing-hyper-parameters",
     "reference": "",
     "measured": "/attacked",
     "develop": "contributing /cpu_loops changelog",

@@ -32,10 +32,9 @@ def unmentioned(text: str) -> list[str]:
 
 
 def test_every_feature_is_in_a_guide() -> None:
-    text = _guides()
-    if not text:
-        pytest.skip("there are no guides yet: docs/how_to and its neighbours are empty")
-    assert not unmentioned(text)
+    if not (markdown.DOCS / "how_to").exists():
+        pytest.skip("there are no guides yet: docs/how_to is empty")
+    assert not unmentioned(_guides())
 
 
 def test_a_feature_without_a_guide_is_seen() -> None:
