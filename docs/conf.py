@@ -54,23 +54,28 @@ toc_object_entries = False
 add_module_names = False
 pygments_style = "friendly"
 
-# The sections of the site, by folder, with the pages that come first in it; the others follow, so
-# that a new page needs no line here. A slash before a name: the page is not in the folder.
+# The sections of the site by folder, in order, with pages that belong to them and lie elsewhere. The
+# order within a section is that of the links on its own page; a page without a link comes last.
 site_sections = {
-    "start": "install training_loop words",
-    "choose": "optimizer storage precision decay",
-    "move": "from_optax from_pytorch from_keras",
-    "how_to": "/errors",
-    "learn": "gradient_descent momentum adagrad rmsprop adadelta adam /questions",
-    "notebooks": "what-each-part-does adam-from-scratch choosing-hyper-parameters",
+    "start": "",
+    "choose": "",
+    "move": "",
+    "how_to": "errors",
+    "learn": "questions",
+    "notebooks": "",
     "reference": "",
-    "measured": "/attacked",
-    "develop": "contributing /cpu_loops changelog",
+    "measured": "attacked",
+    "develop": "cpu_loops",
 }
 
 html_theme = "sphinx_book_theme"
 html_title = f"adam_optax {release}"
 html_theme_options = {
+    "logo": {
+        "image_light": "_static/logo.svg",
+        "image_dark": "_static/logo.svg",
+        "text": html_title,
+    },
     "home_page_in_toc": True,
     "navbar_persistent": [],  # one search field, beside the contents, is enough
     "collapse_navbar": True,
@@ -83,7 +88,7 @@ html_theme_options = {
     "pygments_dark_style": "monokai",
 }
 html_context = {"default_mode": "auto"}
-html_favicon = html_logo = "_static/logo.svg"
+html_favicon = "_static/logo.svg"
 html_show_copyright = False
 html_show_sourcelink = False
 html_copy_source = False

@@ -1,6 +1,7 @@
 """Extend Sphinx: write the reference, bring in the notebooks, and link names to their pages."""
 
 import pathlib
+import posixpath
 import re
 import shutil
 from collections.abc import Callable, Iterable, Mapping
@@ -81,17 +82,17 @@ class Sections(TocTree):  # type: ignore[misc]  # Sphinx need not be installed
         """Make the list."""
         there = self.env.found_docs
         found: list[str] = []
-        for section in self.config.site_sections:
+        for section, others in self.config.site_sections.items():
             own = [name for name in (f"{section}/index", section) if name in there]
-            found += own[:1] or children(section, there, self.config.site_sections)
+            found += own[:1] or children(section, others.split(), there)
         return _listed(self, found, super().run)
 
 
 class Pages(TocTree):  # type: ignore[misc]
-    """List the pages of a section: those that `site_sections` names, in its order, then the rest.
+    """List the pages of a section for the contents.
 
-    A page that is not written yet is no error, and a new one appears without being named. Pages
-    that the section's own page lists itself are left out.
+    The content names those that come first: all that the section's own page links to. A page that
+    is not written yet is no error, and a new one appears without being named.
     """
 
     required_arguments = 1
@@ -100,19 +101,19 @@ class Pages(TocTree):  # type: ignore[misc]
     def run(self) -> list[nodes.Node]:
         """Make the list, or nothing if there is no page."""
         section = self.arguments[0]
-        found = children(section, self.env.found_docs, self.config.site_sections)
-        return _listed(self, [n for n in found if f"/{n}" not in self.content], super().run)
+        others = self.config.site_sections[section].split()
+        found = children(section, [*self.content, *others], self.env.found_docs)
+        return _listed(self, found, super().run)
 
 
-def children(section: str, there: Iterable[str], sections: Mapping[str, str]) -> list[str]:
+def children(section: str, first: Iterable[str], there: Iterable[str]) -> list[str]:
     """Return the pages of a section but its own, in order.
 
     Args:
         section: the name of its folder.
+        first: pages that come before the others, if they are there.
         there: all pages of the site.
-        sections: by section, the names that come first: of the folder, or, after a slash, of all.
     """
-    first = [n[1:] if n[0] == "/" else f"{section}/{n}" for n in sections[section].split()]
     inside = sorted(name for name in there if name.startswith(f"{section}/"))
     named = dict.fromkeys([*first, *inside])
     return [name for name in named if name in there and name != f"{section}/index"]
@@ -128,16 +129,16 @@ def _listed(
 
 
 def _list_pages(app: Sphinx, docname: str, source: list[str]) -> None:
-    """Let the page of a section end with the list of the section's pages, for the contents."""
+    """Let a section's own page end with the list of its pages, in the order of the page's links."""
     section = docname.removesuffix("/index")
-    if section not in app.config.site_sections or section == "reference":
-        return
     (text,) = source
+    if section not in app.config.site_sections or "```{toctree}" in text:
+        return
     folder = docname.rpartition("/")[0]
-    lists = re.findall(r"^```\{toctree\}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
-    names = [line for each in lists for line in each.splitlines() if line and line[0] != ":"]
-    named = "\n".join(n if n[0] == "/" else f"/{folder}/{n}" for n in names)
-    source[0] = f"{text}\n```{{pages}} {section}\n\n{named}\n```\n"
+    links = re.findall(r"\]\(([\w./-]+)\.(?:md|ipynb)[#)]", text)
+    pages = [posixpath.normpath(posixpath.join(folder, link)) for link in links]
+    own = [page for page in pages if page.startswith(f"{section}/")]
+    source[0] = "\n".join([text, f"```{{pages}} {section}", "", *own, "```", ""])
 
 
 def target(text: str) -> str | None:
