@@ -54,8 +54,8 @@ toc_object_entries = False
 add_module_names = False
 pygments_style = "friendly"
 
-# The sections of the site by folder, in order, with pages that belong to them and lie elsewhere. The
-# order within a section is that of the links on its own page; a page without a link comes last.
+# The sections of the site by folder, in order, with pages that belong to them and lie elsewhere.
+# The order within a section is that of the links on its own page; a page without a link comes last.
 site_sections = {
     "start": "",
     "choose": "",

@@ -4,7 +4,7 @@ import pathlib
 import posixpath
 import re
 import shutil
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from docutils import nodes

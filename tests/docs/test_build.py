@@ -19,6 +19,16 @@ def test_every_page_is_built(site: pathlib.Path) -> None:
     assert not [page for page in pages if not (site / f"{page}.html").exists()]
 
 
+def test_the_contents_have_the_order_of_a_sections_links(site: pathlib.Path) -> None:
+    text = (site / "notebooks.html").read_text(encoding="utf-8")
+    linked = re.findall(
+        r"\(notebooks/([\w-]+)\.ipynb\)", (markdown.DOCS / "notebooks.md").read_text()
+    )
+    contents = re.findall(r'class="toctree-l2"><a[^>]*href="notebooks/([\w-]+)\.html"', text)
+    assert contents == linked
+    assert len(linked) == len([*(markdown.ROOT / "notebooks").glob("*.ipynb")])
+
+
 def test_names_in_prose_are_links(site: pathlib.Path) -> None:
     text = (site / "reference/generated/optimizers.html").read_text(encoding="utf-8")
     assert re.search(r'href="adam_optax\.MomentOptions\.html#[^"]*"><code', text)
