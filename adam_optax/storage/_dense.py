@@ -17,6 +17,7 @@ class Dense(Format):
     """Keep a moment as an array of a dtype; see `dense`."""
 
     function: ClassVar[str] = "dense"
+    kernel_platforms: ClassVar[frozenset[str]] = frozenset({"cpu"})
     dtype: jnp.dtype | None = None
 
     def encode(self, values: Sequence[Array], context: LeafContext) -> dict[str, Any]:

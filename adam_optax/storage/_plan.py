@@ -71,7 +71,9 @@ class LeafStorage:
         formats = [slot.format for slot in self.slots]
         blocks = {f.block for f in formats} - {1}
         platforms = frozenset[str]().union(*(f.kernel_platforms for f in formats))
-        by_applies = {True: platforms, False: platforms if blocks else platforms & {"cpu"}}
+        few_bits = (f.kernel_platforms for f in formats if f != dense())
+        updates = frozenset[str]().union(*few_bits)  # float32's, XLA fuses with the gradient
+        by_applies = {True: platforms, False: updates if blocks else updates & {"cpu"}}
         facts = {
             "entries": tuple(entry for slot in self.slots for _, entry in slot.entries),
             "read_back": frozenset(

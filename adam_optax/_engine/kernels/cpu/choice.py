@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextvars import ContextVar
 
 CHOICES = ("auto", "always", "never")
-"""What may be chosen; `auto` leaves to XLA what XLA does as well."""
+"""What may be chosen; `auto` leaves to XLA what XLA fuses with the gradient."""
 VARIABLE = "ADAM_OPTAX_CPU_LOOPS"
 """The environment variable that says what is chosen at first."""
 
@@ -28,20 +28,21 @@ def cpu_loops(choice: str) -> Iterator[None]:
     """Choose where steps on CPUs run as loops of this library, in the programs traced within.
 
     XLA for CPUs makes one loop for each result of a step, and decodes the moments anew in each of
-    them. A loop of this library makes all results in one pass over memory, to the same bits, and
-    takes a fraction of the time to compile. Loops need the extra `cpu` (llvmlite), and are for one
-    CPU device: on accelerators, spread over several devices by XLA, in float64, differentiated,
-    mapped or exported, XLA compiles the step whatever is chosen.
+    them. A loop of this library makes all results in one pass over memory, and takes a fraction of
+    the time to compile. States have the same bits, parameters are the same to a rounding. Loops
+    need the extra `cpu` (llvmlite), and are for one CPU device: on accelerators, spread over
+    several devices by XLA, in float64, differentiated, mapped or exported, XLA compiles the step
+    whatever is chosen.
 
     Without this choice, `ADAM_OPTAX_CPU_LOOPS` in the environment decides when the library is
     imported, and else `"auto"`. A program that is traced already, such as a jitted function that
     was called, stays as it is.
 
     Args:
-        choice: `"auto"`: loops for formats of few bits, where XLA makes several passes;
-            `"always"`: loops wherever one can be made, also for float32, where the whole training
-            step may be slower for it, because XLA can no longer fuse the update with what made the
-            gradient; `"never"`: XLA compiles everything.
+        choice: `"auto"`: loops for formats of few bits, where XLA makes several passes, and in
+            `adam_optax.step`; `"always"`: loops wherever one can be made, also for updates in
+            float32, where the whole training step may be slower for it, because XLA can no longer
+            fuse the update with what made the gradient; `"never"`: XLA compiles everything.
 
     Raises:
         ValueError: if the choice is another.

@@ -32,7 +32,14 @@ def test_what_is_chosen_is_done(choice: str, few_bits: int, float32: int) -> Non
 @pytest.mark.quick
 def test_without_a_choice_formats_of_few_bits_are_loops() -> None:
     assert loops(ao.storage.pair()) == 1
+    assert loops(ao.storage.dense("bfloat16")) == 1
     assert loops(None) == 0
+
+
+@pytest.mark.quick
+def test_without_a_choice_a_step_to_new_parameters_is_a_loop() -> None:
+    tx, g = ao.adam(0.1), jnp.ones((3, 100))
+    assert loops_in(lambda g, state, p: ao.step(tx, g, state, p), g, tx.init(g), g) == 1
 
 
 @pytest.mark.quick
