@@ -56,7 +56,7 @@ def draw() -> None:
     left.set_title("Adam's step under a constant gradient,\nb2 on a schedule from .95 to .999")
     left.legend(loc="lower left")
 
-    near = {"pair(1, block=64)": (6, -11), "pair(block=128)": (-8, -14), "pair()": (7, 0)}
+    near = {"pair(1, block=64)": (-14, -14), "pair(block=128)": (-8, -14), "pair()": (7, 0)}
     for name, (size, error) in read_streams().items():
         theirs = "torchao" in name or "bitsandbytes" in name
         packed = name.startswith(("pair", "stochastic"))
