@@ -14,7 +14,7 @@ STATED = re.compile(r"\*\*Command\*\* .*? · \*\*machine\*\* .*? · \*\*date\*\*
 
 def tables() -> dict[str, str]:
     """Return the text below each label."""
-    found = {}
+    found: dict[str, str] = {}
     for page in sorted(FOLDER.glob("*.md")):
         _, *parts = LABEL.split(page.read_text(encoding="utf-8"))
         found |= dict(zip(parts[::2], parts[1::2], strict=True))
