@@ -1,7 +1,7 @@
 """Check the Adam paper's claims against the committed runs: `python -m benchmarks.paper`.
 
-The README quotes the table. The runs are those of `adam-optax reproduce`, whose CSV files are in
-`notebooks/results`.
+`docs/measured/paper.md` has the table. The runs are those of `adam-optax reproduce`,
+whose CSV files are in `notebooks/results`.
 """
 
 import pathlib

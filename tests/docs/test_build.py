@@ -34,6 +34,12 @@ def test_names_in_prose_are_links(site: pathlib.Path) -> None:
     assert re.search(r'href="adam_optax\.MomentOptions\.html#[^"]*"><code', text)
 
 
+def test_numbers_of_a_table_stay_on_one_line(site: pathlib.Path) -> None:
+    text = (site / "measured/cpu.html").read_text(encoding="utf-8")
+    assert re.search(r'<td class="numbers"><p>1\.00 \(1\.00-1\.00\)</p></td>', text)
+    assert 'class="numbers"' not in (site / "choose/index.html").read_text(encoding="utf-8")
+
+
 def test_the_version_is_shown_and_no_other_host_is_named(site: pathlib.Path) -> None:
     text = (site / "index.html").read_text(encoding="utf-8")
     assert f"adam_optax {ao.__version__}" in text
