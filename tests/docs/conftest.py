@@ -1,5 +1,6 @@
 """Build the site once for all tests that look at it."""
 
+import contextlib
 import fcntl
 import functools
 import http.server
@@ -12,7 +13,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.docs import markdown
+from tests.docs import markdown, needs
 
 EXTRA = ("sphinx", "sphinx_book_theme", "myst_nb", "sphinx_copybutton", "sphinx_design", "mathjax")
 SITE = markdown.DOCS / "_build" / "html"
@@ -23,7 +24,7 @@ def site() -> pathlib.Path:
     """Build the site, with warnings as errors, and return its folder."""
     missing = [name for name in EXTRA if importlib.util.find_spec(name) is None]
     if missing:
-        pytest.skip(f"{', '.join(missing)} missing: pip install 'adam-optax[docs]'")
+        needs.lack(f"{', '.join(missing)} missing: pip install 'adam-optax[docs]'")
     SITE.parent.mkdir(exist_ok=True)
     with (SITE.parent / "lock").open("w") as lock:  # workers of one run build one after another
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -40,11 +41,18 @@ class _Quiet(http.server.SimpleHTTPRequestHandler):
         """Say nothing."""
 
 
-@pytest.fixture(scope="session")
-def address(site: pathlib.Path) -> Iterator[str]:
-    """Serve the site on this machine, and return its address."""
-    handler = functools.partial(_Quiet, directory=str(site))
+@contextlib.contextmanager
+def served(folder: pathlib.Path) -> Iterator[str]:
+    """Serve a folder on this machine, and return its address."""
+    handler = functools.partial(_Quiet, directory=str(folder))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}/"
         server.shutdown()
+
+
+@pytest.fixture(scope="session")
+def address(site: pathlib.Path) -> Iterator[str]:
+    """Serve the site, and return its address."""
+    with served(site) as address:
+        yield address
