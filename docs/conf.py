@@ -107,8 +107,8 @@ html_show_sourcelink = False
 html_copy_source = False
 html_last_updated_fmt = None
 
-# `python -m sphinx -b linkcheck docs docs/_build/links` asks other hosts whether the pages linked to
-# are there; the workflow `docs` does so each week. It follows no links of the site itself.
+# `python -m sphinx -b linkcheck docs docs/_build/links` asks other hosts for the pages that ours
+# link to; the workflow `docs` does so each week.
 linkcheck_timeout = 30
 linkcheck_retries = 3
 linkcheck_workers = 4

@@ -1,15 +1,15 @@
 """Put a built site into its version's folder, and tell every version of the others.
 
-`python -m docs.versions SITE PAGES VERSION BASE`, as the workflow `docs` does for each push to main and
-for each tag. Below the folder PAGES, which is what a host of static pages serves, lie
+`python -m docs.versions SITE PAGES VERSION BASE`, as `.ci/deploy_site` does for each push to main
+and for each tag. Below the folder PAGES, which is what a host of static pages serves, lie
 
 - `0.1.0/` and its like: the site of each release, which stays;
 - `stable/`: the newest release once more, under an address that stays;
 - `latest/`: the site of the branch `main`;
 - `index.html`, which leads to `stable/`, or to `latest/` before there is a release, and `404.html`.
 
-The theme's version switcher reads `_static/switcher.json` in the folder of the version that is shown.
-A build writes that file with the one version that it knows; here all of them get the same, whole one.
+The theme's version switcher reads `_static/switcher.json` in the folder of the version that is
+shown. A build writes that file with the one version that it knows; here all get one of all.
 """
 
 import json
@@ -76,12 +76,20 @@ def publish(site: pathlib.Path, pages: pathlib.Path, version: str, base: str) ->
     for each in sorted(names & {LATEST, *releases} | ({STABLE} if releases else set())):
         write_switcher(pages / each, listed)
     home = f"{base}{STABLE if releases else LATEST}/"
-    (pages / "index.html").write_text(_page(f'<meta http-equiv="refresh" content="0; url={home}">'
-        f'<p>The documentation is <a href="{home}">here</a>.'), encoding="utf-8")
-    (pages / "404.html").write_text(_page(
-        f'<h1>There is no such page</h1><p><a href="{home}">Start</a> or '
-        f'<a href="{home}search.html">search</a>: pages of older versions may have moved.'
-    ), encoding="utf-8")
+    (pages / "index.html").write_text(
+        _page(
+            f'<meta http-equiv="refresh" content="0; url={home}">'
+            f'<p>The documentation is <a href="{home}">here</a>.'
+        ),
+        encoding="utf-8",
+    )
+    (pages / "404.html").write_text(
+        _page(
+            f'<h1>There is no such page</h1><p><a href="{home}">Start</a> or '
+            f'<a href="{home}search.html">search</a>: pages of older versions may have moved.'
+        ),
+        encoding="utf-8",
+    )
     (pages / ".nojekyll").touch()  # or folders with an underscore are left out
 
 

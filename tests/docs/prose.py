@@ -1,4 +1,4 @@
-"""Take the words out of files, each line where it was: Markdown, notebooks, docstrings, comments."""
+"""Take the words out of Markdown, notebooks, docstrings and comments, each line where it was."""
 
 import ast
 import io
@@ -27,7 +27,7 @@ NOT_WORDS = re.compile(
 
 
 def of(path: pathlib.Path) -> str:
-    """Return what a file says to its readers, as many lines as the file has if it is no notebook."""
+    """Return what a file says to its readers, line by line if it is no notebook."""
     kinds = {".md": markdown.prose, ".ipynb": _of_notebook, ".py": _of_python}
     return words(kinds[path.suffix](path.read_text(encoding="utf-8")))
 

@@ -1,9 +1,8 @@
 """Addresses of other hosts are well formed, and a paper has the same identifier everywhere.
 
-Whether an address still answers is for Sphinx's linkcheck, which needs a network: a job in docs.yml.
+Whether an address still answers is for Sphinx's linkcheck, which a job in docs.yml runs.
 """
 
-import pathlib
 import re
 import urllib.parse
 from collections import defaultdict
@@ -23,7 +22,9 @@ BARE = re.compile(r"(?<!\]\()(?<!\]\(<)\bhttps?:[^\s<>`\"')\]|]+")
 HOST = re.compile(r"(?:[a-z0-9](?:[a-z0-9-]*[a-z0-9])?\.)+[a-z]{2,}")
 REST = re.compile(r"(?:[A-Za-z0-9/._~!$&'()*+,;=:@?-]|%[0-9A-Fa-f]{2})*")
 IDENTIFIER = r"https?://(?:arxiv\.org/(?:abs|pdf)/|doi\.org/)(\d{4}\.\d{4,5}|10\.\d{4,}/[^\s>]+?)"
-NAMED = re.compile(rf"\[([^\[\]]+)\]\(<?{IDENTIFIER}>?\)(?!\d)|\"([^\"]+)\",\s{IDENTIFIER}(?=\.?\s)")
+NAMED = re.compile(
+    rf"\[([^\[\]]+)\]\(<?{IDENTIFIER}>?\)(?!\d)|\"([^\"]+)\",\s{IDENTIFIER}(?=\.?\s)"
+)
 
 
 def _texts() -> dict[str, str]:
@@ -40,7 +41,7 @@ def _texts() -> dict[str, str]:
 
 
 def addresses(text: str) -> Iterator[str]:
-    """Yield what a text says of other hosts: targets of its links, and addresses that stand bare."""
+    """Yield what a text says of other hosts: targets of links, and addresses that stand bare."""
     text = re.sub(r"(?<!`)`[^`\n]+`(?!`)", "`code`", text)
     yield from (match["target"] for match in OPENED.finditer(text))
     yield from (address.rstrip(".,;:") for address in BARE.findall(text))
@@ -65,7 +66,7 @@ def is_address(text: str) -> bool:
 
 
 def identifiers(texts: Iterable[str]) -> dict[str, set[str]]:
-    """Return the arXiv numbers and DOIs that a title has in texts, by the title without its case."""
+    """Return the arXiv numbers and DOIs of each title in texts, by the title without its case."""
     found: defaultdict[str, set[str]] = defaultdict(set)
     for match in (match for text in texts for match in NAMED.finditer(text)):
         title, identifier = (match[1], match[2]) if match[1] else (match[3], match[4])
@@ -99,9 +100,9 @@ def test_addresses_are_well_formed() -> None:
 
 def test_what_is_no_address_is_seen() -> None:
     text = (
-        "[a](https://a.org/b_(c)) [b](htps://b.org) [c](https://c) [d](https:/d.org) [e](www.e.org)\n"
-        "[f](https://f.org/a b) [g](https://g.org/https://h.org) `[h](x:y)` https://i.org/j, [k](l.md)"
-        " <https://l..org> [m](https://m.org/(64)9-5) [n](//n.org)"
+        "[a](https://a.org/b_(c)) [b](htps://b.org) [c](https://c) [d](https:/d.org) [e](www.e.org)"
+        " [f](https://f.org/a b) [g](https://g.org/https://h.org) `[h](x:y)` https://i.org/j,"
+        " [k](l.md) <https://l..org> [m](https://m.org/(64)9-5) [n](//n.org)"
     )
     assert [each for each in addresses(text) if not is_address(each)] == [
         "htps://b.org",
@@ -128,7 +129,9 @@ def test_a_paper_has_one_identifier() -> None:
 
 
 def test_another_identifier_of_a_paper_is_seen() -> None:
-    one = "[A\n    Title](https://arxiv.org/abs/1412.6980) [B](https://doi.org/10.1016/0041(64)9-5)."
+    one = (
+        "[A\n    Title](https://arxiv.org/abs/1412.6980) [B](https://doi.org/10.1016/0041(64)9-5)."
+    )
     two = '"A title", https://arxiv.org/abs/1412.6981.\n'
     assert identifiers([one, two]) == {
         "a title": {"1412.6980", "1412.6981"},

@@ -1,4 +1,4 @@
-"""Words are spelt right, and as in Britain, on the site, in the README, docstrings and notebooks."""
+"""Words are spelt right, and as in Britain: on the site, in README, docstrings and notebooks."""
 
 import pathlib
 import re
@@ -68,5 +68,8 @@ def test_a_misspelt_word_is_seen(tmp_path: pathlib.Path) -> None:
 
 
 def test_only_words_are_left() -> None:
-    text = 'An `a b`, ``c`` and $d$ of [e, f](https://g.h) in [i](j.md): "k", {py:obj}`l`\n\n>>> m\nn\n'
-    assert prose.words(text).replace("¦", "").split() == ["An", ",", "and", "of", "in", "[i", ":", ","]
+    text = (
+        'An `a b`, ``c`` and $d$ of [e, f](https://g.h) in [i](j.md): "k", {py:obj}`l`\n\n>>> m\n'
+    )
+    left = ["An", ",", "and", "of", "in", "[i", ":", ","]
+    assert prose.words(text).replace("¦", "").split() == left

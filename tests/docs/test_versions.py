@@ -1,13 +1,17 @@
 """Sites of several versions lie beside each other, and each tells of all others."""
 
 import json
+import os
 import pathlib
+import shutil
+import subprocess
 
 import pytest
 
 from docs import versions
+from tests.docs import markdown
 
-pytestmark = pytest.mark.quick
+DEPLOY = markdown.ROOT / ".ci" / "deploy_site"
 
 
 @pytest.fixture
@@ -27,6 +31,7 @@ def _switcher(folder: pathlib.Path) -> list[tuple[str, str]]:
     return [(each["name"], each["url"]) for each in read]
 
 
+@pytest.mark.quick
 def test_the_newest_release_is_stable_and_all_know_all(
     built: pathlib.Path, tmp_path: pathlib.Path
 ) -> None:
@@ -61,6 +66,7 @@ def test_the_newest_release_is_stable_and_all_know_all(
     assert _switcher(pages / "0.10.0") == listed
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize(
     ("version", "base", "message"),
     [
@@ -77,3 +83,35 @@ def test_what_is_no_version_or_base_is_refused(
     with pytest.raises(ValueError, match=message):
         versions.publish(built, tmp_path, version, base)
     assert [*tmp_path.iterdir()] == [built]
+
+
+def _git(folder: pathlib.Path, *arguments: str) -> str:
+    command = ["git", "-c", "user.name=a", "-c", "user.email=a@b", *arguments]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)
+    return done.stdout
+
+
+def test_sites_are_deployed_one_after_another(built: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    if not DEPLOY.exists() or shutil.which("git") is None:
+        pytest.skip("no git, or a copy of the tests without .ci")
+    remote, clone = tmp_path / "remote", tmp_path / "clone"
+    _git(tmp_path, "init", "-q", "--bare", str(remote))
+    (clone / ".ci").mkdir(parents=True)
+    shutil.copy(DEPLOY, clone / ".ci")
+    (clone / "docs").mkdir()
+    shutil.copy(versions.__file__, clone / "docs")
+    _git(clone, "init", "-q")
+    _git(clone, "add", ".")
+    _git(clone, "commit", "-q", "-m", "source")
+    _git(clone, "remote", "add", "origin", str(remote))
+    for version in ("latest", "0.1.0"):
+        command = [clone / ".ci" / "deploy_site", built, version, "/project/"]
+        environment = {**os.environ, "PYTHONPATH": ""}
+        subprocess.run(command, check=True, env=environment, capture_output=True)
+    files = _git(remote, "ls-tree", "-r", "--name-only", "gh-pages").splitlines()
+    assert {"index.html", "latest/index.html", "0.1.0/index.html", "stable/index.html"} <= {*files}
+    assert not [name for name in files if name.startswith(("docs/", ".ci/"))]
+    assert len(_git(remote, "log", "--format=%h", "gh-pages").splitlines()) == 2
+    listed = json.loads(_git(remote, "show", f"gh-pages:latest/{versions.SWITCHER}"))
+    assert [each["version"] for each in listed] == ["latest", "0.1.0"]
+    assert _git(clone, "worktree", "list").count("\n") == 1
