@@ -13,7 +13,7 @@ from typing import Any
 import jax
 import pytest
 
-from tests.docs import markdown
+from tests.docs import markdown, needs
 
 IN_THIS_PROCESS = ("index", "reference/index")
 """Pages whose code takes a moment; that of all others runs in a process of its own, heavy."""
@@ -71,7 +71,7 @@ def test_code_runs_as_in_a_fresh_process(
     status, said = run(WITH_CODE[page], tmp_path, forks)  # a page may write files
     missing = re.search(r"No module named '(\w+)", said)
     if status and missing and missing[1] in OF_EXTRAS:
-        pytest.skip(f"docs/{page}.md needs {missing[1]}")
+        needs.lack(f"docs/{page}.md needs {missing[1]}")
     said = said.replace(str(tmp_path / "page.py"), f"docs/{page}.md")
     assert status == 0, f"docs/{page}.md:\n{said}"
 
