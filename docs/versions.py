@@ -35,11 +35,12 @@ def entries(names: Iterable[str], base: str) -> list[dict[str, str | bool]]:
     found: list[dict[str, str | bool]] = []
     if LATEST in names:
         found.append({"name": LATEST, "version": LATEST, "url": f"{base}{LATEST}/"})
-    for i, version in enumerate(sorted(filter(RELEASE.fullmatch, names), key=_key, reverse=True)):
-        entry = {"name": version, "version": version, "url": f"{base}{version}/"}
-        if i == 0:
-            entry |= {"name": f"{version} (stable)", "url": f"{base}{STABLE}/"}
-        found.append({**entry, "preferred": True} if i == 0 else entry)
+    releases = sorted(filter(RELEASE.fullmatch, names), key=_key, reverse=True)
+    for version in releases[:1]:
+        stable = {"name": f"{version} (stable)", "version": version, "url": f"{base}{STABLE}/"}
+        found.append({**stable, "preferred": True})
+    for version in releases[1:]:
+        found.append({"name": version, "version": version, "url": f"{base}{version}/"})
     return found
 
 
