@@ -5,6 +5,7 @@ none has to name it.
 """
 
 import re
+import tomllib
 from collections.abc import Iterable, Iterator
 
 import pytest
@@ -106,3 +107,11 @@ def test_a_feature_without_a_guide_is_seen() -> None:
     assert {"step", "memory", "adam", "rows.adam", "storage.int8", "aot"} <= {*missing}
     told = ["watch", "lion", "conventions.KERAS", "conventions.PYTORCH", "storage.pair", "rows"]
     assert not [name for name in told if name in missing]
+
+
+def test_every_extra_has_its_row() -> None:
+    project = tomllib.loads((markdown.ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    page = (markdown.DOCS / "start" / "install.md").read_text(encoding="utf-8")
+    rows = "\n".join(re.findall(r"^\| (`.*?) \|", page, re.MULTILINE))
+    named = set(re.findall(r"`(\w+)`", rows))
+    assert named == project["project"]["optional-dependencies"].keys()
