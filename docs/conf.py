@@ -13,7 +13,8 @@ import adam_optax  # noqa: E402
 project = "adam_optax"
 author = "the authors of adam_optax"
 project_copyright = author
-release = version = adam_optax.__version__
+# What the version switcher calls this build: `latest` on the branch main, else the release.
+release = version = os.environ.get("DOCS_VERSION") or adam_optax.__version__
 
 extensions = [
     "myst_nb",
@@ -76,6 +77,10 @@ html_theme_options = {
         "image_dark": "_static/logo.svg",
         "text": html_title,
     },
+    # No host is fixed: the file lies beside each version's own pages (docs/versions.py).
+    "switcher": {"json_url": "_static/switcher.json", "version_match": release},
+    "check_switcher": False,  # the build itself makes the file
+    "show_version_warning_banner": True,
     "home_page_in_toc": True,
     "navbar_persistent": [],  # one search field, beside the contents, is enough
     "collapse_navbar": True,
@@ -87,12 +92,29 @@ html_theme_options = {
     "pygments_light_style": "friendly",
     "pygments_dark_style": "monokai",
 }
+html_sidebars = {
+    "**": [
+        "navbar-logo.html",
+        "version-switcher.html",
+        "search-button-field.html",
+        "sbt-sidebar-nav.html",
+    ]
+}
 html_context = {"default_mode": "auto"}
 html_favicon = "_static/logo.svg"
 html_show_copyright = False
 html_show_sourcelink = False
 html_copy_source = False
 html_last_updated_fmt = None
+
+# `python -m sphinx -b linkcheck docs docs/_build/links` asks other hosts for the pages that ours
+# link to; the workflow `docs` does so each week.
+linkcheck_timeout = 30
+linkcheck_retries = 3
+linkcheck_workers = 4
+linkcheck_report_timeouts_as_broken = False
+linkcheck_allow_unauthorized = True
+linkcheck_anchors = False  # many pages make their anchors by JavaScript
 
 # Links into other projects need their inventories: only where there is a network, and asked for.
 if os.environ.get("DOCS_INTERSPHINX"):

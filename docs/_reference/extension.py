@@ -14,6 +14,7 @@ from sphinx.directives.other import TocTree
 from sphinx.environment import BuildEnvironment
 from sphinx.transforms.post_transforms import SphinxPostTransform
 
+from docs import versions
 from docs._reference import inventory
 from docs._reference.pages import all_pages
 
@@ -26,6 +27,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     """Register the extension."""
     app.connect("builder-inited", _write)
     app.connect("env-updated", _add_second_names)
+    app.connect("build-finished", _write_switcher)
     app.add_config_value("site_sections", {}, "env", dict)
     app.add_directive("sections", Sections)
     app.add_directive("pages", Pages)
@@ -39,6 +41,14 @@ def _write(app: Sphinx) -> None:
     write_pages(pathlib.Path(app.srcdir) / "reference" / "generated")
     root = pathlib.Path(app.srcdir).parent
     copy_notebooks(root / "notebooks", pathlib.Path(app.srcdir) / "notebooks")
+
+
+def _write_switcher(app: Sphinx, error: Exception | None) -> None:
+    """Name this version alone; where the site is published, it learns of the others."""
+    if error is None and app.builder.format == "html":
+        version = app.config.release
+        entry: dict[str, str | bool] = {"name": version, "version": version, "url": "/"}
+        versions.write_switcher(pathlib.Path(app.outdir), [entry])
 
 
 def _add_second_names(app: Sphinx, env: BuildEnvironment) -> None:

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 
 ROOT = pathlib.Path(__file__).parents[2]
 DOCS = ROOT / "docs"
-MADE = ("_build", "notebooks", "reference/generated")
+MADE = ("_build/", "notebooks/", "reference/generated/")
 """The folders that a build of the site writes."""
 FENCE = re.compile(r"^( *)(`{3,}|:{3,})(.*)$")
 LINK = re.compile(
-    r"\[(?:[^\[\]]|\[[^\]]*\])*\]\(<?([^()\s>]+(?:\([^()\s]*\))?)>?(?: \"[^\"]*\")?\)"
+    r"\[(?:[^\[\]]|\[[^\]]*\])*\]\(<?((?:[^()\s>]|\([^()\s]*\))+)>?(?: \"[^\"]*\")?\)"
 )
 OBJECT = re.compile(r"\{py:(?:obj|func|class|meth|attr|data|mod)\}`(?:[^`<]*<)?[~!]?([\w.]+)>?`")
 

@@ -1,6 +1,7 @@
 """Every Python block of the site's pages runs, in order, from an installed package alone."""
 
 import ast
+import json
 import os
 import pathlib
 import re
@@ -12,7 +13,7 @@ from typing import Any
 import jax
 import pytest
 
-from tests.docs import markdown
+from tests.docs import markdown, needs
 
 IN_THIS_PROCESS = ("index", "reference/index")
 """Pages whose code takes a moment; that of all others runs in a process of its own, heavy."""
@@ -36,25 +37,58 @@ def test_code_runs(page: str) -> None:
     assert "ao" in scope
 
 
+@pytest.fixture(scope="module")
+def forks() -> Iterator["subprocess.Popen[str]"]:
+    """Start a process whose forks run pages."""
+    path = os.pathsep.join([str(markdown.ROOT), os.environ.get("PYTHONPATH", "")])
+    with subprocess.Popen(
+        [sys.executable, "-P", pathlib.Path(__file__).with_name("forks.py")],
+        env={**os.environ, "PYTHONPATH": path, "MPLBACKEND": "agg"},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        yield process
+        assert process.stdin is not None
+        process.stdin.close()
+
+
+def run(code: str, folder: pathlib.Path, forks: "subprocess.Popen[str]") -> tuple[int, str]:
+    """Run a program as if in a process of its own; return its exit status, and what it said."""
+    program, output = folder / "page.py", folder.with_name(f"{folder.name}.txt")
+    program.write_text(code, encoding="utf-8")
+    assert forks.stdin is not None
+    assert forks.stdout is not None
+    print(json.dumps([str(program), str(folder), str(output)]), file=forks.stdin, flush=True)
+    return int(forks.stdout.readline()), output.read_text(encoding="utf-8")
+
+
 @pytest.mark.heavy
 @pytest.mark.parametrize("page", sorted(WITH_CODE.keys() - set(IN_THIS_PROCESS)))
-def test_code_runs_in_a_fresh_process(page: str, tmp_path: pathlib.Path) -> None:
-    file = tmp_path / "page.py"
-    file.write_text(WITH_CODE[page], encoding="utf-8")
-    path = os.pathsep.join([str(markdown.ROOT), os.environ.get("PYTHONPATH", "")])
-    done = subprocess.run(
-        [sys.executable, file.name],
-        cwd=tmp_path,  # a page may write files
-        env={**os.environ, "PYTHONPATH": path, "MPLBACKEND": "agg"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    missing = re.search(r"No module named '(\w+)", done.stderr)
-    if missing and missing[1] in OF_EXTRAS:
-        pytest.skip(f"docs/{page}.md needs {missing[1]}")
-    said = done.stderr.replace(str(file), f"docs/{page}.md")
-    assert done.returncode == 0, f"docs/{page}.md:\n{said}"
+def test_code_runs_as_in_a_fresh_process(
+    page: str, tmp_path: pathlib.Path, forks: "subprocess.Popen[str]"
+) -> None:
+    status, said = run(WITH_CODE[page], tmp_path, forks)  # a page may write files
+    missing = re.search(r"No module named '(\w+)", said)
+    if status and missing and missing[1] in OF_EXTRAS:
+        needs.lack(f"docs/{page}.md needs {missing[1]}")
+    said = said.replace(str(tmp_path / "page.py"), f"docs/{page}.md")
+    assert status == 0, f"docs/{page}.md:\n{said}"
+
+
+@pytest.mark.heavy
+def test_pages_leave_each_other_alone(
+    tmp_path: pathlib.Path, forks: "subprocess.Popen[str]"
+) -> None:
+    change = "import jax\njax.config.update('jax_enable_x64', True)\njax.leaked = 1\n"
+    change += "assert jax.numpy.ones(1).dtype == 'float64'\n"
+    look = "import jax\nassert not hasattr(jax, 'leaked')\n"
+    look += "assert jax.numpy.ones(1).dtype == 'float32'\n"
+    assert [run(code, tmp_path, forks) for code in (change, look)] == [(0, "")] * 2
+    status, said = run("\nraise ValueError('planted')\n", tmp_path, forks)
+    assert status == 1
+    assert f'File "{tmp_path / "page.py"}", line 2' in said
+    assert run("import sys; sys.exit(0)", tmp_path, forks)[0] == 1
 
 
 def _not_a_readers(code: str) -> Iterator[str]:

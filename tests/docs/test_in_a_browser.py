@@ -1,5 +1,6 @@
 """The built site in a real browser, as wide as a desk's and as a phone's."""
 
+import importlib.util
 import pathlib
 import shutil
 from collections.abc import Iterator
@@ -7,7 +8,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+import adam_optax as ao
+from docs import versions
 from docs._reference import inventory
+from tests.docs import conftest, needs
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -50,12 +54,15 @@ FORMULAS = """async () => {
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator["Browser"]:
-    """Start a Chromium that is on this machine."""
-    playwright = pytest.importorskip("playwright.sync_api", reason="pip install 'adam-optax[docs]'")
+    """Start a Chromium that is on this machine, or the one that playwright installed."""
+    if importlib.util.find_spec("playwright") is None:
+        needs.lack("playwright missing: pip install 'adam-optax[docs]'")
+    from playwright import sync_api
+
     found = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if found is None:
-        pytest.skip("no Chromium on this machine: apt-get install chromium")
-    with playwright.sync_playwright() as p:
+    with sync_api.sync_playwright() as p:
+        if found is None and not pathlib.Path(p.chromium.executable_path).exists():
+            needs.lack("no Chromium: apt-get install chromium, or python -m playwright install")
         browser = p.chromium.launch(executable_path=found, args=list(QUIET))
         yield browser
         browser.close()
@@ -113,6 +120,39 @@ def test_search_finds_adamw(browser: "Browser", address: str, width: str) -> Non
     assert any("adamw" in title for title in first), first
     page.locator("#search-results li a", has_text="adamw").first.click()
     page.wait_for_selector(".bd-article h1")
+    assert not complaints
+
+
+@pytest.fixture(scope="module")
+def published(site: pathlib.Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Publish the site as that of this version and of a later one; return the pages' address."""
+    pages = tmp_path_factory.mktemp("pages")
+    for version in (ao.__version__, "99.0"):
+        versions.publish(site, pages, version, "/")
+    with conftest.served(pages) as address:
+        yield address
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_versions_lead_to_each_other(browser: "Browser", published: str, width: str) -> None:
+    complaints: list[str] = []
+    page = _opened(browser, width, complaints, published)
+    page.goto(f"{published}{ao.__version__}/learn/adam.html")
+    if width == "phone":
+        page.locator("button.primary-toggle").first.click()
+    button = page.locator("button.version-switcher__button:visible").first
+    assert button.text_content().strip().startswith(ao.__version__)
+    button.click()
+    entries = page.locator(".version-switcher__menu:visible a")
+    assert entries.all_text_contents() == ["99.0 (stable)", ao.__version__]
+    entries.first.click()
+    page.wait_for_url(f"{published}stable/learn/adam.html")
+    page.goto(f"{published}{ao.__version__}/learn/adam.html")
+    page.wait_for_selector("#bd-header-version-warning a.pst-button-link-to-stable-version")
+    assert f"an old version ({ao.__version__})" in page.inner_text("#bd-header-version-warning")
+    assert not page.evaluate(OVERFLOW)
+    page.goto(published)
+    page.wait_for_url(f"{published}stable/")
     assert not complaints
 
 

@@ -23,7 +23,6 @@ MINUTES = 60
 OPTIONS = ["-m", "quick", "-x", "-q", "-p", "no:cacheprovider", "--ignore=tests/lab"]
 # The copy lacks the files that these are about.
 OPTIONS += [f"--ignore=tests/project/test_{name}.py" for name in ("version", "workflows")]
-OPTIONS += ["--ignore=tests/docs"]
 # Of plugins that are imported already, asserts show no values.
 OPTIONS += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]
 
