@@ -85,13 +85,13 @@ const finite = (points) => {
   return end < 0 ? points : points.slice(0, end);
 };
 
-/* Return one walk up to a step: its line, a dot for each step, and a larger one at its end. */
+/* Return one walk up to a step: its line, its end, and, of the one in focus, a dot a step. */
 export function trail(name, points, t, focused) {
   const { color, dash } = PALETTE[name];
   const shown = joined(finite(points.slice(0, t + 1)).map(toPicture));
   const width = focused ? 3 : 2;
   const dashes = dash.map((length) => length * width).join(" ");
-  const dots = shown.map((p) => `M${p}h0`).join("");
+  const dots = focused ? shown.map((p) => `M${p}h0`).join("") : ""; // others show their dashes
   return `<g class="live-trail" data-name="${name}" stroke="${color}">
     <path class="live-line" d="M${shown.join("L")}" stroke-width="${width}"
       stroke-dasharray="${dashes || "none"}"/>
@@ -110,8 +110,8 @@ export function sample(name) {
 
 /* Return a chart of the pairs of two weights over the steps, x as a line and y as dashes.
 
-   Args: pairs: for all steps; t: the step up to which lines are drawn; logarithmic: whether values
-   are positive and shown by their logarithm. The scale is that of all steps, so that it rests. */
+   Args: pairs: for all steps; t: the present step, after which lines are pale; logarithmic: whether
+   values are positive and shown by their logarithm. */
 export function chart(pairs, t, color, logarithmic) {
   const read = (value) => (logarithmic ? Math.log10(value) : value);
   const values = [0, 1].map((i) => pairs.map((pair) => read(pair[i])));
@@ -120,14 +120,16 @@ export function chart(pairs, t, color, logarithmic) {
   const lowest = logarithmic ? low : -Math.max(-low, high);
   const range = (logarithmic ? high - low : 2 * Math.max(-low, high)) || 1;
   const place = (value) => (34 - (32 * (value - lowest)) / range).toFixed(1);
-  const line = (each) => {
-    const shown = each.slice(0, t).map((v, k) => [k, v]);
-    const parts = shown.filter(([, v]) => Number.isFinite(v)).map(([k, v]) => `${k} ${place(v)}`);
-    return parts.length ? `M${parts.join("L")}` : "";
+  const line = (each, kind, to) => {
+    const parts = each.slice(0, to).flatMap((v, k) => (Number.isFinite(v) ? `${k} ${place(v)}` : []));
+    return parts.length ? `<path class="${kind}" d="M${parts.join("L")}" stroke="${color}"/>` : "";
   };
+  const lines = ["live-to-come", "live-past"].map((kind) => {
+    const to = kind === "live-past" ? t : pairs.length;
+    return line(values[0], kind, to) + line(values[1], `${kind} live-second`, to);
+  });
   const zero = logarithmic ? "" : `<path class="live-zero" d="M0 ${place(0)}H${pairs.length}"/>`;
   return `<svg viewBox="0 0 ${pairs.length} 36" preserveAspectRatio="none" aria-hidden="true">
     ${zero}<path class="live-now" d="M${t} 0V36"/>
-    <path d="${line(values[0])}" stroke="${color}"/>
-    <path class="live-second" d="${line(values[1])}" stroke="${color}"/></svg>`;
+    ${lines.join("")}</svg>`;
 }

@@ -109,7 +109,8 @@ const number = (value) => {
   if (value === undefined) return "–";
   if (!Number.isFinite(value)) return "diverged";
   const size = Math.abs(value);
-  const text = size >= 1e4 || (size > 0 && size < 1e-3) ? value.toExponential(1) : value.toPrecision(3);
+  const few = size >= 1e4 || (size > 0 && size < 1e-3);
+  const text = few ? value.toExponential(1) : value.toPrecision(size < 0.1 ? 2 : 3);
   return text.replace("e-", "e−").replace(/^-/, "−");
 };
 
@@ -155,11 +156,11 @@ const ACTIONS = {
   play: () => play(!playing),
   back: () => { play(false); go(now - 1); },
   next: () => { play(false); go(now + 1); },
-  rewind: () => { play(false); go(0); },
+  restart: () => { play(false); go(0); },
   redraw: () => { change({ seed: settings.seed + 1 }); remember(); },
   defaults: () => { change({ ...DEFAULTS }); remember(); },
 };
-const KEYS = { p: "play", b: "back", n: "next", r: "rewind" };
+const KEYS = { p: "play", b: "back", n: "next", r: "restart" };
 
 function addControls() {
   for (const [key, label] of Object.entries(LABELS)) {
