@@ -2,9 +2,9 @@
    them with docs/learn/figures.py. Dashes are lengths of line and gap, in widths of the line. */
 
 export const PALETTE = {
-  "SGD": { "color": "#777777", "dash": [1, 1.2] },
-  "momentum": { "color": "#56b4e9", "dash": [5, 2] },
-  "AdaGrad": { "color": "#009e73", "dash": [6, 2, 1, 2] },
-  "RMSProp": { "color": "#c98a00", "dash": [3, 1.5] },
+  "SGD": { "color": "#777777", "dash": [6, 2, 1, 2] },
+  "momentum": { "color": "#56b4e9", "dash": [4, 2, 1, 2, 1, 2] },
+  "AdaGrad": { "color": "#009e73", "dash": [1, 2] },
+  "RMSProp": { "color": "#c98a00", "dash": [3, 3] },
   "Adam": { "color": "#0072b2", "dash": [] }
 };
