@@ -121,7 +121,8 @@ export function chart(pairs, t, color, logarithmic) {
   const range = (logarithmic ? high - low : 2 * Math.max(-low, high)) || 1;
   const place = (value) => (34 - (32 * (value - lowest)) / range).toFixed(1);
   const line = (each, kind, to) => {
-    const parts = each.slice(0, to).flatMap((v, k) => (Number.isFinite(v) ? `${k} ${place(v)}` : []));
+    const at = (v, k) => (Number.isFinite(v) ? [`${k} ${place(v)}`] : []);
+    const parts = each.slice(0, to).flatMap(at);
     return parts.length ? `<path class="${kind}" d="M${parts.join("L")}" stroke="${color}"/>` : "";
   };
   const lines = ["live-to-come", "live-past"].map((kind) => {

@@ -1,14 +1,15 @@
 /* Put the page together: settings, walks, controls. `window.adamLive` shows what is drawn. */
 
 import { SCALES, parsed, slider, spelled, written } from "./controls.js";
-import { chart, ground, sample, shade, toPicture, toPlane, trail, HEIGHT, WIDTH } from "./drawing.js";
+import { HEIGHT, WIDTH, toPicture, toPlane } from "./drawing.js";
+import { chart, ground, sample, shade, trail } from "./drawing.js";
 import { PALETTE } from "./palette.js";
 import { SURFACES, VIEW } from "./surfaces.js";
 import { STEPS, normals, walk } from "./walk.js";
 
 const NAMES = Object.keys(PALETTE);
 const DEFAULTS = {
-  surface: "valley", start: SURFACES.valley.start, noise: 0, seed: 1, focus: "Adam",
+  surface: "valley", start: SURFACES.valley.start, noise: 0, seed: 15, focus: "Adam",
   b1: 0.9, b2: 0.999, eps: 1e-8, correctAdam: true, correctRMSProp: false,
   SGD: 0.08, momentum: 0.02, AdaGrad: 0.7, RMSProp: 0.01, Adam: 0.2,
 };
@@ -123,8 +124,9 @@ function drawInside() {
     const has = pairs[0][0] !== undefined;
     const cells = [0, 1].map((i) => `<td>${has && current ? number(current[key][i]) : "–"}</td>`);
     const drawn = has ? chart(pairs, now, PALETTE[focus].color, logarithmic) : "";
-    return `<tr data-row="${key}"><th scope="row">${has ? label(focus) : `no ${label("").split(",")[0]}`}</th>
-      ${cells.join("")}<td class="live-chart">${drawn}</td></tr>`;
+    const title = has ? label(focus) : `no ${label("").split(",")[0]}`;
+    return `<tr data-row="${key}"><th scope="row">${title}</th>${cells.join("")}
+      <td class="live-chart">${drawn}</td></tr>`;
   }).join("");
   find(".live-inside").style.setProperty("--live-focus", PALETTE[focus].color);
 }
@@ -164,8 +166,9 @@ const KEYS = { p: "play", b: "back", n: "next", r: "restart" };
 
 function addControls() {
   for (const [key, label] of Object.entries(LABELS)) {
-    find(".live-surfaces").insertAdjacentHTML("beforeend",
-      `<label><input type="radio" name="live-surface" value="${key}"><span>${label}</span></label>`);
+    const radio = `<input type="radio" name="live-surface" value="${key}">`;
+    const choice = `<label>${radio}<span>${label}</span></label>`;
+    find(".live-surfaces").insertAdjacentHTML("beforeend", choice);
   }
   setters.surface = (key) => { find(`[name=live-surface][value=${key}]`).checked = true; };
   find(".live-surfaces").addEventListener("change", (event) => {
@@ -184,13 +187,16 @@ function addControls() {
     find(".live-optimizers .live-slider:last-child").insertAdjacentHTML("beforeend",
       `<span class="live-loss" data-loss="${name}"></span>`);
   }
-  add(".live-numbers", "b1", "b1", [0, 3, 0.05], "nearOne", "decay of mu; share of the sum that momentum keeps");
-  add(".live-numbers", "b2", "b2", [0, 5, 0.05], "nearOne", "decay of nu, in Adam and RMSProp");
-  add(".live-numbers", "eps", "eps", [-10, 0, 0.1], "logarithmic", "beside or under the root");
-  add(".live-numbers", "noise", "noise", [0, 5, 0.1], "linear", "standard deviation added to each gradient");
+  const shared = (name, ...others) => add(".live-numbers", name, name, ...others);
+  shared("b1", [0, 3, 0.05], "nearOne", "how much of mu, or of momentum's sum, stays");
+  shared("b2", [0, 5, 0.05], "nearOne", "how much of nu stays, in Adam and RMSProp");
+  shared("eps", [-10, 0, 0.1], "logarithmic", "beside Adam's root, under the others'");
+  shared("noise", [0, 5, 0.1], "linear", "standard deviation of what is added to gradients");
   for (const name of ["correctAdam", "correctRMSProp"]) {
     setters[name] = (value) => { find(`#live-${name}`).checked = value; };
-    find(`#live-${name}`).addEventListener("change", (event) => change({ [name]: event.target.checked }));
+    find(`#live-${name}`).addEventListener("change", (event) => {
+      change({ [name]: event.target.checked });
+    });
   }
   const time = { name: "now", label: "step", place: [0, STEPS, 1], scale: SCALES.linear };
   setters.now = slider(find(".live-time"), time, (step) => { play(false); go(step, false); });

@@ -4,7 +4,7 @@ import { OPTIMIZERS } from "./optimizers.js";
 
 export const STEPS = 300;
 
-/* Return a generator of numbers in [0, 1) that gives the same numbers for the same seed: mulberry32. */
+/* Return a function that gives numbers in [0, 1), the same for the same seed: mulberry32. */
 function uniforms(seed) {
   let state = seed | 0;
   return () => {
