@@ -1,5 +1,6 @@
-"""The page `learn/live` in a real browser: its arithmetic is the library's, and all of it is used
-without a mouse, on a phone, in the dark, and without motion.
+"""The page `learn/live` in a real browser: its arithmetic is the library's.
+
+All of it is used without a mouse, on a phone, in the dark, and without motion.
 """
 
 import urllib.parse
