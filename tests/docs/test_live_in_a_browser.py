@@ -120,7 +120,7 @@ FAULTS = {
 }
 
 
-WHERE = "#surface=saddle&noise=0.5&b2=0.99999"
+WHERE = "#surface=saddle&noise=0.5&b2=0.999999"
 
 
 def test_without_a_fault_there_is_no_difference(browser: "Browser", address: str) -> None:
