@@ -35,6 +35,16 @@ COLORS = {
     "Adam": BLUE,
 }
 """One colour for each optimiser, on all pages; what a page compares Adam with is red."""
+DASHES: dict[str, tuple[int, ...]] = {
+    "SGD": (6, 2, 1, 2),
+    "momentum": (4, 2, 1, 2, 1, 2),
+    "Nesterov": (5, 3),
+    "AdaGrad": (1, 2),
+    "RMSProp": (3, 3),
+    "AdaDelta": (9, 4),
+    "Adam": (),
+}
+"""One dash for each, in widths of the line: line, gap, line ... The page `live` has the same."""
 STYLE: Any = {
     "figure.figsize": (10, 3.7),  # 720 points are 960 pixels of a browser
     "figure.facecolor": "#fbfbf8",  # a light card, so that dark pages can show it as it is
@@ -82,6 +92,11 @@ def panels(*widths: float, **options: Any) -> tuple[Axes, ...]:
     """Return axes side by side, of these relative widths."""
     _, axes = plt.subplots(1, len(widths), width_ratios=widths, layout="constrained", **options)
     return tuple(np.atleast_1d(axes))
+
+
+def style(name: str) -> dict[str, Any]:
+    """Return the colour and the dash of an optimiser, for `plot`."""
+    return {"color": COLORS[name], "ls": (0, DASHES[name]) if DASHES[name] else "-"}
 
 
 def label_end(ax: Axes, y: float, text: str, color: str) -> None:
@@ -154,7 +169,7 @@ def _valley_paths(ax: Axes, paths: dict[str, Any], ylim: Range) -> None:
     for name, path in paths.items():
         ax.plot(
             *np.asarray(path).T,
-            color=COLORS[name],
+            **style(name),
             marker=".",
             markevery=2,
             ms=5,
@@ -172,7 +187,7 @@ def momentum(page: Page) -> None:
     _valley_paths(left, {name: path[:60] for name, path in page["paths"].items()}, (-1.5, 1.5))
     left.set_title("60 steps in a valley")
     for name, losses in page["losses"].items():
-        right.semilogy(losses, color=COLORS[name], label=name)
+        right.semilogy(losses, **style(name), label=name)
     right.set(title="Loss", xlabel="step", ylim=(1e-6, 200))
     right.legend(loc="lower left")
 
@@ -237,9 +252,33 @@ def adam(page: Page) -> None:
     left.set_title("80 steps in a valley, from the left")
     for name, path in paths.items():
         losses = (path[:, 0] ** 2 + 50 * path[:, 1] ** 2) / 2
-        right.semilogy(losses, color=COLORS[name], label=name)
+        right.semilogy(losses, **style(name), label=name)
     right.set(title="Loss", xlabel="step", ylim=(1e-5, 300))
     right.legend(loc="lower left", ncols=2)
+
+
+@figure
+def live(page: Page) -> None:
+    """Draw what moves on the page where scripts run: five walks over three surfaces."""
+    x, y = (-6, 6), (-3.375, 3.375)
+    levels = {
+        "valley": [0.5, 5, 17, 38, 71, 116],
+        "saddle": [-0.9, -0.3, 0.5, 2, 5.5, 11],
+        "slope": [1.1, 2, 3, 4, 5, 6],
+    }
+    axes = panels(1, 1, 1, sharey=True)
+    for ax, (surface, loss) in zip(axes, page["SURFACES"].items(), strict=True):
+        contours(ax, lambda a, b, loss=loss: np.asarray(loss((a, b))), x, y, levels[surface])
+        for name in page["RATES"]:
+            noise = 2.0 if surface == "slope" else 0.0
+            path = np.asarray(page["walk"](page["make"](name), surface, noise=noise, steps=60))
+            ax.plot(*path.T, **style(name), lw=1.6, label=name)
+            ax.plot(*path[-1], "o", color=COLORS[name], ms=6)
+        ax.plot(*path[0], "o", mfc="none", mec=INK, mew=2, ms=9)
+        ax.set(title=f"{surface.capitalize()}, 60 steps", xlim=x, ylim=y, aspect="equal")
+        ax.set(xlabel="weight x")
+    axes[0].set_ylabel("weight y")
+    plt.gcf().legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=5)
 
 
 @figure
