@@ -40,6 +40,8 @@ mathjax3_config = {"svg": {"fontCache": "global"}, "options": {"enableMenu": Fal
 # The code of pages and notebooks is run by the tests; the site shows what is committed.
 nb_execution_mode = "off"
 nb_merge_streams = True
+nb_code_prompt_show = "Show how it is drawn"  # only drawing is folded away
+nb_code_prompt_hide = "Hide how it is drawn"
 myst_enable_extensions = ["amsmath", "attrs_inline", "colon_fence", "deflist", "dollarmath"]
 myst_heading_anchors = 4
 myst_links_external_new_tab = False
