@@ -29,14 +29,14 @@ WITHOUT_A_GUIDE = {
         *("rows.RowsState", "convert.Names", "conventions.Convention"),
     ),
     "what a function that a guide names returns": (
-        *("ByPath", "Decay", "Memory", "Moment"),
+        *("ByPath", "Memory"),
         *("rows.RowOptimizer", "rows.Rows", "rows.Unique", "convert.TorchGroup"),
         *("aot.Compiled", "aot.Donated", "aot.Donation"),
-        *("lab.Comparison", "lab.Data", "lab.Epoch", "lab.Point", "lab.Row", "lab.Run"),
+        *("lab.Comparison", "lab.Epoch", "lab.Point", "lab.Row", "lab.Run"),
         *("lab.Setting", "lab.Spread", "lab.Sweep"),
     ),
     "the arguments that every optimiser takes, one by one in its own page": (
-        *("DecayOptions", "MomentOptions", "lab.Optimizer"),
+        *("DecayOptions", "MomentOptions"),
     ),
     "an exception, whose message says the way out": ("lab.DataError", "lab.LabError"),
 }
