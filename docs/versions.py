@@ -106,6 +106,7 @@ def _copy(site: pathlib.Path, to: pathlib.Path) -> None:
 
 def _page(body: str) -> str:
     head = '<meta charset="utf-8"><meta name="viewport" content="width=device-width">'
+    head += '<link rel="icon" href="data:,">'  # else a browser asks the host for one
     style = "<style>body{font:1.1em sans-serif;margin:3em;color-scheme:light dark}</style>"
     return f'<!doctype html><html lang="en">{head}<title>adam_optax</title>{style}{body}</html>\n'
 

@@ -14,7 +14,7 @@ from docs._reference import inventory
 from tests.docs import conftest, needs
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser, ConsoleMessage, Page
 
 pytestmark = pytest.mark.heavy
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -80,7 +80,12 @@ def _pages(site: pathlib.Path) -> list[str]:
 def _opened(browser: "Browser", width: str, complaints: list[str], address: str) -> "Page":
     wide, high = WIDTHS[width]
     page = browser.new_context(viewport={"width": wide, "height": high}).new_page()
-    page.on("console", lambda m: complaints.append(m.text) if m.type == "error" else None)
+
+    def error(said: "ConsoleMessage") -> None:
+        if said.type == "error":
+            complaints.append(f"{said.text} ({said.location['url']})")
+
+    page.on("console", error)
     page.on("pageerror", lambda error: complaints.append(str(error)))
 
     def own(url: str) -> None:
