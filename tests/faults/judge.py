@@ -20,17 +20,18 @@ NONE = Fault("no fault", symbol="", right="", wrong="")
 
 
 def plant(fault: Fault, into: pathlib.Path) -> None:
-    """Copy the package and the tests to a folder, with the fault in the package."""
-    for part in (PACKAGE.name, "tests"):
-        shutil.copytree(ROOT / part, into / part, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("pyproject.toml", "README.md"):
-        shutil.copy(ROOT / name, into)
+    """Copy the package, the tests and the site's sources to a folder, with the fault in one."""
+    made = shutil.ignore_patterns("__pycache__", "_build", "generated")
+    for part in (PACKAGE.name, "tests", "docs", "notebooks"):
+        shutil.copytree(ROOT / part, into / part, ignore=made)
+    for path in (ROOT / "pyproject.toml", *ROOT.glob("*.md")):
+        shutil.copy(path, into)
     if fault is NONE:
         for path in (into / PACKAGE.name).rglob("*.py"):
             path.write_text(ast.unparse(ast.parse(path.read_text())) + "\n")
     else:
         path, text = planted(fault)
-        (into / path.relative_to(ROOT)).write_text(text)
+        (into / path.relative_to(ROOT)).write_text(text, encoding="utf-8")
 
 
 class Judge:
