@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterable
 
 from tests.faults.anchor import PACKAGE, Fault, planted
 
@@ -16,7 +17,7 @@ ROOT = PACKAGE.parent
 SERVER = pathlib.Path(__file__).with_name("server.py")
 FAILED, NOT_FOUND, NONE_SELECTED = 1, 4, 5  # what pytest returns
 NONE = Fault("no fault", symbol="", right="", wrong="")
-"""Control that the tests pass on a copy where every module is written back from its tree."""
+"""A copy where every module is written back from its tree, and nothing is wrong."""
 
 
 def plant(fault: Fault, into: pathlib.Path) -> None:
@@ -74,6 +75,16 @@ class Judge:
                 if tests and (failed := self._failed(fault, folder, tests, may_be_gone=True)):
                     return failed
             return self._failed(fault, folder, ["tests"])
+
+    def control(self, tests: Iterable[str]) -> str:
+        """Return the first of some tests that fails on a copy without a fault, or an empty string.
+
+        A test that fails there catches nothing.
+        """
+        with tempfile.TemporaryDirectory() as folder:
+            plant(NONE, pathlib.Path(folder))
+            named = {f"{path}::{t}" for t in tests for path in _files(t, pathlib.Path(folder))}
+            return self._failed(NONE, folder, sorted(named))
 
     def _failed(
         self, fault: Fault, folder: str, tests: list[str], may_be_gone: bool = False

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.faults import FAULTS, NONE, Fault, Judge, planted
+from tests.faults import FAULTS, Fault, Judge, planted
 
 EACH = pytest.mark.parametrize("fault", FAULTS, ids=[fault.name for fault in FAULTS])
 
@@ -19,14 +19,14 @@ def judge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Judge]:
 
 
 @pytest.mark.heavy
-def test_the_copy_itself_passes(judge: Judge) -> None:
-    assert not judge.caught(NONE)
+def test_what_catches_faults_passes_without_one(judge: Judge) -> None:
+    assert not judge.control({fault.caught_by for fault in FAULTS})
 
 
 @pytest.mark.heavy
 @EACH
 def test_fault_is_caught(fault: Fault, judge: Judge) -> None:
-    assert judge.caught(fault)
+    assert fault.caught_by in judge.caught(fault)
 
 
 @pytest.mark.heavy
