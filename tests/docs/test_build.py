@@ -29,6 +29,15 @@ def test_the_contents_have_the_order_of_a_sections_links(site: pathlib.Path) -> 
     assert len(linked) == len([*(markdown.ROOT / "notebooks").glob("*.ipynb")])
 
 
+def test_lessons_stand_in_their_order(site: pathlib.Path) -> None:
+    index = (markdown.DOCS / "learn/index.md").read_text(encoding="utf-8")
+    numbered = re.findall(r"^\d+\. \[[^\]]*\]\((\w+)\.md\)", index, re.MULTILINE)
+    text = (site / "learn/index.html").read_text(encoding="utf-8")
+    contents = re.findall(r'class="toctree-l2"><a[^>]*href="(\w+)\.html"', text)
+    assert numbered[0] == "gradient_descent"
+    assert contents == numbered
+
+
 def test_names_in_prose_are_links(site: pathlib.Path) -> None:
     text = (site / "reference/generated/optimizers.html").read_text(encoding="utf-8")
     assert re.search(r'href="adam_optax\.MomentOptions\.html#[^"]*"><code', text)
