@@ -77,14 +77,14 @@ class Judge:
             return self._failed(fault, folder, ["tests"])
 
     def control(self, tests: Iterable[str]) -> str:
-        """Return the first of some tests that fails on a copy without a fault, or an empty string.
+        """Return the first quick test, in the files of some tests, that fails without a fault.
 
-        A test that fails there catches nothing.
+        A test that fails there catches nothing; an empty string: none does.
         """
         with tempfile.TemporaryDirectory() as folder:
             plant(NONE, pathlib.Path(folder))
-            named = {f"{path}::{t}" for t in tests for path in _files(t, pathlib.Path(folder))}
-            return self._failed(NONE, folder, sorted(named))
+            files = {path for test in tests for path in _files(test, pathlib.Path(folder))}
+            return self._failed(NONE, folder, sorted(files))
 
     def _failed(
         self, fault: Fault, folder: str, tests: list[str], may_be_gone: bool = False

