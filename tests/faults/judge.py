@@ -25,7 +25,9 @@ def plant(fault: Fault, into: pathlib.Path) -> None:
     made = shutil.ignore_patterns("__pycache__", "_build", "generated")
     for part in (PACKAGE.name, "tests", "docs", "notebooks"):
         shutil.copytree(ROOT / part, into / part, ignore=made)
-    for path in (ROOT / "pyproject.toml", *ROOT.glob("*.md")):
+    for path in (ROOT / name for name in ("pyproject.toml", "LICENSE", "CITATION.cff")):
+        shutil.copy(path, into)
+    for path in ROOT.glob("*.md"):
         shutil.copy(path, into)
     if fault is NONE:
         for path in (into / PACKAGE.name).rglob("*.py"):
