@@ -11,9 +11,8 @@ from adam_optax.lab.errors import needs_lab_extra
 from adam_optax.lab.sweeper import OnProgress
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
-    from adam_optax.lab.reports.studies import Report
+    from adam_optax.lab.reports.report import Report
+    from adam_optax.lab.reports.tables import Table
 
 INTERRUPTED = 130
 """The exit code after Ctrl-C."""
@@ -28,19 +27,27 @@ def check_lab_extra(command: str) -> None:
         LabError: If a package is missing.
     """
     with needs_lab_extra(f"adam-optax {command}"):
+        import jinja2  # noqa: F401
         import matplotlib.figure  # noqa: F401
         import rich.console  # noqa: F401
 
 
 def show(table: "Table") -> None:
-    """Print a table, whole where no terminal limits its width."""
+    """Print a table as wide as the terminal is, or whole where no terminal limits the width.
+
+    What does not fit is broken or left out, and said so; no number is cut (see `tables.layout`).
+    """
     from rich.console import Console
 
-    console = Console()
-    if not console.is_terminal:
-        # A file has no width; rich would assume 80 columns and cut the numbers.
-        console.width = console.measure(table, options=console.options.update(width=1000)).maximum
-    console.print(table)
+    from adam_optax.lab.reports.tables import layout, width_of
+
+    console = Console(highlight=False)
+    # A file has no width; rich would assume 80 columns.
+    width = console.width if console.is_terminal else None
+    if width is None:
+        console.width = width_of(table)
+    for part in layout(table, width):
+        console.print(part)
 
 
 def finish(report: "Report", out: Path, stem: str) -> None:
@@ -58,26 +65,8 @@ def finish(report: "Report", out: Path, stem: str) -> None:
         written = report.write(out, stem)
     finally:
         # If the disk filled up meanwhile, the numbers are shown all the same.
-        _print(report)
+        show(report.table)
     print("Wrote", ", ".join(map(str, written)), flush=True)
-
-
-def _print(report: "Report") -> None:
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
-    from rich.text import Text
-
-    title, header, rows = report.table
-    print(title)
-    table = Table(box=SIMPLE_HEAD)
-    for place, name in enumerate(header):
-        table.add_column(name, justify="right" if place else "left", no_wrap=True)
-    for row in rows:
-        # A plain string would be read as markup, and a name in square brackets would be lost.
-        table.add_row(*map(Text, row))
-    show(table)
-    for note in report.notes:
-        print(note)
 
 
 @contextmanager

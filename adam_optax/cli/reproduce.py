@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from adam_optax.cli import argument_types as types
-from adam_optax.cli.arguments import add_seed
+from adam_optax.cli.arguments import add_seeds, chosen_seeds
 from adam_optax.cli.console import bar, check_lab_extra, finish, interrupted
 from adam_optax.cli.parser import Command
 from adam_optax.lab.paper.figures import FIGURES
@@ -26,7 +26,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--full", action="store_true", help="at the paper's size: days on a CPU (see below)"
     )
-    add_seed(parser)
+    add_seeds(parser)
     parser.add_argument("--out", type=types.path, metavar="DIR", default=Path("adam-optax-results"))
     parser.add_argument("--quiet", action="store_true", help="show no progress")
 
@@ -39,7 +39,7 @@ def _run(args: argparse.Namespace) -> int:
     reproduction = Reproduction(args.figure, args.full, args.data_dir, parts)
     try:
         with bar(args.quiet) as show:
-            curves = reproduction.run(args.seed, show)
+            curves = reproduction.run(chosen_seeds(args), show)
     except KeyboardInterrupt:
         return interrupted(f"the same command goes on from {parts}")
     finish(paper_report(args.figure, curves, args.full), args.out, stem)
@@ -60,8 +60,8 @@ REPRODUCE = Command(
     summary="run the experiments behind a figure of the Adam paper",
     details=": every optimiser at every\n"
     "learning rate of a grid, from the same start on the same batches. Print each at its best\n"
-    "rate, and which of the paper's claims are borne out; write the figure, every run (CSV)\n"
-    "and a page of them (HTML). What was stopped goes on where it was.",
+    "rate, and which of the paper's claims are borne out, by 95 % intervals over the seeds; write\n"
+    "the figure, every run (CSV) and a page of them (HTML). What was stopped goes on where it was.",
     examples="""\
   adam-optax reproduce figure4 --data-dir data
   adam-optax reproduce figure3 --data-dir data/cifar-10-batches-bin --full

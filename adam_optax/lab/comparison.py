@@ -1,10 +1,11 @@
 """Compare several optimisers on one problem with the same seeds, and summarise their runs."""
 
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from adam_optax.lab._problems.problem import Problem
 from adam_optax.lab.errors import LabError
@@ -12,10 +13,14 @@ from adam_optax.lab.grid import check_runs_planned
 from adam_optax.lab.optimizers import DEFAULT_OPTIMIZERS, Optimizer, resolve_all
 from adam_optax.lab.results import Sweep
 from adam_optax.lab.run import Epoch, Run
+from adam_optax.lab.shown import Shown
 from adam_optax.lab.task import Task
 from adam_optax.lab.trainer import Trainer, check_epochs, check_seeds
 from adam_optax.lab.tuning import best_rate, fresh_seeds
 from adam_optax.lab.tuning import tune as tune_rate
+
+if TYPE_CHECKING:
+    from adam_optax.lab.reports.tables import Table
 
 
 @dataclass(frozen=True)
@@ -60,9 +65,9 @@ class Row:
     state_bytes_per_parameter: float
 
 
-@dataclass(frozen=True, eq=False)
-class Comparison:
-    """Hold the runs of a comparison.
+@dataclass(frozen=True, eq=False, repr=False)
+class Comparison(Shown):
+    """Hold the runs of a comparison; at the prompt and in notebooks they are a table.
 
     Attributes:
         problem: The problem that was trained on.
@@ -89,6 +94,17 @@ class Comparison:
     def rows(self) -> list[Row]:
         """Summarise each optimiser that has a finished run."""
         return [_summarize(runs) for runs in self.by_optimizer().values()]
+
+    def table(self) -> "Table | None":
+        """Return the table of the comparison: each optimiser's means over seeds."""
+        from adam_optax.lab.reports.comparison import table
+
+        return table(self) if self.runs else None
+
+    def _columns_and_rows(self) -> tuple[Sequence[str], Iterable[Sequence[object]]]:
+        from adam_optax.lab.reports.comparison import RUN_COLUMNS, run_rows
+
+        return RUN_COLUMNS, run_rows(self)
 
 
 def compare(

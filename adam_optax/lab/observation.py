@@ -1,10 +1,10 @@
 """Train a watched optimiser, and hold the records of the watched run."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import optax
 from numpy.typing import NDArray
@@ -13,16 +13,20 @@ from adam_optax._watch import watch
 from adam_optax.lab._problems.problem import Problem
 from adam_optax.lab.optimizers import Optimizer, resolve
 from adam_optax.lab.run import Epoch, Run
+from adam_optax.lab.shown import Shown
 from adam_optax.lab.task import Task
 from adam_optax.lab.trainer import Trainer, check_epochs
+
+if TYPE_CHECKING:
+    from adam_optax.lab.reports.tables import Table
 
 RECORDS = 128
 """Number of records that are made of a run, at most."""
 
 
-@dataclass(frozen=True, eq=False)
-class Observation:
-    """Hold what `adam_optax.watch` recorded of an optimiser in a run.
+@dataclass(frozen=True, eq=False, repr=False)
+class Observation(Shown):
+    """Hold what `adam_optax.watch` recorded of an optimiser in a run; shown, it is a table.
 
     Attributes:
         problem: The problem that was trained on.
@@ -35,6 +39,15 @@ class Observation:
     run: Run
     reading: dict[str, dict[str, NDArray[Any]]]
     rows: tuple[tuple[int, str, str, float], ...]
+
+    def table(self) -> "Table":
+        """Return the table of the observation: each layer at the last record."""
+        from adam_optax.lab.reports.studies import watch_table
+
+        return watch_table(self)
+
+    def _columns_and_rows(self) -> tuple[Sequence[str], Iterable[Sequence[object]]]:
+        return ("step", "layer", "quantity", "value"), self.rows
 
 
 def observe(

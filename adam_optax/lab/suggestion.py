@@ -2,9 +2,10 @@
 
 import itertools
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,10 +15,14 @@ from adam_optax.lab.grid import LEARNING_RATE, Job
 from adam_optax.lab.observation import Observation, observe
 from adam_optax.lab.optimizers import Optimizer, resolve
 from adam_optax.lab.results import Setting, Sweep
+from adam_optax.lab.shown import Shown
 from adam_optax.lab.sweeper import Sweeper
 from adam_optax.lab.task import Task
 from adam_optax.lab.trainer import check_epochs, check_seeds
 from adam_optax.lab.tuning import learning_rates
+
+if TYPE_CHECKING:
+    from adam_optax.lab.reports.tables import Table
 
 BETAS = {"b1": (0.5, 0.8, 0.9, 0.95), "b2": (0.9, 0.99, 0.999, 0.9999)}
 """Values that are tried, every `b1` with every `b2`."""
@@ -48,9 +53,9 @@ class Stage:
     reason: str
 
 
-@dataclass(frozen=True, eq=False)
-class Suggestion:
-    """Hold the suggested hyper-parameters, and the evidence for them.
+@dataclass(frozen=True, eq=False, repr=False)
+class Suggestion(Shown):
+    """Hold the suggested hyper-parameters, and the evidence for them; shown, it is a table.
 
     Attributes:
         problem: The problem that was trained on.
@@ -71,6 +76,18 @@ class Suggestion:
     def evidence(self) -> list[str]:
         """Return the reasons, a sentence for each."""
         return [stage.reason for stage in self.stages] + _watched_evidence(self)
+
+    def table(self) -> "Table":
+        """Return the table of the suggestion: each hyper-parameter, beside its default."""
+        from adam_optax.lab.reports.studies import suggestion_table
+
+        return suggestion_table(self)
+
+    def _columns_and_rows(self) -> tuple[Sequence[str], Iterable[Sequence[object]]]:
+        from adam_optax.lab.reports.studies import tried_rows
+
+        rows = tried_rows(self)
+        return list(rows[0]), [list(row.values()) for row in rows]
 
 
 def suggest(

@@ -159,6 +159,7 @@ class Trainer:
             seconds_per_step=float(np.median([epoch.seconds_per_step for epoch in epochs])),
             state_bytes_per_parameter=self._bytes_per_parameter,
             diverged=epochs[-1].diverged,
+            test_accuracies=tuple(epoch.test_accuracy for epoch in epochs),
         )
 
 

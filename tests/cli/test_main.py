@@ -20,6 +20,7 @@ FILES = {
     "compare-digits.png",
     "compare-digits.svg",
     "compare-digits-runs.csv",
+    "compare-digits-epochs.csv",
     "compare-digits-curves.csv",
     "compare-digits.html",
 }
@@ -147,7 +148,7 @@ def test_output_is_checked_before_training(
     assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"mine"]
 
 
-@pytest.mark.parametrize("package", ["matplotlib", "rich", "sklearn"])
+@pytest.mark.parametrize("package", ["jinja2", "matplotlib", "rich", "sklearn"])
 def test_a_missing_extra_says_what_to_install(
     capsys: pytest.CaptureFixture[str],
     tmp_path: Path,
