@@ -15,13 +15,13 @@ DPI = 200
 """Pixels an inch: a figure 8 inches wide has twice the pixels of a README's column."""
 
 BLUE, VERMILION, GREEN, PINK = "#0072b2", "#d55e00", "#009e73", "#cc79a7"
-ORANGE, SKY, BLACK, GREY = "#e69f00", "#56b4e9", "#000000", "#777777"
+ORANGE, SKY, BLACK, GREY = "#e69f00", "#56b4e9", "#000000", "#5a5a5a"
 COLORS = (BLUE, VERMILION, GREEN, PINK, BLACK, ORANGE, SKY, GREY)
 """Okabe and Ito's colours for all kinds of colour vision, with a grey for their pale yellow."""
 GUIDE, BAD = "#888888", "#b00020"
 """The colours of what is no curve: guide lines and notes, and marks of runs that diverged."""
 
-Dashes: TypeAlias = str | tuple[int, tuple[int, ...]]
+Dashes: TypeAlias = str | tuple[int, tuple[float, ...]]
 """A line style of matplotlib."""
 DASHES: tuple[Dashes, ...] = (
     "-",
@@ -83,11 +83,13 @@ STYLES = {
     "stable_adamw": Style(VERMILION, LONG),
     "nadamw": Style(GREEN, SHORT),
     "adamaxw": Style(ORANGE, LONG),
+    "rows.adam, exact": Style(VERMILION, SHORT),
+    "rows.adam, lazy": Style(SKY, DOTTED),
     "adabound": Style(BLACK, LONG),
     "amsbound": Style(BLACK, SHORT),
 }
-"""The optimisers' lines by name, in lower case: those of the library, two of optax, and four of the
-Adam paper."""
+"""The optimisers' lines by name, in lower case: those of the library, two of optax, four of the
+Adam paper, and the two ways to update the rows of a table."""
 _TAKEN = set(STYLES.values())
 
 

@@ -85,7 +85,7 @@ def _draw_few(
     quantiles = [name for name in shown if name in QUANTILES]
     rows = -(-len(readings) // _COLUMNS)
     heights = [2.9 * -(-len(wide) // 2)] * bool(wide) + [2.3 * rows] * len(quantiles)
-    parts = np.ravel(result.subfigures(len(heights), 1, height_ratios=heights))
+    parts = list(result.subfigures(len(heights), 1, squeeze=False, height_ratios=heights).flat)
     styles = ordered_styles(len(readings))
     if wide:
         _draw_wide(parts[0], wide, readings, names, styles)

@@ -187,7 +187,7 @@ def test_pages_fit_a_phone_and_a_desk(
             for scheme in ("light", "dark"):
                 page = browser.new_page(
                     viewport={"width": width, "height": 800},
-                    color_scheme=scheme,  # type: ignore[arg-type]
+                    color_scheme=scheme,
                 )
                 page.goto(paths[-1].as_uri())
                 assert page.evaluate(WIDE) == [], (stem, width)

@@ -48,6 +48,9 @@ DRAWING = {
 """What each module that draws draws; a new one is to be added here, and tested below."""
 
 
+ONES = np.ones(3, np.float32)
+
+
 def drawing_modules() -> set[str]:
     """Return the modules that draw lines, marks or maps."""
     draws = re.compile(r"axe?s\w*\.(plot|fill_between|pcolormesh|errorbar|bar|scatter|text)\(")
@@ -183,7 +186,9 @@ def made_up_run(name: str, seed: int = 0) -> Run:
 
 def made_up_sweep(problem: Problem, names: Iterable[str], *, loss: float = 0.1) -> Sweep:
     points = tuple(
-        Point(name, {"learning_rate": rate}, 0, np.full(3, 1.0), np.full(1, loss * rate), 0.5)
+        Point(
+            name, {"learning_rate": rate}, 0, np.ones(3, "f4"), np.full(1, loss * rate, "f4"), 0.5
+        )
         for name in names
         for rate in (0.01, 0.1, 1.0)
     )
@@ -244,7 +249,14 @@ def test_what_diverged_is_said_in_the_figure() -> None:
 
 def grid_sweep(**values: tuple[float, ...]) -> Sweep:
     points = tuple(
-        Point("adam", dict(zip(values, point, strict=True)), 0, np.ones(3), np.full(1, 0.1), 0.5)
+        Point(
+            "adam",
+            dict(zip(values, point, strict=True)),
+            0,
+            np.ones(3, "f4"),
+            np.full(1, 0.1, "f4"),
+            0.5,
+        )
         for point in itertools.product(*values.values())
     )
     return Sweep(problems["digits"], points, len(points))
@@ -286,7 +298,7 @@ def test_a_decay_rate_of_one_can_be_drawn() -> None:
 
 def test_a_rate_far_away_does_not_press_the_others_into_a_corner() -> None:
     points = tuple(
-        Point("adam", {"learning_rate": rate}, 0, np.ones(3), np.full(1, loss), 0.5)
+        Point("adam", {"learning_rate": rate}, 0, ONES, np.full(1, loss, "f4"), 0.5)
         for rate, loss in ((0.01, 0.2), (0.1, 0.1), (1e30, math.inf))
     )
     (axes,) = sweep_plot.figure([Panel("", Sweep(problems["digits"], points, 3))], "x").axes

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from adam_optax._core.plotting import BAD, Style, optimizer_styles
+from adam_optax._core.plotting import Style, optimizer_styles
 from adam_optax.lab.paper.figures import FIGURES, Panel
 from adam_optax.lab.paper.intervals import half_width
 from adam_optax.lab.paper.run import Curve, Trial, best, trials
@@ -46,7 +46,8 @@ def figure(name: str, curves: Sequence[Curve], size: str) -> "Figure":
     if gridded:
         _over_rates(axes, panels[0], curves)
         note.append(
-            "thin: early, thick: at the end; cross: a run diverged, triangle: above the frame; "
+            "thin: early, thick: at the end; cross: a run diverged, triangle: the end is above the "
+            "frame; "
             "Adam, uncorrected is what the paper calls RMSProp with momentum"
         )
         canvas.legend_beside(drawn, *axes[0].get_legend_handles_labels())
@@ -123,18 +124,20 @@ def _line(
     axes.plot(*zip(*inside, strict=True), marker="o", ms=3, label=label, **style)
     halves = [half_width(trial.seed_costs(epoch)) for trial in ranked]
     if None not in halves:
-        rates, costs = (np.array(column) for column in zip(*inside, strict=True))
+        x, costs = (np.array(column) for column in zip(*inside, strict=True))
         low, high = (costs + sign * np.array(halves, float) for sign in (-1, 1))
-        axes.fill_between(rates, low, high, color=style["color"], alpha=0.12, linewidth=0)
-    # What is beyond the frame is marked at its top: the corrected one above, not to hide another.
+        axes.fill_between(x, low, high, color=style["color"], alpha=0.12, linewidth=0)
+    if epoch < len(runs[0].curves[0].costs):
+        return
+    # What is beyond the frame is marked at its top: in two heights, so that no mark hides another.
     height = 0.98 if style["ls"] == "-" else 0.94
-    above = axes.get_xaxis_transform()
-    for mark, color, rates in (
-        ("x", BAD, [rate for rate, cost in found if not math.isfinite(cost)]),
-        ("^", style["color"], [rate for rate, cost in found if math.isfinite(cost) and cost > top]),
-    ):
-        heights = [height] * len(rates)
-        axes.plot(rates, heights, mark, ms=4, color=color, transform=above, label="_mark")
+    marks = (
+        ("x", [rate for rate, cost in found if not math.isfinite(cost)]),
+        ("^", [rate for rate, cost in found if math.isfinite(cost) and cost > top]),
+    )
+    for mark, rates in marks:
+        heights, above = [height] * len(rates), axes.get_xaxis_transform()
+        axes.plot(rates, heights, mark, ms=4, color=style["color"], transform=above, label="_mark")
 
 
 def early(runs: Sequence[Curve]) -> int:

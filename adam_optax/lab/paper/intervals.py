@@ -56,8 +56,8 @@ def half_width(values: Sequence[float]) -> float | None:
 class Condition:
     """Hold a statement about two costs: one is lower than a factor times the other.
 
-    The seeds give pairs, whose logarithms are compared: runs of one seed have the same start and the
-    same batches, and much of what differs between seeds cancels.
+    The seeds give pairs, whose logarithms are compared: runs of one seed have the same start and
+    the same batches, and much of what differs between seeds cancels.
 
     Attributes:
         one: Costs by seed, which the statement calls the lower ones.

@@ -100,7 +100,7 @@ def read(path: Path) -> list[Curve]:
 
 
 def _curves(lines: Sequence[str]) -> list[Curve]:
-    found: dict[object, list[float]] = {}
+    found: dict[tuple[str, str, tuple[tuple[str, float], ...], int], list[float]] = {}
     for row in csv.DictReader(lines, strict=True):
         numbers = {k: float(v) for k, v in row.items() if k not in _FIRST + _LAST}
         seed = int(row.get("seed", 0))  # earlier files are of one seed, and do not name it
@@ -109,7 +109,7 @@ def _curves(lines: Sequence[str]) -> list[Curve]:
     if not found:
         raise ValueError("no rows")
     return [
-        Curve(panel, optimizer, dict(numbers), tuple(costs), seed)  # type: ignore[misc,has-type]
+        Curve(panel, optimizer, dict(numbers), tuple(costs), seed)
         for (panel, optimizer, numbers, seed), costs in found.items()
     ]
 

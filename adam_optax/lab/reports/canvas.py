@@ -1,6 +1,7 @@
 """Make figures, and what they share: titles, legends beside the curves, notes, PNG and SVG."""
 
 import io
+import math
 import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -82,13 +83,17 @@ def grid(axes: "Axes") -> None:
 
 
 def logarithmic(axis: "Axis") -> None:
-    """Make an axis logarithmic, with plain numbers beside 1, 2 and 5 of a decade, or 1 of some."""
+    """Make an axis logarithmic, with plain numbers beside 1 of each decade, or more of few."""
     from matplotlib.ticker import LogLocator, NullFormatter
 
-    getattr(axis.axes, f"set_{axis.axis_name}scale")("log")
+    if axis is axis.axes.yaxis:
+        axis.axes.set_yscale("log")
+    else:
+        axis.axes.set_xscale("log")
     lowest, highest = axis.get_view_interval()
-    wide = lowest <= 0 or highest > 300 * lowest
-    axis.set_major_locator(LogLocator(subs=(1,) if wide else (1, 2, 5), numticks=12))
+    decades = math.log10(highest / lowest) if lowest > 0 else math.inf
+    beside = (1,) if decades > 2.5 else (1, 2, 5) if decades > 1 else (1, 1.5, 2, 3, 4, 5, 6, 8)
+    axis.set_major_locator(LogLocator(subs=beside, numticks=12))
     axis.set_major_formatter("{x:g}")
     axis.set_minor_formatter(NullFormatter())
 

@@ -94,12 +94,12 @@ class _Pen(NamedTuple):
     Attributes:
         style: The optimiser's line.
         place: The optimiser's place among those of the figure.
-        count: Number of optimisers of the figure.
+        of: Number of optimisers of the figure.
     """
 
     style: Style
     place: int
-    count: int
+    of: int
 
     def draw(
         self, axes: "Axes", x: NDArray[np.int64], lines: NDArray[np.float64], **more: Any
@@ -110,7 +110,7 @@ class _Pen(NamedTuple):
         (line,) = axes.plot(x, lines.mean(axis=0), lw=width, **self.style.line(), **more)
         lowest, highest = lines.min(axis=0), lines.max(axis=0)
         color = self.style.color
-        if len(lines) > 1 and len(x) and self.count <= _BANDS:
+        if len(lines) > 1 and len(x) and self.of <= _BANDS:
             axes.fill_between(x, lowest, highest, color=color, alpha=0.15, linewidth=0)
         elif len(lines) > 1 and len(x):
             beyond = x[-1] + 0.012 * (1 + self.place) * (x[-1] - x[0])

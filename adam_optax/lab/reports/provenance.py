@@ -5,6 +5,7 @@ import os
 import platform
 import shlex
 import sys
+from collections.abc import Iterable
 from importlib import metadata
 from pathlib import Path
 
@@ -73,7 +74,7 @@ def machine() -> str:
     return f"JAX on {device}; {platform.system()} {platform.machine()}, {cores} CPU cores"
 
 
-def listed(seeds: "set[int] | list[int] | range") -> str:
+def listed(seeds: Iterable[int]) -> str:
     """Name seeds in words: `0 to 9`, or `0, 3, 5`."""
     found = sorted(set(seeds))
     if len(found) > 2 and found == list(range(found[0], found[-1] + 1)):

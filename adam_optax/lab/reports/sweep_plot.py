@@ -132,18 +132,22 @@ def _lines(axes: "Axes", panel: Panel, across: str, others: Sequence[str], chose
     """Draw a line for each optimiser, or for each of the best combinations of other numbers."""
     settings = panel.sweep.settings
     scale = scale_of(across, [setting.numbers[across] for setting in settings])
-    groups: dict[tuple[str, ...] | str, list[Setting]] = {}
+    groups: dict[tuple[float, ...], list[Setting]] = {}
+    names = _optimizers(panel.sweep)
     for setting in settings:
-        key = tuple(setting.numbers[name] for name in others) if others else setting.optimizer
-        groups.setdefault(key, []).append(setting)  # type: ignore[arg-type]
+        key = tuple(setting.numbers[name] for name in others)
+        groups.setdefault(key or (names.index(setting.optimizer),), []).append(setting)
     best = sorted(groups, key=lambda key: min(s.loss for s in groups[key]))[:_LINES]
-    shown = sorted(best) if others else best
-    styles = dict(zip(shown, ordered_styles(len(shown)), strict=True))
-    if not others:
-        styles = optimizer_styles(shown)  # type: ignore[assignment,arg-type]
-    for key in shown:
-        label = _label(key, others)
-        _line(axes, scale, styles[key], label, groups[key])
+    if others:  # values in an order, and not in that of their losses
+        shown = sorted(best)
+        labels = [_label(key, others) for key in shown]
+        styles = ordered_styles(len(shown))
+    else:
+        shown = best
+        labels = [groups[key][0].optimizer for key in shown]
+        styles = list(optimizer_styles(labels).values())
+    for key, label, style in zip(shown, labels, styles, strict=True):
+        _line(axes, scale, style, plain(label), groups[key])
     x, y = scale.place(chosen.numbers[across]), chosen.loss
     if math.isfinite(y):
         axes.plot(x, y, "o", ms=11, mfc="none", mec="black", mew=1.5, zorder=5)
@@ -169,9 +173,7 @@ def _lines(axes: "Axes", panel: Panel, across: str, others: Sequence[str], chose
         )
 
 
-def _label(key: tuple[str, ...] | str, others: Sequence[str]) -> str:
-    if isinstance(key, str):
-        return plain(key)
+def _label(key: tuple[float, ...], others: Sequence[str]) -> str:
     named = zip(others, key, strict=True)
     return ", ".join(f"{name.replace('_', ' ')} {value:.4g}" for name, value in named)
 
