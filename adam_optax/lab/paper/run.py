@@ -89,7 +89,8 @@ class Trial:
     @property
     def costs(self) -> NDArray[np.float64]:
         """Return the mean cost of each epoch."""
-        return np.array([curve.costs for curve in self.curves], np.float64).mean(axis=0)
+        means: NDArray[np.float64] = np.mean([curve.costs for curve in self.curves], axis=0)
+        return means
 
     def seed_costs(self, epoch: int | None = None) -> tuple[float, ...]:
         """Return the cost of each seed.
