@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from adam_optax.lab import Comparison, LabError, Point, Problem, Run, Sweep, observe
+from adam_optax.lab import Comparison, LabError, Point, Problem, Run, Sweep
+from adam_optax.lab.observation import Observation
 from adam_optax.lab.reports import comparison as report
 from adam_optax.lab.reports import html, provenance
 from adam_optax.lab.reports.html import Section
 from adam_optax.lab.reports.studies import sweep_report, watch_report
 from adam_optax.lab.reports.tables import Column, Table
+from tests.lab.test_tables import printed
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -144,6 +146,43 @@ def test_records_are_tables_and_dataframes(made_up: Comparison, swept: Sweep) ->
     assert empty.to_pandas().empty
 
 
+def watched(problem: Problem, run: Run, layers: tuple[str, ...]) -> Observation:
+    """Make up an observation of two records."""
+    quantities = ("update_ratio", "signal_to_noise", "grad_rms", "eps_share", "storage_error")
+    one: dict[str, Any] = {name: np.array([0.5, 0.25]) for name in (*quantities, "nonfinite")}
+    one |= {name: np.full((2, 5), 0.125) for name in ("step_size", "root_nu")}
+    reading = {layer: {"step": np.array([1, 4]), **one} for layer in layers}
+    rows = tuple((step, layer, "grad_rms", 0.5) for layer in layers for step in (1, 4))
+    return Observation(problem, run, reading, rows)
+
+
+def test_layers_can_be_told_apart_at_any_width(tiny: Problem, make_run: Callable[..., Run]) -> None:
+    """The kernel and the bias of a layer were both `params/Dense_0…` in 80 columns."""
+    layers = tuple(
+        f"params/TransformerBlock_{i}/SelfAttention_0/query/{leaf}"
+        for i in (0, 11)
+        for leaf in ("kernel", "bias")
+    )
+    table = watched(tiny, make_run(), layers).table()
+    assert table.title == ("tiny, adam at 0.001, seed 0: layers of params/, at step 4")
+    for width in (80, 60):
+        lines = printed(table, width)
+        assert max(map(len, lines)) <= width
+        text = "".join(line.split("  ")[0].strip() for line in lines)
+        for layer in layers:
+            assert layer.removeprefix("params/") in text.replace(" ", "")
+        assert any(" 0.25 " in line for line in lines)
+    assert dict(table.legend)["signal/noise"].startswith("mean of mu²/nu: 1 where")
+
+
+def test_an_observation_is_a_dataframe(tiny: Problem, make_run: Callable[..., Run]) -> None:
+    seen = watched(tiny, make_run(), ("a", "b"))
+    frame = seen.to_pandas()
+    assert list(frame.columns) == ["step", "layer", "quantity", "value"]
+    assert frame.groupby("layer")["step"].max().to_dict() == {"a": 4, "b": 4}
+    assert repr(seen).startswith("tiny, adam at 0.001, seed 0: at step 4")
+
+
 def test_without_pandas_a_dataframe_says_what_to_install(
     made_up: Comparison, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -179,7 +218,7 @@ def test_pages_fit_a_phone_and_a_desk(
     reports: dict[str, Any] = {
         "compare": report.comparison_report(named),
         "sweep": sweep_report(swept),
-        "watch": watch_report(observe(tiny, epochs=1)),
+        "watch": watch_report(watched(tiny, make_run(), ("params/a/kernel", "params/a/bias"))),
     }
     for stem, one in reports.items():
         paths = one.write(tmp_path, stem)
