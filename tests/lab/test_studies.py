@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from adam_optax.cli.argument_types import setting
 
 import adam_optax as ao
 from adam_optax.cli import main, studies
-from adam_optax.cli.argument_types import setting
 from adam_optax.lab import LabError, Optimizer, Problem, compare, problems, sweep, tuning
 from adam_optax.lab.reports import html
 from adam_optax.lab.reports.studies import suggestion_report

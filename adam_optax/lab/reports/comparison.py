@@ -37,13 +37,13 @@ def names(stem: str) -> tuple[str, ...]:
     return tuple(f"{stem}{end}" for end in _ENDS)
 
 
-def write(comparison: Comparison, directory: Path, stem: str) -> list[Path]:
+def write(comparison: Comparison, folder: Path, stem: str) -> list[Path]:
     """Write figures, CSV files and the page.
 
     Args:
         comparison: The comparison.
-        directory: Where the report's folder goes.
-        stem: Name of the folder, and beginning of the file names (see `names`).
+        folder: The folder of this report alone.
+        stem: Beginning of the file names (see `names`).
 
     Raises:
         LabError: If matplotlib is missing or a file cannot be written.
@@ -57,7 +57,7 @@ def write(comparison: Comparison, directory: Path, stem: str) -> list[Path]:
         to_csv(CURVE_COLUMNS, _curve_rows(comparison)),
         _page(comparison, picture),
     )
-    return write_report(directory / stem, dict(zip(names(stem), contents, strict=True)))
+    return write_report(folder, dict(zip(names(stem), contents, strict=True)))
 
 
 def table(comparison: Comparison) -> "Table":

@@ -50,18 +50,18 @@ class Report:
     notes: list[str]
     files: Mapping[str, bytes]
 
-    def write(self, directory: Path, stem: str) -> list[Path]:
+    def write(self, folder: Path, stem: str) -> list[Path]:
         """Write the files, all or none of them, into a folder of their own.
 
         Args:
-            directory: Where the report's folder goes.
-            stem: Name of the folder, and beginning of the names of the files.
+            folder: The folder.
+            stem: Beginning of the names of the files.
 
         Raises:
             LabError: If a file cannot be written.
         """
         named = {stem + end: content for end, content in self.files.items()}
-        return write_report(directory / stem, named)
+        return write_report(folder, named)
 
 
 def sweep_report(sweep: Sweep) -> Report:
