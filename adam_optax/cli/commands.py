@@ -16,6 +16,7 @@ from rich_click import (
     RichContext,
     RichHelpFormatter,
     RichOption,
+    UsageError,
 )
 
 Arguments = SimpleNamespace
@@ -109,7 +110,8 @@ class Command(RichCommand):
             meant = _SYNONYMS.get(name)
             if meant not in known:
                 raise
-            raise NoSuchOption(name, possibilities=[meant], ctx=ctx) from error
+            text = f"No such option {name!r}. Did you mean {meant!r}?"
+            raise UsageError(text, ctx) from error
 
     def format_epilog(self, ctx: RichContext, formatter: RichHelpFormatter) -> None:  # type: ignore[override]
         """Write examples and what follows them, line by line."""

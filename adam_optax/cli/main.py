@@ -1,5 +1,6 @@
 """Run the command line: parse it, run the chosen command, and turn errors into exit codes."""
 
+import difflib
 import importlib
 import io
 import os
@@ -47,6 +48,13 @@ examples:
 """
 
 
+def command(name: str) -> Command:
+    """Import a command's module, and return the command."""
+    module, _, constant = COMMANDS[name].partition(":")
+    found: Command = getattr(importlib.import_module(f"adam_optax.cli.{module}"), constant)
+    return found
+
+
 class _Commands(RichGroup):
     """Import a command's module when the command is asked for."""
 
@@ -56,11 +64,17 @@ class _Commands(RichGroup):
 
     def get_command(self, ctx: Context, cmd_name: str) -> Command | None:
         """Return a command by name; None if there is none."""
-        if cmd_name not in COMMANDS:
-            return None
-        module, _, name = COMMANDS[cmd_name].partition(":")
-        found: Command = getattr(importlib.import_module(f"adam_optax.cli.{module}"), name)
-        return found
+        return command(cmd_name) if cmd_name in COMMANDS else None
+
+    def resolve_command(
+        self, ctx: Context, args: list[str]
+    ) -> tuple[str | None, Command | None, list[str]]:
+        """Find the command that the first argument names; a near miss is answered with the name."""
+        if args[0] not in COMMANDS:
+            close = difflib.get_close_matches(args[0].lower(), COMMANDS, n=1)
+            hint = f" Did you mean {close[0]!r}?" if close else ""
+            raise UsageError(f"No such command {args[0]!r}.{hint}", ctx)
+        return super().resolve_command(ctx, args)
 
     def format_epilog(self, ctx: RichContext, formatter: RichHelpFormatter) -> None:  # type: ignore[override]
         """Write the examples, line by line as they are."""

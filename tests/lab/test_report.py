@@ -28,7 +28,7 @@ def rendered(comparison: Comparison, width: int = 200) -> str:
 
 @pytest.mark.quick
 def test_the_files_say_what_the_runs_say(tmp_path: Path, made_up: Comparison) -> None:
-    paths = report.write(made_up, tmp_path / "new" / "out", "x")
+    paths = report.write(made_up, tmp_path / "new" / "out" / "x", "x")
     assert [path.name for path in paths] == [
         "x.png",
         "x.svg",
