@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from adam_optax._watch import watch
 from adam_optax.lab._problems.problem import Problem
+from adam_optax.lab.errors import Interrupted
 from adam_optax.lab.optimizers import Optimizer, resolve
-from adam_optax.lab.run import Epoch, Run
+from adam_optax.lab.run import Epoch, OnStage, Run
 from adam_optax.lab.shown import Shown
 from adam_optax.lab.task import Task
 from adam_optax.lab.trainer import Trainer, check_epochs
@@ -59,7 +60,9 @@ def observe(
     epochs: int | None = None,
     batch_size: int | None = None,
     data_dir: Path | str | None = None,
+    parts: Path | str | None = None,
     on_epoch: Callable[[Epoch], object] | None = None,
+    on_stage: OnStage | None = None,
     **numbers: float,
 ) -> Observation:
     """Train an optimiser inside `adam_optax.watch`, which records what a step does to each layer.
@@ -72,7 +75,10 @@ def observe(
         epochs: Passes over the training set; by default the problem's.
         batch_size: Examples per step; by default the problem's.
         data_dir: The directory of the data files, for problems that are not embedded.
+        parts: A directory for the finished epochs, from which a killed run goes on, to the same
+            numbers; remove it when the results are kept elsewhere.
         on_epoch: Called after every epoch with its record.
+        on_stage: Called when the compilation begins, and when the run does.
         **numbers: Other hyper-parameters of the optimiser, `eps=1e-6` say.
 
     Returns:
@@ -81,6 +87,8 @@ def observe(
     Raises:
         DataError: If the data is missing or damaged.
         LabError: If a name is unknown or a number is out of range.
+        KeyboardInterrupt: If Ctrl-C was pressed. Once an epoch is finished, the exception has an
+            attribute `partial`: the observation up to then.
     """
     found, task = resolve(optimizer), Task(problem, batch_size, data_dir)
     epochs = check_epochs(task.problem, epochs)
@@ -89,7 +97,14 @@ def observe(
     def build(rate: float) -> optax.GradientTransformation:
         return watch(found.build(rate, **numbers), every=every, keep=RECORDS)
 
-    trainer = Trainer(task, dataclasses.replace(found, build=build), learning_rate)
-    run = trainer.run(seed, epochs, on_epoch)
-    rows = tuple(watch.rows(trainer.state))
-    return Observation(task.problem, run, watch.read(trainer.state), rows)
+    def seen(run: Run) -> Observation:
+        rows = tuple(watch.rows(trainer.state))
+        return Observation(task.problem, run, watch.read(trainer.state), rows)
+
+    watched = dataclasses.replace(found, build=build)
+    facts = [every, sorted(numbers.items())]
+    trainer = Trainer(task, watched, learning_rate, parts, facts, on_stage)
+    try:
+        return seen(trainer.run(seed, epochs, on_epoch))
+    except Interrupted as stopped:
+        raise Interrupted(seen(stopped.partial)) from stopped

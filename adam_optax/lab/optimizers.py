@@ -4,7 +4,7 @@ import difflib
 import functools
 import importlib
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import FunctionType, ModuleType
 from typing import Any
@@ -111,6 +111,29 @@ def _by_name(name: str) -> Optimizer:
     return Optimizer(name, build, preset.rate)
 
 
+def build(optimizer: Optimizer, numbers: Mapping[str, float]) -> optax.GradientTransformation:
+    """Build an optimiser from numbers, all of which the library can look at and refuse.
+
+    Args:
+        optimizer: The optimiser.
+        numbers: Hyper-parameters by name, among them `learning_rate`.
+
+    Raises:
+        LabError: If the optimiser refuses a number.
+    """
+    others = {name: value for name, value in numbers.items() if name != "learning_rate"}
+    try:
+        return optimizer.build(numbers["learning_rate"], **others)
+    except Exception as error:
+        given = ", ".join(f"{name}={value:g}" for name, value in numbers.items())
+        raise LabError(f"{optimizer.name} with {given}: {first_line(error)}") from error
+
+
+def optimizer_names() -> list[str]:
+    """Return the names of the optimisers of `adam_optax` that the lab can train."""
+    return list(_factories(importlib.import_module("adam_optax")))
+
+
 def find_factory(name: str) -> Callable[..., optax.GradientTransformation]:
     """Find the function that builds an optimiser from a learning rate and other arguments.
 
@@ -154,7 +177,7 @@ def _factories(module: ModuleType) -> dict[str, Callable[..., optax.GradientTran
 
 def _unknown(name: str, short: str, known: list[str]) -> str:
     prefix = name[: len(name) - len(short)]
-    close = difflib.get_close_matches(short, known, n=1)
+    close = difflib.get_close_matches(short.lower(), known, n=1)
     hint = f"; did you mean {prefix}{close[0]}?" if close else ""
     listed = ", ".join(prefix + other for other in known)
     return f"unknown optimiser {name!r}{hint}; known: {listed}" + (

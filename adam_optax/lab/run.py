@@ -1,11 +1,16 @@
 """Record a training run, and read its loss curve."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+OnStage = Callable[[str, str], object]
+"""Called when a stage begins, with its kind (`STAGES`) and what of."""
+STAGES = ("compiling", "tuning", "training")
+"""Kinds of stages of the work on runs."""
 WINDOW = 20
 """Steps over which the batch loss is averaged, for the target and for the figure; in a shorter run,
 all of its steps."""

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from adam_optax.lab._problems.problem import Problem
-from adam_optax.lab.errors import LabError
 from adam_optax.lab.grid import LEARNING_RATE, Job
 from adam_optax.lab.observation import Observation, observe
 from adam_optax.lab.optimizers import Optimizer, resolve
@@ -98,6 +97,7 @@ def suggest(
     epochs: int | None = None,
     batch_size: int | None = None,
     data_dir: Path | str | None = None,
+    parts: Path | str | None = None,
     on_progress: Callable[[int, int], object] | None = None,
 ) -> Suggestion:
     """Find a learning rate, then betas, then epsilon, then the rate again, in short runs.
@@ -112,6 +112,7 @@ def suggest(
         epochs: Epochs of each run; by default a fifth of the problem's, and at least one.
         batch_size: Examples per step; by default the problem's.
         data_dir: The directory of the data files, for problems that are not embedded.
+        parts: A directory for finished runs, from which a killed search goes on.
         on_progress: Called after every run with the number of runs done and planned.
 
     Returns:
@@ -120,13 +121,14 @@ def suggest(
     Raises:
         DataError: If the data is missing or damaged.
         LabError: If a name is unknown, the optimiser has no such hyper-parameters, every run
-            diverged, or Ctrl-C ended the search.
+            diverged.
+        KeyboardInterrupt: If Ctrl-C ended the search; the finished runs are in `parts`.
     """
     found, task = resolve(optimizer), Task(problem, batch_size, data_dir)
     check_seeds(seeds)
     epochs = check_epochs(task.problem, epochs or max(1, task.problem.epochs // 5))
     start = {LEARNING_RATE: found.rate * task.problem.learning_rate, **_START}
-    search = _Search(Sweeper(task, [found], 1, epochs), seeds, on_progress)
+    search = _Search(Sweeper(task, [found], 1, epochs, parts), seeds, on_progress)
     stages = search.run(start, learning_rates(task.problem, found))
     numbers = stages[-1].chosen.numbers
     others = {name: value for name, value in numbers.items() if name != LEARNING_RATE}
@@ -138,7 +140,9 @@ def suggest(
         epochs=epochs,
         batch_size=batch_size,
         data_dir=data_dir,
+        parts=parts,
         on_epoch=None,
+        on_stage=None,
         **others,
     )
     return Suggestion(task.problem, found.name, numbers, tuple(stages), seen, epochs)
@@ -180,7 +184,7 @@ class _Search:
         todo = [Job(0, point, seed) for point in points for seed in self._seeds]
         sweep = self._sweeper.run(todo, self._progress)
         if sweep.interrupted:
-            raise LabError("interrupted: nothing is suggested")
+            raise KeyboardInterrupt
         self._done += len(todo)
         best = sweep.best()
         same = (setting for setting in sweep.settings if setting.numbers == base)

@@ -221,7 +221,7 @@ def test_pages_fit_a_phone_and_a_desk(
         "watch": watch_report(watched(tiny, make_run(), ("params/a/kernel", "params/a/bias"))),
     }
     for stem, one in reports.items():
-        paths = one.write(tmp_path, stem)
+        paths = one.write(tmp_path / stem, stem)
         for width in (360, 1280):
             for scheme in ("light", "dark"):
                 page = browser.new_page(

@@ -24,7 +24,7 @@ def rendered(comparison: Comparison, width: int | None = None) -> str:
 
 @pytest.mark.quick
 def test_the_files_say_what_the_runs_say(tmp_path: Path, made_up: Comparison) -> None:
-    paths = report.write(made_up, tmp_path / "new" / "out", "x")
+    paths = report.write(made_up, tmp_path / "new" / "out" / "x", "x")
     assert [path.name for path in paths] == [
         "x.png",
         "x.svg",
@@ -139,7 +139,7 @@ def test_a_comparison_says_at_which_rates_it_is(
     defaults = make_run("adam", rate=1e-2), make_run("optax.sgd", rate=0.3)
     assert said(digits, *defaults) == (
         "Each at its default learning rate, not at its best; for that: adam-optax compare digits "
-        "--optimizers adam,optax.sgd --tune"
+        "--optimizer adam,optax.sgd --tune"
     )
     assert said(digits, *map(make_run, ("adam", "nadam"))).startswith("Each at the learning rate g")
     assert said(tiny, *map(make_run, ("adam", "own"))).endswith("compare(..., tune=True)")

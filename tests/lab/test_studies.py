@@ -2,8 +2,6 @@
 
 import base64
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,13 +10,13 @@ import numpy as np
 import pytest
 
 import adam_optax as ao
-from adam_optax.cli import main, studies
-from adam_optax.cli.argument_types import setting
-from adam_optax.lab import LabError, Optimizer, Problem, compare, problems, sweep, tuning
+from adam_optax.cli import main
+from adam_optax.cli.parameter_types import setting
+from adam_optax.lab import LabError, Optimizer, Problem, Sweep, compare, problems, sweep, tuning
 from adam_optax.lab.reports.studies import suggestion_report
 from adam_optax.lab.storage_formats import with_storage
 from adam_optax.lab.suggestion import suggest
-from tests.cli.test_main import read_csv, refused
+from tests.cli.test_main import read_csv, refused, results
 
 
 @pytest.fixture(autouse=True)
@@ -36,8 +34,8 @@ FOLDER = Path("adam-optax-results")
 
 
 def report(stem: str, end: str) -> Path:
-    """Return the path of a file of a report."""
-    return FOLDER / stem / f"{stem}.{end}"
+    """Return the path of a file of the only report."""
+    return results() / f"{stem}.{end}"
 
 
 def is_one_page(path: Path, pictures: int) -> bool:
@@ -62,7 +60,7 @@ def test_sweep_writes_a_table_figures_and_a_page(
     lines = output.out.splitlines()
     assert lines[0].startswith("digits, optax.sgd: 4 runs; mean ± standard deviation of seeds 4, 5")
     assert "diverged 2/2" in output.out
-    assert lines[-1].startswith(f"Wrote {report('sweep-digits-optax.sgd', 'png')}, ")
+    assert lines[-1].startswith(f"Wrote {results()}/: sweep-digits-optax.sgd.png, ")
     rows = read_csv(report("sweep-digits-optax.sgd", "csv"))
     assert [(row["learning_rate"], row["seed"]) for row in rows[:2]] == [
         ("0.01", "4"),
@@ -71,7 +69,7 @@ def test_sweep_writes_a_table_figures_and_a_page(
     assert [row["diverged"] for row in rows] == ["False", "False", "True", "True"]
     assert is_one_page(report("sweep-digits-optax.sgd", "html"), 1)
     assert "<svg" in report("sweep-digits-optax.sgd", "svg").read_text()
-    assert len(list(FOLDER.iterdir())) == 1  # no parts are left
+    assert {path.name for path in FOLDER.iterdir()} == {"latest", results().name}  # no parts
 
 
 @pytest.mark.heavy
@@ -93,10 +91,10 @@ def test_the_same_command_gives_the_same_files(
     ]
     for out in ("one", "two"):
         assert main.main([*command, out]) == 0
-    paths = list(Path("one").glob("*/*"))
+    paths = list(results("one").iterdir())
     assert len(paths) == 4
     for path in paths:
-        assert path.read_bytes() == ("two" / path.relative_to("one")).read_bytes(), path.name
+        assert path.read_bytes() == (results("two") / path.name).read_bytes(), path.name
 
 
 @pytest.mark.heavy
@@ -105,20 +103,19 @@ def test_an_interrupted_sweep_goes_on(
 ) -> None:
     command = ["sweep", "digits", "--set", "b1=0.5,0.9", "--seeds", "1", "--epochs", "1"]
 
-    @contextmanager
-    def stopping(_: bool) -> Iterator[Any]:
+    def stopped(*args: Any, on_progress: Any, **how: Any) -> Sweep:
         def stop(done: int, planned: int) -> None:
             raise KeyboardInterrupt
 
-        yield stop
+        return sweep(*args, on_progress=stop, **how)
 
     with monkeypatch.context() as patch:
-        patch.setattr(studies, "bar", stopping)
+        patch.setattr("adam_optax.cli.studies.sweep", stopped)
         assert main.main(command) == 130
     output = capsys.readouterr()
     assert "1 of 2 runs, interrupted" in output.out
-    assert output.err.startswith("adam-optax: interrupted: the same command goes on from ")
-    assert main.main(command) == 0
+    assert "the same command with --resume goes on from " in output.err
+    assert main.main([*command, "--resume"]) == 0
     assert [row["b1"] for row in read_csv(report("sweep-digits-adam", "csv"))] == ["0.5", "0.9"]
 
 
@@ -195,10 +192,13 @@ def test_compare_tunes_when_asked(capsys: pytest.CaptureFixture[str], tiny_digit
         ("sweep digits --set eps=1:0.1:3", "expected NAME=x,y,..."),
         ("sweep digits --set eps=inf", "expected NAME=x,y,..."),
         ("sweep digits --set nope=1", "adam with learning_rate, nope: "),
-        ("sweep digits --learning-rate 1", "unrecognized arguments: --learning-rate"),
+        ("sweep digits --learning-rate 1", "takes no --learning-rate; write --set learning_rate=X"),
         ("sweep digits --optimizer adam,lion", "adam and lion differ in shape"),
         ("sweep mnist", "mnist needs a data directory"),
-        ("sweep digits --parallel 0", "--parallel: expected an integer from 1"),
+        ("sweep digits --parallel 0", "'--parallel': expected an integer from 1"),
+        ("sweep digits --set b1=0.9,1.5", "adam with learning_rate=0.01, b1=1.5: b1 must be in [0"),
+        ("sweep digits --set b1=1.0", "b1=1: b1 must be in [0, 1), not 1.0"),
+        ("sweep digits --set eps=-1e-3", "eps=-0.001: eps must"),
         ("suggest digits --optimizer sgd", "sgd takes no 'b1'"),
         ("suggest digits --optimizer optax.lbfgs", "cannot be used here"),
         (
@@ -220,8 +220,7 @@ def test_bad_input_is_one_line_and_writes_nothing(
 
 @pytest.mark.parametrize("command", ["sweep", "suggest", "watch"])
 def test_help_shows_examples(capsys: pytest.CaptureFixture[str], command: str) -> None:
-    with pytest.raises(SystemExit):
-        main.main([command, "--help"])
+    assert main.main([command, "--help"]) == 0
     text = capsys.readouterr().out
     assert f"  adam-optax {command} digits" in text
     assert "shakespeare" in text

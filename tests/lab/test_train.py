@@ -109,8 +109,9 @@ def test_one_compilation_serves_all_seeds(task: Task) -> None:
 
     counted = optax.GradientTransformation(lambda _: optax.EmptyState(), update)
     trainer = Trainer(task, Optimizer("counted", lambda _: counted))
+    trainer.run(0, 2)
     compiled = len(traces)
-    for seed in range(3):
+    for seed in range(1, 3):
         trainer.run(seed, 2)
     assert len(traces) == compiled > 0
 

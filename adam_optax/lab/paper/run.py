@@ -9,10 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adam_optax.lab.errors import LabError
-from adam_optax.lab.grid import LEARNING_RATE, Job, jobs
+from adam_optax.lab.grid import LEARNING_RATE, jobs
 from adam_optax.lab.paper.contenders import Contender
 from adam_optax.lab.paper.figures import FIGURES, Panel, Size
 from adam_optax.lab.results import Point
+from adam_optax.lab.run import OnStage
 from adam_optax.lab.sweeper import OnProgress, Sweeper
 from adam_optax.lab.task import Task
 
@@ -121,10 +122,16 @@ class Reproduction:
     def __init__(self, figure: str, full: bool, data_dir: Path | None, parts: Path | None) -> None:
         self.figure, self.full = figure, full
         self._data_dir, self._parts = data_dir, parts
-        self._done: list[tuple[Sweeper, list[Job]]] = []
+
+    def contenders(self) -> list[Contender]:
+        """List the contenders of all panels, each of which is compiled once."""
+        return [contender for panel in FIGURES[self.figure] for contender in panel.contenders]
 
     def run(
-        self, seeds: Sequence[int] = (0,), on_progress: OnProgress | None = None
+        self,
+        seeds: Sequence[int] = (0,),
+        on_progress: OnProgress | None = None,
+        on_stage: OnStage | None = None,
     ) -> list[Curve]:
         """Train all runs; a reproduction that was killed resumes from its finished parts.
 
@@ -132,6 +139,7 @@ class Reproduction:
             seeds: Seeds of the initial parameters and of the order of the batches. Three at least
                 give intervals by which claims can be judged.
             on_progress: Called after every run with the number of runs done and planned.
+            on_stage: Called when a compilation begins, and when a run does.
 
         Raises:
             DataError: If data is missing or damaged.
@@ -151,13 +159,8 @@ class Reproduction:
                     if on_progress is not None:
                         on_progress(before + done, planned)
 
-                curves += self._trained(panel, task, contender, seeds, show)
+                curves += self._trained(panel, task, contender, seeds, show, on_stage)
         return curves
-
-    def clear(self) -> None:
-        """Remove the finished parts, once the results are written."""
-        for sweeper, todo in self._done:
-            sweeper.clear(todo)
 
     def size(self, panel: Panel) -> Size:
         """Return the size at which a panel is trained."""
@@ -177,6 +180,7 @@ class Reproduction:
         contender: Contender,
         seeds: Sequence[int],
         show: OnProgress,
+        on_stage: OnStage | None,
     ) -> list[Curve]:
         size = self.size(panel)
         sweeper = Sweeper(
@@ -184,10 +188,9 @@ class Reproduction:
         )
         grid = {LEARNING_RATE: contender.rates(size.per_decade), **panel.grid}
         todo = jobs(task.problem, [contender.optimizer], grid, seeds)
-        swept = sweeper.run(todo, show)
+        swept = sweeper.run(todo, show, on_stage)
         if swept.interrupted:
             raise KeyboardInterrupt
-        self._done.append((sweeper, todo))
         return [_curve(panel, point, size.epochs) for point in swept.points]
 
 

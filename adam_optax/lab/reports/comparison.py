@@ -37,18 +37,18 @@ def names(stem: str) -> tuple[str, ...]:
     return tuple(f"{stem}{end}" for end in (*_ENDS, PAGE))
 
 
-def write(comparison: Comparison, directory: Path, stem: str) -> list[Path]:
+def write(comparison: Comparison, folder: Path, stem: str) -> list[Path]:
     """Write figures, CSV files and the page.
 
     Args:
         comparison: The comparison.
-        directory: Where the report's folder goes.
-        stem: Name of the folder, and beginning of the file names (see `names`).
+        folder: The folder of this report alone.
+        stem: Beginning of the file names (see `names`).
 
     Raises:
         LabError: If a package is missing or a file cannot be written.
     """
-    return comparison_report(comparison).write(directory, stem)
+    return comparison_report(comparison).write(folder, stem)
 
 
 def comparison_report(comparison: Comparison) -> Report:

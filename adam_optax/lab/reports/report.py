@@ -64,15 +64,15 @@ class Report:
         others = [name for name in self.names(stem) if not name.endswith(PAGE)]
         return html.page(self.question, [first, *self.more], facts, others)
 
-    def write(self, directory: Path, stem: str) -> list[Path]:
+    def write(self, folder: Path, stem: str) -> list[Path]:
         """Write the files, all or none of them, into a folder of their own.
 
         Args:
-            directory: Where the report's folder goes.
-            stem: Name of the folder, and beginning of the names of the files.
+            folder: The folder.
+            stem: Beginning of the names of the files.
 
         Raises:
             LabError: If a file cannot be written.
         """
         named = {stem + end: content for end, content in self.files.items()}
-        return write_report(directory / stem, {**named, stem + PAGE: self.page(stem)})
+        return write_report(folder, {**named, stem + PAGE: self.page(stem)})

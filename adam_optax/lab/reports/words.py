@@ -62,7 +62,7 @@ def _tune_command(comparison: Comparison) -> str:
     own = comparison.problem.name not in problems or any(default_rate(n) is None for n in names)
     if own:
         return "compare(..., tune=True)"
-    listed_names = [] if names == list(DEFAULT_OPTIMIZERS) else ["--optimizers", ",".join(names)]
+    listed_names = [] if names == list(DEFAULT_OPTIMIZERS) else ["--optimizer", ",".join(names)]
     words = ["adam-optax", "compare", comparison.problem.name, *listed_names, "--tune"]
     return shlex.join(words)
 
