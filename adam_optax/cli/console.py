@@ -107,16 +107,16 @@ def announce_code(name: str) -> None:
     """Say on stderr what code is about to run, if a name is `module:function` and is there."""
     place = source_of(name) if ":" in name else None
     if place is not None:
-        _say(f"running the code of {name}, from {place}")
+        say(f"running the code of {name}, from {place}")
 
 
 def fail(message: str, code: int) -> int:
     """Print a message in one line on stderr, and return the exit code."""
-    _say(message)
+    say(message)
     return code
 
 
-def _say(message: str) -> None:
+def say(message: str) -> None:
     """Print a line on stderr.
 
     What a file or an argument says may be in the line, and could command a terminal or fill it.

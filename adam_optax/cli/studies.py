@@ -13,7 +13,7 @@ from adam_optax.cli.arguments import (
     chosen_seeds,
     training_epilog,
 )
-from adam_optax.cli.console import announce_code, bar, check_lab_extra, finish, interrupted
+from adam_optax.cli.console import announce_code, bar, check_lab_extra, finish, interrupted, say
 from adam_optax.cli.parser import Command
 from adam_optax.lab import Optimizer, Problem, observe, suggest, sweep
 from adam_optax.lab._problems.builtin import find_problem
@@ -54,7 +54,7 @@ def _add_sweep_arguments(parser: argparse.ArgumentParser) -> None:
 def _add_suggest_arguments(parser: argparse.ArgumentParser) -> None:
     add_training_arguments(parser, rate=False)
     add_optimizer(parser)
-    add_seeds(parser, 2)
+    add_seeds(parser, 10)
 
 
 def _add_watch_arguments(parser: argparse.ArgumentParser) -> None:
@@ -97,7 +97,12 @@ def _run_suggest(args: argparse.Namespace) -> int:
     problem, optimizers, stem = _prepare(args)
     with bar(args.quiet) as show:
         found = suggest(
-            problem, optimizers[0], chosen_seeds(args), on_progress=show, **_budget(args)
+            problem,
+            optimizers[0],
+            chosen_seeds(args),
+            on_progress=show,
+            on_note=None if args.quiet else say,
+            **_budget(args),
         )
     finish(suggestion_report(found), args.out, stem)
     return 0
@@ -153,11 +158,11 @@ SWEEP = Command(
 )
 SUGGEST = Command(
     name="suggest",
-    summary="find a learning rate, betas and an epsilon in short runs",
+    summary="find a better learning rate, betas and epsilon, or keep the default",
     details=TRAINING_DETAILS,
     examples="""\
   adam-optax suggest digits
-  adam-optax suggest mnist --data-dir data/mnist --optimizer nadam --epochs 1
+  adam-optax suggest mnist --data-dir data/mnist --optimizer nadam
 """,
     epilog=training_epilog,
     add_arguments=_add_suggest_arguments,

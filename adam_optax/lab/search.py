@@ -41,7 +41,7 @@ class Stage:
     Attributes:
         asks: Names of the hyper-parameters in question.
         rounds: The runs of each round of successive halving: many settings shortly, then few of
-            them longer.
+            them longer, as `halving.rungs` says.
         kept: The setting before the stage, which took part in all rounds.
         chosen: The setting after the stage.
         reason: The reason for the choice, in a sentence with the numbers.
@@ -57,6 +57,19 @@ class Stage:
     def sweep(self) -> Sweep:
         """Return the runs of the first round, in which every setting was tried."""
         return self.rounds[0]
+
+
+@dataclass(frozen=True, eq=False)
+class Confirmation:
+    """Hold whole runs of what was chosen, and of the default, with seeds new to the search.
+
+    Attributes:
+        sweep: The runs.
+        paired: The judgement.
+    """
+
+    sweep: Sweep
+    paired: Paired
 
 
 class Search:
@@ -101,7 +114,7 @@ class Search:
         self.budget = Budget(tuple(planned), epochs)
         self.runs = Runs(problem, train, self.budget.epochs, on_progress)
 
-    def run(self) -> tuple[list[Stage], Paired | None]:
+    def run(self) -> tuple[list[Stage], Confirmation | None]:
         """Return the stages and the confirmation: `None` if the default was chosen."""
         for line in self.budget.lines():
             self._note(line)
@@ -123,13 +136,14 @@ class Search:
         chosen = best if take else kept
         return Stage(asks, rounds, kept, chosen, _reason(asks, rounds, kept, best, chosen))
 
-    def _confirm(self, numbers: Numbers) -> Paired:
+    def _confirm(self, numbers: Numbers) -> Confirmation:
         """Train a setting and the default in whole runs, by half of the seeds at a time."""
         count, epochs = len(self._seeds), self._rounds[-1].epochs
         for seeds in (self._seeds[: count // 2], self._seeds):
-            default, chosen = self.runs.sweep([self.default, numbers], seeds, epochs).settings
-            found = Paired(default, chosen, count)
-            if found.is_decided:
+            sweep = self.runs.sweep([self.default, numbers], seeds, epochs)
+            default, chosen = sweep.settings
+            found = Confirmation(sweep, Paired(default, chosen, count))
+            if found.paired.is_decided:
                 break
         return found
 

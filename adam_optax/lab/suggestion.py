@@ -3,18 +3,19 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from adam_optax.lab._problems.problem import Problem
 from adam_optax.lab.errors import LabError
 from adam_optax.lab.grid import LEARNING_RATE, Job
-from adam_optax.lab.halving import Budget
+from adam_optax.lab.halving import Budget, rungs
 from adam_optax.lab.observation import Observation, observe
 from adam_optax.lab.optimizers import Optimizer, resolve
-from adam_optax.lab.paired import FEWEST_SEEDS, Paired
+from adam_optax.lab.paired import FEWEST_SEEDS
 from adam_optax.lab.results import Point, Setting
-from adam_optax.lab.search import Search, Stage, named
+from adam_optax.lab.search import Confirmation, Search, Stage, named
 from adam_optax.lab.sweeper import Sweeper
 from adam_optax.lab.task import Task
 from adam_optax.lab.trainer import check_epochs, check_seeds
@@ -43,7 +44,7 @@ class Suggestion:
     default: Mapping[str, float]
     numbers: Mapping[str, float]
     stages: tuple[Stage, ...]
-    confirmation: Paired | None
+    confirmation: Confirmation | None
     observation: Observation
     epochs: int
     budget: Budget
@@ -60,6 +61,21 @@ class Suggestion:
             return f"keep the default: {named(tuple(self.default), self.default)}"
         changed = tuple(n for n, value in self.numbers.items() if value != self.default[n])
         return f"change {named(changed, self.numbers)} (default: {named(changed, self.default)})"
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return a tidy table with a row for each run: its stage, its epochs, and its results."""
+        sweeps = [
+            (", ".join(stage.asks), rung.epochs, sweep)
+            for stage in self.stages
+            for rung, sweep in zip(rungs(self.epochs), stage.rounds, strict=True)
+        ]
+        if self.confirmation is not None:
+            sweeps.append(("confirmation", self.epochs, self.confirmation.sweep))
+        return [
+            {"stage": stage, "epochs": epochs, **row}
+            for stage, epochs, sweep in sweeps
+            for row in sweep.rows()
+        ]
 
     def evidence(self) -> list[str]:
         """Return the suggestion and the reasons, a sentence for each."""
@@ -101,7 +117,8 @@ def suggest(
         epochs: Epochs of a whole run, for which the suggestion holds; by default the problem's.
         batch_size: Examples per step; by default the problem's.
         data_dir: The directory of the data files, for problems that are not embedded.
-        parts: A directory for finished runs, from which a killed search resumes.
+        parts: A directory for finished runs, from which a killed search goes on, to the same
+            numbers; remove it when the results are kept elsewhere.
         on_progress: Called after every run with the number of epochs done and planned.
         on_note: Called before the training with the budget, and before each further stage with
             what was chosen and what of the budget is left, in sentences.
@@ -114,13 +131,13 @@ def suggest(
         KeyboardInterrupt: If Ctrl-C ended the search; the finished runs are in `parts`.
         LabError: If a name is unknown, there are too few seeds, or every run diverged.
     """
-    found, task = resolve(optimizer), Task(problem, batch_size, data_dir)
     check_confirmation_seeds(seeds)
+    found, task = resolve(optimizer), Task(problem, batch_size, data_dir)
     epochs = check_epochs(task.problem, epochs)
-    trainer = _Trainer(task, found, parts)
-    search = Search(task.problem, found, seeds, epochs, trainer.train, on_progress, on_note)
+    train = _Trainer(task, found, parts).train
+    search = Search(task.problem, found, seeds, epochs, train, on_progress, on_note)
     stages, confirmation = search.run()
-    confirmed = confirmation is not None and confirmation.is_better
+    confirmed = confirmation is not None and confirmation.paired.is_better
     numbers = stages[-1].chosen.numbers if confirmed else search.default
     others = {name: value for name, value in numbers.items() if name != LEARNING_RATE}
     trained, planned = search.runs.epochs, search.runs.planned
@@ -135,7 +152,6 @@ def suggest(
         on_epoch=lambda epoch: search.runs.count(planned - epochs + epoch.epoch),
         **others,
     )
-    trainer.clear()
     return Suggestion(
         problem=task.problem,
         optimizer=found.name,
@@ -176,7 +192,6 @@ class _Trainer:
     def __init__(self, task: Task, optimizer: Optimizer, parts: Path | str | None) -> None:
         self._task, self._optimizer, self._parts = task, optimizer, parts
         self._sweepers: dict[int, Sweeper] = {}
-        self._done: list[tuple[int, Sequence[Job]]] = []
 
     def train(
         self, todo: Sequence[Job], epochs: int, on_run: Callable[[int], object]
@@ -185,25 +200,18 @@ class _Trainer:
         if epochs not in self._sweepers:
             arguments = self._task, [self._optimizer], 1, epochs, self._parts
             self._sweepers[epochs] = Sweeper(*arguments, every_epoch=False)
-        self._done.append((epochs, todo))
         return self._sweepers[epochs].run(todo, lambda done, _: on_run(done)).points
 
-    def clear(self) -> None:
-        """Remove the finished runs from the directory."""
-        for epochs, todo in self._done:
-            self._sweepers[epochs].clear(todo)
 
-
-def _confirmed(confirmation: Paired | None, chosen: Setting, epochs: int) -> list[str]:
+def _confirmed(confirmation: Confirmation | None, chosen: Setting, epochs: int) -> list[str]:
     """Say what the confirmation showed, and what it would cost to know more."""
     if confirmation is None:
-        return ["no change was chosen, because the default was the best in whole runs"]
-    numbers = chosen.numbers
-    names = tuple(n for n, value in numbers.items() if value != confirmation.default.numbers[n])
-    said = f"{named(names, numbers)}, with seeds that had no part in the choice: "
-    said += confirmation.verdict()
-    more = [] if confirmation.is_better else [confirmation.cost_to_know(epochs)]
-    return [said, *more]
+        return ["no change was chosen: of what was tried in whole runs, the default was the best"]
+    paired, numbers = confirmation.paired, chosen.numbers
+    names = [n for n, value in numbers.items() if value != paired.default.numbers[n]]
+    said = f"{named(names, numbers)}, in whole runs with seeds that had no part in the choice: "
+    said += paired.verdict()
+    return [said, *([] if paired.is_better else [paired.cost_to_know(epochs)])]
 
 
 def _watched(observation: Observation, numbers: Mapping[str, float]) -> list[str]:

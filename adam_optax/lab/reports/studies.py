@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from adam_optax._watch import plot
+from adam_optax.lab.halving import rungs
 from adam_optax.lab.observation import Observation
 from adam_optax.lab.reports import html, sweep_plot
 from adam_optax.lab.reports.files import to_csv, write_report
@@ -84,25 +85,26 @@ def sweep_report(sweep: Sweep) -> Report:
 def suggestion_report(suggestion: Suggestion) -> Report:
     """Report a suggestion: the hyper-parameters, the settings tried, and the watched run."""
     title = (
-        f"{suggestion.problem.name}, {suggestion.optimizer}: suggested from "
-        f"{sum(len(stage.sweep.points) for stage in suggestion.stages)} runs of "
-        f"{suggestion.epochs} epochs"
+        f"{suggestion.problem.name}, {suggestion.optimizer}: {suggestion.answer()}; from "
+        f"{suggestion.epochs_trained:,} epochs of training"
     )
-    rows = [[name.replace("_", " "), f"{value:.4g}"] for name, value in suggestion.numbers.items()]
-    panels = [(", ".join(stage.asks), stage.sweep) for stage in suggestion.stages]
-    drawn = sweep_plot.figure([(f"stage {i}: {n}", s) for i, (n, s) in enumerate(panels, start=1)])
-    tried = [
-        {"stage": number, **row}
-        for number, stage in enumerate(suggestion.stages, start=1)
-        for row in stage.sweep.rows()
+    rows = [
+        [name.replace("_", " "), f"{suggestion.default[name]:.4g}", f"{value:.4g}"]
+        for name, value in suggestion.numbers.items()
     ]
-    table = to_csv(list(tried[0]), [list(row.values()) for row in tried])
+    shortest = rungs(suggestion.epochs)[0]
+    tried = f"{shortest.epochs} epochs of {suggestion.epochs}, {shortest.seeds} seed"
+    panels = [(", ".join(stage.asks), stage.sweep) for stage in suggestion.stages]
+    drawn = sweep_plot.figure([(f"{names.replace('_', ' ')}: {tried}", s) for names, s in panels])
+    runs = suggestion.rows()
+    table = to_csv(list(runs[0]), [list(row.values()) for row in runs])
     seen = plot.figure(suggestion.observation.reading)
     more = html.heading("The suggested setting, watched")
     more += html.image(render(seen, "png"), "what the optimiser does to each layer")
     notes = suggestion.evidence()
-    text = "final training loss over what was tried"
-    return build_report((title, ["number", "value"], rows), notes, drawn, table, text, more)
+    header = ["hyper-parameter", "default", "suggested"]
+    text = "training loss after short runs, over what was tried"
+    return build_report((title, header, rows), notes, drawn, table, text, more)
 
 
 def watch_report(observation: Observation) -> Report:
