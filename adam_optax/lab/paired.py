@@ -1,7 +1,6 @@
 """Judge a setting against the default over paired runs: the same seeds, so the same batches."""
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -24,8 +23,6 @@ _LEAST = float(np.finfo(np.float32).tiny)
 
 Interval = tuple[float, float]
 """The lower and the upper end of a range."""
-Average = Callable[[NDArray[np.float64]], np.floating]
-"""A median or a mean."""
 _ANYWHERE: Interval = (-math.inf, math.inf)
 
 
@@ -81,7 +78,12 @@ class Paired:
 
     @cached_property
     def mean_gain(self) -> Interval:
-        """Return the interval of the gains' mean, over the seeds with which no run diverged."""
+        """Return the interval of the gains' mean, over the seeds with which no run diverged.
+
+        It is infinite where it is runs of the default that leave no such seeds.
+        """
+        if (self.gains == math.inf).sum() > max(0, self.seeds - 2):
+            return math.inf, math.inf
         return _t_interval(self.gains[np.isfinite(self.gains)])
 
     @cached_property
@@ -166,12 +168,22 @@ class Paired:
         parts = [
             f"a lower training loss with {self.lower} of {self.seeds} seeds{planned}",
             *lost,
-            f"{_times(self.gains, self.median_gain, np.median)} the default's in the median",
-            f"{_times(self.gains, self.mean_gain, np.mean)} in the geometric mean",
+            *self._averages(),
             f"mean {self.chosen.loss:.3g} against {self.default.loss:.3g} nats",
             f"test accuracy {_percent(self.chosen)} against {_percent(self.default)} %",
         ]
         return ", ".join(parts)
+
+    def _averages(self) -> list[str]:
+        """Write the average gains as multiples of the default's loss, with their intervals."""
+        sound = self.gains[np.isfinite(self.gains)]
+        if not len(sound):
+            return []
+        median, mean = float(np.median(sound)), float(np.mean(sound))
+        return [
+            f"{_times(median, self.median_gain)} the default's in the median",
+            f"{_times(mean, self.mean_gain)} in the geometric mean",
+        ]
 
 
 def _rank(seeds: int) -> int:
@@ -195,14 +207,13 @@ def _t_interval(values: NDArray[np.float64]) -> Interval:
     return float(values.mean()) - half, float(values.mean()) + half
 
 
-def _times(gains: NDArray[np.float64], interval: Interval, average: Average) -> str:
-    """Write an average gain as a multiple of the default's loss, with its interval."""
-    sound = gains[np.isfinite(gains)]
-    if not len(sound):
-        return "unknown times"
-    low, high = (f"{math.exp(-end):.3g}" for end in reversed(interval))
-    unknown = not math.isfinite(interval[0])
-    return f"{math.exp(-average(sound)):.3g} times" + ("" if unknown else f" ({low} to {high})")
+def _times(average: float, interval: Interval) -> str:
+    """Write a gain as a multiple of the default's loss."""
+    said = f"{math.exp(-average):.3g} times"
+    if not all(map(math.isfinite, interval)):
+        return said
+    low, high = (math.exp(-end) for end in reversed(interval))
+    return f"{said} ({low:.3g} to {high:.3g})"
 
 
 def _percent(setting: Setting) -> str:

@@ -150,6 +150,18 @@ def test_a_verdict_says_what_runs_show(
     assert pair.is_better == says.startswith("better")
 
 
+def test_any_run_is_better_than_runs_that_diverge() -> None:
+    """Show that no mean is needed where nearly every run of the default diverged."""
+    for sound in (0, 1, 2):
+        default = setting([*ONES[:sound], *[np.inf] * (10 - sound)])
+        pair = Paired(default, setting(HALF), 10)
+        assert pair.is_better, pair.verdict()
+        assert f"the default diverged with {10 - sound}" in pair.verdict()
+        other = Paired(setting(HALF), default, 10)
+        assert not other.is_better
+        assert other.verdict().startswith("no gain")
+
+
 @pytest.mark.quick
 def test_the_intervals_are_those_of_scipy() -> None:
     scipy_stats = pytest.importorskip("scipy.stats")
@@ -292,6 +304,15 @@ def test_a_suggestion_is_better_than_a_bad_default(tiny: Problem) -> None:
     ).settings
     assert better.loss < default.loss
     assert len(found.rows()) == sum(len(r.points) for s in found.stages for r in s.rounds) + 12
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize("optimizer", ["lion", "optax.sgd"])
+def test_an_optimiser_without_epsilon_or_betas_is_tuned(tiny: Problem, optimizer: str) -> None:
+    found = suggest(tiny, optimizer, range(6), epochs=1)
+    assert list(found.numbers) == ["learning_rate", *(["b1", "b2"] if optimizer == "lion" else [])]
+    assert "which says nothing of the problem's own 3" in found.evidence()[0]
+    assert not any("eps" in said for said in found.evidence())
 
 
 @pytest.mark.heavy
