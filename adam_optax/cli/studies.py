@@ -91,7 +91,7 @@ def _suggest(args: Arguments) -> int:
 
         def on_progress(done: int, planned: int) -> None:
             shown.plan("training", planned)
-            shown.stage("training", f"run {done} of {planned}")
+            shown.stage("training", f"epoch {done} of {planned}")
             shown.advance("training", done)
 
         try:
@@ -101,6 +101,7 @@ def _suggest(args: Arguments) -> int:
                 range(args.seed, args.seed + args.seeds),
                 parts=folder.parts,
                 on_progress=on_progress,
+                on_note=None if args.quiet else say,
                 **_budget(args),
             )
         except KeyboardInterrupt:
@@ -213,18 +214,18 @@ SWEEP = Command(
 )
 SUGGEST = Command(
     "suggest",
-    "find a learning rate, betas and an epsilon in short runs",
+    "find a better learning rate, betas and epsilon, or keep the default",
     TRAINING_DETAILS,
     [
         *training_options(rate=False),
         optimizer_option(),
-        *seeds_options(2),
+        *seeds_options(10),
         *result_options(),
     ],
     _suggest,
     examples="""\
   adam-optax suggest digits
-  adam-optax suggest mnist --data-dir data/mnist --optimizer nadam --epochs 1
+  adam-optax suggest mnist --data-dir data/mnist --optimizer nadam
 """,
     epilog=training_epilog,
     refusals=(LabError,),

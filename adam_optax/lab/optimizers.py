@@ -104,6 +104,7 @@ def _by_name(name: str) -> Optimizer:
     make = find_factory(name)
     preset = PRESETS.get(name.removeprefix("optax."), Preset())
 
+    @functools.wraps(make)  # its signature is the factory's, from which defaults are read
     def build(rate: float, **others: Any) -> optax.GradientTransformation:
         tx = make(learning_rate=rate, **{**preset.arguments, **others})
         return _allow_promotion(tx) if name.startswith("optax.") else tx
@@ -132,6 +133,18 @@ def build(optimizer: Optimizer, numbers: Mapping[str, float]) -> optax.GradientT
 def optimizer_names() -> list[str]:
     """Return the names of the optimisers of `adam_optax` that the lab can train."""
     return list(_factories(importlib.import_module("adam_optax")))
+
+
+def default_numbers(optimizer: Optimizer, names: Sequence[str]) -> dict[str, float]:
+    """Return the defaults of an optimiser's hyper-parameters, read from the signature of `build`.
+
+    Args:
+        optimizer: The optimiser.
+        names: Names of hyper-parameters; those that the optimiser does not have are left out.
+    """
+    parameters = inspect.signature(optimizer.build).parameters
+    found = {name: parameters[name].default for name in names if name in parameters}
+    return {name: float(value) for name, value in found.items() if isinstance(value, float)}
 
 
 def find_factory(name: str) -> Callable[..., optax.GradientTransformation]:

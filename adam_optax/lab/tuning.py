@@ -21,9 +21,9 @@ TUNING_SEEDS = 2
 def learning_rates(
     problem: Problem, optimizer: Optimizer, factors: Sequence[float] = FACTORS
 ) -> list[float]:
-    """Return learning rates around an optimiser's default, rounded to three digits."""
+    """Return learning rates around an optimiser's default: it, and others of three digits."""
     default = optimizer.rate * problem.learning_rate
-    return [float(f"{default * factor:.3g}") for factor in factors]
+    return [default if factor == 1 else float(f"{default * factor:.3g}") for factor in factors]
 
 
 def tune(

@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 
 from adam_optax._watch import plot
 from adam_optax._watch.quantities import QUANTITIES, middle, short_names
+from adam_optax.lab.halving import rungs
 from adam_optax.lab.observation import Observation
 from adam_optax.lab.reports import sweep_plot
 from adam_optax.lab.reports.canvas import render
-from adam_optax.lab.reports.defaults import default_numbers
 from adam_optax.lab.reports.files import to_csv
 from adam_optax.lab.reports.html import Section
 from adam_optax.lab.reports.provenance import listed
@@ -98,18 +98,20 @@ def sweep_table(sweep: Sweep) -> Table:
 
 def suggestion_report(suggestion: Suggestion) -> Report:
     """Report a suggestion: the hyper-parameters, the settings tried, and the watched run."""
+    shortest = rungs(suggestion.epochs)[0]
+    how = f"{counted(shortest.epochs, 'epoch')} of {suggestion.epochs}"
     panels = [
         Panel(
-            f"stage {number}: {', '.join(stage.asks).replace('_', ' ')}",
+            f"{', '.join(stage.asks).replace('_', ' ')}: {how}",
             stage.sweep,
-            stage.chosen,
+            _tried(stage.sweep, stage.chosen),
             "chosen",
         )
-        for number, stage in enumerate(suggestion.stages, start=1)
+        for stage in suggestion.stages
     ]
     name, problem = suggestion.optimizer, suggestion.problem.name
-    drawn = sweep_plot.figure(panels, f"{problem}, {name}: {suggestion.epochs} epochs a run")
-    tried = tried_rows(suggestion)
+    drawn = sweep_plot.figure(panels, f"{problem}, {name}: the short runs of the search")
+    runs = suggestion.rows()
     seen = plot.figure(suggestion.observation.reading, _watched(suggestion.observation))
     more = Section(
         heading="The suggested setting, watched",
@@ -120,37 +122,33 @@ def suggestion_report(suggestion: Suggestion) -> Report:
         f"Which hyper-parameters suit {name} on {problem}?",
         suggestion_table(suggestion),
         drawn,
-        to_csv(list(tried[0]), [list(row.values()) for row in tried]),
-        "Loss at the end of the runs over what was tried, stage by stage.",
-        sorted({point.seed for stage in suggestion.stages for point in stage.sweep.points}),
+        to_csv(list(runs[0]), [list(row.values()) for row in runs]),
+        "Loss at the end of the short runs over what was tried; the choice is made in longer ones.",
+        sorted({int(row["seed"]) for row in runs}),
         [more],
     )
 
 
+def _tried(sweep: Sweep, chosen: Setting) -> Setting:
+    """Return the setting of a sweep that has the numbers of the chosen one."""
+    same = (setting for setting in sweep.settings if setting.numbers == chosen.numbers)
+    return next(same, chosen)
+
+
 def suggestion_table(suggestion: Suggestion) -> Table:
     """Build the table of a suggestion: each hyper-parameter, beside its default."""
-    runs = sum(len(stage.sweep.points) for stage in suggestion.stages)
-    known = default_numbers(suggestion.optimizer, suggestion.problem)
     names = list(suggestion.numbers)
+    default, found = suggestion.default, suggestion.numbers
     return Table(
-        f"{suggestion.problem.name}, {suggestion.optimizer}: suggested from {runs} runs of "
-        f"{counted(suggestion.epochs, 'epoch')}",
+        f"{suggestion.problem.name}, {suggestion.optimizer}: {suggestion.answer()}; from "
+        f"{counted(suggestion.epochs_trained, 'epoch')} of training",
         [
             Column("number", "", [name.replace("_", " ") for name in names], is_name=True),
-            Column("suggested", "", [f"{suggestion.numbers[name]:.4g}" for name in names]),
-            Column("default", "", [f"{known[n]:.4g}" if n in known else "—" for n in names]),
+            Column("default", "", [f"{default[name]:.4g}" for name in names]),
+            Column("suggested", "", [f"{found[name]:.4g}" for name in names]),
         ],
         suggestion.evidence(),
     )
-
-
-def tried_rows(suggestion: Suggestion) -> list[dict[str, object]]:
-    """Return a row for each run of a suggestion, with the number of its stage."""
-    return [
-        {"stage": number, **row}
-        for number, stage in enumerate(suggestion.stages, start=1)
-        for row in stage.sweep.rows()
-    ]
 
 
 def watch_report(observation: Observation) -> Report:
