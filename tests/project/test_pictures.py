@@ -147,6 +147,15 @@ def test_what_looks_alike_to_a_colour_blind_eye_has_another_dash(kind: str) -> N
         assert not alike or a.dashes != b.dashes, (one, other)
 
 
+@pytest.mark.parametrize("panel", ["default", "figure1", "figure2", "figure3", "figure4"])
+def test_dashes_alone_tell_the_usual_company_apart(panel: str) -> None:
+    """Check those that stand in one figure by default: in print without colours, dashes are all."""
+    figures = [[x.optimizer.name for x in one.contenders] for one in FIGURES.get(panel, ())]
+    for names in figures or [list(DEFAULT_OPTIMIZERS)]:
+        dashes = [style.dashes for style in optimizer_styles(names).values()]
+        assert len(set(dashes)) == len(names)
+
+
 def test_colours_are_dark_enough_for_white() -> None:
     """Contrast of a line with white: at least 2 (WCAG asks 3 of what must be seen alone)."""
     for color in COLORS:
