@@ -5,9 +5,9 @@
 Of a command that compiles, SIGINT must lead to exit code 130, soon and without a crash. A command
 that was killed must, with `--resume`, give the numbers of a run that nobody stopped.
 
-What is killed, and what goes on, are forks of a process that has imported everything and started
-nothing, which saves the seconds that the imports take. What gets SIGINT is a process of its own,
-because it is the interpreter's exit that crashed.
+All commands run in forks of a process that has imported everything and started nothing, which saves
+the seconds that the imports take. What gets SIGINT ends as the interpreter does, because that is
+what crashed.
 """
 
 import argparse
@@ -16,6 +16,7 @@ import csv
 import dataclasses
 import os
 import random
+import select
 import shutil
 import signal
 import subprocess
@@ -96,12 +97,14 @@ class Ended:
     said: str
 
 
-_TELLING = """\
+_FORKING = """\
 import os, sys
+import matplotlib.figure
 import adam_optax_command
+from adam_optax.cli import main
 from adam_optax.cli.progress import Estimate
 
-begin, told = Estimate.begin, int(sys.argv.pop(1))
+begin, told = Estimate.begin, int(sys.argv[1])
 
 
 def tell(self, kind):
@@ -110,9 +113,26 @@ def tell(self, kind):
     begin(self, kind)
 
 
+for name in main.COMMANDS:
+    main.command(name)
 Estimate.begin = tell
+while True:
+    line = sys.stdin.readline().split()
+    if not line:
+        os._exit(0)
+    child = os.fork()
+    if not child:
+        break
+    print(child, flush=True)
+    _, status = os.waitpid(child, 0)
+    print(os.waitstatus_to_exitcode(status), flush=True)
+log = os.open("log", os.O_CREAT | os.O_WRONLY | os.O_TRUNC)
+os.dup2(log, 1)
+os.dup2(log, 2)
+sys.argv[1:] = line
 adam_optax_command.run()
 """
+"""A program that forks for each line, of which a fork runs the command and leaves in order."""
 
 
 def start(line: Sequence[str], log: Path) -> int:
@@ -151,29 +171,47 @@ def end(child: int, log: Path, since: float) -> Ended:
         time.sleep(0.005)
 
 
-def interrupt(line: Sequence[str], rng: random.Random, window: float) -> Ended:
-    """Send SIGINT at a random moment after a compilation has begun."""
-    read, write = os.pipe()
-    environment = os.environ | {
-        "JAX_ENABLE_COMPILATION_CACHE": "false",
-        "PYTHONPATH": str(Path(adam_optax.__file__).parents[1]),
-    }
-    with subprocess.Popen(
-        [sys.executable, "-c", _TELLING, str(write), *line],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        env=environment,
-        pass_fds=[write],
-    ) as process:
+class Interrupter:
+    """Run commands, each in a process that ends as a command does, and send them SIGINT."""
+
+    def __init__(self) -> None:
+        self._told, write = os.pipe()
+        environment = os.environ | {
+            "JAX_ENABLE_COMPILATION_CACHE": "false",
+            "PYTHONPATH": str(Path(adam_optax.__file__).parents[1]),
+        }
+        # A shell's background job ignores SIGINT, and so would all that it starts.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", _FORKING, str(write)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=environment,
+            pass_fds=[write],
+        )
         os.close(write)
-        os.read(read, 1)  # returns when the compilation begins, or the process is no more
-        os.close(read)
-        time.sleep(rng.uniform(0, window))
+
+    def interrupt(self, line: Sequence[str], after: float) -> Ended:
+        """Send SIGINT some seconds after a compilation has begun."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        print(*line, file=self._process.stdin, flush=True)
+        child = int(self._process.stdout.readline())
+        os.read(self._told, 1)
+        time.sleep(after)
         since = time.monotonic()
-        process.send_signal(signal.SIGINT)
-        said, _ = process.communicate(timeout=_PATIENCE)
-    return Ended(process.returncode, time.monotonic() - since, said)
+        os.kill(child, signal.SIGINT)
+        while not select.select([self._process.stdout], [], [], _PATIENCE)[0]:
+            os.kill(child, signal.SIGKILL)
+        code = int(self._process.stdout.readline())
+        while select.select([self._told], [], [], 0)[0]:  # of the compilations that followed
+            os.read(self._told, 1)
+        return Ended(code, time.monotonic() - since, Path("log").read_text("utf-8"))
+
+    def close(self) -> None:
+        """End the program."""
+        self._process.communicate()
 
 
 def numbers(out: Path) -> dict[str, list[dict[str, str]]]:
@@ -265,15 +303,16 @@ def search(names: Sequence[str], signals: int, kills: int, seed: int = 0) -> Non
 
 
 def _signals(name: str, line: Sequence[str], signals: int, rng: random.Random) -> None:
-    window, answers = 3.0, []
-    # A shell's background job ignores SIGINT, and so would all that it starts.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    window, answers, interrupter = 3.0, [], Interrupter()
     for number in range(signals):
-        ended = interrupt([*line, "--out", f"out{number}"], rng, window)
+        after = rng.uniform(0, window)
+        ended = interrupter.interrupt([*line, "--out", f"out{number}"], after)
         if ended.code not in (0, 130):
             raise AssertionError(f"{name}: ended with {ended.code}: {ended.said[-500:]}")
         answers.append(ended.seconds if ended.code else 0.0)
-        print(f"{name}, {number}: {ended.code} after {ended.seconds:.2f} s", flush=True)
+        said = f"{ended.code} in {ended.seconds:.2f} s"
+        print(f"{name}, SIGINT {after:.2f} s after a compilation began: {said}", flush=True)
+    interrupter.close()
     answers.sort()
     over = answers.count(0.0)
     print(

@@ -61,7 +61,7 @@ def test_what_is_ignored_stays_ignored() -> None:
 
 
 def test_only_where_xla_may_work_the_exit_is_not_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
-    codes = []
+    codes: list[int] = []
     monkeypatch.setattr(os, "_exit", codes.append)
     interrupts = Interrupts()
     with pytest.raises(SystemExit) as stopped:

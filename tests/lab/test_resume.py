@@ -85,7 +85,13 @@ def test_what_is_finished_is_not_trained_again(
 
 @pytest.mark.parametrize(
     "other",
-    [{"seed": 1}, {"epochs": 4}, {"learning_rate": 0.02}, {"batch_size": 8}, {"optimizer": "lion"}],
+    [
+        {"learning_rate": 0.02},
+        *(
+            pytest.param(how, marks=pytest.mark.heavy)
+            for how in ({"seed": 1}, {"epochs": 4}, {"batch_size": 8}, {"optimizer": "lion"})
+        ),
+    ],
 )
 def test_checkpoints_of_other_runs_are_not_taken(
     tiny: Problem, tmp_path: Path, other: dict[str, Any]
@@ -93,15 +99,9 @@ def test_checkpoints_of_other_runs_are_not_taken(
     how: dict[str, Any] = {"optimizer": "adam", "epochs": 3}
     with pytest.raises(Interrupted):
         train(tiny, **how, parts=tmp_path, on_epoch=stopping(1))
-    seen: list[Epoch] = []
-    with pytest.raises(Interrupted):
-        train(
-            tiny,
-            **{**how, **other},
-            parts=tmp_path,
-            on_epoch=lambda epoch: (seen.append(epoch), stopping(1)()),
-        )
-    assert seen[0].epoch == 1
+    with pytest.raises(Interrupted) as stopped:
+        train(tiny, **{**how, **other}, parts=tmp_path, on_epoch=stopping(1))
+    assert len(stopped.value.partial.train_loss) == 1  # and not the second
 
 
 def test_a_damaged_checkpoint_is_as_good_as_none(tiny: Problem, tmp_path: Path) -> None:
