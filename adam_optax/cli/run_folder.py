@@ -33,12 +33,10 @@ class RunFolder:
     Attributes:
         results: The folder of the results: `NAME-DATE-TIME` in `--out`.
         parts: The folder of the finished parts, `NAME-DATE-TIME-parts`; gone once the run is done.
-        is_new: Whether the run begins, and does not go on from what is in `parts`.
     """
 
     results: Path
     parts: Path
-    is_new: bool
 
     def finish(self) -> None:
         """Remove the parts of a run whose results are written, and point `latest` to the run.
@@ -101,7 +99,7 @@ def _new(
     name = first = f"{stem}-{now:%Y-%m-%dT%H-%M-%S}"
     number = 1
     while True:
-        folder = RunFolder(out / name, out / f"{name}{_PARTS}", is_new=True)
+        folder = RunFolder(out / name, out / f"{name}{_PARTS}")
         if not os.path.lexists(folder.results):
             with contextlib.suppress(FileExistsError):
                 folder.parts.mkdir(parents=True)
@@ -127,7 +125,7 @@ def _unfinished(
         LabError: If there is none.
     """
     others, running = [], []
-    for parts in sorted(_folders(out, stem), reverse=True):
+    for parts in sorted(_folders(out, stem), key=_begun, reverse=True):
         record = _record(parts)
         if record.get("command") != command:
             continue
@@ -135,7 +133,7 @@ def _unfinished(
             others.append(parts.name)
         elif _lock(parts, held):
             results = parts.with_name(parts.name.removesuffix(_PARTS))
-            return RunFolder(results, parts, is_new=False)
+            return RunFolder(results, parts)
         else:
             running.append(parts.name)
     said = f"no run of this command line in {out} is unfinished"
@@ -152,6 +150,13 @@ def _folders(out: Path, stem: str) -> Iterator[Path]:
         for path in out.iterdir():
             if path.name.startswith(f"{stem}-") and path.name.endswith(_PARTS):
                 yield path
+
+
+def _begun(parts: Path) -> int:
+    """Return when a run began: its record is written once."""
+    with contextlib.suppress(OSError):
+        return (parts / _RECORD).stat().st_mtime_ns
+    return 0
 
 
 def _record(parts: Path) -> dict[str, object]:

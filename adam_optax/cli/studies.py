@@ -86,13 +86,14 @@ def _suggest(args: Arguments) -> int:
     problem, optimizers, stem = _prepare(args)
     with (
         _folder(args, stem) as folder,
-        progress(args.quiet, {"compiling": 1, "training": 1, "drawing": 1}) as shown,
+        progress(args.quiet, {"training": 1, "drawing": 1}) as shown,
     ):
+        shown.stage("training", "the first runs")
 
         def on_progress(done: int, planned: int) -> None:
             shown.plan("training", planned)
-            shown.stage("training", f"epoch {done} of {planned}")
             shown.advance("training", done)
+            shown.stage("training", f"after {done} of {planned}")
 
         try:
             found = suggest(

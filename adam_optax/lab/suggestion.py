@@ -170,6 +170,7 @@ def suggest(
         batch_size=batch_size,
         data_dir=data_dir,
         parts=parts,
+        on_stage=None,
         on_epoch=lambda epoch: search.runs.count(planned - epochs + epoch.epoch),
         **others,
     )
@@ -240,7 +241,8 @@ def _watched(observation: Observation, numbers: Mapping[str, float]) -> list[str
 
     def last(name: str, place: int = 0) -> NDArray[np.float32]:
         """Return a quantity of the last record by layer, or one of its quantiles."""
-        values = np.array([np.ravel(x[name][-1])[place] for x in observation.reading.values()])
+        every = [np.ravel(x[name][-1])[place] for x in observation.reading.values()]
+        values: NDArray[np.float32] = np.array(every, np.float32)
         return values[np.isfinite(values)]
 
     signal, ratio, middle = last("signal_to_noise"), last("update_ratio"), last("root_nu", 2)
