@@ -51,7 +51,7 @@ def test_compare_with_the_defaults(capsys: pytest.CaptureFixture[str], tmp_path:
     output = capsys.readouterr()
     assert output.err == ""  # not a terminal: no progress bar
     for name in DEFAULT_OPTIMIZERS:
-        assert f"  {name} " in output.out
+        assert f" {name} " in output.out
     assert "Wrote adam-optax-results/compare-digits/compare-digits.png, " in output.out
     folder = tmp_path / "adam-optax-results" / "compare-digits"
     assert {path.name for path in folder.iterdir()} == FILES
