@@ -58,7 +58,7 @@ def test_compare_with_the_defaults(capsys: pytest.CaptureFixture[str], tmp_path:
     output = capsys.readouterr()
     assert output.err == ""  # not a terminal: no progress bar
     for name in DEFAULT_OPTIMIZERS:
-        assert f"  {name} " in output.out
+        assert f" {name} " in output.out
     folder = results()
     assert f"Wrote {folder}/: compare-digits.png, " in output.out
     assert (tmp_path / "adam-optax-results" / "latest").resolve() == folder.resolve()
