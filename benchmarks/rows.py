@@ -19,10 +19,17 @@ import optax
 
 import adam_optax as ao
 from adam_optax import rows
+from adam_optax._core import plotting
 
 SIZES = (30_000, 100_000, 300_000, 1_000_000, 3_000_000)
 WIDTH, TOUCHED = 64, 4096
-STYLES = (("o-", "#000000"), ("s--", "#0072b2"), ("^:", "#009e73"), ("D-", "#d55e00"))
+STYLES = {
+    "optax.adam, dense": plotting.STYLES["optax.adam"],
+    "adam, dense": plotting.STYLES["adam"],
+    "rows.adam, lazy": plotting.STYLES["rows.adam, lazy"],
+    "rows.adam, exact": plotting.STYLES["rows.adam, exact"],
+}
+MARKS = "osD^"
 Step = Callable[[Any, Any], Any]
 
 
@@ -129,18 +136,23 @@ def plot(found: list[Row], path: Path) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(7, 4.2), dpi=150, layout="constrained")
+    figure = Figure(figsize=(9, 4.2), dpi=150, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     counts = [row.num_rows for row in found]
-    for name, (mark, color) in zip(found[0].seconds, STYLES, strict=True):
-        each = np.array([row.seconds[name] for row in found]) * 1e3
-        axes.plot(counts, np.median(each, 1), mark, color=color, label=name)
-        axes.fill_between(counts, each.min(1), each.max(1), color=color, alpha=0.15)
+    for name, mark in zip(found[0].seconds, MARKS, strict=True):
+        each, style = np.array([row.seconds[name] for row in found]) * 1e3, STYLES[name]
+        axes.plot(counts, np.median(each, 1), marker=mark, label=name, **style.line())
+        axes.fill_between(counts, each.min(1), each.max(1), color=style.color, alpha=0.15)
     axes.set(xscale="log", yscale="log", xlabel="rows of the table", ylabel="ms a step")
-    axes.set_title(f"{TOUCHED:,} rows of {WIDTH} touched in a step; median, least to most")
+    axes.set_title(f"{TOUCHED:,} rows of {WIDTH} touched in a step", loc="left")
+    figure.supxlabel(
+        "median of the rounds; band: least to most, which other work on the machine widens",
+        fontsize="small",
+        color="#555555",
+    )
     axes.grid(alpha=0.3)
-    axes.legend()
+    figure.legend(loc="outside right upper", handlelength=4.5, frameon=False)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path)
 

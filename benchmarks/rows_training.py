@@ -16,9 +16,15 @@ import optax
 
 import adam_optax as ao
 from adam_optax import rows
+from adam_optax._core import plotting
 from benchmarks.rows_tasks import Batch, Task, corpus, imdb, movielens
 
 RULES = ("dense Adam", "exact rows", "lazy rows")
+STYLES = {
+    RULES[0]: plotting.STYLES["adam"],
+    RULES[1]: plotting.STYLES["rows.adam, exact"],
+    RULES[2]: plotting.STYLES["rows.adam, lazy"],
+}
 WINDOW = 50
 
 
@@ -140,15 +146,17 @@ def figure(found: dict[str, dict[str, Run]]) -> Any:
     drawn = Figure(figsize=(5 * len(found), 3.8), dpi=150, layout="constrained")
     FigureCanvasAgg(drawn)
     panels = drawn.subplots(1, len(found), squeeze=False)[0]
-    styles = (("#bbbbbb", "-", 5.0), ("#d55e00", "-", 1.5), ("#0072b2", "--", 1.5))
     for axes, (name, runs) in zip(panels, found.items(), strict=True):
-        for (rule, run), (color, dashes, width) in zip(runs.items(), styles, strict=True):
+        for rule, run in runs.items():
+            # Dense and exact coincide: the first is wide, and stays visible below the others.
+            width, alpha = (5.0, 0.45) if rule == RULES[0] else (1.5, 1.0)
             smooth = np.convolve(run.losses, np.ones(WINDOW) / WINDOW, "valid")
             steps = np.arange(WINDOW, WINDOW + len(smooth))
-            axes.plot(steps, smooth, color=color, ls=dashes, lw=width, label=rule)
+            axes.plot(steps, smooth, lw=width, alpha=alpha, label=rule, **STYLES[rule].line())
         axes.set(title=name, xlabel="step", ylabel=f"training loss, mean of {WINDOW} steps")
         axes.grid(alpha=0.3)
-        axes.legend()
+    handles, labels = panels[0].get_legend_handles_labels()
+    drawn.legend(handles, labels, loc="outside right upper", handlelength=4.5, frameon=False)
     return drawn
 
 

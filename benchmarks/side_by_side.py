@@ -16,6 +16,8 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
+from adam_optax._core import plotting
+
 ROOT = pathlib.Path(__file__).parents[1]
 Names = dict[str, tuple[str, str]]
 """What runs an optimiser, and its name there, by title; see `contenders.py`."""
@@ -30,6 +32,7 @@ CONTENDERS: Names = {
     "PyTorch, foreach": ("torch", "foreach"),
     "torchao, 8-bit": ("torch", "torchao"),
 }
+STYLES = {"ours": plotting.STYLES["adam"], "others'": plotting.STYLES["sgd"]}
 PEERS = ("optax", "PyTorch", "torchao", "DeepSpeed", "bitsandbytes")
 """How the titles of others' optimisers begin."""
 MODELS = {
@@ -130,7 +133,9 @@ def plot(panels: dict[str, Ratios], path: pathlib.Path, labels: Sequence[str]) -
     columns = min(4, len(panels))
     down = -(-len(panels) // columns)
     size = 2.2 + 2.8 * columns, (0.9 + 0.3 * len(titles)) * down
-    figure, axes = plt.subplots(down, columns, figsize=size, sharey=True, squeeze=False)
+    figure, axes = plt.subplots(
+        down, columns, figsize=size, sharex=True, sharey=True, squeeze=False
+    )
     for axis in axes.flat[len(panels) :]:
         axis.set_axis_off()
     for axis, (model, ratios), label in zip(axes.flat, panels.items(), labels, strict=False):
@@ -141,7 +146,7 @@ def plot(panels: dict[str, Ratios], path: pathlib.Path, labels: Sequence[str]) -
         axis.set_xlabel(label)
         axis.xaxis.set_major_formatter("{x:g}")
         axis.set_title(model, fontsize=9)
-        axis.margins(x=0.2)
+        axis.margins(x=0.3)
     axes[0, 0].set_yticks(range(len(titles)), [t.replace("`", "") for t in titles])
     axes[0, 0].set_ylim(len(titles) - 0.5, -0.7)
     figure.tight_layout()
@@ -158,10 +163,12 @@ def over(
 
 def _draw(axis: Any, row: int, title: str, ratios: list[float]) -> None:
     middle = statistics.median(ratios)
-    color = "C7" if title.startswith(PEERS) else "C0"
+    whose, mark = ("others'", "s") if title.startswith(PEERS) else ("ours", "o")
+    color = STYLES[whose].color
     axis.plot([ratios[0], ratios[-1]], [row, row], color=color, linewidth=2)
-    axis.plot([middle], [row], "o", color=color)
-    axis.annotate(f"{middle:.2f}", (middle, row - 0.2), ha="center", va="bottom", fontsize=8)
+    axis.plot([middle], [row], mark, color=color)
+    beside = {"xytext": (6, 0), "textcoords": "offset points", "va": "center", "fontsize": 8}
+    axis.annotate(f"{middle:.2f}", (ratios[-1], row), **beside)
 
 
 def main() -> None:

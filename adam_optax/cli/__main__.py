@@ -1,8 +1,6 @@
 """Run `python -m adam_optax.cli`, which is the same as the command `adam-optax`."""
 
-import sys
-
-from adam_optax.cli.main import main
+from adam_optax.cli.main import run
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run()

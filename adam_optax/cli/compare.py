@@ -1,172 +1,193 @@
 """Run the commands `adam-optax compare` and `adam-optax train`."""
 
-import argparse
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
-from pathlib import Path
+import dataclasses
+from collections.abc import Sequence
 
-from adam_optax.cli import argument_types as types
-from adam_optax.cli.arguments import (
-    TRAINING_DETAILS,
-    add_optimizer,
-    add_seed,
-    add_seeds,
-    add_training_arguments,
-    chosen_seeds,
-    training_epilog,
-)
+from adam_optax.cli.commands import Arguments, Command, option
 from adam_optax.cli.console import (
-    INTERRUPTED,
+    DIVERGED,
     announce_code,
     check_lab_extra,
     fail,
     interrupted,
+    say,
+    say_written,
     show,
 )
-from adam_optax.cli.parser import Command
-from adam_optax.lab import Comparison, Epoch, compare
+from adam_optax.cli.options import (
+    TRAINING_DETAILS,
+    optimizer_option,
+    result_options,
+    seed_option,
+    seeds_options,
+    training_epilog,
+    training_options,
+)
+from adam_optax.cli.progress import Shown, progress
+from adam_optax.cli.run_folder import RunFolder, run_folder
+from adam_optax.lab import Comparison, Epoch, Optimizer, Problem, compare
 from adam_optax.lab._problems.builtin import find_problem
+from adam_optax.lab.errors import LabError
 from adam_optax.lab.optimizers import DEFAULT_OPTIMIZERS, resolve_all
 from adam_optax.lab.reports import comparison as report
-from adam_optax.lab.reports.files import check_writable
-from adam_optax.lab.storage_formats import file_name, with_storage
-
-_OnProgress = Callable[[float, Epoch], object]
+from adam_optax.lab.storage_formats import file_name, with_storage, with_storage_where_taken
+from adam_optax.lab.tuning import FACTORS, TUNING_SEEDS
 
 
-def _add_compare_arguments(parser: argparse.ArgumentParser) -> None:
-    add_training_arguments(parser, rate=True)
-    parser.add_argument(
-        "--optimizers",
-        type=types.names,
-        default=list(DEFAULT_OPTIMIZERS),
-        metavar="A,B,...",
-        help=f"default: {','.join(DEFAULT_OPTIMIZERS)}",
-    )
-    parser.add_argument(
-        "--tune", action="store_true", help="each at its own best learning rate, from a sweep"
-    )
-    add_seeds(parser)
+def _compare(args: Arguments) -> int:
+    """Train several optimisers with several seeds."""
+    check_lab_extra(args.command)
+    announce_code(args.problem)
+    problem = find_problem(args.problem)
+    found, kept = with_storage_where_taken(args.optimizers, args.storage)
+    if kept:
+        say(f"without {args.storage}, which they do not take: {', '.join(kept)}")
+    seeds = range(args.seed, args.seed + args.seeds)
+    return _run(args, problem, resolve_all(found), seeds, f"compare-{file_name(problem.name)}")
 
 
-def _add_train_arguments(parser: argparse.ArgumentParser) -> None:
-    add_training_arguments(parser, rate=True)
-    add_optimizer(parser)
-    add_seed(parser)
+def _train(args: Arguments) -> int:
+    """Train one optimiser with one seed."""
+    check_lab_extra(args.command)
+    announce_code(args.problem)
+    problem = find_problem(args.problem)
+    optimizer = with_storage(args.optimizers[0], args.storage)
+    stem = f"train-{file_name(problem.name)}-{file_name(optimizer.name)}"
+    return _run(args, problem, [optimizer], [args.seed], stem)
 
 
-def _run(args: argparse.Namespace) -> int:
+def _run(
+    args: Arguments,
+    problem: Problem,
+    optimizers: Sequence[Optimizer],
+    seeds: Sequence[int],
+    stem: str,
+) -> int:
     """Train the optimisers and write the results.
 
     Everything that can be refused is refused before the training begins.
     """
-    check_lab_extra(args.command)
-    announce_code(args.problem)
-    problem = find_problem(args.problem)
-    optimizers = resolve_all([with_storage(name, args.storage) for name in args.optimizers])
-    stem = f"compare-{file_name(problem.name)}"
-    if args.command == TRAIN.name:
-        stem = f"train-{file_name(problem.name)}-{file_name(optimizers[0].name)}"
-    check_writable(args.out / stem, report.names(stem))
-    with _show_progress(args) as on_progress:
+    tune, several = getattr(args, "tune", False), args.command == "compare"
+    epochs = len(optimizers) * len(seeds) * (args.epochs or problem.epochs)
+    tuned = len(optimizers) * len(FACTORS) * TUNING_SEEDS
+    planned = {"compiling": len(optimizers) * (1 + tune), "training": epochs, "drawing": 1}
+    with (
+        run_folder(args, stem, report.names(stem)) as folder,
+        progress(args.quiet, planned | ({"tuning": tuned} if tune else {})) as shown,
+    ):
+        tuning = _Tuning(shown, len(FACTORS) * TUNING_SEEDS)
+
+        def on_progress(fraction: float, epoch: Epoch) -> None:
+            shown.advance("training", fraction * epochs)
+            if not several and not args.quiet:
+                _print_epoch(epoch)
+
         found = compare(
             problem,
             optimizers,
-            chosen_seeds(args),
+            seeds,
             learning_rate=args.learning_rate,
             epochs=args.epochs,
             batch_size=args.batch_size,
             data_dir=args.data_dir,
-            tune=getattr(args, "tune", False),
+            tune=tune,
+            parts=folder.parts,
             on_progress=on_progress,
-            on_tuning=_announce_tuning(args.quiet),
+            on_tuning=tuning.advance,
+            on_stage=shown.stage,
         )
-    return _finish(found, args.out, stem)
+        return _finish(found, folder, stem, shown)
 
 
-def _finish(comparison: Comparison, out: Path, stem: str) -> int:
-    done, planned = len(comparison.runs), comparison.planned
+class _Tuning:
+    """Count the runs of all tuning, optimiser after optimiser."""
+
+    def __init__(self, shown: Shown, each: int) -> None:
+        self._shown, self._each = shown, each
+        self._names: list[str] = []
+
+    def advance(self, name: str, done: int, planned: int) -> None:
+        """Note that so many runs of an optimiser's tuning are done."""
+        if name not in self._names:
+            self._names.append(name)
+        self._shown.advance("tuning", (len(self._names) - 1) * self._each + done)
+
+
+def _finish(found: Comparison, folder: RunFolder, stem: str, shown: Shown) -> int:
+    """Write what is there, print it, and return the exit code."""
+    how = f"the same command with --resume goes on from {folder.parts}"
+    done, planned, unfinished = len(found.runs), found.planned, found.unfinished
+    text = f"results are of {done} of {planned} runs; {how}"
     if not done:
-        return fail("interrupted before a run was finished: nothing written", INTERRUPTED)
+        if unfinished is None:
+            return interrupted("before an epoch was finished: nothing written")
+        epochs = len(unfinished.train_loss)
+        text = f"results are of the first {epochs} epochs; {how}"
+        if planned > 1:
+            return interrupted(f"before a run was finished: no results yet; {how}")
+        found = dataclasses.replace(found, runs=(unfinished,))
+    if found.interrupted:
+        say("interrupted: writing what is finished; Ctrl-C again leaves without")
+    shown.stage("drawing", "figures")
     try:
-        written = report.write(comparison, out, stem)
+        written = report.write(found, folder.results, stem)
     finally:
         # If the disk filled up meanwhile, the numbers are shown all the same.
-        show(report.table(comparison))
-    print("Wrote", ", ".join(map(str, written)), flush=True)
-    if comparison.interrupted:
-        return interrupted(f"results are of {done} of {planned} runs")
+        shown.close()
+        show(report.table(found))
+    say_written(written)
+    if found.interrupted:
+        return interrupted(text)
+    folder.finish()
+    if all(run.diverged for run in found.runs):
+        return fail("every run diverged; try lower learning rates", DIVERGED)
     return 0
 
 
-def _announce_tuning(quiet: bool) -> Callable[[str, int, int], object]:
-    """Return a function that says which optimiser is tuned, if stderr is a terminal."""
-
-    def announce(name: str, done: int, planned: int) -> None:
-        if not quiet and done == planned and sys.stderr.isatty():
-            print(f"{name}: tuned in {planned} runs", file=sys.stderr)
-
-    return announce
-
-
-def _show_progress(args: argparse.Namespace) -> AbstractContextManager[_OnProgress]:
-    """Show a progress bar over many runs, or the epochs of a single run."""
-    return _bar(args.quiet) if args.command == COMPARE.name else _epoch_lines(args.quiet)
-
-
-@contextmanager
-def _bar(quiet: bool) -> Iterator[_OnProgress]:
-    from rich.console import Console
-    from rich.progress import Progress
-
-    console = Console(stderr=True)
-    disable = quiet or not console.is_terminal
-    with Progress(console=console, disable=disable, transient=True) as bar:
-        task = bar.add_task("starting", total=1.0)
-
-        def update(fraction: float, epoch: Epoch) -> None:
-            label = f"{epoch.optimizer}, seed {epoch.seed}"
-            bar.update(task, completed=fraction, description=label)
-
-        yield update
-
-
-@contextmanager
-def _epoch_lines(quiet: bool) -> Iterator[_OnProgress]:
-    def show_epoch(_: float, epoch: Epoch) -> None:
-        if not quiet:
-            print(
-                f"epoch {epoch.epoch}/{epoch.epochs}: train loss {epoch.train_loss:.4f},",
-                f"test accuracy {epoch.test_accuracy:.2%}",
-                flush=True,
-            )
-
-    yield show_epoch
+def _print_epoch(epoch: Epoch) -> None:
+    print(
+        f"epoch {epoch.epoch}/{epoch.epochs}: train loss {epoch.train_loss:.4f},",
+        f"test accuracy {epoch.test_accuracy:.2%}",
+        flush=True,
+    )
 
 
 COMPARE = Command(
-    name="compare",
-    summary="train several optimisers with the same seeds",
-    details=TRAINING_DETAILS,
+    "compare",
+    "train several optimisers with the same seeds",
+    TRAINING_DETAILS,
+    [
+        *training_options(rate=True),
+        optimizer_option(several=True, default=DEFAULT_OPTIMIZERS),
+        option("--tune", is_flag=True, help="each at its own best learning rate, from a sweep"),
+        *seeds_options(),
+        *result_options(),
+    ],
+    _compare,
     examples="""\
   adam-optax compare digits
-  adam-optax compare digits --optimizers adam,optax.adam --seeds 5
-  adam-optax compare digits --optimizers adam,optax.sgd --tune
+  adam-optax compare digits --optimizer adam,optax.adam --seeds 5
+  adam-optax compare digits --optimizer adam,optax.sgd --tune
 """,
     epilog=training_epilog,
-    add_arguments=_add_compare_arguments,
-    run=_run,
+    refusals=(LabError,),
 )
 TRAIN = Command(
-    name="train",
-    summary="train one optimiser with one seed",
-    details=TRAINING_DETAILS,
+    "train",
+    "train one optimiser with one seed",
+    TRAINING_DETAILS,
+    [
+        *training_options(rate=True),
+        optimizer_option(),
+        seed_option(),
+        *result_options(),
+    ],
+    _train,
     examples="""\
   adam-optax train digits --optimizer nadam --learning-rate 3e-3
   adam-optax train mnist --data-dir data/mnist --epochs 5
 """,
     epilog=training_epilog,
-    add_arguments=_add_train_arguments,
-    run=_run,
+    refusals=(LabError,),
+    elsewhere={"--seeds": "compare with --seeds, or --seed N"},
 )

@@ -1,9 +1,7 @@
 """Run the command `adam-optax compile-report`: compile an optimiser's step on a user's model."""
 
-import argparse
 import os
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -14,46 +12,25 @@ from adam_optax._core.numerics import number_dtype
 from adam_optax._wrappers.memory import format_bytes
 from adam_optax.aot import model, targets
 from adam_optax.aot.compiled import Compiled, compile_step, compile_update
-from adam_optax.cli.arguments import CODE_HELP
+from adam_optax.cli import parameter_types as types
+from adam_optax.cli.commands import Arguments, Command, option
 from adam_optax.cli.console import announce_code
-from adam_optax.cli.parser import Command
+from adam_optax.cli.options import CODE_HELP
 from adam_optax.lab.errors import LabError, first_line
 from adam_optax.lab.optimizers import find_factory
 from adam_optax.lab.storage_formats import STORAGE_EXAMPLES, parse_storage
 
-_COLUMNS = """\
-columns: bytes moved a parameter, to and from memory (XLA's sizes of what each kernel reads and
-writes; 28 is the least for Adam in float32); kernels, of so many leaves; what is updated in place;
-scratch memory; time to compile. Nothing is run, and no accelerator need be there. Of a --step, all
-bytes are counted, and the last lines say which donated arrays are overwritten by results that are
-not their own, which of them XLA copies for it, and what to write instead.
-"""
+_COLUMNS = (
+    "columns: bytes moved a parameter, to and from memory (XLA's sizes of what each kernel reads "
+    "and writes; 28 is the least for Adam in float32); kernels, of so many leaves; what is updated "
+    "in place; scratch memory; time to compile. Nothing is run, and no accelerator need be there. "
+    "Of a --step, all bytes are counted, and the last lines say which donated arrays are "
+    "overwritten by results that are not their own, which of them XLA copies for it, and what to "
+    "write instead.\n"
+)
 
 
-def _add_arguments(parser: argparse.ArgumentParser) -> None:
-    known = ", ".join(targets.TARGETS)
-    parser.add_argument("--target", metavar="A,B,...", required=True, help=f"of {known}")
-    whose = parser.add_mutually_exclusive_group(required=True)
-    whose.add_argument(
-        "--params",
-        metavar="MODULE:FUNCTION",
-        help="which returns a tree of arrays or shapes; its code is run (see below)",
-    )
-    whose.add_argument(
-        "--step",
-        metavar="MODULE:FUNCTION",
-        help="which returns a training step under jax.jit and a tuple of its arguments",
-    )
-    whose.add_argument(
-        "--checkpoint", type=Path, metavar="DIR", help="of orbax; only shapes are read"
-    )
-    parser.add_argument("--key", metavar="KEY", help="where in a checkpoint the parameters are")
-    parser.add_argument("--optimizer", metavar="NAME", help="adamw (default), optax.lion, ...")
-    parser.add_argument("--storage", metavar="FORMAT", help=f"of the moments: {STORAGE_EXAMPLES}")
-    parser.add_argument("--dtype", metavar="DTYPE", help="of the parameters (default: their own)")
-
-
-def _run(args: argparse.Namespace) -> int:
+def _run(args: Arguments) -> int:
     """Compile the step for each target, and print a table of the facts.
 
     Raises:
@@ -61,6 +38,7 @@ def _run(args: argparse.Namespace) -> int:
         ModelError: If the model cannot be read.
     """
     names = _targets(args.target)
+    _check_whose(args)
     is_own = args.step is not None
     compile_for, shapes = _own_step(args) if is_own else _update(args)
     found = {name: _compile(name, compile_for) for name in names}
@@ -71,7 +49,16 @@ def _run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _update(args: argparse.Namespace) -> tuple[Callable[[str], Compiled], optax.Params]:
+def _check_whose(args: Arguments) -> None:
+    """Refuse all but one of `--params`, `--step` and `--checkpoint`."""
+    names = ("params", "step", "checkpoint")
+    given = [f"--{name}" for name in names if getattr(args, name) is not None]
+    if len(given) != 1:
+        found = f"{' and '.join(given)} are there" if given else "none is there"
+        raise LabError(f"give one of --params, --step and --checkpoint; {found}")
+
+
+def _update(args: Arguments) -> tuple[Callable[[str], Compiled], optax.Params]:
     """Return what compiles an optimiser's step for a target, and the parameters."""
     tx = _optimizer(args.optimizer or "adamw", args.storage)
     dtype = _dtype(args.dtype)
@@ -80,11 +67,11 @@ def _update(args: argparse.Namespace) -> tuple[Callable[[str], Compiled], optax.
     return lambda target: compile_update(target, tx, params), params
 
 
-def _own_step(args: argparse.Namespace) -> tuple[Callable[[str], Compiled], tuple[Any, ...]]:
+def _own_step(args: Arguments) -> tuple[Callable[[str], Compiled], tuple[Any, ...]]:
     """Return what compiles the user's step for a target, and the step's arguments."""
-    for option in ("optimizer", "storage", "dtype", "key"):
-        if getattr(args, option) is not None:
-            raise LabError(f"--{option} does not go with --step; leave it out")
+    for name in ("optimizer", "storage", "dtype", "key"):
+        if getattr(args, name) is not None:
+            raise LabError(f"--{name} does not go with --step; leave it out")
     _use_cpu()
     announce_code(args.step)
     step, arguments = model.step_from_function(args.step)
@@ -146,7 +133,7 @@ def _dtype(name: str | None) -> jnp.dtype | None:
     return dtype
 
 
-def _params(args: argparse.Namespace) -> optax.Params:
+def _params(args: Arguments) -> optax.Params:
     if args.params is None:
         return model.from_checkpoint(args.checkpoint, args.key)
     if args.key is not None:
@@ -175,9 +162,44 @@ def _line(row: Sequence[str], widths: Sequence[int]) -> str:
 
 
 COMPILE_REPORT = Command(
-    name="compile-report",
-    summary="compile an optimiser's step for accelerators that need not be there",
-    details=", and print what it does to memory.",
+    "compile-report",
+    "compile an optimiser's step for accelerators that need not be there",
+    ", and print what it does to memory.",
+    [
+        option(
+            "--target",
+            metavar="A,B,...",
+            required=True,
+            help=f"of {', '.join(targets.TARGETS)}",
+        ),
+        option(
+            "--params",
+            metavar="MODULE:FUNCTION",
+            help="which returns a tree of arrays or shapes; its code is run (see below)",
+        ),
+        option(
+            "--step",
+            metavar="MODULE:FUNCTION",
+            help="which returns a training step under jax.jit and a tuple of its arguments",
+        ),
+        option(
+            "--checkpoint",
+            type=types.path,
+            metavar="DIR",
+            help="of orbax; only shapes are read",
+        ),
+        option("--key", metavar="KEY", help="where in a checkpoint the parameters are"),
+        option(
+            "--optimizer",
+            "--optimizers",
+            "optimizer",
+            metavar="A",
+            help="such as adamw or optax.lion [adamw]",
+        ),
+        option("--storage", metavar="S", help=f"of moments: {STORAGE_EXAMPLES}"),
+        option("--dtype", metavar="DTYPE", help="of the parameters [their own]"),
+    ],
+    _run,
     examples="""\
   adam-optax compile-report --target h100,v5e --params my_model:init_params
   adam-optax compile-report --target v6e --checkpoint runs/10/default --key params \\
@@ -185,6 +207,5 @@ COMPILE_REPORT = Command(
   adam-optax compile-report --target h100,cpu --step my_model:training_step
 """,
     epilog=lambda: f"{_COLUMNS}\n{CODE_HELP}",
-    add_arguments=_add_arguments,
-    run=_run,
+    refusals=(LabError, model.ModelError),
 )

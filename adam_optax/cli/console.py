@@ -1,22 +1,22 @@
 """Print on the terminal: tables, progress bars, the paths of written files, and failures."""
 
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from adam_optax._core.extras import needs_extra
 from adam_optax._core.user_code import source_of
-from adam_optax.lab.errors import needs_lab_extra
-from adam_optax.lab.sweeper import OnProgress
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from adam_optax.cli.progress import Shown
+    from adam_optax.lab.reports.report import Report
+    from adam_optax.lab.reports.tables import Table
 
-    from adam_optax.lab.reports.studies import Report
-
-INTERRUPTED = 130
-"""The exit code after Ctrl-C."""
+BROKEN_PIPE, BAD_INPUT, DIVERGED, INTERRUPTED = 1, 2, 3, 130
+"""The exit codes other than 0: of a reader that stopped, of what is refused, of Ctrl-C, and of runs
+that all diverged."""
 _LONGEST = 2000
 """Characters of a line on stderr, at most."""
 
@@ -25,77 +25,56 @@ def check_lab_extra(command: str) -> None:
     """Check before the training that the packages of the lab extra are installed.
 
     Raises:
-        LabError: If a package is missing.
+        MissingExtraError: If a package is missing.
     """
-    with needs_lab_extra(f"adam-optax {command}"):
+    with needs_extra(f"adam-optax {command}", "lab"):
+        import jinja2  # noqa: F401
         import matplotlib.figure  # noqa: F401
         import rich.console  # noqa: F401
 
 
 def show(table: "Table") -> None:
-    """Print a table, whole where no terminal limits its width."""
+    """Print a table as wide as the terminal is, or whole where no terminal limits the width.
+
+    What does not fit is broken or left out, and said so; no number is cut (see `tables.layout`).
+    """
     from rich.console import Console
 
-    console = Console()
-    if not console.is_terminal:
-        # A file has no width; rich would assume 80 columns and cut the numbers.
-        console.width = console.measure(table, options=console.options.update(width=1000)).maximum
-    console.print(table)
+    from adam_optax.lab.reports.tables import layout, width_of
+
+    console = Console(highlight=False)
+    # A file has no width; rich would assume 80 columns.
+    width = console.width if console.is_terminal else None
+    if width is None:
+        console.width = width_of(table)
+    for part in layout(table, width):
+        console.print(part)
 
 
-def finish(report: "Report", out: Path, stem: str) -> None:
+def finish(report: "Report", folder: Path, stem: str, shown: "Shown") -> None:
     """Write a report's files and print the rest of the report.
 
     Args:
         report: The report.
-        out: Where the files go.
+        folder: Where the files go.
         stem: Beginning of the names of the files.
+        shown: The progress that is shown until then.
 
     Raises:
         LabError: If a file cannot be written.
     """
     try:
-        written = report.write(out, stem)
+        written = report.write(folder, stem)
     finally:
         # If the disk filled up meanwhile, the numbers are shown all the same.
-        _print(report)
-    print("Wrote", ", ".join(map(str, written)), flush=True)
+        shown.close()
+        show(report.table)
+    say_written(written)
 
 
-def _print(report: "Report") -> None:
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
-    from rich.text import Text
-
-    title, header, rows = report.table
-    print(title)
-    table = Table(box=SIMPLE_HEAD)
-    for place, name in enumerate(header):
-        table.add_column(name, justify="right" if place else "left", no_wrap=True)
-    for row in rows:
-        # A plain string would be read as markup, and a name in square brackets would be lost.
-        table.add_row(*map(Text, row))
-    show(table)
-    for note in report.notes:
-        print(note)
-
-
-@contextmanager
-def bar(quiet: bool) -> Iterator[OnProgress]:
-    """Show a progress bar of runs on stderr, if stderr is a terminal."""
-    from rich.console import Console
-    from rich.progress import Progress
-
-    console = Console(stderr=True)
-    disable = quiet or not console.is_terminal
-    with Progress(console=console, disable=disable, transient=True) as progress:
-        task = progress.add_task("training", total=None)
-
-        def update(done: int, planned: int) -> None:
-            text = f"{done} of {planned}"
-            progress.update(task, completed=done, total=planned, description=text)
-
-        yield update
+def say_written(paths: Sequence[Path]) -> None:
+    """Print where results were written: their folder, and the files in it."""
+    print(f"Wrote {paths[0].parent}/: {', '.join(path.name for path in paths)}", flush=True)
 
 
 def interrupted(text: str) -> int:
@@ -107,16 +86,16 @@ def announce_code(name: str) -> None:
     """Say on stderr what code is about to run, if a name is `module:function` and is there."""
     place = source_of(name) if ":" in name else None
     if place is not None:
-        _say(f"running the code of {name}, from {place}")
+        say(f"running the code of {name}, from {place}")
 
 
 def fail(message: str, code: int) -> int:
     """Print a message in one line on stderr, and return the exit code."""
-    _say(message)
+    say(message)
     return code
 
 
-def _say(message: str) -> None:
+def say(message: str) -> None:
     """Print a line on stderr.
 
     What a file or an argument says may be in the line, and could command a terminal or fill it.

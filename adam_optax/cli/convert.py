@@ -1,6 +1,5 @@
 """Run the command `adam-optax convert`, which converts states from file to file."""
 
-import argparse
 import itertools
 import json
 import os
@@ -10,7 +9,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from adam_optax.cli.parser import Command
+from rich_click import Choice
+
+from adam_optax.cli import parameter_types as types
+from adam_optax.cli.commands import Arguments, Command, argument, option
 from adam_optax.convert import (
     ConversionError,
     keras_to_named,
@@ -34,22 +36,22 @@ from adam_optax.convert._torch_groups import (
 from adam_optax.convert._torch_model import describe_rule, model_to_named
 
 _NAMES_HELP = """\
-names.json maps the other framework's names of parameters to paths here. A pair permutes axes, null
-leaves a parameter out:
+names.json maps the other framework's names of parameters to paths here. A pair permutes axes, \
+null leaves a parameter out:
   {"fc.weight": ["dense/kernel", [1, 0]], "fc.bias": "dense/bias", "old_head.weight": null}
 
-Keras's files and most of PyTorch's hold no names. names.json is then read in the order of
-model.trainable_variables, or in the order of the PyTorch optimizer's parameter groups, which is
+Keras's files and most of PyTorch's hold no names. names.json is then read in the order of \
+model.trainable_variables, or in the order of the PyTorch optimizer's parameter groups, which is \
 seldom that of model.named_parameters() if there are several groups:
   names = {p: name for name, p in model.named_parameters()}
   order = [names[p] for group in optimizer.param_groups for p in group["params"]]
-Of PyTorch's parameters, a table is printed before anything is written; with several groups and no
+Of PyTorch's parameters, a table is printed before anything is written; with several groups and no \
 recorded names, --confirm-order says that the table is right.
 
-Every file with checksums is verified; .weights.h5 has none. Reading a file of PyTorch's needs no
+Every file with checksums is verified; .weights.h5 has none. Reading a file of PyTorch's needs no \
 PyTorch, and writing one does.
 
-The result is read with adam_optax.convert.load("state.safetensors", tx.init(params), tx=tx,
+The result is read with adam_optax.convert.load("state.safetensors", tx.init(params), tx=tx, \
 params=params), in whatever storage tx has; parameters with adam_optax.convert.load_params.
 """
 _KINDS = {".pt": "torch", ".pth": "torch", ".keras": "keras", ".h5": "keras"}
@@ -61,41 +63,7 @@ _SHOWN.maxlevel = 2
 """How hyper-parameters are shown, of which a file can have lists of lists of lists."""
 
 
-def _add_arguments(parser: argparse.ArgumentParser) -> None:
-    kinds = f".pt, .pth, .keras, .weights.h5, or {_OURS} with --to or --storage"
-    parser.add_argument("source", metavar="SOURCE", type=Path, help=kinds)
-    parser.add_argument("--names", type=Path, metavar="FILE", help="see below")
-    parser.add_argument("--out", type=Path, metavar="FILE", required=True, help="the new file")
-    parser.add_argument("--to", choices=["torch", "keras"], help=f"what to make of {_OURS}")
-    like = (
-        "a file of the optimiser's that goes on, which is not changed: of PyTorch's, the new file "
-        "has the state_dict alone; of Keras's, it is a copy with the new state"
-    )
-    parser.add_argument("--like", type=Path, metavar="FILE", help=like)
-    key = "where in a checkpoint the optimiser's state_dict is, such as optimizer or optimizers/0"
-    parser.add_argument("--key", metavar="KEY", help=key)
-    model = (
-        "a file with model.state_dict(), and where in it that is, such as checkpoint.pt:model: "
-        "every shape is checked by name"
-    )
-    parser.add_argument("--model", metavar="FILE[:KEY]", help=model)
-    params = "write the parameters of --model to this file, too"
-    parser.add_argument("--params", type=Path, metavar="FILE", help=params)
-    confirm = "names.json is in the order of the parameter groups, as the table says"
-    parser.add_argument("--confirm-order", action="store_true", help=confirm)
-    storage = (
-        "write the moments in this storage format, such as pair, 'pair(3)' or stochastic; dense "
-        "makes floats of them"
-    )
-    parser.add_argument("--storage", metavar="FORMAT", help=storage)
-    rule = (
-        "whose moments they are, which --storage must know, such as 'adam(b1=0.9, b2=0.999)'; "
-        "by default as the file says, where it does"
-    )
-    parser.add_argument("--rule", metavar="RULE", help=rule)
-
-
-def _run(args: argparse.Namespace) -> int:
+def _run(args: Arguments) -> int:
     """Convert a file and print the paths of the new files.
 
     Raises:
@@ -110,7 +78,7 @@ def _run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _convert(args: argparse.Namespace) -> None:
+def _convert(args: Arguments) -> None:
     """Convert a file."""
     template = _template(args)
     _check_arguments(args, template)
@@ -132,7 +100,7 @@ def _convert(args: argparse.Namespace) -> None:
             print("Wrote", args.params, flush=True)
 
 
-def _template(args: argparse.Namespace) -> Path | None:
+def _template(args: Arguments) -> Path | None:
     """Return the file of the other framework's; None if there is none."""
     if args.to is not None:
         like: Path | None = args.like
@@ -141,7 +109,7 @@ def _template(args: argparse.Namespace) -> Path | None:
     return None if source.suffix == _OURS else source
 
 
-def _check_arguments(args: argparse.Namespace, template: Path | None) -> None:
+def _check_arguments(args: Arguments, template: Path | None) -> None:
     ours = args.source.suffix == _OURS
     if args.to is None and ours and args.storage is None:
         raise ConversionError(
@@ -168,7 +136,7 @@ def _check_arguments(args: argparse.Namespace, template: Path | None) -> None:
             raise ConversionError("--params and --out are one file; name two")
 
 
-def _check_options(args: argparse.Namespace, kind: str | None) -> None:
+def _check_options(args: Arguments, kind: str | None) -> None:
     """Refuse options that would change nothing."""
     if kind is not None and args.names is None:
         raise ConversionError("the following arguments are required: --names")
@@ -226,7 +194,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _read_theirs(
-    args: argparse.Namespace, names: dict[str, Any], model: Any
+    args: Arguments, names: dict[str, Any], model: Any
 ) -> tuple[NamedArrays, str | None]:
     """Return the named arrays of another framework's file, and the rule whose moments they are."""
     path: Path = args.source
@@ -238,7 +206,7 @@ def _read_theirs(
     return named, describe_rule(state_dict)
 
 
-def _write_ours(args: argparse.Namespace, named: NamedArrays, known: str | None) -> None:
+def _write_ours(args: Arguments, named: NamedArrays, known: str | None) -> None:
     """Write named arrays to a file of this library's, in the storage that is asked for."""
     rule: str | None = args.rule or known
     if args.storage in (None, "dense", "dense()"):
@@ -252,7 +220,7 @@ def _write_ours(args: argparse.Namespace, named: NamedArrays, known: str | None)
     write_arrays(args.out, *encode_named(named, args.storage, rule))
 
 
-def _write_theirs(args: argparse.Namespace, named: NamedArrays, names: dict[str, Any]) -> None:
+def _write_theirs(args: Arguments, named: NamedArrays, names: dict[str, Any]) -> None:
     if args.to == "keras":
         variables = read_keras(args.like, list(names))
         write_keras(args.like, args.out, named_to_keras(named, names, variables))
@@ -335,9 +303,62 @@ def _read_part(path: Path, key: str | None, option: str) -> Any:
 
 
 CONVERT = Command(
-    name="convert",
-    summary="take an optimiser's state from a file of PyTorch's or Keras's, or back",
-    details="; no code from the file is run.",
+    "convert",
+    "take an optimiser's state from a file of PyTorch's or Keras's, or back",
+    "; no code from the file is run.",
+    [
+        argument(
+            "source",
+            f".pt, .pth, .keras, .weights.h5, or {_OURS} with --to or --storage",
+            type=types.path,
+        ),
+        option("--names", type=types.path, metavar="FILE", help="see below"),
+        option("--out", type=types.path, metavar="FILE", required=True, help="the new file"),
+        option("--to", type=Choice(["torch", "keras"]), help=f"what to make of {_OURS}"),
+        option(
+            "--like",
+            type=types.path,
+            metavar="FILE",
+            help="a file of the optimiser's that goes on, which is not changed: of PyTorch's, the "
+            "new file has the state_dict alone; of Keras's, it is a copy with the new state",
+        ),
+        option(
+            "--key",
+            metavar="KEY",
+            help="where in a checkpoint the optimiser's state_dict is, such as optimizer or "
+            "optimizers/0",
+        ),
+        option(
+            "--model",
+            metavar="FILE[:KEY]",
+            help="a file with model.state_dict(), and where in it that is, such as "
+            "checkpoint.pt:model: every shape is checked by name",
+        ),
+        option(
+            "--params",
+            type=types.path,
+            metavar="FILE",
+            help="write the parameters of --model to this file, too",
+        ),
+        option(
+            "--confirm-order",
+            is_flag=True,
+            help="names.json is in the order of the parameter groups, as the table says",
+        ),
+        option(
+            "--storage",
+            metavar="S",
+            help="write the moments in this storage format, such as pair, 'pair(3)' or stochastic; "
+            "dense makes floats of them",
+        ),
+        option(
+            "--rule",
+            metavar="RULE",
+            help="whose moments they are, which --storage must know, such as 'adam(b1=0.9, "
+            "b2=0.999)'; by default as the file says, where it does",
+        ),
+    ],
+    _run,
     examples="""\
   adam-optax convert optimizer.pt --names names.json --out state.safetensors
   adam-optax convert checkpoint.pt --key optimizer --model checkpoint.pt:model \\
@@ -350,6 +371,5 @@ CONVERT = Command(
     --out new.keras
 """,
     epilog=lambda: _NAMES_HELP,
-    add_arguments=_add_arguments,
-    run=_run,
+    refusals=(ConversionError,),
 )

@@ -1,49 +1,43 @@
 """Run the command `adam-optax reproduce`."""
 
-import argparse
-from pathlib import Path
+from rich_click import Choice
 
-from adam_optax.cli import argument_types as types
-from adam_optax.cli.arguments import add_seed
-from adam_optax.cli.console import bar, check_lab_extra, finish, interrupted
-from adam_optax.cli.parser import Command
+from adam_optax.cli import parameter_types as types
+from adam_optax.cli.commands import Arguments, Command, argument, option
+from adam_optax.cli.console import check_lab_extra, finish, interrupted
+from adam_optax.cli.options import FOLDERS_HELP, result_options, seeds_options
+from adam_optax.cli.progress import progress
+from adam_optax.cli.run_folder import run_folder
+from adam_optax.lab.errors import LabError
 from adam_optax.lab.paper.figures import FIGURES
 from adam_optax.lab.paper.report import paper_report, sizes
 from adam_optax.lab.paper.run import Reproduction
-from adam_optax.lab.reports.files import check_writable
 from adam_optax.lab.reports.studies import ENDS
 
 
-def _add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("figure", choices=FIGURES, metavar="FIGURE", help=", ".join(FIGURES))
-    parser.add_argument(
-        "--data-dir",
-        type=types.path,
-        metavar="DIR",
-        required=True,
-        help="where the data files are: in a folder of the data's name in it, or in it",
-    )
-    parser.add_argument(
-        "--full", action="store_true", help="at the paper's size: days on a CPU (see below)"
-    )
-    add_seed(parser)
-    parser.add_argument("--out", type=types.path, metavar="DIR", default=Path("adam-optax-results"))
-    parser.add_argument("--quiet", action="store_true", help="show no progress")
-
-
-def _run(args: argparse.Namespace) -> int:
+def _run(args: Arguments) -> int:
     check_lab_extra(args.command)
     stem = f"reproduce-{args.figure}" + ("-full" if args.full else "")
-    check_writable(args.out / stem, [stem + end for end in ENDS])
-    parts = args.out / f"{stem}-parts"
-    reproduction = Reproduction(args.figure, args.full, args.data_dir, parts)
-    try:
-        with bar(args.quiet) as show:
-            curves = reproduction.run(args.seed, show)
-    except KeyboardInterrupt:
-        return interrupted(f"the same command goes on from {parts}")
-    finish(paper_report(args.figure, curves, args.full), args.out, stem)
-    reproduction.clear()
+    names = [stem + end for end in ENDS]
+    seeds = range(args.seed, args.seed + args.seeds)
+    with (
+        run_folder(args, stem, names) as folder,
+        progress(args.quiet, {"compiling": 1, "training": 1, "drawing": 1}) as shown,
+    ):
+
+        def on_progress(done: int, planned: int) -> None:
+            shown.plan("training", planned)
+            shown.advance("training", done)
+
+        reproduction = Reproduction(args.figure, args.full, args.data_dir, folder.parts)
+        shown.plan("compiling", len(reproduction.contenders()))
+        try:
+            curves = reproduction.run(seeds, on_progress, shown.stage)
+        except KeyboardInterrupt:
+            return interrupted(f"the same command with --resume goes on from {folder.parts}")
+        shown.stage("drawing", "figures")
+        finish(paper_report(args.figure, curves, args.full), folder.results, stem, shown)
+        folder.finish()
     return 0
 
 
@@ -56,17 +50,29 @@ def _describe_figures() -> str:
 
 
 REPRODUCE = Command(
-    name="reproduce",
-    summary="run the experiments behind a figure of the Adam paper",
-    details=": every optimiser at every\n"
-    "learning rate of a grid, from the same start on the same batches. Print each at its best\n"
-    "rate, and which of the paper's claims are borne out; write the figure, every run (CSV)\n"
-    "and a page of them (HTML). What was stopped goes on where it was.",
+    "reproduce",
+    "run the experiments behind a figure of the Adam paper",
+    ": every optimiser at every learning rate of a grid, from the same start on the same batches. "
+    "Print each at its best rate, and which of the paper's claims are borne out, by 95 % intervals "
+    "over the seeds; write the figure, every run (CSV) and a page of them (HTML).",
+    [
+        argument("figure", ", ".join(FIGURES), type=Choice(list(FIGURES))),
+        option(
+            "--data-dir",
+            type=types.path,
+            metavar="DIR",
+            required=True,
+            help="where the data files are: in a folder of the data's name in it, or in it",
+        ),
+        option("--full", is_flag=True, help="at the paper's size: days on a CPU (see below)"),
+        *seeds_options(),
+        *result_options(),
+    ],
+    _run,
     examples="""\
   adam-optax reproduce figure4 --data-dir data
   adam-optax reproduce figure3 --data-dir data/cifar-10-batches-bin --full
 """,
-    epilog=_describe_figures,
-    add_arguments=_add_arguments,
-    run=_run,
+    epilog=lambda: f"{_describe_figures()}\n{FOLDERS_HELP}",
+    refusals=(LabError,),
 )

@@ -1,91 +1,79 @@
 """Run the commands `adam-optax sweep`, `suggest` and `watch`."""
 
-import argparse
+from contextlib import AbstractContextManager
 from typing import Any
 
-from adam_optax.cli import argument_types as types
-from adam_optax.cli.arguments import (
-    TRAINING_DETAILS,
-    add_optimizer,
-    add_seed,
-    add_seeds,
-    add_training_arguments,
-    chosen_seeds,
-    training_epilog,
+from adam_optax.cli import parameter_types as types
+from adam_optax.cli.commands import Arguments, Command, option
+from adam_optax.cli.console import (
+    DIVERGED,
+    announce_code,
+    check_lab_extra,
+    fail,
+    finish,
+    interrupted,
+    say,
 )
-from adam_optax.cli.console import announce_code, bar, check_lab_extra, finish, interrupted
-from adam_optax.cli.parser import Command
+from adam_optax.cli.options import (
+    TRAINING_DETAILS,
+    optimizer_option,
+    result_options,
+    seed_option,
+    seeds_options,
+    training_epilog,
+    training_options,
+)
+from adam_optax.cli.progress import progress
+from adam_optax.cli.run_folder import RunFolder, run_folder
 from adam_optax.lab import Optimizer, Problem, observe, suggest, sweep
 from adam_optax.lab._problems.builtin import find_problem
-from adam_optax.lab.errors import LabError
+from adam_optax.lab.errors import Interrupted, LabError
 from adam_optax.lab.grid import LEARNING_RATE
-from adam_optax.lab.reports.files import check_writable
 from adam_optax.lab.reports.studies import ENDS, suggestion_report, sweep_report, watch_report
 from adam_optax.lab.storage_formats import file_name, with_storage
 from adam_optax.lab.tuning import learning_rates
 
 
-def _add_sweep_arguments(parser: argparse.ArgumentParser) -> None:
-    add_training_arguments(parser, rate=False)
-    parser.add_argument(
-        "--optimizer",
-        type=types.names,
-        default=["adam"],
-        dest="optimizers",
-        metavar="A,B,...",
-        help="one, or several that keep the same state (default: adam)",
-    )
-    parser.add_argument(
-        "--set",
-        type=types.setting,
-        action="append",
-        default=[],
-        dest="settings",
-        metavar="NAME=...",
-        help="values of a hyper-parameter, x,y,... or low:high:count in equal ratios; may be given "
-        "for several (default: learning rates around the problem's)",
-    )
-    parser.add_argument(
-        "--parallel", type=types.positive, metavar="N", help="runs vmapped at a time"
-    )
-    add_seeds(parser)
-
-
-def _add_suggest_arguments(parser: argparse.ArgumentParser) -> None:
-    add_training_arguments(parser, rate=False)
-    add_optimizer(parser)
-    add_seeds(parser, 2)
-
-
-def _add_watch_arguments(parser: argparse.ArgumentParser) -> None:
-    add_training_arguments(parser, rate=True)
-    add_optimizer(parser)
-    add_seed(parser)
-
-
-def _run_sweep(args: argparse.Namespace) -> int:
+def _sweep(args: Arguments) -> int:
+    """Train every setting with every seed."""
     problem, optimizers, stem = _prepare(args)
-    parts = args.out / f"{stem}-parts"
-    with bar(args.quiet) as show:
+    settings = _settings(args) or {LEARNING_RATE: learning_rates(problem, optimizers[0])}
+    with (
+        _folder(args, stem) as folder,
+        progress(args.quiet, {"compiling": 1, "training": 1, "drawing": 1}) as shown,
+    ):
+
+        def on_progress(done: int, planned: int) -> None:
+            shown.plan("training", planned)
+            shown.advance("training", done)
+
         found = sweep(
             problem,
             optimizers,
-            _settings(args) or {LEARNING_RATE: learning_rates(problem, optimizers[0])},
-            chosen_seeds(args),
+            settings,
+            range(args.seed, args.seed + args.seeds),
             parallel=args.parallel,
-            parts=parts,
-            on_progress=show,
+            parts=folder.parts,
+            on_progress=on_progress,
+            on_stage=shown.stage,
             **_budget(args),
         )
-    if not found.points:
-        raise KeyboardInterrupt
-    finish(sweep_report(found), args.out, stem)
-    if found.interrupted:
-        return interrupted(f"the same command goes on from {parts}")
+        if not found.points:
+            return interrupted("before a run was finished: nothing written")
+        if found.interrupted:
+            say(_WRITING)
+        shown.stage("drawing", "figures")
+        finish(sweep_report(found), folder.results, stem, shown)
+        if found.interrupted:
+            done = f"results are of {len(found.points)} of {found.planned} runs"
+            return interrupted(f"{done}; {_go_on(folder)}")
+        folder.finish()
+    if all(row["diverged"] for row in found.rows()):
+        return fail("every run diverged; try lower learning rates", DIVERGED)
     return 0
 
 
-def _settings(args: argparse.Namespace) -> dict[str, list[float]]:
+def _settings(args: Arguments) -> dict[str, list[float]]:
     """Return the values by hyper-parameter, and refuse two lists of one."""
     names = [name for name, _ in args.settings]
     if twice := [name for name in names if names.count(name) > 1]:
@@ -93,33 +81,83 @@ def _settings(args: argparse.Namespace) -> dict[str, list[float]]:
     return dict(args.settings)
 
 
-def _run_suggest(args: argparse.Namespace) -> int:
+def _suggest(args: Arguments) -> int:
+    """Search for hyper-parameters."""
     problem, optimizers, stem = _prepare(args)
-    with bar(args.quiet) as show:
-        found = suggest(
-            problem, optimizers[0], chosen_seeds(args), on_progress=show, **_budget(args)
-        )
-    finish(suggestion_report(found), args.out, stem)
+    with (
+        _folder(args, stem) as folder,
+        progress(args.quiet, {"training": 1, "drawing": 1}) as shown,
+    ):
+        shown.stage("training", "the first runs")
+
+        def on_progress(done: int, planned: int) -> None:
+            shown.plan("training", planned)
+            shown.advance("training", done)
+            shown.stage("training", f"after {done} of {planned}")
+
+        try:
+            found = suggest(
+                problem,
+                optimizers[0],
+                range(args.seed, args.seed + args.seeds),
+                parts=folder.parts,
+                on_progress=on_progress,
+                on_note=None if args.quiet else say,
+                **_budget(args),
+            )
+        except KeyboardInterrupt:
+            return interrupted(f"nothing is suggested; {_go_on(folder)}")
+        shown.stage("drawing", "figures")
+        finish(suggestion_report(found), folder.results, stem, shown)
+        folder.finish()
     return 0
 
 
-def _run_watch(args: argparse.Namespace) -> int:
+def _watch(args: Arguments) -> int:
+    """Train a watched optimiser."""
     problem, optimizers, stem = _prepare(args)
-    with bar(args.quiet) as show:
-        found = observe(
-            problem,
-            optimizers[0],
-            args.seed,
-            learning_rate=args.learning_rate,
-            on_epoch=lambda epoch: show(epoch.epoch, epoch.epochs),
-            **_budget(args),
-        )
-    finish(watch_report(found), args.out, stem)
+    epochs = args.epochs or problem.epochs
+    with (
+        _folder(args, stem) as folder,
+        progress(args.quiet, {"compiling": 1, "training": epochs, "drawing": 1}) as shown,
+    ):
+        stopped = False
+        try:
+            found = observe(
+                problem,
+                optimizers[0],
+                args.seed,
+                learning_rate=args.learning_rate,
+                parts=folder.parts,
+                on_epoch=lambda epoch: shown.advance("training", epoch.epoch),
+                on_stage=shown.stage,
+                **_budget(args),
+            )
+        except Interrupted as error:
+            found, stopped = error.partial, True
+            say(_WRITING)
+        except KeyboardInterrupt:
+            return interrupted("before an epoch was finished: nothing written")
+        shown.stage("drawing", "figures")
+        finish(watch_report(found), folder.results, stem, shown)
+        if stopped:
+            done = len(found.run.train_loss)
+            return interrupted(f"results are of {done} of {epochs} epochs; {_go_on(folder)}")
+        folder.finish()
+    if found.run.diverged:
+        return fail("every run diverged; try lower learning rates", DIVERGED)
     return 0
 
 
-def _prepare(args: argparse.Namespace) -> tuple[Problem, list[Optimizer], str]:
-    """Find the problem and the optimisers, and check that the results can be written.
+_WRITING = "interrupted: writing what is finished; Ctrl-C again leaves without"
+
+
+def _go_on(folder: RunFolder) -> str:
+    return f"the same command with --resume goes on from {folder.parts}"
+
+
+def _prepare(args: Arguments) -> tuple[Problem, list[Optimizer], str]:
+    """Find the problem and the optimisers.
 
     Returns:
         The problem, the optimisers, and the beginning of the names of the results' files.
@@ -129,49 +167,85 @@ def _prepare(args: argparse.Namespace) -> tuple[Problem, list[Optimizer], str]:
     problem = find_problem(args.problem)
     optimizers = [with_storage(name, args.storage) for name in args.optimizers]
     label = "-".join(file_name(optimizer.name) for optimizer in optimizers)
-    stem = f"{args.command}-{file_name(problem.name)}-{label}"
-    check_writable(args.out / stem, [stem + end for end in ENDS])
-    return problem, optimizers, stem
+    return problem, optimizers, f"{args.command}-{file_name(problem.name)}-{label}"
 
 
-def _budget(args: argparse.Namespace) -> dict[str, Any]:
+def _folder(args: Arguments, stem: str) -> AbstractContextManager[RunFolder]:
+    return run_folder(args, stem, [stem + end for end in ENDS])
+
+
+def _budget(args: Arguments) -> dict[str, Any]:
     return {"epochs": args.epochs, "batch_size": args.batch_size, "data_dir": args.data_dir}
 
 
 SWEEP = Command(
-    name="sweep",
-    summary="train every setting of hyper-parameters, with several seeds",
-    details=TRAINING_DETAILS,
+    "sweep",
+    "train every setting of hyper-parameters, with several seeds",
+    TRAINING_DETAILS,
+    [
+        *training_options(rate=False),
+        optimizer_option(several=True),
+        option(
+            "--set",
+            "settings",
+            type=types.setting,
+            multiple=True,
+            metavar="NAME=...",
+            help="values of a hyper-parameter, x,y,... or low:high:count in equal ratios; may be "
+            "given for several [learning rates around the problem's]",
+        ),
+        option(
+            "--parallel", type=types.count, metavar="N", help="runs vmapped at a time [see below]"
+        ),
+        *seeds_options(),
+        *result_options(),
+    ],
+    _sweep,
     examples="""\
   adam-optax sweep digits
   adam-optax sweep digits --set learning_rate=1e-3:1e-1:7 --set b1=0.5,0.9 --seeds 2
   adam-optax sweep digits --optimizer adam,nadam,yogi
 """,
-    epilog=training_epilog,
-    add_arguments=_add_sweep_arguments,
-    run=_run_sweep,
+    epilog=lambda: (
+        "one run at a time by default on a CPU, elsewhere as many as should fit into the memory\n\n"
+        + training_epilog()
+    ),
+    refusals=(LabError,),
+    elsewhere={"--learning-rate": "--set learning_rate=X", "--lr": "--set learning_rate=X"},
 )
 SUGGEST = Command(
-    name="suggest",
-    summary="find a learning rate, betas and an epsilon in short runs",
-    details=TRAINING_DETAILS,
+    "suggest",
+    "find a better learning rate, betas and epsilon, or keep the default",
+    TRAINING_DETAILS,
+    [
+        *training_options(rate=False),
+        optimizer_option(),
+        *seeds_options(10),
+        *result_options(),
+    ],
+    _suggest,
     examples="""\
   adam-optax suggest digits
-  adam-optax suggest mnist --data-dir data/mnist --optimizer nadam --epochs 1
+  adam-optax suggest mnist --data-dir data/mnist --optimizer nadam
 """,
     epilog=training_epilog,
-    add_arguments=_add_suggest_arguments,
-    run=_run_suggest,
+    refusals=(LabError,),
 )
 WATCH = Command(
-    name="watch",
-    summary="train, and record what the optimiser does to each layer",
-    details=TRAINING_DETAILS,
+    "watch",
+    "train, and record what the optimiser does to each layer",
+    TRAINING_DETAILS,
+    [
+        *training_options(rate=True),
+        optimizer_option(),
+        seed_option(),
+        *result_options(),
+    ],
+    _watch,
     examples="""\
   adam-optax watch digits
   adam-optax watch digits --storage pair --learning-rate 3e-2
 """,
     epilog=training_epilog,
-    add_arguments=_add_watch_arguments,
-    run=_run_watch,
+    refusals=(LabError,),
 )

@@ -1,21 +1,26 @@
 """Compare several optimisers on one problem with the same seeds, and summarise their runs."""
 
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from adam_optax.lab._problems.problem import Problem
-from adam_optax.lab.errors import LabError
-from adam_optax.lab.grid import check_runs_planned
-from adam_optax.lab.optimizers import DEFAULT_OPTIMIZERS, Optimizer, resolve_all
+from adam_optax.lab.errors import Interrupted, LabError
+from adam_optax.lab.grid import LEARNING_RATE, check_runs_planned
+from adam_optax.lab.optimizers import DEFAULT_OPTIMIZERS, Optimizer, build, resolve_all
 from adam_optax.lab.results import Sweep
-from adam_optax.lab.run import Epoch, Run
+from adam_optax.lab.run import Epoch, OnStage, Run
+from adam_optax.lab.shown import Shown
 from adam_optax.lab.task import Task
 from adam_optax.lab.trainer import Trainer, check_epochs, check_seeds
 from adam_optax.lab.tuning import best_rate, fresh_seeds
 from adam_optax.lab.tuning import tune as tune_rate
+
+if TYPE_CHECKING:
+    from adam_optax.lab.reports.tables import Table
 
 
 @dataclass(frozen=True)
@@ -65,9 +70,9 @@ class Row:
     state_bytes_per_parameter: float
 
 
-@dataclass(frozen=True, eq=False)
-class Comparison:
-    """Hold the runs of a comparison.
+@dataclass(frozen=True, eq=False, repr=False)
+class Comparison(Shown):
+    """Hold the runs of a comparison; at the prompt and in notebooks they are a table.
 
     Attributes:
         problem: The problem that was trained on.
@@ -76,6 +81,8 @@ class Comparison:
         interrupted: Whether Ctrl-C ended the comparison before all runs were finished.
         tuning: By optimiser, the sweep from which its learning rate was chosen; empty if no rate
             was tuned.
+        unfinished: The run that Ctrl-C ended, up to its last finished epoch; `None` if there is
+            none. It is no part of the rows.
     """
 
     problem: Problem
@@ -83,6 +90,7 @@ class Comparison:
     planned: int
     interrupted: bool
     tuning: Mapping[str, Sweep] = field(default_factory=dict)
+    unfinished: Run | None = None
 
     def by_optimizer(self) -> dict[str, list[Run]]:
         """Group the finished runs by optimiser, in the order of training."""
@@ -95,6 +103,17 @@ class Comparison:
         """Summarise each optimiser that has a finished run."""
         return [_summarize(runs) for runs in self.by_optimizer().values()]
 
+    def table(self) -> "Table | None":
+        """Return the table of the comparison: each optimiser's means over seeds."""
+        from adam_optax.lab.reports.comparison import table
+
+        return table(self) if self.runs else None
+
+    def _columns_and_rows(self) -> tuple[Sequence[str], Iterable[Sequence[object]]]:
+        from adam_optax.lab.reports.comparison import RUN_COLUMNS, run_rows
+
+        return RUN_COLUMNS, run_rows(self)
+
 
 def compare(
     problem: str | Problem,
@@ -106,9 +125,11 @@ def compare(
     batch_size: int | None = None,
     data_dir: Path | str | None = None,
     tune: bool | Sequence[float] = False,
+    parts: Path | str | None = None,
     on_progress: Callable[[float, Epoch], object] | None = None,
     on_run: Callable[[Run], object] | None = None,
     on_tuning: Callable[[str, int, int], object] | None = None,
+    on_stage: OnStage | None = None,
 ) -> Comparison:
     """Train every optimiser with every seed; with equal seeds the batches are equal.
 
@@ -124,21 +145,28 @@ def compare(
         tune: Whether each optimiser is compared at its own best learning rate: the rate of a grid
             with the lowest mean training loss over two seeds that are not among `seeds`. The grid
             is `tuning.FACTORS` times the optimiser's default rate, or the rates given here.
+        parts: A directory for finished epochs and runs, from which a killed comparison goes on, to
+            the same numbers; remove it when the results are kept elsewhere.
         on_progress: Called after every epoch with the fraction done of the whole comparison and
             the record of the epoch.
         on_run: Called with every finished run.
         on_tuning: Called after every run of the tuning with the optimiser's name, the number of
             runs done in its sweep, and the number of runs planned.
+        on_stage: Called when a compilation begins, when a run of the tuning or of the comparison
+            does.
 
     Returns:
         The runs; after Ctrl-C the finished ones, with `interrupted` set.
 
     Raises:
         DataError: If the data is missing or damaged.
-        LabError: If a name is unknown or a number is out of range.
+        LabError: If a name is unknown, a number is out of range, or an optimiser refuses a rate.
     """
     found = resolve_all(optimizers)
     rates = _rates(found, learning_rate)
+    for optimizer in found:
+        if optimizer.name in rates:
+            build(optimizer, {LEARNING_RATE: rates[optimizer.name]})
     task = Task(problem, batch_size, data_dir)
     epochs = check_epochs(task.problem, epochs)
     check_seeds(seeds)
@@ -153,41 +181,33 @@ def compare(
         if on_progress is not None:
             on_progress((len(runs) + epoch.epoch / epoch.epochs) / planned, epoch)
 
+    def stage(kind: str, what: str) -> None:
+        if on_stage is not None:
+            on_stage("tuning" if kind == "training" else kind, what)
+
+    unfinished = None
     try:
         for optimizer in found:
             if tune is not False:
                 grid = None if tune is True else tune
-                swept = _tuned(task, optimizer, grid, fresh_seeds(seeds), epochs, on_tuning)
+                report = None if on_tuning is None else partial(on_tuning, optimizer.name)
+                how = task, optimizer, grid, fresh_seeds(seeds), epochs, report, parts, stage
+                swept = tune_rate(*how)
+                if swept.interrupted:  # its best rate would be a guess
+                    raise KeyboardInterrupt
                 tuning[optimizer.name] = swept
                 rates = {**rates, optimizer.name: best_rate(swept)}
-            trainer = Trainer(task, optimizer, rates.get(optimizer.name))
+            rate = rates.get(optimizer.name)
+            trainer = Trainer(task, optimizer, rate, parts, on_stage=on_stage)
             for seed in seeds:
                 runs.append(trainer.run(seed, epochs, progress))
                 if on_run is not None:
                     on_run(runs[-1])
+    except Interrupted as stopped:
+        unfinished = stopped.partial
     except KeyboardInterrupt:
-        return Comparison(task.problem, tuple(runs), planned, interrupted=True, tuning=tuning)
-    return Comparison(task.problem, tuple(runs), planned, interrupted=False, tuning=tuning)
-
-
-def _tuned(
-    task: Task,
-    optimizer: Optimizer,
-    grid: Sequence[float] | None,
-    seeds: Sequence[int],
-    epochs: int,
-    on_tuning: Callable[[str, int, int], object] | None,
-) -> Sweep:
-    """Sweep the learning rates of an optimiser.
-
-    Raises:
-        KeyboardInterrupt: If Ctrl-C ended the sweep, because its best rate would be a guess.
-    """
-    report = None if on_tuning is None else partial(on_tuning, optimizer.name)
-    swept = tune_rate(task, optimizer, grid, seeds, epochs, report)
-    if swept.interrupted:
-        raise KeyboardInterrupt
-    return swept
+        pass
+    return Comparison(task.problem, tuple(runs), planned, len(runs) < planned, tuning, unfinished)
 
 
 def _rates(

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from adam_optax._core.extras import MissingExtraError, needs_extra
 
@@ -12,6 +13,18 @@ class LabError(ValueError):
 
 class DataError(LabError):
     """Report a data file that is missing, damaged or not what the problem expects."""
+
+
+class Interrupted(KeyboardInterrupt):
+    """Report Ctrl-C in a run of which some epochs are finished.
+
+    Attributes:
+        partial: The record of the run up to its last finished epoch: what would have been returned.
+    """
+
+    def __init__(self, partial: Any) -> None:
+        super().__init__("stopped by Ctrl-C; partial holds what is finished")
+        self.partial = partial
 
 
 def first_line(error: BaseException) -> str:

@@ -4,7 +4,7 @@ import difflib
 import functools
 import importlib
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import FunctionType, ModuleType
 from typing import Any
@@ -104,11 +104,47 @@ def _by_name(name: str) -> Optimizer:
     make = find_factory(name)
     preset = PRESETS.get(name.removeprefix("optax."), Preset())
 
+    @functools.wraps(make)  # its signature is the factory's, from which defaults are read
     def build(rate: float, **others: Any) -> optax.GradientTransformation:
         tx = make(learning_rate=rate, **{**preset.arguments, **others})
         return _allow_promotion(tx) if name.startswith("optax.") else tx
 
     return Optimizer(name, build, preset.rate)
+
+
+def build(optimizer: Optimizer, numbers: Mapping[str, float]) -> optax.GradientTransformation:
+    """Build an optimiser from numbers, all of which the library can look at and refuse.
+
+    Args:
+        optimizer: The optimiser.
+        numbers: Hyper-parameters by name, among them `learning_rate`.
+
+    Raises:
+        LabError: If the optimiser refuses a number.
+    """
+    others = {name: value for name, value in numbers.items() if name != "learning_rate"}
+    try:
+        return optimizer.build(numbers["learning_rate"], **others)
+    except Exception as error:
+        given = ", ".join(f"{name}={value:g}" for name, value in numbers.items())
+        raise LabError(f"{optimizer.name} with {given}: {first_line(error)}") from error
+
+
+def optimizer_names() -> list[str]:
+    """Return the names of the optimisers of `adam_optax` that the lab can train."""
+    return list(_factories(importlib.import_module("adam_optax")))
+
+
+def default_numbers(optimizer: Optimizer, names: Sequence[str]) -> dict[str, float]:
+    """Return the defaults of an optimiser's hyper-parameters, read from the signature of `build`.
+
+    Args:
+        optimizer: The optimiser.
+        names: Names of hyper-parameters; those that the optimiser does not have are left out.
+    """
+    parameters = inspect.signature(optimizer.build).parameters
+    found = {name: parameters[name].default for name in names if name in parameters}
+    return {name: float(value) for name, value in found.items() if isinstance(value, float)}
 
 
 def find_factory(name: str) -> Callable[..., optax.GradientTransformation]:
@@ -154,7 +190,7 @@ def _factories(module: ModuleType) -> dict[str, Callable[..., optax.GradientTran
 
 def _unknown(name: str, short: str, known: list[str]) -> str:
     prefix = name[: len(name) - len(short)]
-    close = difflib.get_close_matches(short, known, n=1)
+    close = difflib.get_close_matches(short.lower(), known, n=1)
     hint = f"; did you mean {prefix}{close[0]}?" if close else ""
     listed = ", ".join(prefix + other for other in known)
     return f"unknown optimiser {name!r}{hint}; known: {listed}" + (

@@ -31,7 +31,7 @@ class Program:
             otherwise it is measured after the last epoch only.
 
     Attributes:
-        run: The compiled function `run(place, numbers, params, orders, data) -> Outcome`.
+        run: The jitted function `run(place, numbers, params, orders, data) -> Outcome`.
             `place` is the optimiser's place among the optimisers, `numbers` the hyper-parameters
             by name, `params` the initial parameters, `orders` the batches (epochs, steps,
             examples), `data` the training and the test set. `numbers`, `params` and `orders` have

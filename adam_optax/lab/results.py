@@ -1,15 +1,20 @@
 """Hold the results of a sweep: run by run, and setting by setting."""
 
 import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from adam_optax.lab._problems.problem import Problem
 from adam_optax.lab.errors import LabError
+from adam_optax.lab.shown import Shown
+
+if TYPE_CHECKING:
+    from adam_optax.lab.reports.tables import Table
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,9 +79,9 @@ class Setting:
         return float(np.std(self.losses, ddof=int(len(self.losses) > 1))) if finite else math.nan
 
 
-@dataclass(frozen=True, eq=False)
-class Sweep:
-    """Hold the runs of a sweep.
+@dataclass(frozen=True, eq=False, repr=False)
+class Sweep(Shown):
+    """Hold the runs of a sweep; at the prompt and in notebooks they are a table.
 
     Attributes:
         problem: The problem that was trained on.
@@ -112,6 +117,16 @@ class Sweep:
             )
             for points in groups.values()
         ]
+
+    def table(self) -> "Table | None":
+        """Return the table of the sweep: each setting's mean over seeds, the best first."""
+        from adam_optax.lab.reports.studies import sweep_table
+
+        return sweep_table(self) if self.points else None
+
+    def _columns_and_rows(self) -> tuple[Sequence[str], Iterable[Sequence[object]]]:
+        rows = self.rows()
+        return list(rows[0]) if rows else [], [list(row.values()) for row in rows]
 
     def best(self, optimizer: str | None = None) -> Setting:
         """Return the setting with the lowest mean training loss.

@@ -1,13 +1,19 @@
 """Record a training run, and read its loss curve."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+OnStage = Callable[[str, str], object]
+"""Called when a stage begins, with its kind (`STAGES`) and what of."""
+STAGES = ("compiling", "tuning", "training")
+"""Kinds of stages of the work on runs."""
 WINDOW = 20
-"""Steps over which the batch loss is averaged, for the target and for the figure."""
+"""Steps over which the batch loss is averaged, for the target and for the figure; in a shorter run,
+all of its steps."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,11 +28,14 @@ class Run:
         train_loss: Mean loss over the whole training set after every epoch, in nats.
         test_accuracy: Fraction of the test set that is classified right after the last epoch.
         steps_to_target: First step (from 1) at which the mean of the last `WINDOW` losses is at
-            most the problem's target; `None` if there is no such step.
+            most the problem's target; `None` if there is no such step. No run gets there before
+            `WINDOW` losses are there to be averaged.
         seconds_per_step: Seconds of a gradient and an update, without compilation: the median over
             epochs.
         state_bytes_per_parameter: Bytes of the optimiser's state per model parameter.
         diverged: Whether a loss was not finite; the run ended with that epoch.
+        test_accuracies: Fraction of the test set that is classified right after every epoch; empty
+            where that was not recorded.
     """
 
     optimizer: str
@@ -39,6 +48,7 @@ class Run:
     seconds_per_step: float
     state_bytes_per_parameter: float
     diverged: bool
+    test_accuracies: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -72,13 +82,25 @@ class Epoch:
 
 
 def smooth(losses: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Average the last `WINDOW` losses at every step, fewer at the start."""
+    """Average the last `WINDOW` losses at every step from step `WINDOW` on.
+
+    A mean of fewer losses at the start would be noisier, and would bend where the window is full:
+    a kink that is no property of the training.
+
+    Returns:
+        The means, `first_smooth_step(losses) - 1` fewer than the losses.
+    """
     # A difference of cumulative sums would be cheaper, and drown the losses that follow a spike.
-    total = np.convolve(losses.astype(np.float64), np.ones(WINDOW))[: len(losses)]
-    return total / np.minimum(np.arange(1, len(losses) + 1), WINDOW)
+    window = first_smooth_step(losses)
+    return np.convolve(losses.astype(np.float64), np.ones(window), "valid") / window
+
+
+def first_smooth_step(losses: NDArray[np.float32]) -> int:
+    """Return the step, from 1, at which enough losses are there to be averaged."""
+    return min(WINDOW, len(losses))
 
 
 def steps_to(target: float, losses: NDArray[np.float32]) -> int | None:
     """Return the first step, from 1, whose smoothed loss is at most the target."""
     reached = np.flatnonzero(smooth(losses) <= target)
-    return int(reached[0]) + 1 if len(reached) else None
+    return int(reached[0]) + first_smooth_step(losses) if len(reached) else None

@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -10,12 +11,10 @@ from adam_optax._core.calls import parse_call
 from adam_optax.lab.errors import LabError
 from adam_optax.lab.optimizers import Optimizer, check_runs, resolve
 
-FORMATS = ("dense", "stochastic", "pair", "float8", "int8", "int4")
+FORMATS = ("dense", "stochastic", "pair", "float8", "int8", "int4", "factored")
 """Names of the formats of `adam_optax.storage` that can be chosen by text."""
-STORAGE_EXAMPLES = (
-    "stochastic, pair, 'pair(3)', 'pair(block=128)', float8, int8, int4, 'dense(\"bfloat16\")'"
-)
-"""Examples for a help text."""
+STORAGE_EXAMPLES = f"{', '.join(FORMATS)}, with arguments or without, such as 'pair(3)'"
+"""The formats, for a help text."""
 
 
 def with_storage(optimizer: str | Optimizer, text: str | None) -> Optimizer:
@@ -37,6 +36,36 @@ def with_storage(optimizer: str | Optimizer, text: str | None) -> Optimizer:
     changed = dataclasses.replace(found, name=f"{found.name} {text}", build=build)
     check_runs(changed)
     return changed
+
+
+def with_storage_where_taken(
+    optimizers: Sequence[str | Optimizer], text: str | None
+) -> tuple[list[Optimizer], list[str]]:
+    """Let several optimisers store their moments in a format, as far as they take the format.
+
+    Args:
+        optimizers: Names, or `Optimizer` records.
+        text: The format, `pair(3)` say; `None`: each optimiser's own default.
+
+    Returns:
+        The optimisers, and the names of those that do not take the format and stay as they are.
+
+    Raises:
+        LabError: If there is no such format, or none of the optimisers takes the format.
+    """
+    if text is not None:
+        parse_storage(text)
+    found, kept, refusal = [], [], None
+    for optimizer in map(resolve, optimizers):
+        try:
+            found.append(with_storage(optimizer, text))
+        except LabError as error:
+            refusal = error
+            kept.append(optimizer.name)
+            found.append(optimizer)
+    if refusal is not None and len(kept) == len(found):
+        raise refusal
+    return found, kept
 
 
 def file_name(name: str) -> str:

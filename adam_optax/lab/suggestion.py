@@ -1,118 +1,166 @@
-"""Suggest a learning rate, betas and an epsilon for a problem, with the evidence."""
+"""Suggest a learning rate, betas and an epsilon for a problem, or to keep the defaults."""
 
-import itertools
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from adam_optax.lab._problems.problem import Problem
 from adam_optax.lab.errors import LabError
 from adam_optax.lab.grid import LEARNING_RATE, Job
+from adam_optax.lab.halving import Budget, rungs
 from adam_optax.lab.observation import Observation, observe
 from adam_optax.lab.optimizers import Optimizer, resolve
-from adam_optax.lab.results import Setting, Sweep
+from adam_optax.lab.paired import FEWEST_SEEDS
+from adam_optax.lab.results import Point, Setting
+from adam_optax.lab.search import Confirmation, Search, Stage, named
+from adam_optax.lab.shown import Shown
 from adam_optax.lab.sweeper import Sweeper
 from adam_optax.lab.task import Task
 from adam_optax.lab.trainer import check_epochs, check_seeds
-from adam_optax.lab.tuning import learning_rates
 
-BETAS = {"b1": (0.5, 0.8, 0.9, 0.95), "b2": (0.9, 0.99, 0.999, 0.9999)}
-"""Values that are tried, every `b1` with every `b2`."""
-EPS = (1e-12, 1e-8, 1e-6, 1e-4, 1e-2)
-"""Values of epsilon that are tried."""
-AROUND = (1 / 2, 1 / 1.4, 1.0, 1.4, 2.0)
-"""Factors of the learning rate that are tried once betas and epsilon are chosen."""
-
-_START = {"b1": 0.9, "b2": 0.999, "eps": 1e-8}
+if TYPE_CHECKING:
+    from adam_optax.lab.reports.tables import Table
 
 
-@dataclass(frozen=True, eq=False)
-class Stage:
-    """Hold one stage of the search: the hyper-parameters in question, and the sweep over them.
-
-    Attributes:
-        asks: Names of the hyper-parameters in question.
-        sweep: The settings that were tried.
-        kept: The setting before the stage, which stays unless another setting is clearly better.
-        chosen: The setting after the stage.
-        reason: The reason for the choice, in a sentence with the numbers.
-    """
-
-    asks: tuple[str, ...]
-    sweep: Sweep
-    kept: Setting
-    chosen: Setting
-    reason: str
-
-
-@dataclass(frozen=True, eq=False)
-class Suggestion:
-    """Hold the suggested hyper-parameters, and the evidence for them.
+@dataclass(frozen=True, eq=False, repr=False)
+class Suggestion(Shown):
+    """Hold the suggested hyper-parameters, and the evidence for them; shown, it is a table.
 
     Attributes:
         problem: The problem that was trained on.
         optimizer: Name of the optimiser.
-        numbers: The suggested hyper-parameters by name.
+        default: The default hyper-parameters by name.
+        numbers: The suggested hyper-parameters by name: the default, unless a change was confirmed.
         stages: The stages of the search, in order.
+        confirmation: The choice and the default in whole runs with seeds that had no part in the
+            choice; `None` if the default was the best of the settings that were tried.
         observation: A watched run with the suggested hyper-parameters.
-        epochs: Number of epochs of each run of the stages.
+        epochs: Number of epochs of a whole run.
+        budget: The runs that were planned.
+        epochs_trained: Number of epochs of all runs together.
     """
 
     problem: Problem
     optimizer: str
+    default: Mapping[str, float]
     numbers: Mapping[str, float]
     stages: tuple[Stage, ...]
+    confirmation: Confirmation | None
     observation: Observation
     epochs: int
+    budget: Budget
+    epochs_trained: int
+
+    @property
+    def keeps_default(self) -> bool:
+        """Return whether the suggestion is to keep the default."""
+        return self.numbers == self.default
+
+    def answer(self) -> str:
+        """Return the suggestion in a sentence."""
+        if self.keeps_default:
+            return f"keep the default: {named(tuple(self.default), self.default)}"
+        changed = tuple(n for n, value in self.numbers.items() if value != self.default[n])
+        return f"change {named(changed, self.numbers)} (default: {named(changed, self.default)})"
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return a tidy table with a row for each run: its stage, its epochs, and its results."""
+        sweeps = [
+            (", ".join(stage.asks), rung.epochs, sweep)
+            for stage in self.stages
+            for rung, sweep in zip(rungs(self.epochs), stage.rounds, strict=True)
+        ]
+        if self.confirmation is not None:
+            sweeps.append(("confirmation", self.epochs, self.confirmation.sweep))
+        return [
+            {"stage": stage, "epochs": epochs, **row}
+            for stage, epochs, sweep in sweeps
+            for row in sweep.rows()
+        ]
 
     def evidence(self) -> list[str]:
-        """Return the reasons, a sentence for each."""
-        return [stage.reason for stage in self.stages] + _watched_evidence(self)
+        """Return the suggestion and the reasons, a sentence for each."""
+        own = self.problem.epochs
+        length = "" if own == self.epochs else f", which says nothing of the problem's own {own}"
+        return [
+            f"{self.answer()}, for runs of {self.epochs} epochs{length}",
+            *_confirmed(self.confirmation, self.stages[-1].chosen, self.epochs),
+            *(stage.reason for stage in self.stages),
+            *_watched(self.observation, self.numbers),
+        ]
+
+    def table(self) -> "Table":
+        """Return the table of the suggestion: each hyper-parameter, beside its default."""
+        from adam_optax.lab.reports.studies import suggestion_table
+
+        return suggestion_table(self)
+
+    def _columns_and_rows(self) -> tuple[Sequence[str], Iterable[Sequence[object]]]:
+        rows = self.rows()
+        return list(rows[0]), [list(row.values()) for row in rows]
 
 
 def suggest(
     problem: str | Problem,
     optimizer: str | Optimizer = "adam",
-    seeds: Sequence[int] = range(2),
+    seeds: Sequence[int] = range(10),
     *,
     epochs: int | None = None,
     batch_size: int | None = None,
     data_dir: Path | str | None = None,
+    parts: Path | str | None = None,
     on_progress: Callable[[int, int], object] | None = None,
+    on_note: Callable[[str], object] | None = None,
 ) -> Suggestion:
-    """Find a learning rate, then betas, then epsilon, then the rate again, in short runs.
+    """Choose a learning rate, then betas, then epsilon, and confirm the choice on fresh seeds.
 
-    A default stays unless another value is better by more than two standard errors of the mean
-    over seeds: among many noisy values, the best one is often merely lucky.
+    Each choice is made by successive halving: all values in runs of a quarter of the epochs, the
+    best third of them in runs of half the length, the best half of those in whole runs with six
+    seeds, in all of which the default takes part. What counts is the loss over the last quarter of
+    the steps, in which an unstable setting shows. Betas and epsilon change only if `Paired` finds
+    the change better.
+
+    What was chosen is then trained beside the default in whole runs with other seeds, on which the
+    choice does not depend, and suggested only if `Paired` finds it better: the usual run ends with
+    a lower training loss, by intervals of 95 % that exclude no gain; the mean loss is lower, too;
+    and the test accuracy is not. Otherwise the suggestion is to keep the default, and says what it
+    would cost to know more.
 
     Args:
         problem: A name (see `problems`) or a `Problem`.
-        optimizer: An optimiser that has `b1`, `b2` and `eps`.
-        seeds: Seeds of the runs.
-        epochs: Epochs of each run; by default a fifth of the problem's, and at least one.
+        optimizer: An optimiser. Of `b1`, `b2` and `eps`, those are tried that it has.
+        seeds: Seeds of the confirmation, at least six; the choice is made with six others.
+        epochs: Epochs of a whole run, for which the suggestion holds; by default the problem's.
         batch_size: Examples per step; by default the problem's.
         data_dir: The directory of the data files, for problems that are not embedded.
-        on_progress: Called after every run with the number of runs done and planned.
+        parts: A directory for finished runs, from which a killed search goes on, to the same
+            numbers; remove it when the results are kept elsewhere.
+        on_progress: Called after every run with the number of epochs done and planned.
+        on_note: Called before the training with the budget, and before each further stage with
+            what was chosen and what of the budget is left, in sentences.
 
     Returns:
         The suggested hyper-parameters, and the evidence for them.
 
     Raises:
         DataError: If the data is missing or damaged.
-        LabError: If a name is unknown, the optimiser has no such hyper-parameters, every run
-            diverged, or Ctrl-C ended the search.
+        KeyboardInterrupt: If Ctrl-C ended the search; the finished runs are in `parts`.
+        LabError: If a name is unknown, there are too few seeds, or every run diverged.
     """
+    check_confirmation_seeds(seeds)
     found, task = resolve(optimizer), Task(problem, batch_size, data_dir)
-    check_seeds(seeds)
-    epochs = check_epochs(task.problem, epochs or max(1, task.problem.epochs // 5))
-    start = {LEARNING_RATE: found.rate * task.problem.learning_rate, **_START}
-    search = _Search(Sweeper(task, [found], 1, epochs), seeds, on_progress)
-    stages = search.run(start, learning_rates(task.problem, found))
-    numbers = stages[-1].chosen.numbers
+    epochs = check_epochs(task.problem, epochs)
+    train = _Trainer(task, found, parts).train
+    search = Search(task.problem, found, seeds, epochs, train, on_progress, on_note)
+    stages, confirmation = search.run()
+    confirmed = confirmation is not None and confirmation.paired.is_better
+    numbers = stages[-1].chosen.numbers if confirmed else search.default
     others = {name: value for name, value in numbers.items() if name != LEARNING_RATE}
+    trained, planned = search.runs.epochs, search.runs.planned
     seen = observe(
         task.problem,
         found,
@@ -121,115 +169,94 @@ def suggest(
         epochs=epochs,
         batch_size=batch_size,
         data_dir=data_dir,
-        on_epoch=None,
+        parts=parts,
+        on_stage=None,
+        on_epoch=lambda epoch: search.runs.count(planned - epochs + epoch.epoch),
         **others,
     )
-    return Suggestion(task.problem, found.name, numbers, tuple(stages), seen, epochs)
+    return Suggestion(
+        problem=task.problem,
+        optimizer=found.name,
+        default=search.default,
+        numbers=numbers,
+        stages=tuple(stages),
+        confirmation=confirmation,
+        observation=seen,
+        epochs=epochs,
+        budget=search.budget,
+        epochs_trained=trained + epochs,
+    )
 
 
-class _Search:
-    """Run the stages of a search by one compiled program."""
+def check_confirmation_seeds(seeds: Sequence[int]) -> None:
+    """Refuse seeds that are too few to tell a gain from luck, and bad ones.
 
-    def __init__(
-        self,
-        sweeper: Sweeper,
-        seeds: Sequence[int],
-        on_progress: Callable[[int, int], object] | None,
-    ) -> None:
-        self._sweeper, self._seeds, self._report = sweeper, seeds, on_progress
-        self._done = 0
-
-    def run(self, start: dict[str, float], grid: Sequence[float]) -> list[Stage]:
-        betas = [dict(zip(BETAS, pair, strict=True)) for pair in itertools.product(*BETAS.values())]
-        runs = len(grid) + len(betas) + len(EPS) + len(AROUND)
-        self._planned = runs * len(self._seeds)
-        rates = [{LEARNING_RATE: rate} for rate in grid]
-        first = self._stage((LEARNING_RATE,), start, rates, always=True)
-        second = self._stage(("b1", "b2"), first.chosen.numbers, betas)
-        third = self._stage(("eps",), second.chosen.numbers, [{"eps": eps} for eps in EPS])
-        rate = third.chosen.numbers[LEARNING_RATE]
-        around = [{LEARNING_RATE: float(f"{factor * rate:.3g}")} for factor in AROUND]
-        return [first, second, third, self._stage((LEARNING_RATE,), third.chosen.numbers, around)]
-
-    def _stage(
-        self,
-        asks: tuple[str, ...],
-        base: dict[str, float],
-        tries: Sequence[dict[str, float]],
-        always: bool = False,
-    ) -> Stage:
-        """Try changes of a setting, and choose the best if it is clearly better, or `always`."""
-        points = [tuple((base | change).items()) for change in tries]
-        todo = [Job(0, point, seed) for point in points for seed in self._seeds]
-        sweep = self._sweeper.run(todo, self._progress)
-        if sweep.interrupted:
-            raise LabError("interrupted: nothing is suggested")
-        self._done += len(todo)
-        best = sweep.best()
-        same = (setting for setting in sweep.settings if setting.numbers == base)
-        kept = next(same, best)
-        chosen = best if always or _is_clearly_better(best, kept) else kept
-        return Stage(asks, sweep, kept, chosen, _reason(asks, sweep, kept, best, chosen))
-
-    def _progress(self, done: int, _: int) -> None:
-        if self._report is not None:
-            self._report(self._done + done, self._planned)
+    Raises:
+        LabError: If there are fewer than `FEWEST_SEEDS`, or `check_seeds` refuses them.
+    """
+    check_seeds(seeds)
+    if len(seeds) < FEWEST_SEEDS:
+        raise LabError(
+            f"a suggestion needs at least {FEWEST_SEEDS} seeds, got {len(seeds)}: with fewer, no "
+            "gain can be told from luck"
+        )
 
 
-def _is_clearly_better(best: Setting, kept: Setting) -> bool:
-    """Return whether the best is better by more than two standard errors of the difference."""
-    if not math.isfinite(kept.loss):
-        return True
-    error = math.hypot(best.spread, kept.spread) / math.sqrt(len(best.losses))
-    return kept.loss - best.loss > 2 * error
+class _Trainer:
+    """Train jobs by one compiled program for each number of epochs.
+
+    Args:
+        task: The task to train on.
+        optimizer: The optimiser.
+        parts: A directory for finished runs; `None`: nothing is kept.
+    """
+
+    def __init__(self, task: Task, optimizer: Optimizer, parts: Path | str | None) -> None:
+        self._task, self._optimizer, self._parts = task, optimizer, parts
+        self._sweepers: dict[int, Sweeper] = {}
+
+    def train(
+        self, todo: Sequence[Job], epochs: int, on_run: Callable[[int], object]
+    ) -> Sequence[Point]:
+        """Train jobs for so many epochs."""
+        if epochs not in self._sweepers:
+            arguments = self._task, [self._optimizer], 1, epochs, self._parts
+            self._sweepers[epochs] = Sweeper(*arguments, every_epoch=False)
+        return self._sweepers[epochs].run(todo, lambda done, _: on_run(done)).points
 
 
-def _reason(
-    asks: tuple[str, ...], sweep: Sweep, kept: Setting, best: Setting, chosen: Setting
-) -> str:
-    said = f"{_named(asks, chosen)}: training loss {_loss(chosen)}"
-    if chosen is not best:
-        said += f"; {_named(asks, best)} with {_loss(best)} is not clearly better"
-    elif kept is not best:
-        said += f", against {_loss(kept)} with {_named(asks, kept)}"
-    else:
-        second = min((s for s in sweep.settings if s is not best), key=lambda s: s.loss)
-        said += f", the best of {len(sweep.settings)}; next {_loss(second)} with "
-        said += _named(asks, second)
-    if asks == (LEARNING_RATE,):
-        said += _limits(sweep, chosen)
-    return said
+def _confirmed(confirmation: Confirmation | None, chosen: Setting, epochs: int) -> list[str]:
+    """Say what the confirmation showed, and what it would cost to know more."""
+    if confirmation is None:
+        return ["no change was chosen: of what was tried in whole runs, the default was the best"]
+    paired, numbers = confirmation.paired, chosen.numbers
+    names = [n for n, value in numbers.items() if value != paired.default.numbers[n]]
+    said = f"{named(names, numbers)}, in whole runs with seeds that had no part in the choice: "
+    said += paired.verdict()
+    return [said, *([] if paired.is_better else [paired.cost_to_know(epochs)])]
 
 
-def _limits(sweep: Sweep, chosen: Setting) -> str:
-    grid = [setting.numbers[LEARNING_RATE] for setting in sweep.settings]
-    lost = [s.numbers[LEARNING_RATE] for s in sweep.settings if not math.isfinite(s.loss)]
-    said = f"; tried from {min(grid):.3g} to {max(grid):.3g}"
-    if chosen.numbers[LEARNING_RATE] in (min(grid), max(grid)):
-        said += ", at whose edge it is: a better one may lie beyond"
-    return said + (f"; diverges from {min(lost):.3g} on" if lost else "")
+def _watched(observation: Observation, numbers: Mapping[str, float]) -> list[str]:
+    """Describe noise, step size and epsilon at the end of the watched run, where they are known."""
 
+    def last(name: str, place: int = 0) -> NDArray[np.float32]:
+        """Return a quantity of the last record by layer, or one of its quantiles."""
+        every = [np.ravel(x[name][-1])[place] for x in observation.reading.values()]
+        values: NDArray[np.float32] = np.array(every, np.float32)
+        return values[np.isfinite(values)]
 
-def _named(asks: tuple[str, ...], setting: Setting) -> str:
-    return ", ".join(f"{name} {setting.numbers[name]:.4g}" for name in asks)
-
-
-def _loss(setting: Setting) -> str:
-    return f"{setting.loss:.4g} ± {setting.spread:.2g}"
-
-
-def _watched_evidence(suggestion: Suggestion) -> list[str]:
-    """Describe epsilon, noise and step size at the end of the watched run."""
-    layers = suggestion.observation.reading.values()
-    last = lambda name: np.array([layer[name][-1] for layer in layers])  # noqa: E731
-    roots, eps = last("root_nu"), suggestion.numbers["eps"]
-    low, median = np.nanmin(roots[:, 0]), np.nanmedian(roots[:, 2])
-    ruled, signal, ratio = last("eps_share"), last("signal_to_noise"), last("update_ratio")
-    return [
-        f"watched, at the end: the root of nu is {median:.2g} for half of the weights and "
-        f"{low:.2g} at the lowest 5 % of a layer; eps {eps:.2g} rules "
-        f"{np.nanmax(ruled):.0%} of the weights of the layer where it rules most",
-        f"watched, at the end: gradients' signal to noise is {np.nanmin(signal):.2g} to "
-        f"{np.nanmax(signal):.2g} by layer, and a step moves a layer by {np.nanmin(ratio):.2g} to "
-        f"{np.nanmax(ratio):.2g} of its size",
-    ]
+    signal, ratio, middle = last("signal_to_noise"), last("update_ratio"), last("root_nu", 2)
+    said = []
+    if len(signal):
+        said.append(
+            f"gradients' signal to noise is {signal.min():.2g} to {signal.max():.2g} by layer"
+        )
+    if len(ratio):
+        said.append(f"a step moves a layer by {ratio.min():.2g} to {ratio.max():.2g} of its size")
+    if len(middle) and len(ruled := last("eps_share")):
+        said.append(
+            f"the root of nu is {np.median(middle):.2g} for half of the weights and "
+            f"{last('root_nu').min():.2g} at the lowest 5 % of a layer; eps {numbers['eps']:.2g} "
+            f"rules {ruled.max():.0%} of the weights of the layer where it rules most"
+        )
+    return [f"watched, at the end: {sentence}" for sentence in said]

@@ -13,10 +13,11 @@ from adam_optax._core.files import physical_memory
 from adam_optax.lab._problems.problem import Problem
 from adam_optax.lab.errors import LabError
 from adam_optax.lab.grid import Job, Settings, jobs
-from adam_optax.lab.optimizers import Optimizer, resolve, resolve_all
-from adam_optax.lab.program import Program
+from adam_optax.lab.optimizers import Optimizer, build, resolve, resolve_all
+from adam_optax.lab.program import Outcome, Program
 from adam_optax.lab.results import Point, Sweep
 from adam_optax.lab.resume import Arrays, FinishedParts
+from adam_optax.lab.run import OnStage
 from adam_optax.lab.task import Task
 from adam_optax.lab.trainer import check_epochs, check_seeds
 
@@ -36,6 +37,7 @@ def sweep(
     parallel: int | None = None,
     parts: Path | str | None = None,
     on_progress: OnProgress | None = None,
+    on_stage: OnStage | None = None,
 ) -> Sweep:
     """Train every setting with every seed, in one program that is compiled once.
 
@@ -55,8 +57,10 @@ def sweep(
         data_dir: The directory of the data files, for problems that are not embedded.
         parallel: Number of runs that are vmapped. By default one run on a CPU, where one is the
             fastest, and elsewhere as many runs as should fit into the memory.
-        parts: A directory for finished parts, from which a killed sweep resumes.
+        parts: A directory for finished parts, from which a killed sweep goes on, to the same
+            numbers; remove it when the results are kept elsewhere.
         on_progress: Called after every part with the number of runs done and planned.
+        on_stage: Called when the compilation begins, and when a part does.
 
     Returns:
         The runs; after Ctrl-C the finished ones.
@@ -72,10 +76,7 @@ def sweep(
     todo = jobs(task.problem, found, settings, seeds)
     width = _width(task, parallel, len(todo) // len(found))
     sweeper = Sweeper(task, found, width, check_epochs(task.problem, epochs), parts)
-    swept = sweeper.run(todo, on_progress)
-    if not swept.interrupted:
-        sweeper.clear(todo)
-    return swept
+    return sweeper.run(todo, on_progress, on_stage)
 
 
 class Sweeper:
@@ -111,10 +112,17 @@ class Sweeper:
         self._width, self._epochs = width, epochs
         _check_memory(task, width, epochs)
         self._program = Program(task, optimizers, width, every_epoch)
+        self._run: Callable[..., Outcome] | None = None
+        self._on_stage: OnStage = _ignore
         names = [optimizer.name for optimizer in optimizers]
-        self._parts = FinishedParts(None if parts is None else Path(parts), task, names, epochs)
+        self._parts = FinishedParts(parts, task, names, epochs)
 
-    def run(self, todo: Sequence[Job], on_progress: OnProgress | None = None) -> Sweep:
+    def run(
+        self,
+        todo: Sequence[Job],
+        on_progress: OnProgress | None = None,
+        on_stage: OnStage | None = None,
+    ) -> Sweep:
         """Train all jobs; after Ctrl-C return the finished ones.
 
         The files of finished parts stay until `clear` is called.
@@ -122,13 +130,18 @@ class Sweeper:
         Args:
             todo: The jobs, all of which must give the same hyper-parameters.
             on_progress: Called after every part with the number of runs done and planned.
+            on_stage: Called when the compilation begins, and when a part does.
 
         Raises:
-            LabError: If an optimiser does not take the hyper-parameters, or a part cannot be
-                written.
+            LabError: If an optimiser does not take the hyper-parameters or refuses a value, or a
+                part cannot be written.
         """
         self._program.check({name: jnp.float32(value) for name, value in todo[0].numbers})
+        # In the program the hyper-parameters are traced, and no check sees their values.
+        for place, numbers in dict.fromkeys((job.optimizer, job.numbers) for job in todo):
+            build(self._optimizers[place], dict(numbers))
         chunks = list(_chunks(todo, self._width))
+        self._on_stage = on_stage or _ignore
         points: list[Point] = []
         try:
             for part in chunks:
@@ -156,11 +169,23 @@ class Sweeper:
         params = jax.tree.map(lambda *x: jnp.stack(x), *(task.params(job.seed) for job in full))
         orders = np.stack([self._orders(job.seed) for job in full])
         place, data = np.int32(part[0].optimizer), (task.train, task.test)
-        outcome = self._program.run(place, numbers, params, orders, data)
+        arguments = place, numbers, params, orders, data
+        who = self._optimizers[part[0].optimizer].name
+        if self._run is None:
+            self._on_stage("compiling", who)
+            self._run = self._program.run.lower(*arguments).compile()
+        given = ", ".join(f"{name} {value:.3g}" for name, value in part[0].numbers)
+        self._on_stage("training", f"{who}, {given}, seed {part[0].seed}")
+        # Ctrl-C ends this wait at once, and would not end that of NumPy.
+        outcome = jax.block_until_ready(self._run(*arguments))
         return tuple(np.asarray(array)[: len(part)] for array in outcome)
 
     def _orders(self, seed: int) -> NDArray[np.int32]:
         return np.stack(list(itertools.islice(self.task.orders(seed), self._epochs)))
+
+
+def _ignore(kind: str, what: str) -> None:
+    """Hear of a stage, and do nothing."""
 
 
 def _chunks(todo: Sequence[Job], width: int) -> Iterator[list[Job]]:

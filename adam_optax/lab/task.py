@@ -2,6 +2,7 @@
 
 import zlib
 from collections.abc import Callable, Iterator
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +70,11 @@ class Task:
             for x, y in (self.train, self.test):
                 jax.eval_shape(self.loss_and_accuracy, params, x[:1], y[:1])
 
+    @cached_property
+    def checksums(self) -> list[int]:
+        """Return a checksum of each array of the data."""
+        return [zlib.crc32(np.asarray(array).tobytes()) for array in (*self.train, *self.test)]
+
     def params(self, seed: int) -> optax.Params:
         """Build the initial parameters of a seed."""
         params: optax.Params = self._init(jax.random.key(seed), self.train[0][:1])
@@ -120,6 +126,8 @@ class Task:
         """Return the loss on the training set, in nats, and the accuracy on the test set."""
         loss, _ = self._measure(params, *self.train)
         _, accuracy = self._measure(params, *self.test)
+        # Ctrl-C ends this wait at once, and would not end that of `float`.
+        jax.block_until_ready((loss, accuracy))
         return float(loss), float(accuracy)
 
     def loss_and_accuracy(

@@ -4,6 +4,7 @@ import itertools
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,11 @@ import numpy as np
 import optax
 
 from adam_optax.lab._problems.problem import Problem
-from adam_optax.lab.errors import LabError
-from adam_optax.lab.grid import check_runs_planned
-from adam_optax.lab.optimizers import Optimizer, resolve
-from adam_optax.lab.run import Epoch, Run, steps_to
+from adam_optax.lab.errors import Interrupted, LabError
+from adam_optax.lab.grid import LEARNING_RATE, check_runs_planned
+from adam_optax.lab.optimizers import Optimizer, build, resolve
+from adam_optax.lab.resume import Checkpoints
+from adam_optax.lab.run import Epoch, OnStage, Run, steps_to
 from adam_optax.lab.task import Task
 
 _Carry = tuple[optax.Params, optax.OptState]
@@ -30,6 +32,7 @@ def train(
     epochs: int | None = None,
     batch_size: int | None = None,
     data_dir: Path | str | None = None,
+    parts: Path | str | None = None,
     on_epoch: Callable[[Epoch], object] | None = None,
 ) -> Run:
     """Train one optimiser on a problem, with one seed.
@@ -42,6 +45,8 @@ def train(
         epochs: Passes over the training set; by default the problem's.
         batch_size: Examples per step; by default the problem's.
         data_dir: The directory of the data files, for problems that are not embedded.
+        parts: A directory for the finished epochs, from which a killed run goes on, to the same
+            numbers; remove it when the results are kept elsewhere.
         on_epoch: Called after every epoch with its record.
 
     Returns:
@@ -50,9 +55,11 @@ def train(
     Raises:
         DataError: If the data is missing or damaged.
         LabError: If a name is unknown or a number is out of range.
+        KeyboardInterrupt: If Ctrl-C was pressed. Once an epoch is finished, the exception has an
+            attribute `partial`: the record of the run up to then.
     """
     found, task = resolve(optimizer), Task(problem, batch_size, data_dir)
-    return Trainer(task, found, learning_rate).run(seed, epochs, on_epoch)
+    return Trainer(task, found, learning_rate, parts).run(seed, epochs, on_epoch)
 
 
 class Trainer:
@@ -62,32 +69,52 @@ class Trainer:
         task: The task to train on.
         optimizer: The optimiser.
         learning_rate: By default the problem's rate times the optimiser's factor.
+        parts: A directory for finished epochs, from which a killed run goes on; `None`: nothing is
+            kept.
+        facts: What else the numbers follow from, beside task, name and rate; for `parts`.
+        on_stage: Called when the compilation begins, and when a run does.
 
     Attributes:
         learning_rate: The learning rate.
-        state: State of the optimiser after the latest epoch of the latest run.
 
     Raises:
-        LabError: If the learning rate is not a positive number.
+        LabError: If the learning rate is not a positive number, or the optimiser refuses the rate.
     """
 
     def __init__(
-        self, task: Task, optimizer: Optimizer, learning_rate: float | None = None
+        self,
+        task: Task,
+        optimizer: Optimizer,
+        learning_rate: float | None = None,
+        parts: Path | str | None = None,
+        facts: Sequence[object] = (),
+        on_stage: OnStage | None = None,
     ) -> None:
         default = optimizer.rate * task.problem.learning_rate
         self.learning_rate = default if learning_rate is None else learning_rate
         if not (math.isfinite(self.learning_rate) and self.learning_rate > 0):
             raise LabError(f"learning rate must be positive, got {self.learning_rate}")
-        self._task, self._name = task, optimizer.name
-        self._tx = optimizer.build(self.learning_rate)
+        self._task, self._name, self._parts = task, optimizer.name, parts
+        self._facts = [optimizer.name, self.learning_rate, *facts]
+        self._on_stage = on_stage or (lambda kind, what: None)
+        self._tx = build(optimizer, {LEARNING_RATE: self.learning_rate})
         params = task.params(0)
         state = self._tx.init(params)
         self._bytes_per_parameter = _bytes(state) / _size(params)
-        like = params, state, next(task.orders(0)), *task.train
-        # The program is compiled ahead and run once, so that no measured time contains the
-        # compilation or the extra cost of a program's first execution.
-        self._epoch = jax.jit(self._scan).lower(*like).compile()
-        self._epoch(*like)
+
+    @cached_property
+    def _epoch(self) -> Callable[..., Any]:
+        """Return the program of an epoch, compiled before the first run that is not finished.
+
+        The program is run once, so that no measured time contains the compilation or the extra
+        cost of a program's first execution.
+        """
+        self._on_stage("compiling", self._name)
+        params = self._task.params(0)
+        like = params, self._tx.init(params), next(self._task.orders(0)), *self._task.train
+        program = jax.jit(self._scan).lower(*like).compile()
+        jax.block_until_ready(program(*like))
+        return program
 
     def run(
         self,
@@ -103,32 +130,60 @@ class Trainer:
             on_epoch: Called after every epoch with its record.
 
         Raises:
-            LabError: If `epochs` is below 1 or the seed is not in 0 to 2**31 - 1.
+            Interrupted: If Ctrl-C was pressed once an epoch was finished; `partial` is the record.
+            KeyboardInterrupt: If Ctrl-C was pressed before that.
+            LabError: If `epochs` is below 1, the seed is not in 0 to 2**31 - 1, or a checkpoint
+                cannot be written.
         """
         epochs = check_epochs(self._task.problem, epochs)
         check_seed(seed)
-        done = []
-        for epoch in self._epochs(seed, epochs):
-            done.append(epoch)
-            if on_epoch is not None:
-                on_epoch(epoch)
-            if epoch.diverged:
-                break
+        kept = Checkpoints(self._parts, self._task, [*self._facts, epochs, seed])
+        params = self._task.params(seed)
+        start = params, self._tx.init(params)
+        done, carry = kept.load(start) or ([], start)
+        self._latest: tuple[Epoch | None, _Carry] = (done[-1] if done else None), carry
+        try:
+            if len(done) < epochs and not (done and done[-1].diverged):
+                for epoch in self._epochs(seed, epochs, len(done)):
+                    done.append(epoch)
+                    is_last = epoch.diverged or epoch.epoch == epochs
+                    kept.save(done, self._latest[1], now=is_last)
+                    if on_epoch is not None:
+                        on_epoch(epoch)
+                    if epoch.diverged:
+                        break
+            elif on_epoch is not None:  # all of it was done before
+                on_epoch(done[-1])
+        except KeyboardInterrupt as stopped:
+            latest, carry = self._latest
+            if latest is None:
+                raise
+            if not done or done[-1] is not latest:  # stopped just before it was listed
+                done.append(latest)
+            kept.save(done, carry, now=True)
+            raise Interrupted(self._record(seed, done)) from stopped
         return self._record(seed, done)
 
-    def _epochs(self, seed: int, epochs: int) -> Iterator[Epoch]:
-        params = self._task.params(seed)
-        self.state: optax.OptState = self._tx.init(params)
-        state = self.state
-        orders = itertools.islice(self._task.orders(seed), epochs)
-        for number, order in enumerate(orders, start=1):
+    @property
+    def state(self) -> optax.OptState:
+        """Return the state of the optimiser after the latest epoch of the latest run."""
+        return self._latest[1][1]
+
+    def _epochs(self, seed: int, epochs: int, done: int) -> Iterator[Epoch]:
+        """Train the epochs after those that are done."""
+        program, carry = self._epoch, self._latest[1]
+        self._on_stage("training", f"{self._name}, seed {seed}")
+        orders = itertools.islice(self._task.orders(seed), done, epochs)
+        for number, order in enumerate(orders, start=done + 1):
             start = time.perf_counter()
-            (params, state), losses = self._epoch(params, state, order, *self._task.train)
-            self.state = state
+            carry, losses = program(*carry, order, *self._task.train)
             losses.block_until_ready()
             seconds = (time.perf_counter() - start) / len(order)
-            measured = self._task.evaluate(params)
-            yield Epoch(self._name, seed, number, epochs, np.asarray(losses), seconds, *measured)
+            measured = self._task.evaluate(carry[0])
+            record = np.asarray(losses), seconds, *measured
+            epoch = Epoch(self._name, seed, number, epochs, *record)
+            self._latest = epoch, carry  # in one step, between whose halves no signal can come
+            yield epoch
 
     def _scan(
         self,
@@ -159,6 +214,7 @@ class Trainer:
             seconds_per_step=float(np.median([epoch.seconds_per_step for epoch in epochs])),
             state_bytes_per_parameter=self._bytes_per_parameter,
             diverged=epochs[-1].diverged,
+            test_accuracies=tuple(epoch.test_accuracy for epoch in epochs),
         )
 
 

@@ -1,25 +1,29 @@
 """Tune the learning rate of each optimiser: the grid, and the sweep over the grid."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from adam_optax.lab._problems.problem import Problem
 from adam_optax.lab.errors import LabError
 from adam_optax.lab.grid import LEARNING_RATE, jobs
 from adam_optax.lab.optimizers import Optimizer
 from adam_optax.lab.results import Sweep
+from adam_optax.lab.run import OnStage
 from adam_optax.lab.sweeper import OnProgress, Sweeper
 from adam_optax.lab.task import Task
 
 FACTORS = tuple(10 ** (k / 4) for k in range(-6, 7))
 """Factors of the default rate that are tried: four a decade, three decades."""
+TUNING_SEEDS = 2
+"""Seeds with which each rate is tried."""
 
 
 def learning_rates(
     problem: Problem, optimizer: Optimizer, factors: Sequence[float] = FACTORS
 ) -> list[float]:
-    """Return learning rates around an optimiser's default, rounded to three digits."""
+    """Return learning rates around an optimiser's default: it, and others of three digits."""
     default = optimizer.rate * problem.learning_rate
-    return [float(f"{default * factor:.3g}") for factor in factors]
+    return [default if factor == 1 else float(f"{default * factor:.3g}") for factor in factors]
 
 
 def tune(
@@ -29,6 +33,8 @@ def tune(
     seeds: Sequence[int],
     epochs: int,
     on_progress: OnProgress | None = None,
+    parts: Path | str | None = None,
+    on_stage: OnStage | None = None,
 ) -> Sweep:
     """Train an optimiser with every learning rate of a grid.
 
@@ -39,15 +45,21 @@ def tune(
         seeds: Seeds of the runs.
         epochs: Epochs of each run.
         on_progress: Called after every run with the number of runs done and planned.
+        parts: A directory for finished runs; `None`: nothing is kept.
+        on_stage: Called when the compilation begins, and when a run does.
     """
     grid = learning_rates(task.problem, optimizer) if chosen is None else list(chosen)
     todo = jobs(task.problem, [optimizer], {LEARNING_RATE: grid}, seeds)
-    return Sweeper(task, [optimizer], 1, epochs).run(todo, on_progress)
+    return Sweeper(task, [optimizer], 1, epochs, parts).run(todo, on_progress, on_stage)
 
 
 def best_rate(sweep: Sweep) -> float:
-    """Return the learning rate with the lowest mean training loss."""
-    return sweep.best().numbers[LEARNING_RATE]
+    """Return the learning rate with the lowest mean training loss.
+
+    If every run diverged, it is the lowest rate: what it does is a result, too.
+    """
+    found = min(sweep.settings, key=lambda s: (s.loss, s.numbers[LEARNING_RATE]))
+    return found.numbers[LEARNING_RATE]
 
 
 def is_at_edge(sweep: Sweep) -> bool:
@@ -56,7 +68,7 @@ def is_at_edge(sweep: Sweep) -> bool:
     return best_rate(sweep) in (min(grid), max(grid))
 
 
-def fresh_seeds(seeds: Sequence[int], count: int = 2) -> range:
+def fresh_seeds(seeds: Sequence[int], count: int = TUNING_SEEDS) -> range:
     """Return seeds for tuning that are not among the seeds of the comparison.
 
     Raises:

@@ -5,7 +5,6 @@ Every line ends with exit code 0, or with exit code 2 and one line of the librar
 refused changes no file.
 """
 
-import argparse
 import contextlib
 import dataclasses
 import io
@@ -21,6 +20,8 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from unittest import mock
+
+from rich_click import Choice, Option, Parameter
 
 from adam_optax._core.user_code import describe
 from adam_optax.cli import main
@@ -94,7 +95,7 @@ _FITTING = {
     "names": ["names.json", "text.json", "fifo.json"],
     "model": ["text.pt", "text.pt:model", "fifo.pt"],
     "target": ["cpu"],
-    "positive": ["1", "2", "3", "2000000000"],
+    "count": ["1", "2", "3", "2000000000"],
     "seed": ["0", "7", "2147483647"],
     "rate": ["1e-3", "1e39", "1e-320"],
 }
@@ -167,13 +168,12 @@ def make_line(rng: random.Random, words: Sequence[str]) -> list[str]:
     """Make a line of a command's own arguments, with words that fit and words that do not."""
     if rng.random() < 0.02:
         return [rng.choice(words) for _ in range(rng.randrange(4))]
-    command = rng.choice(main.COMMANDS)
-    parser = argparse.ArgumentParser(add_help=False)
-    command.add_arguments(parser)
-    line, hostility = [command.name], rng.choice([0, 0.1, 0.5])
-    for action in parser._actions:
-        if action.required or not action.option_strings or rng.random() < 0.25:
-            line += [*action.option_strings[:1], *_values(rng, action, words, hostility)]
+    name = rng.choice(list(main.COMMANDS))
+    line, hostility = [name], rng.choice([0, 0.1, 0.5])
+    for parameter in main.command(name).params:
+        if parameter.required or rng.random() < 0.25:
+            option = [rng.choice(parameter.opts)] if isinstance(parameter, Option) else []
+            line += [*option, *_values(rng, parameter, words, hostility)]
     for _ in range(rng.choice([0, 0, 0, 1])):
         place = rng.randrange(1, len(line) + 1)
         how = rng.randrange(3)
@@ -182,18 +182,18 @@ def make_line(rng: random.Random, words: Sequence[str]) -> list[str]:
 
 
 def _values(
-    rng: random.Random, action: argparse.Action, words: Sequence[str], hostility: float
+    rng: random.Random, parameter: Parameter, words: Sequence[str], hostility: float
 ) -> list[str]:
     """Return the words of an argument."""
-    if action.nargs == 0:
+    if isinstance(parameter, Option) and parameter.is_flag:
         return []
     if rng.random() < hostility:
         return [rng.choice(words)]
-    if action.dest in ("problem", "params") and rng.random() < 0.4:
+    name, kind = parameter.name or "", parameter.type
+    if name in ("problem", "params") and rng.random() < 0.4:
         return [rng.choice(_code())]
-    kind = getattr(action.type, "__name__", "")
-    choices = [*map(str, action.choices)] if action.choices is not None else words
-    return [rng.choice(_FITTING.get(action.dest, _FITTING.get(kind, choices)))]
+    choices = list(kind.choices) if isinstance(kind, Choice) else words
+    return [rng.choice(_FITTING.get(name, _FITTING.get(kind.name, choices)))]
 
 
 def _code() -> list[str]:
@@ -278,7 +278,7 @@ def _misreported(code: object, said: str, before: dict[str, object]) -> str:
     for name in reversed(changed):  # what was written is not there for the next line
         path = Path(name)
         if name not in before:
-            path.rmdir() if path.is_dir() else path.unlink()
+            path.rmdir() if path.is_dir() and not path.is_symlink() else path.unlink()
     return ""
 
 

@@ -1,25 +1,27 @@
 """Test the command as a user calls it: results, one line for every mistake, Ctrl-C."""
 
-import argparse
 import csv
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+import adam_optax as ao
 from adam_optax.cli import main
-from adam_optax.lab import Epoch
+from adam_optax.lab import Comparison, Epoch, compare
 from adam_optax.lab.optimizers import DEFAULT_OPTIMIZERS
+from adam_optax.lab.task import Task
 from tests.lab.idx_files import write_mnist
 
 FILES = {
     "compare-digits.png",
     "compare-digits.svg",
     "compare-digits-runs.csv",
+    "compare-digits-epochs.csv",
     "compare-digits-curves.csv",
     "compare-digits.html",
 }
@@ -28,6 +30,12 @@ FILES = {
 @pytest.fixture(autouse=True)
 def in_an_empty_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+
+
+def results(out: str = "adam-optax-results") -> Path:
+    """Return the folder of the results of the only run."""
+    (found,) = (p for p in Path(out).iterdir() if not p.is_symlink() and "-parts" not in p.name)
+    return found
 
 
 def read_csv(path: Path) -> list[dict[str, str]]:
@@ -50,9 +58,10 @@ def test_compare_with_the_defaults(capsys: pytest.CaptureFixture[str], tmp_path:
     output = capsys.readouterr()
     assert output.err == ""  # not a terminal: no progress bar
     for name in DEFAULT_OPTIMIZERS:
-        assert f"  {name} " in output.out
-    assert "Wrote adam-optax-results/compare-digits/compare-digits.png, " in output.out
-    folder = tmp_path / "adam-optax-results" / "compare-digits"
+        assert f" {name} " in output.out
+    folder = results()
+    assert f"Wrote {folder}/: compare-digits.png, " in output.out
+    assert (tmp_path / "adam-optax-results" / "latest").resolve() == folder.resolve()
     assert {path.name for path in folder.iterdir()} == FILES
     rows = read_csv(folder / "compare-digits-runs.csv")
     assert [row["optimizer"] for row in rows] == list(DEFAULT_OPTIMIZERS)
@@ -62,8 +71,8 @@ def test_compare_with_the_defaults(capsys: pytest.CaptureFixture[str], tmp_path:
 def test_options_reach_the_training(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     options = "--optimizers optax.sgd --seeds 2 --epochs 2 --batch-size 500 --learning-rate 0.05"
     assert main.main(["compare", "digits", *options.split(), "--out", "here", "--quiet"]) == 0
-    assert "Wrote here/compare-digits/compare-digits.png" in capsys.readouterr().out
-    rows = read_csv(tmp_path / "here" / "compare-digits" / "compare-digits-runs.csv")
+    assert "Wrote here/compare-digits-20" in capsys.readouterr().out
+    rows = read_csv(results("here") / "compare-digits-runs.csv")
     chosen = [(row["seed"], row["learning_rate"], row["steps"]) for row in rows]
     assert chosen == [("0", "0.05", "6"), ("1", "0.05", "6")]
 
@@ -79,8 +88,8 @@ def test_train_on_mnist_files(capsys: pytest.CaptureFixture[str], tmp_path: Path
         assert line.startswith(f"epoch {epoch}/3: train loss ")
     assert lines[2].endswith("test accuracy 100.00%")
     assert "mnist: 1 run" in lines[3]
-    folder = tmp_path / "adam-optax-results" / "train-mnist-optax.adam"
-    assert [row["seed"] for row in read_csv(folder / f"{folder.name}-runs.csv")] == ["5"]
+    rows = read_csv(results() / "train-mnist-optax.adam-runs.csv")
+    assert [row["seed"] for row in rows] == ["5"]
 
 
 @pytest.mark.heavy
@@ -95,26 +104,31 @@ def test_quiet_leaves_the_epochs_out(capsys: pytest.CaptureFixture[str]) -> None
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ("", "COMMAND"),
-        ("compare", "PROBLEM"),
-        ("race digits", "invalid choice: 'race'"),
+        ("compare", "Missing argument 'PROBLEM'; see adam-optax compare --help"),
+        ("race digits", "No such command 'race'; see adam-optax --help"),
+        ("compar digits", "No such command 'compar'. Did you mean 'compare'?"),
+        ("compare digits --lr 1", "No such option '--lr'. Did you mean '--learning-rate'?"),
+        ("train digits --learnig-rate 1", "Did you mean '--learning-rate'?"),
+        ("train digits --seeds 3", "train takes no --seeds; write compare with --seeds"),
+        ("compare digits --optimizer AdamW", "unknown optimiser 'AdamW'; did you mean adamw?"),
         ("compare cifar", "unknown problem 'cifar'; known: digits, mnist"),
         ("compare digits --optimizers adam,adma", "unknown optimiser 'adma'"),
         ("compare digits --optimizers adam,", "expected the name of an optimiser"),
         ("compare digits --optimizers adam,adam", "'adam' is named twice"),
         ("train digits --optimizer optax.lbfgs", "cannot be used here"),
-        ("train digits --optimizers adam", "unrecognized arguments: --optimizers"),
-        ("train digits --epochs", "--epochs: expected one argument"),
-        ("train digits --epochs -1", "--epochs: expected an integer from 1, got '-1'"),
-        ("train digits --epochs 1.5", "--epochs: expected an integer from 1, got '1.5'"),
-        ("train digits --batch-size 0", "--batch-size: expected an integer from 1"),
+        ("train digits --optimizers adam,lion", "expected the name of one optimiser"),
+        ("train digits --epochs", "Option '--epochs' requires an argument"),
+        ("train digits --epochs -1", "'--epochs': expected an integer from 1, got '-1'"),
+        ("train digits --epochs 1.5", "'--epochs': expected an integer from 1, got '1.5'"),
+        ("train digits --batch-size 0", "'--batch-size': expected an integer from 1"),
         ("train digits --batch-size 1501", "batch size must be 1 to 1500, got 1501"),
-        ("train digits --learning-rate -0.1", "--learning-rate: expected a positive number"),
-        ("train digits --learning-rate inf", "--learning-rate: expected a positive number"),
-        ("train digits --seed -3", "--seed: expected an integer from 0"),
-        ("compare digits --seeds 0", "--seeds: expected an integer from 1"),
-        ("compare digits --seeds many", "--seeds: expected an integer from 1, got 'many'"),
+        ("train digits --learning-rate -0.1", "'--learning-rate': expected a positive number"),
+        ("train digits --learning-rate inf", "'--learning-rate': expected a positive number"),
+        ("train digits --seed -3", "'--seed': expected an integer from 0"),
+        ("compare digits --seeds 0", "'--seeds': expected an integer from 1"),
+        ("compare digits --seeds many", "'--seeds': expected an integer from 1, got 'many'"),
         ("compare digits --data-dir .", "leave the data directory out"),
+        ("train digits --learning-rate 1e-3 --resume", "is unfinished; leave --resume out"),
         ("train mnist", "mnist needs a data directory"),
         ("train mnist --data-dir nowhere", "nowhere/train-images-idx3-ubyte: no such file"),
     ],
@@ -147,7 +161,7 @@ def test_output_is_checked_before_training(
     assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"mine"]
 
 
-@pytest.mark.parametrize("package", ["matplotlib", "rich", "sklearn"])
+@pytest.mark.parametrize("package", ["jinja2", "matplotlib", "rich", "sklearn"])
 def test_a_missing_extra_says_what_to_install(
     capsys: pytest.CaptureFixture[str],
     tmp_path: Path,
@@ -163,15 +177,17 @@ def test_a_missing_extra_says_what_to_install(
 
 
 def interrupt_at(monkeypatch: pytest.MonkeyPatch, fraction: float) -> None:
-    def stop(done: float, _: Epoch) -> None:
-        if done >= fraction:
-            raise KeyboardInterrupt
+    """Press Ctrl-C when such a share of the training is done."""
 
-    @contextmanager
-    def show_progress(_: argparse.Namespace) -> Iterator[Callable[[float, Epoch], None]]:
-        yield stop
+    def stopped(*args: Any, on_progress: Callable[[float, Epoch], None], **how: Any) -> Comparison:
+        def stop(done: float, epoch: Epoch) -> None:
+            on_progress(done, epoch)
+            if done >= fraction:
+                raise KeyboardInterrupt
 
-    monkeypatch.setattr("adam_optax.cli.compare._show_progress", show_progress)
+        return compare(*args, on_progress=stop, **how)
+
+    monkeypatch.setattr("adam_optax.cli.compare.compare", stopped)
 
 
 def test_an_interrupt_reports_the_finished_runs(
@@ -181,10 +197,14 @@ def test_an_interrupt_reports_the_finished_runs(
     options = "--optimizers optax.sgd --seeds 3 --epochs 1"
     assert main.main(["compare", "digits", *options.split()]) == 130
     output = capsys.readouterr()
-    assert output.err == "adam-optax: interrupted: results are of 2 of 3 runs\n"
+    folder = results()
+    assert output.err.splitlines()[1] == (
+        "adam-optax: interrupted: results are of 2 of 3 runs; the same command with --resume goes "
+        f"on from {folder}-parts"
+    )
     assert "2 of 3 runs, interrupted" in output.out
-    folder = tmp_path / "adam-optax-results" / "compare-digits"
     assert {path.name for path in folder.iterdir()} == FILES
+    assert not (tmp_path / "adam-optax-results" / "latest").exists()
     rows = read_csv(folder / "compare-digits-runs.csv")
     assert [row["seed"] for row in rows] == ["0", "1"]
 
@@ -192,17 +212,23 @@ def test_an_interrupt_reports_the_finished_runs(
 def test_an_interrupt_before_the_first_result_writes_nothing(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    interrupt_at(monkeypatch, 0.0)
+    def stop(_: Task, seed: int) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Task, "orders", stop)
     assert main.main(["train", "digits", "--optimizer", "optax.sgd", "--epochs", "1"]) == 130
     output = capsys.readouterr()
-    assert output.err.startswith("adam-optax: interrupted before a run was finished")
+    assert output.err.startswith("adam-optax: interrupted: before an epoch was finished")
     assert (output.out, list(tmp_path.iterdir())) == ("", [])
 
 
 def test_numbers_are_shown_even_if_the_disk_is_full(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("os.fsync", lambda _: (_ for _ in ()).throw(OSError(28, "disk full")))
+    def fail(*_: object) -> None:
+        raise OSError(28, "disk full")
+
+    monkeypatch.setattr("adam_optax._core.folders._write", fail)
     options = ["--optimizer", "optax.sgd", "--epochs", "1", "--quiet"]
     assert main.main(["train", "digits", *options]) == 2
     output = capsys.readouterr()
@@ -211,19 +237,31 @@ def test_numbers_are_shown_even_if_the_disk_is_full(
     assert "disk full" in output.err
 
 
+def test_no_arguments_show_the_help(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main.main([]) == 0
+    text = capsys.readouterr().out
+    for name in main.COMMANDS:
+        assert f" {name} " in text
+
+
+def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main.main(["--version"]) == 0
+    assert capsys.readouterr().out == f"adam-optax, version {ao.__version__}\n"
+
+
 @pytest.mark.parametrize("command", ["compare", "train"])
 def test_help_shows_examples_problems_and_rates(
     capsys: pytest.CaptureFixture[str], command: str
 ) -> None:
-    with pytest.raises(SystemExit) as stopped:
-        main.main([command, "--help"])
-    assert stopped.value.code == 0
+    assert main.main([command, "--help"]) == 0
     text = capsys.readouterr().out
     for part in (
         f"  adam-optax {command} digits",
         "mnist: 70,000",
         "sgd: 30 times",
         "momentum 0.9",
+        "stable_adamw",
+        "factored",
     ):
         assert part in text
 

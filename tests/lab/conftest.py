@@ -33,12 +33,13 @@ def make_run() -> Callable[..., Run]:
         accuracy: float = 0.9,
         steps: int | None = 2,
         diverged: bool = False,
+        rate: float = 1e-3,
     ) -> Run:
         curve = np.asarray(losses, np.float32)
         return Run(
             optimizer,
             seed,
-            1e-3,
+            rate,
             curve,
             train_loss,
             accuracy,
@@ -46,6 +47,7 @@ def make_run() -> Callable[..., Run]:
             1e-4 * (seed + 1),
             8,
             diverged,
+            tuple(accuracy for _ in train_loss),
         )
 
     return make

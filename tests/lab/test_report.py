@@ -12,31 +12,34 @@ import matplotlib
 import numpy as np
 import pytest
 
-from adam_optax.lab import Comparison, LabError, Problem, Run
+from adam_optax.lab import Comparison, LabError, Point, Problem, Run, Sweep, problems
 from adam_optax.lab.reports import comparison as report
-from adam_optax.lab.reports import files, loss_plot
+from adam_optax.lab.reports import files, loss_plot, words
+from tests.lab.test_tables import printed
 
 
-def rendered(comparison: Comparison, width: int = 200) -> str:
-    from rich.console import Console
-
-    console = Console(file=io.StringIO(), width=width)
-    with console.capture() as captured:
-        console.print(report.table(comparison))
-    return captured.get()
+def rendered(comparison: Comparison, width: int | None = None) -> str:
+    return "\n".join(printed(report.table(comparison), width))
 
 
 @pytest.mark.quick
 def test_the_files_say_what_the_runs_say(tmp_path: Path, made_up: Comparison) -> None:
-    paths = report.write(made_up, tmp_path / "new" / "out", "x")
+    paths = report.write(made_up, tmp_path / "new" / "out" / "x", "x")
     assert [path.name for path in paths] == [
         "x.png",
         "x.svg",
         "x-runs.csv",
+        "x-epochs.csv",
         "x-curves.csv",
         "x.html",
     ]
-    runs, curves = (list(csv.DictReader(path.read_text().splitlines())) for path in paths[2:4])
+    assert tuple(path.name for path in paths) == report.names("x")
+    runs, epochs, curves = (
+        list(csv.DictReader(path.read_text().splitlines())) for path in paths[2:5]
+    )
+    assert tuple(epochs[0]) == report.EPOCH_COLUMNS
+    assert [float(row["train_loss"]) for row in epochs[:4]] == [0.4, 0.3, 0.1, 0.5]
+    assert [float(row["test_accuracy"]) for row in epochs[:4]] == [0.9, 0.9, 0.8, 0.8]
     assert tuple(runs[0]) == report.RUN_COLUMNS
     for row, run in zip(runs, made_up.runs, strict=True):
         assert (row["problem"], row["optimizer"], row["seed"]) == (
@@ -59,7 +62,7 @@ def test_the_files_say_what_the_runs_say(tmp_path: Path, made_up: Comparison) ->
 def test_the_figure_has_the_promised_size_and_content(made_up: Comparison) -> None:
     picture = loss_plot.png(made_up)
     assert picture.startswith(b"\x89PNG\r\n\x1a\n")
-    assert struct.unpack(">II", picture[16:24]) == (1600, 1000)
+    assert struct.unpack(">II", picture[16:24]) == (2400, 1000)
     empty = loss_plot.png(replace(made_up, runs=made_up.runs[:1]))
     assert len({picture, empty}) == 2
 
@@ -72,11 +75,15 @@ def test_drawing_changes_no_global_state(made_up: Comparison) -> None:
         assert dict(matplotlib.rcParams) == before
 
 
-def test_curves_leave_diverged_runs_out_unless_all_did(made_up: Comparison) -> None:
+def test_curves_leave_diverged_runs_out_unless_all_did(
+    made_up: Comparison, make_run: Callable[..., Run]
+) -> None:
     adam, sgd = made_up.by_optimizer().values()
-    assert loss_plot.curves(adam).shape == (2, 3)
-    assert loss_plot.curves(sgd).shape == (1, 3)
-    assert loss_plot.curves(sgd[1:]).tolist() == [[2]]
+    assert loss_plot.curves(adam).tolist() == [[3.5 / 3]] * 2  # a window of all three losses
+    assert loss_plot.curves(sgd).shape == (1, 1)
+    assert loss_plot.curves(sgd[1:]).shape == (1, 0)
+    long = make_run(losses=(2.0,) * 30 + (np.inf,), diverged=True)
+    assert loss_plot.curves([long]).tolist() == [[2.0] * 11]
 
 
 @pytest.mark.parametrize("name", ["$\\frac$", "[bold]c[/bold]", "_hidden"])
@@ -90,25 +97,78 @@ def test_names_are_not_markup(tiny: Problem, make_run: Callable[..., Run], name:
 
 def test_the_table_shows_mean_deviation_and_what_was_missed(made_up: Comparison) -> None:
     text = rendered(made_up)
-    adam, sgd, note = text.splitlines()[5:8]
+    adam, _, sgd, note = text.splitlines()[3:7]
     for cell in ("0.400 ± 0.14 ", "0.200 ± 0.14 ", "85.00 ± 7.07", "3 ± 1", "150", "8.00"):
         assert cell in adam
     assert " 0.300   " in sgd
     assert "— (0/2)" in sgd
     assert "diverged 1/2" in note
-    assert "4 runs; mean" in text
+    assert "4 runs; mean ± standard deviation of seeds 0, 1" in text
     interrupted = replace(made_up, planned=9, interrupted=True)
     assert "4 of 9 runs, interrupted" in rendered(interrupted)
 
 
-def test_a_narrow_terminal_cuts_no_number(made_up: Comparison) -> None:
+def test_the_table_says_what_each_number_is_of(made_up: Comparison) -> None:
+    """A final loss of 0.07 stood beside "never at 0.1": one is of the set, one of batches."""
+    legend = dict(report.table(made_up).legend)
+    assert "whole training set after the last epoch" in legend["final loss"]
+    assert "the last 20 batches" in legend["steps to 0.6"]
+    assert "not of the whole set" in legend["steps to 0.6"]
+    assert legend.keys() == {c.head for c in report.table(made_up).columns} - {"optimiser"}
+
+
+def test_one_seed_has_no_deviation(tiny: Problem, make_run: Callable[..., Run]) -> None:
+    text = rendered(Comparison(tiny, (make_run(),), planned=1, interrupted=False))
+    assert "±" not in text
+    assert text.startswith("tiny: 1 run; seed 0")
+
+
+def test_a_comparison_says_at_which_rates_it_is(
+    tiny: Problem, make_run: Callable[..., Run]
+) -> None:
+    """SGD lay far below Adam in the first figure that anyone sees, and not a word said why."""
+
+    def said(problem: Problem, *runs: Run) -> str:
+        found = Comparison(problem, runs, planned=len(runs), interrupted=False)
+        note = words.rates(found)
+        assert note in loss_plot.figure(found).get_supxlabel().replace("\n", " ")
+        assert note in report.table(found).notes
+        return note
+
+    digits = problems["digits"]
+    defaults = make_run("adam", rate=1e-2), make_run("optax.sgd", rate=0.3)
+    assert said(digits, *defaults) == (
+        "Each at its default learning rate, not at its best; for that: adam-optax compare digits "
+        "--optimizer adam,optax.sgd --tune"
+    )
+    assert said(digits, *map(make_run, ("adam", "nadam"))).startswith("Each at the learning rate g")
+    assert said(tiny, *map(make_run, ("adam", "own"))).endswith("compare(..., tune=True)")
+    assert words.rates(Comparison(tiny, (make_run(),), planned=1, interrupted=False)) == ""
+
+
+def test_a_tuned_comparison_says_how_it_was_tuned(made_up: Comparison) -> None:
+    points = tuple(
+        Point("adam", {"learning_rate": rate}, seed, np.ones(2, "f4"), np.ones(1, "f4"), 0.5)
+        for rate in (0.1, 0.2, 0.3)
+        for seed in (7, 8)
+    )
+    tuned = replace(made_up, tuning={"adam": Sweep(made_up.problem, points, 6)})
+    assert words.rates(tuned) == (
+        "Each at its own best of 3 learning rates, by the mean loss at the end of training over "
+        "seeds 7, 8."
+    )
+
+
+@pytest.mark.parametrize("width", [80, 60])
+def test_a_narrow_terminal_cuts_no_number(made_up: Comparison, width: int) -> None:
     longer = tuple(replace(run, optimizer=f"optax.{run.optimizer}") for run in made_up.runs)
-    text = rendered(replace(made_up, runs=longer), width=80)
-    assert max(map(len, text.splitlines())) <= 80
+    text = rendered(replace(made_up, runs=longer), width)
+    assert max(map(len, text.splitlines())) <= width
     assert "…" not in text
-    for whole in ("0.400", " 85.00 ", " B/par ", " 8.00 ", "— (0/2)"):
+    for whole in ("0.400", " 85.00 ", " B/par ", " 8.00 ", "optax.adam "):
         assert whole in text
-    assert text.count("0.14 ") == 2
+    assert text.count("± 0.14 ") == (2 if width == 80 else 1)
+    assert ("left out at this width, and in the files: best loss" in text) == (width == 60)
 
 
 @pytest.mark.parametrize("function", ["rename", "fsync"])

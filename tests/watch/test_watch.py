@@ -306,14 +306,15 @@ def test_quantiles_are_found_where_the_documentation_says() -> None:
 
 
 @pytest.mark.heavy
-def test_many_layers_are_drawn_from_dark_to_bright() -> None:
+def test_many_layers_are_a_map_and_few_are_lines() -> None:
     many = {f"w{i:02}": jnp.ones(3) for i in range(12)}
     tx = ao.watch(ao.adam(1e-2))
     _, state = tx.update(many, tx.init(many), many)
     figure: Any = ao.watch.plot(state)
-    assert figure.get_suptitle() == "12 layers, dark to bright: w00 to w11"
-    few = ao.watch.plot(run(ao.watch(ao.adam(1e-2)), 1)[1])
-    assert [text.get_text() for text in few.legends[0].get_texts()] == ["b", "layer/w"]
+    assert figure.get_suptitle() == "12 layers, the first at the top of each map"
+    few: Any = ao.watch.plot(run(ao.watch(ao.adam(1e-2)), 1)[1])
+    legend = few.subfigs[0].legends[0]
+    assert [text.get_text() for text in legend.get_texts()] == ["b", "layer/w"]
 
 
 def test_without_matplotlib_the_figure_says_what_to_install(

@@ -1,17 +1,17 @@
 """Check the paper's claims about its figures against the numbers of the runs."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from adam_optax.lab.paper.contenders import ADAGRAD_CONSTANT, UNCORRECTED
 from adam_optax.lab.paper.draw import early
-from adam_optax.lab.paper.run import Curve, best, leaders
+from adam_optax.lab.paper.intervals import Condition, Verdict, half_width, joint
+from adam_optax.lab.paper.run import Curve, Trial, best, leaders, trials
 
 _CONSTANT, _UNCORRECTED = ADAGRAD_CONSTANT.optimizer.name, UNCORRECTED.optimizer.name
 _ALIKE = 0.05
-"""Costs that differ by less than this fraction are called similar: a convention, since only one
-seed is run."""
+"""Costs that differ by less than this fraction are called similar: a convention."""
 
 
 @dataclass(frozen=True)
@@ -20,13 +20,15 @@ class Claim:
 
     Attributes:
         text: The paper's words, shortened.
-        measured: The measured numbers.
-        holds: Whether the numbers bear the claim out.
+        measured: The measured numbers; of several seeds with 95 % intervals.
+        holds: Whether the mean costs bear the claim out, whatever their intervals are.
+        verdict: What the intervals say: borne out, not, or cannot tell.
     """
 
     text: str
     measured: str
     holds: bool
+    verdict: Verdict
 
 
 def claims(figure: str, curves: Sequence[Curve]) -> list[Claim]:
@@ -39,30 +41,62 @@ def claims(figure: str, curves: Sequence[Curve]) -> list[Claim]:
     return [claim(curves) for claim in _CLAIMS[figure]]
 
 
-def _costs(curves: Sequence[Curve], panel: str) -> dict[str, float]:
-    return {name: curve.cost for name, curve in best(curves, panel).items()}
+def _claim(text: str, measured: str, conditions: Mapping[str, Condition]) -> Claim:
+    """Build a claim that needs all of its conditions, which are named by what is compared."""
+    found = list(conditions.values())
+    if any(len(condition.one) > 1 for condition in found):
+        ratios = "; ".join(f"{name} {_ratio(one)}" for name, one in conditions.items())
+        measured = f"{measured}; {ratios}"
+    return Claim(text, measured, all(one.holds for one in found), joint(found))
 
 
-def _listed(costs: dict[str, float]) -> str:
-    ranked = sorted(costs.items(), key=lambda item: item[1])
-    return ", ".join(f"{name} {cost:.4g}" for name, cost in ranked)
+def _ratio(condition: Condition) -> str:
+    finite = math.isfinite(sum(condition.one) + sum(condition.other))
+    return str(condition.ratio) if finite else "diverged"
 
 
-def _similar(a: float, b: float) -> bool:
-    return abs(a - b) <= _ALIKE * min(a, b)
+def _below(
+    costs: Mapping[str, Sequence[float]], ones: Iterable[str], others: Iterable[str], factor: float
+) -> dict[str, Condition]:
+    """Return conditions that each of some costs is below a factor times each of others."""
+    return {
+        f"{one} over {other}": Condition(costs[one], costs[other], factor)
+        for one in ones
+        for other in others
+    }
+
+
+def _costs(
+    curves: Sequence[Curve], panel: str, epoch: int | None = None
+) -> dict[str, tuple[float, ...]]:
+    """Return the costs by seed of each optimiser at its best rate, after an epoch or the last."""
+    found = best(curves, panel)
+    return {name: trial.seed_costs(epoch) for name, trial in found.items()}
+
+
+def _listed(costs: Mapping[str, Sequence[float]]) -> str:
+    means = {name: sum(values) / len(values) for name, values in costs.items()}
+    ranked = sorted(means.items(), key=lambda item: item[1])
+    return ", ".join(f"{name} {mean:.4g}{_error(costs[name])}" for name, mean in ranked)
+
+
+def _error(values: Sequence[float]) -> str:
+    half = half_width(values)
+    return "" if half is None else f" ± {half:.2g}"
 
 
 def _adam_as_nesterov(curves: Sequence[Curve]) -> Claim:
     costs = _costs(curves, "mnist")
     text = "MNIST: Adam yields similar convergence as SGD with momentum"
-    return Claim(text, _listed(costs), _similar(costs["Adam"], costs["SGD Nesterov"]))
+    alike = Condition(costs["Adam"], costs["SGD Nesterov"], 1 + _ALIKE, alike=True)
+    return _claim(text, _listed(costs), {"Adam over SGD Nesterov": alike})
 
 
 def _both_faster_than(adagrad: str) -> Callable[[Sequence[Curve]], Claim]:
     def claim(curves: Sequence[Curve]) -> Claim:
         costs = _costs(curves, "mnist")
-        holds = costs[adagrad] > max(costs["Adam"], costs["SGD Nesterov"])
-        return Claim(f"MNIST: both converge faster than {adagrad}", _listed(costs), holds)
+        lower = _below(costs, ("Adam", "SGD Nesterov"), (adagrad,), 1.0)
+        return _claim(f"MNIST: both converge faster than {adagrad}", _listed(costs), lower)
 
     return claim
 
@@ -70,31 +104,32 @@ def _both_faster_than(adagrad: str) -> Callable[[Sequence[Curve]], Claim]:
 def _adagrad_on_words(adagrad: str) -> Callable[[Sequence[Curve]], Claim]:
     def claim(curves: Sequence[Curve]) -> Claim:
         costs = _costs(curves, "imdb")
-        holds = costs[adagrad] < costs["SGD Nesterov"] * (1 - _ALIKE)
         text = f"IMDB: {adagrad} outperforms SGD with Nesterov momentum by a large margin"
-        return Claim(text, _listed(costs), holds)
+        lower = _below(costs, (adagrad,), ("SGD Nesterov",), 1 - _ALIKE)
+        return _claim(text, _listed(costs), lower)
 
     return claim
 
 
 def _adam_on_words(curves: Sequence[Curve]) -> Claim:
     costs = _costs(curves, "imdb")
-    holds = costs["Adam"] < min(costs["AdaGrad"], costs[_CONSTANT]) * (1 + _ALIKE)
-    return Claim("IMDB: Adam converges as fast as AdaGrad", _listed(costs), holds)
+    lower = _below(costs, ("Adam",), ("AdaGrad", _CONSTANT), 1 + _ALIKE)
+    return _claim("IMDB: Adam converges as fast as AdaGrad", _listed(costs), lower)
 
 
 def _adam_on_mlp(curves: Sequence[Curve]) -> Claim:
     costs = _costs(curves, "mlp")
     text = "MLP with dropout: Adam shows better convergence than the other methods"
-    return Claim(text, _listed(costs), costs["Adam"] == min(costs.values()))
+    others = [name for name in costs if name != "Adam"]
+    return _claim(text, _listed(costs), _below(costs, ("Adam",), others, 1.0))
 
 
 def _first_epochs(panel: str) -> Callable[[Sequence[Curve]], Claim]:
     def claim(curves: Sequence[Curve]) -> Claim:
-        costs = {name: c.costs[min(2, len(c.costs) - 1)] for name, c in best(curves, panel).items()}
-        holds = max(costs["Adam"], costs["AdaGrad"]) < costs["SGD Nesterov"]
+        costs = _costs(curves, panel, 3)
         text = f"CNN, {panel}: Adam and AdaGrad make rapid progress in the first three epochs"
-        return Claim(text, _listed(costs), holds)
+        lower = _below(costs, ("Adam", "AdaGrad"), ("SGD Nesterov",), 1.0)
+        return _claim(text, _listed(costs), lower)
 
     return claim
 
@@ -102,9 +137,9 @@ def _first_epochs(panel: str) -> Callable[[Sequence[Curve]], Claim]:
 def _in_the_end(panel: str) -> Callable[[Sequence[Curve]], Claim]:
     def claim(curves: Sequence[Curve]) -> Claim:
         costs = _costs(curves, panel)
-        holds = max(costs["Adam"], costs["SGD Nesterov"]) < costs["AdaGrad"] * (1 - _ALIKE)
         text = f"CNN, {panel}: Adam and SGD eventually converge considerably faster than AdaGrad"
-        return Claim(text, _listed(costs), holds)
+        lower = _below(costs, ("Adam", "SGD Nesterov"), ("AdaGrad",), 1 - _ALIKE)
+        return _claim(text, _listed(costs), lower)
 
     return claim
 
@@ -113,44 +148,58 @@ def _margin(panel: str) -> Callable[[Sequence[Curve]], Claim]:
     def claim(curves: Sequence[Curve]) -> Claim:
         costs = _costs(curves, panel)
         text = f"CNN, {panel}: Adam shows a marginal improvement over SGD with momentum"
-        return Claim(text, _listed(costs), costs["Adam"] < costs["SGD Nesterov"])
+        return _claim(text, _listed(costs), _below(costs, ("Adam",), ("SGD Nesterov",), 1.0))
 
     return claim
 
 
-def _lowest(curves: Sequence[Curve], name: str, **numbers: float) -> float:
-    """Return the cost at the best rate of an optimiser with these hyper-parameters."""
-    return min(
-        c.cost for c in curves if c.optimizer == name and numbers.items() <= c.numbers.items()
-    )
+def _best(curves: Sequence[Curve], name: str, **numbers: float) -> Trial:
+    """Return the trial at the best rate of an optimiser with these hyper-parameters."""
+    of = [t for t in trials(curves) if t.optimizer == name and numbers.items() <= t.numbers.items()]
+    return min(of, key=lambda trial: trial.cost)
 
 
 def _as_good_as_uncorrected(curves: Sequence[Curve]) -> Claim:
     pairs = sorted({(c.numbers["b1"], c.numbers["b2"]) for c in curves})
-    ratios = {
-        (b1, b2): _lowest(curves, "Adam", b1=b1, b2=b2)
-        / _lowest(curves, _UNCORRECTED, b1=b1, b2=b2)
+    found = {
+        (b1, b2): (_best(curves, "Adam", b1=b1, b2=b2), _best(curves, _UNCORRECTED, b1=b1, b2=b2))
         for b1, b2 in pairs
     }
-    worst = max(ratios.values())
-    said = ", ".join(f"{b1:g}/{b2:g} {ratio:.4f}" for (b1, b2), ratio in ratios.items())
+    said = ", ".join(
+        f"{b1:g}/{b2:g} {one.cost / other.cost:.4f}" for (b1, b2), (one, other) in found.items()
+    )
     text = "Adam performs equal to or better than RMSProp, at the best rate of each"
-    return Claim(text, f"corrected over uncorrected, by b1/b2: {said}", worst <= 1.01)
+    lower = {
+        f"{b1:g}/{b2:g}": Condition(one.seed_costs(), other.seed_costs(), 1.01)
+        for (b1, b2), (one, other) in found.items()
+    }
+    return _claim(text, f"corrected over uncorrected, by b1/b2: {said}", lower)
 
 
 def _slow_decay_needs_it(curves: Sequence[Curve]) -> Claim:
     """Compare the costs without and with correction, at the rate that is best with correction."""
-    ratios = {
-        (lead.numbers["b1"], lead.numbers["b2"]): _lowest(curves, _UNCORRECTED, **lead.numbers)
-        / lead.cost
+    found = {
+        (lead.numbers["b1"], lead.numbers["b2"]): (
+            lead,
+            _best(curves, _UNCORRECTED, **lead.numbers),
+        )
         for lead in leaders(curves)
         if lead.optimizer == "Adam"
     }
-    said = ", ".join(f"{b1:g}/{b2:g} {_times(ratio)}" for (b1, b2), ratio in ratios.items())
-    slow, fast = ([r for (_, b2), r in ratios.items() if b2 == x] for x in (0.9999, 0.99))
+    said = ", ".join(
+        f"{b1:g}/{b2:g} {_times(other.cost / one.cost)}" for (b1, b2), (one, other) in found.items()
+    )
     text = "b2 near 1 without bias correction leads to instabilities"
     measured = f"uncorrected over corrected, at the latter's best rate, by b1/b2: {said}"
-    return Claim(text, measured, min(slow) > 1.5 and max(fast) < 1.1)
+    conditions = {}
+    for (b1, b2), (one, other) in found.items():
+        if b2 == 0.9999:  # at least 1.5 times as high without correction
+            lower = Condition(one.seed_costs(), other.seed_costs(), 1 / 1.5)
+            conditions[f"corrected over uncorrected, {b1:g}/{b2:g}"] = lower
+        elif b2 == 0.99:  # at most 1.1 times as high
+            near = Condition(other.seed_costs(), one.seed_costs(), 1.1)
+            conditions[f"uncorrected over corrected, {b1:g}/{b2:g}"] = near
+    return _claim(text, measured, conditions)
 
 
 def _times(ratio: float) -> str:
@@ -158,19 +207,24 @@ def _times(ratio: float) -> str:
 
 
 def _best_of_all(curves: Sequence[Curve]) -> Claim:
-    sound = [c for c in curves if math.isfinite(c.cost)]
-    first = min(sound, key=lambda c: c.cost)
-    early_best = min(sound, key=lambda c: c.costs[early(sound) - 1])
+    sound = [trial for trial in trials(curves) if math.isfinite(trial.cost)]
+    first = min(sound, key=lambda trial: trial.cost)
+    epoch = early(sound[0].curves)
+    early_best = min(sound, key=lambda trial: trial.costs[epoch - 1])
     said = "; ".join(
-        f"{when}: {_setting(c)}" for when, c in (("early", early_best), ("end", first))
+        f"{when}: {_setting(t)}" for when, t in (("early", early_best), ("end", first))
     )
     text = "The best results come with small 1 - b2 and bias correction, most of all at the end"
-    return Claim(text, said, first.optimizer == "Adam" and first.numbers["b2"] >= 0.999)
+    claimed = [t for t in sound if t.optimizer == "Adam" and t.numbers["b2"] >= 0.999]
+    rest = [t for t in sound if t not in claimed]
+    one, other = (min(some, key=lambda trial: trial.cost) for some in (claimed, rest))
+    lower = Condition(one.seed_costs(), other.seed_costs())
+    return _claim(text, said, {f"{_setting(one)} over {_setting(other)}": lower})
 
 
-def _setting(curve: Curve) -> str:
-    numbers = ", ".join(f"{name} {value:g}" for name, value in curve.numbers.items())
-    return f"{curve.optimizer} ({numbers})"
+def _setting(trial: Trial) -> str:
+    numbers = ", ".join(f"{name} {value:g}" for name, value in trial.numbers.items())
+    return f"{trial.optimizer} ({numbers})"
 
 
 _CLAIMS: dict[str, tuple[Callable[[Sequence[Curve]], Claim], ...]] = {

@@ -10,7 +10,7 @@ from adam_optax.lab.paper.claims import Claim, claims
 from adam_optax.lab.paper.draw import figure
 from adam_optax.lab.paper.figures import FIGURES
 from adam_optax.lab.paper.report import read, sizes
-from adam_optax.lab.paper.run import Curve, at_the_edge
+from adam_optax.lab.paper.run import Curve, Trial, at_the_edge
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -33,7 +33,7 @@ class PaperResults:
     size: str
     curves: tuple[Curve, ...]
     claims: tuple[Claim, ...]
-    at_the_edge: tuple[Curve, ...]
+    at_the_edge: tuple[Trial, ...]
 
     def draw(self) -> "Figure":
         """Draw the figure, each optimiser at its best rate.

@@ -5,19 +5,25 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from adam_optax._core.plotting import DPI, OPTIMIZERS
-from adam_optax.lab.errors import needs_lab_extra
-from adam_optax.lab.grid import LEARNING_RATE
+import numpy as np
+
+from adam_optax._core.plotting import Style, optimizer_styles
 from adam_optax.lab.paper.figures import FIGURES, Panel
-from adam_optax.lab.paper.run import Curve, best
+from adam_optax.lab.paper.intervals import half_width
+from adam_optax.lab.paper.run import Curve, Trial, best, trials
+from adam_optax.lab.reports import canvas
+from adam_optax.lab.reports.provenance import listed
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+_FRAME = 2.7
+"""How many times the lowest cost the frame of a figure over rates ends."""
+
 
 def figure(name: str, curves: Sequence[Curve], size: str) -> "Figure":
-    """Draw a figure of the paper from its runs.
+    """Draw a figure of the paper from its runs: means over seeds, with 95 % intervals.
 
     Args:
         name: Name of the figure, `figure1` to `figure4`.
@@ -27,79 +33,113 @@ def figure(name: str, curves: Sequence[Curve], size: str) -> "Figure":
     Raises:
         LabError: If matplotlib is not installed, or every run of an optimiser diverged.
     """
-    with needs_lab_extra("the figure"):
-        from matplotlib.figure import Figure
     panels = FIGURES[name]
     gridded = bool(panels[0].grid)
     rows, columns = (2, 3) if gridded else (1, len(panels))
-    drawn = Figure(figsize=({1: 8.0, 2: 10.8, 3: 12.0}[columns], 4.2 * rows), dpi=DPI)
-    drawn.set_layout_engine("constrained")
+    width = 8.2 if columns == 1 else 14.0
+    drawn = canvas.new_figure(width, 1.2 + (3.6 * rows if gridded else 4.2))
     axes = list(drawn.subplots(rows, columns, squeeze=False, sharey=gridded).flat)
+    seeds = {curve.seed for curve in curves}
+    several = len(seeds) > 1
+    note = [f"Mean of seeds {listed(seeds)}" if several else f"Seed {listed(seeds)}"]
+    note += ["band: 95 % interval of the mean"] if several else []
     if gridded:
         _over_rates(axes, panels[0], curves)
-        drawn.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=4)
+        note.append(
+            "thin: early, thick: at the end; cross: a run diverged, triangle: the end is above the "
+            "frame; "
+            "Adam, uncorrected is what the paper calls RMSProp with momentum"
+        )
+        canvas.legend_beside(drawn, *axes[0].get_legend_handles_labels())
     else:
+        styles = optimizer_styles(sorted({curve.optimizer for curve in curves}))
         for one, panel in zip(axes, panels, strict=True):
-            _over_epochs(one, panel, curves)
-    drawn.supxlabel(size.replace("; ", "\n"), fontsize="small", color="#555555")
+            _over_epochs(one, panel, curves, styles)
+        note.append("each optimiser at its best learning rate")
+    heading = f"Kingma & Ba 2015, figure {name[-1]}, run anew"
+    canvas.title(drawn, heading, "; ".join(note) + ".\n" + size.replace("; ", "\n"))
     return drawn
 
 
-def _over_epochs(axes: "Axes", panel: Panel, curves: Sequence[Curve]) -> None:
+def _over_epochs(
+    axes: "Axes", panel: Panel, curves: Sequence[Curve], styles: dict[str, Style]
+) -> None:
     """Draw the cost of each optimiser at its best rate, epoch by epoch."""
-    for name, curve in best(curves, panel.name).items():
-        epochs = range(1, len(curve.costs) + 1)
-        label = f"{name}, rate {curve.rate:.3g}"
-        axes.plot(epochs, curve.costs, label=label, **_style(name))
+    found = best(curves, panel.name)
+    for name, trial in sorted(found.items(), key=lambda item: -item[1].cost):
+        epochs = np.arange(1, len(trial.costs) + 1)
+        label = f"{name}, rate {trial.rate:.3g}"
+        axes.plot(epochs, trial.costs, label=label, lw=1.8, **styles[name].line())
+        halves = [half_width(trial.seed_costs(int(epoch))) for epoch in epochs]
+        if None not in halves:
+            low, high = (trial.costs + sign * np.array(halves, float) for sign in (-1, 1))
+            axes.fill_between(epochs, low, high, color=styles[name].color, alpha=0.15, linewidth=0)
     axes.locator_params(axis="x", integer=True)
-    axes.set_yscale("log")
-    axes.yaxis.set_major_formatter("{x:.3g}")
-    axes.yaxis.set_minor_formatter("{x:.2g}")
-    axes.tick_params(which="both", labelsize="small")
-    axes.set(title=panel.title, xlabel="epoch", ylabel="training cost (nats, mean of an epoch)")
-    axes.grid(True, which="both", alpha=0.25)
-    axes.legend(handlelength=4, fontsize="small")
+    canvas.logarithmic(axes.yaxis)
+    axes.set(xlabel="epoch", ylabel="training cost (nats, mean of an epoch)")
+    axes.set_title(panel.title, loc="left", fontsize="medium")
+    canvas.grid(axes)
+    axes.legend(
+        handlelength=4.5,
+        fontsize="small",
+        loc="upper left",
+        bbox_to_anchor=(1.0, 1.0),
+        frameon=False,
+    )
 
 
 def _over_rates(grid: Sequence["Axes"], panel: Panel, curves: Sequence[Curve]) -> None:
-    """Draw the cost over the rate for each pair of betas, early and at the end.
-
-    A cross marks a rate at which the run diverged.
-    """
+    """Draw the cost over the rate for each pair of betas, early and at the end."""
     pairs = list(itertools.product(*panel.grid.values()))
+    styles = optimizer_styles([one.optimizer.name for one in panel.contenders])
+    every = trials(curves)
+    top = _FRAME * min(trial.cost for trial in every)
     for axes, pair in zip(grid, pairs, strict=True):
         chosen = dict(zip(panel.grid, pair, strict=True))
         for contender in panel.contenders:
             name = contender.optimizer.name
-            runs = [
-                c for c in curves if c.optimizer == name and chosen.items() <= c.numbers.items()
-            ]
-            for epoch, width in ((early(runs), 1.0), (len(runs[0].costs), 2.2)):
-                _line(axes, runs, epoch, {**_style(name), "lw": width}, f"{name}, epoch {epoch}")
-        axes.set_title(", ".join(f"{key} = {value:g}" for key, value in chosen.items()))
+            runs = [t for t in every if t.optimizer == name and chosen.items() <= t.numbers.items()]
+            last = len(runs[0].curves[0].costs)
+            for epoch, width in ((early(runs[0].curves), 1.0), (last, 2.2)):
+                line = {**styles[name].line(), "lw": width}
+                _line(axes, runs, epoch, line, f"{name}, epoch {epoch}", top)
+        axes.set_title(
+            ", ".join(f"{key} = {value:g}" for key, value in chosen.items()),
+            loc="left",
+            fontsize="medium",
+        )
         axes.set(xscale="log", xlabel="learning rate")
-        axes.grid(True, alpha=0.25)
-    lowest = min(curve.cost for curve in curves)
-    grid[0].set_ylim(0.9 * lowest, 2.7 * lowest)
+        canvas.grid(axes)
+    grid[0].set_ylim(0.9 * top / _FRAME, top)
     for axes in grid[:: len(grid) // 2]:
         axes.set_ylabel("negative bound (nats, mean of an epoch)")
 
 
-def _line(axes: "Axes", runs: Sequence[Curve], epoch: int, style: Any, label: str) -> None:
-    found = sorted((c.numbers[LEARNING_RATE], c.costs[epoch - 1]) for c in runs)
-    sound = [(rate, cost) for rate, cost in found if math.isfinite(cost)]
-    axes.plot(*zip(*sound, strict=True), marker="o", ms=3, label=label, **style)
-    lost = [rate for rate, cost in found if not math.isfinite(cost)]  # crosses at the top
+def _line(
+    axes: "Axes", runs: Sequence[Trial], epoch: int, style: Any, label: str, top: float
+) -> None:
+    ranked = sorted(runs, key=lambda trial: trial.rate)
+    found = [(trial.rate, float(trial.costs[epoch - 1])) for trial in ranked]
+    inside = [(rate, cost if cost <= top else math.nan) for rate, cost in found]
+    axes.plot(*zip(*inside, strict=True), marker="o", ms=3, label=label, **style)
+    halves = [half_width(trial.seed_costs(epoch)) for trial in ranked]
+    if None not in halves:
+        x, costs = (np.array(column) for column in zip(*inside, strict=True))
+        low, high = (costs + sign * np.array(halves, float) for sign in (-1, 1))
+        axes.fill_between(x, low, high, color=style["color"], alpha=0.12, linewidth=0)
+    if epoch < len(runs[0].curves[0].costs):
+        return
+    # What is beyond the frame is marked at its top: in two heights, so that no mark hides another.
     height = 0.98 if style["ls"] == "-" else 0.94
-    heights = [height] * len(lost)
-    axes.plot(lost, heights, "x", color=style["color"], transform=axes.get_xaxis_transform())
+    marks = (
+        ("x", [rate for rate, cost in found if not math.isfinite(cost)]),
+        ("^", [rate for rate, cost in found if math.isfinite(cost) and cost > top]),
+    )
+    for mark, rates in marks:
+        heights, above = [height] * len(rates), axes.get_xaxis_transform()
+        axes.plot(rates, heights, mark, ms=4, color=style["color"], transform=above, label="_mark")
 
 
 def early(runs: Sequence[Curve]) -> int:
     """Return the epoch after a tenth of the training, as the paper shows epoch 10 of 100."""
     return max(1, len(runs[0].costs) // 10)
-
-
-def _style(name: str) -> dict[str, Any]:
-    color, dashes = OPTIMIZERS[name]
-    return {"color": color, "ls": dashes}

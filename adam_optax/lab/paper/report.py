@@ -6,16 +6,20 @@ from pathlib import Path
 
 from adam_optax.lab.errors import DataError
 from adam_optax.lab.grid import LEARNING_RATE
-from adam_optax.lab.paper.claims import Claim, claims
+from adam_optax.lab.paper.claims import claims
 from adam_optax.lab.paper.draw import figure
 from adam_optax.lab.paper.figures import FIGURES, Panel
-from adam_optax.lab.paper.run import Curve, at_the_edge, leaders
-from adam_optax.lab.reports import html
+from adam_optax.lab.paper.intervals import half_width
+from adam_optax.lab.paper.run import Curve, Trial, at_the_edge, leaders
 from adam_optax.lab.reports.files import to_csv
-from adam_optax.lab.reports.studies import Report, build_report
+from adam_optax.lab.reports.html import Section
+from adam_optax.lab.reports.provenance import listed
+from adam_optax.lab.reports.report import Report
+from adam_optax.lab.reports.studies import build_report
+from adam_optax.lab.reports.tables import Column, Table
 
 _FIRST = ("panel", "optimizer")
-_LAST = ("epoch", "cost")
+_LAST = ("seed", "epoch", "cost")
 
 
 def paper_report(name: str, curves: Sequence[Curve], full: bool) -> Report:
@@ -28,20 +32,47 @@ def paper_report(name: str, curves: Sequence[Curve], full: bool) -> Report:
     """
     size = sizes(name, full)
     others = _names(curves)
-    header = ["panel", "optimiser", *(n.replace("_", " ") for n in others), "cost, last epoch"]
-    rows = [
-        [c.panel, c.optimizer, *(f"{c.numbers[n]:.4g}" for n in others), f"{c.cost:.4g}"]
-        for c in leaders(curves)
+    found = leaders(curves)
+    seeds = sorted({curve.seed for curve in curves})
+    columns = [
+        Column("panel", "", [t.panel for t in found], is_name=True),
+        Column("optimiser", "", [t.optimizer for t in found], is_name=True),
+        *(Column(n.replace("_", " "), "", [f"{t.numbers[n]:.4g}" for t in found]) for n in others),
+        Column(
+            "cost",
+            "mean loss of the batches of the last epoch, in nats, at the best rate; of several "
+            "seeds, ± half of the 95 % interval of the mean",
+            [_cost(trial) for trial in found],
+        ),
     ]
-    title = f"The Adam paper's {name}, each optimiser at its best learning rate ({size})"
-    judged = claims(name, curves)
-    more = html.heading("What the paper says of it") + html.table(
-        ("claim", "borne out", "measured"), [[c.text, _verdict(c), c.measured] for c in judged]
+    title = (
+        f"The Adam paper's {name}, each optimiser at its best learning rate "
+        f"({size}), seed{'s' * (len(seeds) > 1)} {listed(seeds)}"
     )
-    notes = [*(f"{_verdict(c)}: {c.text} ({c.measured})" for c in judged), *_edges(curves)]
-    drawn = figure(name, curves, size)
-    text = "training cost, by epoch or by learning rate"
-    return build_report((title, header, rows), notes, drawn, _table(curves, others), text, more)
+    judged = claims(name, curves)
+    notes = [*(f"{c.verdict}: {c.text} ({c.measured})" for c in judged), *_edges(curves)]
+    table = Table(
+        "A claim is judged by the 95 % interval of the ratio of costs over the seeds.",
+        [
+            Column("claim", "", [c.text for c in judged], is_name=True),
+            Column("verdict", "", [c.verdict for c in judged], is_name=True),
+            Column("measured", "", [c.measured for c in judged], is_name=True),
+        ],
+    )
+    return build_report(
+        f"Is what the Adam paper says of its figure {name[-1]} borne out?",
+        Table(title, columns, notes),
+        figure(name, curves, size),
+        _table(curves, others),
+        "Training cost, by epoch or by learning rate.",
+        seeds,
+        [Section("What the paper says of it", table)],
+    )
+
+
+def _cost(trial: Trial) -> str:
+    half = half_width(trial.seed_costs())
+    return f"{trial.cost:.4g}" + ("" if half is None else f" ± {half:.2g}")
 
 
 def sizes(name: str, full: bool) -> str:
@@ -69,14 +100,18 @@ def read(path: Path) -> list[Curve]:
 
 
 def _curves(lines: Sequence[str]) -> list[Curve]:
-    found: dict[object, list[float]] = {}
+    found: dict[tuple[str, str, tuple[tuple[str, float], ...], int], list[float]] = {}
     for row in csv.DictReader(lines, strict=True):
         numbers = {k: float(v) for k, v in row.items() if k not in _FIRST + _LAST}
-        key = row["panel"], row["optimizer"], tuple(numbers.items())
+        seed = int(row.get("seed", 0))  # earlier files are of one seed, and do not name it
+        key = row["panel"], row["optimizer"], tuple(numbers.items()), seed
         found.setdefault(key, []).append(float(row["cost"]))
     if not found:
         raise ValueError("no rows")
-    return [Curve(p, o, dict(numbers), tuple(costs)) for (p, o, numbers), costs in found.items()]  # type: ignore[misc,has-type]
+    return [
+        Curve(panel, optimizer, dict(numbers), tuple(costs), seed)
+        for (panel, optimizer, numbers, seed), costs in found.items()
+    ]
 
 
 def _table(curves: Sequence[Curve], others: Sequence[str]) -> bytes:
@@ -87,15 +122,11 @@ def _lines(curves: Sequence[Curve], others: Sequence[str]) -> Iterator[list[obje
     for c in curves:
         for epoch, cost in enumerate(c.costs, start=1):
             numbers = [f"{c.numbers[n]:g}" for n in others]
-            yield [c.panel, c.optimizer, *numbers, epoch, f"{cost:.5g}"]
+            yield [c.panel, c.optimizer, *numbers, c.seed, epoch, f"{cost:.5g}"]
 
 
 def _names(curves: Sequence[Curve]) -> list[str]:
     return [LEARNING_RATE, *(name for name in curves[0].numbers if name != LEARNING_RATE)]
-
-
-def _verdict(claim: Claim) -> str:
-    return "yes" if claim.holds else "no"
 
 
 def _edges(curves: Sequence[Curve]) -> list[str]:

@@ -1,17 +1,17 @@
 """Report a comparison: a table, figures, CSV files, and a page that contains them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from adam_optax.lab.comparison import Comparison, Row, Spread
-from adam_optax.lab.errors import needs_lab_extra
-from adam_optax.lab.reports import html, loss_plot, sweep_plot
-from adam_optax.lab.reports.files import to_csv, write_report
+from adam_optax.lab.reports import loss_plot, sweep_plot, words
+from adam_optax.lab.reports.files import to_csv
+from adam_optax.lab.reports.html import Section
+from adam_optax.lab.reports.report import PAGE, Report
+from adam_optax.lab.reports.tables import Column, Table
+from adam_optax.lab.results import Sweep
+from adam_optax.lab.run import WINDOW
 from adam_optax.lab.tuning import is_at_edge
-
-if TYPE_CHECKING:
-    from rich.table import Table
 
 RUN_COLUMNS = (
     "problem",
@@ -28,112 +28,153 @@ RUN_COLUMNS = (
     "diverged",
 )
 CURVE_COLUMNS = ("problem", "optimizer", "seed", "step", "batch_loss")
-_HEADER = ("optimiser", "rate", "final loss", "best loss", "test %", "steps to", "µs/step", "B/par")
-_ENDS = (".png", ".svg", "-runs.csv", "-curves.csv", ".html")
+EPOCH_COLUMNS = ("problem", "optimizer", "seed", "epoch", "train_loss", "test_accuracy")
+_ENDS = (".png", ".svg", "-runs.csv", "-epochs.csv", "-curves.csv")
 
 
 def names(stem: str) -> tuple[str, ...]:
-    """Return the file names of a report: figures, runs, loss curves, and the page of all."""
-    return tuple(f"{stem}{end}" for end in _ENDS)
+    """Return the file names of a report: figures, runs, epochs, batches, and the page of all."""
+    return tuple(f"{stem}{end}" for end in (*_ENDS, PAGE))
 
 
-def write(comparison: Comparison, directory: Path, stem: str) -> list[Path]:
+def write(comparison: Comparison, folder: Path, stem: str) -> list[Path]:
     """Write figures, CSV files and the page.
 
     Args:
         comparison: The comparison.
-        directory: Where the report's folder goes.
-        stem: Name of the folder, and beginning of the file names (see `names`).
+        folder: The folder of this report alone.
+        stem: Beginning of the file names (see `names`).
 
     Raises:
-        LabError: If matplotlib is missing or a file cannot be written.
+        LabError: If a package is missing or a file cannot be written.
+    """
+    return comparison_report(comparison).write(folder, stem)
+
+
+def comparison_report(comparison: Comparison) -> Report:
+    """Report a comparison: each optimiser in the table, every run, epoch and batch in CSV files.
+
+    Raises:
+        LabError: If matplotlib is not installed.
     """
     drawn = loss_plot.figure(comparison)
-    picture = loss_plot.render(drawn, "png")
     contents = (
-        picture,
+        loss_plot.render(drawn, "png"),
         loss_plot.render(drawn, "svg"),
-        to_csv(RUN_COLUMNS, _run_rows(comparison)),
+        to_csv(RUN_COLUMNS, run_rows(comparison)),
+        to_csv(EPOCH_COLUMNS, _epoch_rows(comparison)),
         to_csv(CURVE_COLUMNS, _curve_rows(comparison)),
-        _page(comparison, picture),
     )
-    return write_report(directory / stem, dict(zip(names(stem), contents, strict=True)))
+    caption = (
+        "Left: the training loss, a curve for each optimiser. Right: the error on the test set, "
+        "which may rise where the training loss still falls."
+    )
+    return Report(
+        question=words.question(comparison),
+        table=table(comparison),
+        caption=caption,
+        files=dict(zip(_ENDS, contents, strict=True)),
+        seeds=sorted({run.seed for run in comparison.runs}),
+        more=_tuning(comparison.tuning, comparison.problem.name),
+    )
 
 
-def table(comparison: Comparison) -> "Table":
-    """Build the table of a comparison: mean ± standard deviation over seeds.
+def table(comparison: Comparison) -> Table:
+    """Build the table of a comparison: mean ± standard deviation over seeds."""
+    rows = comparison.rows()
+    target = f"{comparison.problem.target_loss:g}"
 
-    Raises:
-        LabError: If rich is not installed.
-    """
-    with needs_lab_extra("the table"):
-        from rich.box import SIMPLE_HEAD
-        from rich.table import Table
-        from rich.text import Text
-    target = comparison.problem.target_loss
-    result = Table(box=SIMPLE_HEAD, title_justify="left", caption_justify="left")
-    result.title = _title(comparison)
-    result.caption = "\n".join(_notes(comparison))
-    result.add_column("optimiser", no_wrap=True)
-    result.add_column("rate", justify="right", no_wrap=True)
-    # In 80 columns these cells break before the deviation; the numbers themselves stay whole.
-    for header in ("final loss", "best loss", "test %", f"steps to {target:g}"):
-        result.add_column(header, justify="right")
-    result.add_column("µs/\nstep", justify="right", no_wrap=True)
-    result.add_column("state\nB/par", justify="right", no_wrap=True)
-    for row in comparison.rows():
-        # A plain string would be read as markup, and a name in square brackets would be lost.
-        result.add_row(*(Text(cell) for cell in _cells(row)))
-    return result
+    def column(head: str, meaning: str, cells: Sequence[str], rank: int) -> Column:
+        return Column(head, meaning, cells, rank)
+
+    return Table(
+        _title(comparison),
+        [
+            Column("optimiser", "", [row.optimizer for row in rows], is_name=True),
+            column("rate", "learning rate", [f"{row.learning_rate:.3g}" for row in rows], 0),
+            column(
+                "final loss",
+                "mean loss of the whole training set after the last epoch, in nats",
+                [_final(row) for row in rows],
+                0,
+            ),
+            column(
+                "best loss",
+                "the lowest such loss after any epoch",
+                [_loss(row.best_loss) for row in rows],
+                5,
+            ),
+            column(
+                "test %",
+                "share of the test set that is classified right after the last epoch",
+                [_spread(row.test_accuracy, "{:.2f} ± {:.2f}", 100) for row in rows],
+                0,
+            ),
+            column(
+                f"steps to {target}",
+                f"steps until the last {WINDOW} batches had a mean loss of {target}: the loss of "
+                "batches in training, not of the whole set; (1/3): one of three seeds got there",
+                [_spread(row.steps_to_target, "{:.0f} ± {:.0f}") + _reached(row) for row in rows],
+                4,
+            ),
+            column(
+                "µs/step",
+                "time of a gradient and an update, the median over seeds and epochs, without "
+                "compiling; it changes with what else the machine does",
+                [f"{row.seconds_per_step * 1e6:.0f}" for row in rows],
+                3,
+            ),
+            column(
+                "state B/par",
+                "bytes of optimiser state for each model parameter",
+                [f"{row.state_bytes_per_parameter:.2f}" for row in rows],
+                2,
+            ),
+        ],
+        _notes(comparison),
+    )
 
 
-def _page(comparison: Comparison, picture: bytes) -> bytes:
-    target = f"steps to {comparison.problem.target_loss:g}"
-    header = [target if name == "steps to" else name for name in _HEADER]
-    rows = [_cells(row) for row in comparison.rows()]
-    parts = [html.paragraph(_title(comparison)), html.table(header, rows)]
-    parts += [html.paragraph(note) for note in _notes(comparison)]
-    parts.append(html.image(picture, "training loss over steps, a curve for each optimiser"))
-    if comparison.tuning:
-        panels = list(comparison.tuning.items())
-        tuned = loss_plot.render(sweep_plot.figure(panels), "png")
-        parts.append(html.heading("Learning rates tried"))
-        parts.append(html.image(tuned, "final loss over learning rate"))
-    return html.page(f"{comparison.problem.name}: {comparison.problem.description}", parts)
+def _tuning(tuning: Mapping[str, Sweep], problem: str) -> list[Section]:
+    """Return the section of the page about the learning rates that were tried."""
+    if not tuning:
+        return []
+    panels = [sweep_plot.Panel(name, sweep, mark="taken") for name, sweep in tuning.items()]
+    drawn = sweep_plot.figure(panels, f"{problem}: learning rates tried")
+    png = loss_plot.render(drawn, "png")
+    return [
+        Section(
+            heading="Learning rates tried", png=png, caption="final loss over the learning rate"
+        )
+    ]
 
 
 def _notes(comparison: Comparison) -> list[str]:
-    notes = ["losses in nats; state: bytes of optimiser state per model parameter"]
-    if comparison.tuning:
-        seeds = sorted({p.seed for sweep in comparison.tuning.values() for p in sweep.points})
-        tried = max(len(sweep.settings) for sweep in comparison.tuning.values())
-        listed = ", ".join(map(str, seeds))
-        notes.append(f"each at the best of {tried} rates by mean final loss over seeds {listed}")
-        edges = [name for name, sweep in comparison.tuning.items() if is_at_edge(sweep)]
-        notes += [f"at the edge of the rates tried: {', '.join(edges)}"] if edges else []
-    return notes
+    notes = [words.rates(comparison)]
+    if any(not row.steps_to_target for row in comparison.rows()):
+        notes.append("—: not every seed got there, or every run diverged.")
+    edges = [name for name, sweep in comparison.tuning.items() if is_at_edge(sweep)]
+    if edges:
+        notes.append(f"At the edge of the rates tried: {', '.join(edges)}.")
+    return list(filter(None, notes))
 
 
 def _title(comparison: Comparison) -> str:
     done, planned = len(comparison.runs), comparison.planned
-    if planned == 1:
-        return f"{comparison.problem.name}: 1 run"
-    runs = f"{done} of {planned} runs, interrupted" if comparison.interrupted else f"{done} runs"
-    return f"{comparison.problem.name}: {runs}; mean ± standard deviation over seeds"
+    runs = words.counted(done, "run")
+    if comparison.interrupted:
+        runs = f"{done} of {planned} runs, interrupted"
+    seeds = {run.seed for run in comparison.runs}
+    means = "mean ± standard deviation" if len(seeds) > 1 else ""
+    over = words.seeds(comparison).removeprefix("mean ")
+    return f"{comparison.problem.name}: {runs}; {f'{means} {over}'.strip()}"
 
 
-def _cells(row: Row) -> tuple[str, ...]:
-    diverged = f"\ndiverged {row.diverged}/{row.seeds}" if row.diverged else ""
-    return (
-        row.optimizer,
-        f"{row.learning_rate:.3g}",
-        _loss(row.final_loss) + diverged,
-        _loss(row.best_loss),
-        _spread(row.test_accuracy, "{:.2f} ± {:.2f}", 100),
-        _spread(row.steps_to_target, "{:.0f} ± {:.0f}") + _reached(row),
-        f"{row.seconds_per_step * 1e6:.0f}",
-        f"{row.state_bytes_per_parameter:.2f}",
-    )
+def _final(row: Row) -> str:
+    """Format the final loss, and how many runs diverged."""
+    lost = [f"diverged {row.diverged}/{row.seeds}"] if row.diverged else []
+    found = [] if row.final_loss is None else [_loss(row.final_loss)]
+    return "\n".join(found + lost)
 
 
 def _spread(value: Spread | None, form: str, scale: float = 1) -> str:
@@ -152,7 +193,8 @@ def _reached(row: Row) -> str:
     return "" if row.steps_to_target else f" ({row.reached}/{row.seeds})"
 
 
-def _run_rows(comparison: Comparison) -> Iterator[tuple[object, ...]]:
+def run_rows(comparison: Comparison) -> Iterator[tuple[object, ...]]:
+    """Yield a row of `RUN_COLUMNS` for each run."""
     for run in comparison.runs:
         yield (
             comparison.problem.name,
@@ -168,6 +210,15 @@ def _run_rows(comparison: Comparison) -> Iterator[tuple[object, ...]]:
             run.state_bytes_per_parameter,
             run.diverged,
         )
+
+
+def _epoch_rows(comparison: Comparison) -> Iterator[tuple[object, ...]]:
+    for run in comparison.runs:
+        accuracies = run.test_accuracies or (None,) * len(run.train_loss)
+        for epoch, (loss, accuracy) in enumerate(
+            zip(run.train_loss, accuracies, strict=True), start=1
+        ):
+            yield comparison.problem.name, run.optimizer, run.seed, epoch, loss, accuracy
 
 
 def _curve_rows(comparison: Comparison) -> Iterator[tuple[object, ...]]:

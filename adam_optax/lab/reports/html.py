@@ -1,60 +1,93 @@
-"""Write a page of text, tables and pictures as one file that needs no other file."""
+"""Write a report's page, as one file that needs no other file, and tables for notebooks."""
 
 import base64
-import html
-from collections.abc import Iterable, Sequence
+import dataclasses
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-_STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; margin: 2em auto; max-width: 66em; padding: 0 1em;
-  color: #111; background: #fff }
-table { border-collapse: collapse; margin: 1em 0 }
-th, td { padding: .2em .8em; text-align: right; border-bottom: 1px solid #ddd; white-space: nowrap }
-th:first-child, td:first-child { text-align: left }
-img { max-width: 100%; height: auto }
-div { overflow-x: auto }
-"""
+from adam_optax.lab.errors import needs_lab_extra
+from adam_optax.lab.reports.tables import Table
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 
-def page(title: str, parts: Iterable[str]) -> bytes:
-    """Return a page under a title.
+@dataclasses.dataclass(frozen=True)
+class Section:
+    """Hold a section of a page: a table, sentences and a picture, each of which may be missing.
+
+    Attributes:
+        heading: The heading; empty: none.
+        table: The table.
+        notes: Sentences.
+        png: The picture, as PNG.
+        caption: What the picture shows, also for those who do not see it.
+        link: A file beside the page with the same picture, which a click opens: on a phone it can
+            be made larger. Empty: none.
+    """
+
+    heading: str = ""
+    table: Table | None = None
+    notes: Sequence[str] = ()
+    png: bytes | None = None
+    caption: str = ""
+    link: str = ""
+
+    @property
+    def picture(self) -> str:
+        """Return the picture as base64, as a page contains it; empty if there is none."""
+        return "" if self.png is None else base64.b64encode(self.png).decode()
+
+
+def page(
+    question: str,
+    sections: Sequence[Section],
+    facts: Sequence[tuple[str, str]],
+    files: Sequence[str],
+) -> bytes:
+    """Return a page that answers a question.
+
+    The columns of the sections' tables are explained below the sections, each once.
 
     Args:
-        title: The title, as text.
-        parts: The parts of the page, as HTML from the functions below.
+        question: The question, which is the page's title.
+        sections: The answer.
+        facts: How the results were made: names and values, the command and the date say.
+        files: Names of the files beside the page, to which the page links.
+
+    Raises:
+        LabError: If jinja2 is not installed.
     """
-    name = html.escape(title)
-    head = f'<meta charset="utf-8"><title>{name}</title><style>{_STYLE}</style>'
-    body = "\n".join(parts)
-    text = f'<!doctype html>\n<html lang="en">{head}\n<h1>{name}</h1>\n{body}\n</html>\n'
+    legends = [pair for one in sections if one.table for pair in one.table.legend]
+    text: str = (
+        _environment()
+        .get_template("page.html.jinja")
+        .render(
+            question=question,
+            sections=sections,
+            definitions=list(dict(legends).items()),
+            facts=facts,
+            files=files,
+        )
+    )
     return text.encode()
 
 
-def heading(text: str) -> str:
-    """Return a heading as HTML."""
-    return f"<h2>{html.escape(text)}</h2>"
+def table(shown: Table) -> str:
+    """Return a table as HTML for a notebook, with its title and notes.
 
-
-def paragraph(text: str) -> str:
-    """Return a paragraph as HTML."""
-    return f"<p>{html.escape(text)}</p>"
-
-
-def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return a table of texts as HTML."""
-    lines = [_row("th", header), *(_row("td", row) for row in rows)]
-    return "<div><table>\n" + "\n".join(lines) + "\n</table></div>"
-
-
-def image(png: bytes, text: str) -> str:
-    """Return a picture as HTML that contains the picture's bytes.
-
-    Args:
-        png: The picture, as PNG.
-        text: Description of the picture, for those who do not see it.
+    Raises:
+        LabError: If jinja2 is not installed.
     """
-    data = base64.b64encode(png).decode()
-    return f'<img src="data:image/png;base64,{data}" alt="{html.escape(text, quote=True)}">'
+    return str(_environment().get_template("notebook.html.jinja").render(table=shown))
 
 
-def _row(kind: str, cells: Sequence[str]) -> str:
-    return "<tr>" + "".join(f"<{kind}>{html.escape(cell)}</{kind}>" for cell in cells) + "</tr>"
+def _environment() -> "Environment":
+    with needs_lab_extra("the page"):
+        from jinja2 import Environment, PackageLoader, StrictUndefined
+    return Environment(
+        loader=PackageLoader("adam_optax.lab.reports"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        keep_trailing_newline=True,
+    )

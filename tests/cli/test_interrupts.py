@@ -1,0 +1,103 @@
+"""Check that Ctrl-C is answered at once, never lost, and leaves XLA alone while it works."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from adam_optax.cli.interrupts import Interrupts, answered
+from tests.adversary import stops
+
+ROOT = Path(__file__).parents[2]
+
+
+def press(name: str = "f", module: str = __name__) -> Callable[[], None]:
+    """Return a function of such a name, in such a module, during which Ctrl-C is pressed."""
+    scope: dict[str, Any] = {"__name__": module, "os": os, "signal": signal}
+    exec(f"def {name}():\n os.kill(os.getpid(), signal.SIGINT)\n for _ in range(99): pass", scope)
+    found: Callable[[], None] = scope[name]
+    return found
+
+
+@pytest.mark.quick
+@pytest.mark.parametrize(
+    ("module", "in_xla"),
+    [("jax._src.compiler", True), ("adam_optax.lab.trainer", True), ("matplotlib.figure", False)],
+)
+def test_where_the_signal_came_is_remembered(module: str, in_xla: bool) -> None:
+    with answered() as interrupts:
+        with pytest.raises(KeyboardInterrupt):
+            press(module=module)()
+        assert interrupts.in_xla is in_xla
+
+
+def test_a_signal_in_a_callback_that_loses_exceptions_is_sent_again() -> None:
+    with answered():
+        press("_xla_gc_callback")()  # raises nothing
+        with pytest.raises(KeyboardInterrupt):
+            time.sleep(60)
+
+
+def test_the_handler_of_the_caller_comes_back() -> None:
+    before = signal.getsignal(signal.SIGINT)
+    with answered():
+        assert signal.getsignal(signal.SIGINT) != before
+    assert signal.getsignal(signal.SIGINT) == before
+
+
+def test_what_is_ignored_stays_ignored() -> None:
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with answered():
+            press()()
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_only_where_xla_may_work_the_exit_is_not_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    codes: list[int] = []
+    monkeypatch.setattr(os, "_exit", codes.append)
+    interrupts = Interrupts()
+    with pytest.raises(SystemExit) as stopped:
+        interrupts.leave(130)
+    assert (stopped.value.code, codes) == (130, [])
+    interrupts.in_xla = True
+    with pytest.raises(SystemExit):  # which the true `_exit` does not come to
+        interrupts.leave(130)
+    assert codes == [130]
+
+
+@pytest.mark.heavy  # the imports of a process, and a second of a busy machine
+def test_ctrl_c_while_jax_is_imported_is_one_line() -> None:
+    code = "import signal, adam_optax_command as c; signal.setitimer(0, 0.2); c.run()"
+    code = code.replace("c.run()", "signal.signal(signal.SIGALRM, press); c.run()")
+    press = "import os\ndef press(*_): os.kill(os.getpid(), 2)\n"
+    done = subprocess.run(
+        [sys.executable, "-c", press + code, "--version"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "adam-optax: interrupted\n")
+
+
+@pytest.mark.heavy  # tens of seconds; `python -m tests.adversary.stops` makes more tries
+def test_a_signal_during_compilation_is_no_crash(capsys: pytest.CaptureFixture[str]) -> None:
+    stops.search(["sweep"], signals=3, kills=0)
+    assert "SIGINT 3 times" in capsys.readouterr().out
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize("name", stops.LINES)
+def test_what_was_killed_goes_on_to_the_same_numbers(
+    capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    stops.search([name], signals=0, kills=2)
+    assert f"{name}: killed 2 times" in capsys.readouterr().out
