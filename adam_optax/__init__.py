@@ -189,6 +189,7 @@ try:
     __version__ = _metadata.version("adam-optax")
 except _metadata.PackageNotFoundError:  # imported from a source tree that was never installed
     __version__ = "0+unknown"
+"""Version of the installed package: `major.minor.patch`."""
 
 
 def __dir__() -> list[str]:

@@ -24,7 +24,8 @@ def step(
     The result is what the two compute. Where the last link of the chain is an optimiser of this
     library, the new parameters leave the kernel or the loop in which the update is made, and no
     update is written and read again: with storage in blocks, and with `pair()` on TPUs, a third
-    fewer bytes are moved (the README has a table); for other storage XLA finds that pass by itself.
+    fewer bytes are moved (measured: `docs/measured/accelerators.md`); for other storage XLA finds
+    that pass by itself.
 
     Under `jax.jit` donate the parameters and the state, and let the step take them in the order in
     which it returns them, as below: JAX gives donated buffers to results of the same shape and

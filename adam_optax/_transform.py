@@ -45,6 +45,10 @@ class Transformation(optax.GradientTransformationExtraArgs):  # type: ignore[mis
     """Hold pure functions `init` and `update`, as every optax transformation does.
 
     `repr` shows the call that made the transformation.
+
+    Attributes:
+        init: returns the state before the first step, given the parameters.
+        update: returns updates and the new state, given gradients, state and parameters.
     """
 
     __slots__ = ()
@@ -60,6 +64,8 @@ class Transformation(optax.GradientTransformationExtraArgs):  # type: ignore[mis
 
 CALL = "adam_optax_call"
 """The attribute of an `update` function that holds the call that made the transformation."""
+ARGUMENTS = "adam_optax_arguments"
+"""The attribute of an `update` function that holds the optimiser's arguments, whoever made it."""
 
 
 def _shown(value: object) -> str:

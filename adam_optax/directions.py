@@ -130,6 +130,10 @@ def trust_ratio(step: Array, x: Leaf) -> Array:
     """Return the step at the length of the parameter; the step as it is if either length is 0.
 
     `step |p| / |step|`, with norms over the leaf (LAMB, You et al. 2020, Algorithm 2).
+
+    Args:
+        step: the step so far, with weight decay in it.
+        x: the leaf, of which the parameter is needed.
     """
     param_norm, step_norm = (safe_sqrt(jnp.sum(abs_sq(a))) for a in (x.p, step))
     both = (param_norm > 0) & (step_norm > 0)

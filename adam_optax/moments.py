@@ -71,13 +71,23 @@ def square(x: Leaf) -> Array:
 
 
 def raw(m: Array, x: Leaf, scalars: object) -> Array:
-    """Read a moment as it is."""
+    """Read a moment as it is.
+
+    Args:
+        m: the moment.
+        x: the leaf, which is not looked at.
+        scalars: those of the moment's `precompute`, which are not looked at.
+    """
     del x, scalars
     return m
 
 
 def no_scalars(*step: object) -> tuple[()]:
-    """Return no scalars: for readings and directions that need none at a step."""
+    """Return no scalars: for readings and directions that need none at a step.
+
+    Args:
+        *step: what is known of the step, which is not looked at.
+    """
     del step
     return ()
 
@@ -203,12 +213,20 @@ def trace(
 
 
 def previous(of: Read = grad) -> Moment:
-    """Remember the observation of the last step."""
+    """Remember the observation of the last step.
+
+    Args:
+        of: the observation.
+    """
     return Moment(of, lambda m, x, age: x, decay=0.0, uses_age=False, label=("previous",))
 
 
 def running_max(of: Read) -> Moment:
-    """Remember the largest observation so far, `m = max(m, x)`; it must not be negative."""
+    """Remember the largest observation so far, `m = max(m, x)`.
+
+    Args:
+        of: the observation; it must not be negative.
+    """
     largest = lambda m, x, age: jnp.maximum(m, x)  # noqa: E731
     return Moment(of, largest, decay=1.0, signed=False, uses_age=False, label=("running_max",))
 

@@ -1,6 +1,6 @@
 """Measure where our numbers and optax's differ: `python -m benchmarks.differences`.
 
-The README quotes the table, and a test compares the README with a new measurement.
+`docs/measured/numbers.md` has the table, and a test compares it with a new measurement.
 """
 
 from collections.abc import Iterator

@@ -1,16 +1,13 @@
 """Check the Adam paper's claims against the committed runs: `python -m benchmarks.paper`.
 
-The README quotes the table. The runs are those of `adam-optax reproduce`, whose CSV files are in
-`notebooks/results`.
+`docs/measured/paper.md` has the table. The runs are those of `adam-optax reproduce`: the CSV files
+in `adam_optax/lab/paper/results`.
 """
 
-import pathlib
-
 from adam_optax.lab.paper.claims import claims
+from adam_optax.lab.paper.committed import RESULTS
 from adam_optax.lab.paper.figures import FIGURES
 from adam_optax.lab.paper.report import read
-
-RESULTS = pathlib.Path(__file__).parents[1] / "notebooks" / "results"
 
 
 def rows() -> list[str]:

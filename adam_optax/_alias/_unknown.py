@@ -43,6 +43,19 @@ REASONS = {
 }
 """Why an argument is missing, by argument and by optimiser; `""` stands for all others."""
 
+ELSEWHERE = {
+    "lr": "learning_rate",
+    "betas": "b1 and b2",
+    "beta1": "b1",
+    "beta_1": "b1",
+    "beta2": "b2",
+    "beta_2": "b2",
+    "epsilon": "eps",
+    "amsgrad": "the optimiser amsgrad",
+    "maximize": "conventions.maximize",
+}
+"""What arguments of other libraries are here."""
+
 
 def explain(name: str, argument: str, known: list[str]) -> str:
     """Return the text of the error for an argument that an optimiser does not take.
@@ -57,4 +70,5 @@ def explain(name: str, argument: str, known: list[str]) -> str:
     short = "" if rescales else name.removeprefix("scale_by_")
     if why := reasons.get(short, reasons.get("", "")):
         return f"{name} takes no {argument}: {why.format(name=name)}"
-    return f"{name} takes no {argument!r}; it takes {', '.join(known)}"
+    here = f", which is {ELSEWHERE[argument]} here" if argument in ELSEWHERE else ""
+    return f"{name} takes no {argument!r}{here}; it takes {', '.join(known)}"

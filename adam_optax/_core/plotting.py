@@ -18,3 +18,14 @@ DASHES: tuple[str | tuple[int, tuple[int, ...]], ...] = (
     (0, (2, 5)),
 )
 """Line styles of matplotlib."""
+
+OPTIMIZERS: dict[str, tuple[str, str | tuple[int, tuple[int, ...]]]] = {
+    "Adam": (COLORS[0], DASHES[0]),
+    "Adam, uncorrected": (COLORS[5], DASHES[1]),
+    "SGD Nesterov": (COLORS[1], DASHES[1]),
+    "AdaGrad": (COLORS[2], DASHES[2]),
+    "AdaGrad, constant rate": (COLORS[2], DASHES[3]),
+    "RMSProp": (COLORS[5], DASHES[4]),
+    "AdaDelta": (COLORS[3], DASHES[5]),
+}
+"""Colour and dash of the optimisers of the Adam paper: the same in every panel and figure."""

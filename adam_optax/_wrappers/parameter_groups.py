@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from adam_optax._core.by_path import FROZEN, Frozen, by_path
-from adam_optax._transform import Transformation, named
+from adam_optax._transform import ARGUMENTS, Transformation, named
 
 
 def parameter_groups(
@@ -65,4 +65,5 @@ def parameter_groups(
                 )
         given[argument] = by_path(values)
     tx = optimizer(**given)
+    setattr(tx.update, ARGUMENTS, given)
     return named(tx, "parameter_groups", optimizer=optimizer, groups=dict(groups), **defaults)

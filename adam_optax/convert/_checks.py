@@ -56,6 +56,9 @@ class ConversionError(ValueError):
 
     The message names the parameter, the entry or the file, says what is wrong with it, and says
     what to write instead.
+
+    Args:
+        message: these sentences. What is too long, and what a terminal would obey, is left out.
     """
 
     def __init__(self, message: str) -> None:

@@ -166,8 +166,13 @@ def keras_to_named(
     """Convert a Keras optimizer's variables to named arrays, without a template.
 
     Use it where the optimiser that goes on is not at hand, for example to write the arrays to a
-    file. The arguments are those of `from_keras`, the result is that of `to_named`. Nadam's one
-    product of momenta is given to each parameter, as PyTorch has it.
+    file. The result is that of `to_named`. Nadam's one product of momenta is given to each
+    parameter, as PyTorch has it.
+
+    Args:
+        variables: as for `from_keras`.
+        names: as for `from_keras`.
+        order: as for `from_keras`.
 
     Raises:
         ConversionError: if names, variables or arrays do not fit.
@@ -202,7 +207,13 @@ def named_to_keras(
 ) -> list[NDArray[Any]]:
     """Convert named arrays (see `to_named`) to values for a Keras optimizer's variables.
 
-    Use it for named arrays from a file. Otherwise as `to_keras`, with the same arguments.
+    Use it for named arrays from a file. Otherwise as `to_keras`.
+
+    Args:
+        named: the arrays by name, as `to_named` returns them.
+        names: as for `to_keras`.
+        variables: as for `to_keras`.
+        order: as for `to_keras`.
 
     Raises:
         ConversionError: if names, arrays and variables do not fit.

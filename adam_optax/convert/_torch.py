@@ -185,7 +185,13 @@ def torch_to_named(
     """Convert a PyTorch optimizer's `state_dict` to named arrays, without a template.
 
     Use it where the optimiser that goes on is not at hand, for example to write the arrays to a
-    file. The arguments are those of `from_torch`, the result is that of `to_named`.
+    file. The result is that of `to_named`.
+
+    Args:
+        state_dict: as for `from_torch`.
+        names: as for `from_torch`.
+        order: as for `from_torch`.
+        model: as for `from_torch`.
 
     Raises:
         ConversionError: if names, entries, steps or arrays do not fit.
@@ -233,7 +239,13 @@ def named_to_torch(
 ) -> dict[str, Any]:
     """Convert named arrays (see `to_named`) to a PyTorch optimizer's `state_dict`.
 
-    Use it for named arrays from a file. Otherwise as `to_torch`, with the same arguments.
+    Use it for named arrays from a file. Otherwise as `to_torch`.
+
+    Args:
+        named: the arrays by name, as `to_named` returns them.
+        names: as for `to_torch`.
+        state_dict: as for `to_torch`.
+        order: as for `to_torch`.
 
     Raises:
         ConversionError: if names, arrays and optimizer do not fit, or PyTorch is not installed.

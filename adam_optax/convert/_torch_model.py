@@ -11,7 +11,7 @@ import optax
 from adam_optax._core.by_path import FROZEN, ByPath, path_name
 from adam_optax._engine.tree import TAG, Engine
 from adam_optax._optax_interop import unfold_injected, walk_closures
-from adam_optax._transform import CALL
+from adam_optax._transform import ARGUMENTS, CALL
 from adam_optax.convert._checks import (
     ArrayOrShape,
     ConversionError,
@@ -252,7 +252,7 @@ def _settings(tx: Any, state: Any) -> Iterator[tuple[str, dict[str, Any]]]:
     for function, (_, given) in zip(parts, calls, strict=True):
         engine = getattr(function, TAG, None)
         if isinstance(engine, Engine):
-            rule = engine.rule
+            rule, given = engine.rule, getattr(function, ARGUMENTS, given)
             numbers = {} if rule.origin is None else dict(rule.origin.hyperparams)
             numbers |= {n: given[n] for n in ("learning_rate", "weight_decay") if n in given}
             yield rule.name, numbers | {"l2": l2[0] if l2 else 0.0}

@@ -8,8 +8,9 @@
 
 `compare` trains several optimisers with the same seeds, `train` one optimiser with one seed,
 `sweep` every setting of a grid of hyper-parameters; `suggest` finds hyper-parameters in short
-runs, and `observe` records what an optimiser does to each layer. `problems` holds the built-in
-problems by name. The lab needs the extra `adam-optax[lab]`.
+runs, and `observe` records what an optimiser does to each layer. `paper_results` shows the Adam
+paper's experiments as they came out. `problems` holds the built-in problems by name. The lab needs
+the extra `adam-optax[lab]`.
 """
 
 from adam_optax.lab._problems.builtin import problems
@@ -20,6 +21,7 @@ from adam_optax.lab.comparison import Comparison, Row, Spread, compare
 from adam_optax.lab.errors import DataError, LabError
 from adam_optax.lab.observation import observe
 from adam_optax.lab.optimizers import Optimizer
+from adam_optax.lab.paper.committed import PaperResults, paper_results
 from adam_optax.lab.results import Point, Setting, Sweep
 from adam_optax.lab.run import Epoch, Run
 from adam_optax.lab.suggestion import suggest
@@ -36,6 +38,7 @@ __all__ = [
     "LabError",
     "Logistic",
     "Optimizer",
+    "PaperResults",
     "Point",
     "Problem",
     "Row",
@@ -46,6 +49,7 @@ __all__ = [
     "Transformer",
     "compare",
     "observe",
+    "paper_results",
     "problems",
     "read_idx",
     "suggest",

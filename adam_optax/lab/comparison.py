@@ -20,7 +20,12 @@ from adam_optax.lab.tuning import tune as tune_rate
 
 @dataclass(frozen=True)
 class Spread:
-    """Hold a mean over seeds, and the sample standard deviation: `None` for a single seed."""
+    """Hold a mean over seeds and its spread.
+
+    Attributes:
+        mean: The mean.
+        std: The sample standard deviation; `None` for a single seed.
+    """
 
     mean: float
     std: float | None

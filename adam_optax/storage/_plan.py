@@ -1,11 +1,14 @@
 """Give each leaf of a tree its storage, from the arguments `storage`, `mu_dtype`, `nu_dtype`."""
 
 import dataclasses
+import sys
+import types
 import zlib
 from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
 import jax
+import numpy as np
 from jax import Array
 from jax.typing import DTypeLike
 
@@ -146,6 +149,7 @@ def plan_storage(
             argument speaks of none, or a format cannot keep a moment.
         TypeError: if a value is not a format.
     """
+    _refuse_lookalike(storage)
     short = _short("mu_dtype", mu_dtype, [n for n, m in moments.items() if m.signed])
     short |= _short("nu_dtype", nu_dtype, [n for n, m in moments.items() if not m.signed])
     if callable(storage) or isinstance(storage, ByPath):
@@ -161,11 +165,30 @@ def _for_leaf(
         given = {n: storage.others() for n in moments if n not in joined}
         _check_apart({*given, *joined}, short, moments)
         return LeafStorage((_slot(joined, storage), *(_slot((n,), f) for n, f in given.items())))
+    _refuse_lookalike(storage)
     given = _by_name(storage, moments)
     _check_apart(set(given), short, moments)
     formats: dict[str, Format] = {n: Dense() for n in moments}
     formats |= {**short, **given}
     return LeafStorage(tuple(_slot((n,), f) for n, f in formats.items()))
+
+
+def _refuse_lookalike(storage: object) -> None:
+    """Refuse what users write for a format: its name, its function, a dtype, another type."""
+    made, example = "adam_optax.storage.", "adam_optax.storage.pair(), say"
+    module, name = getattr(storage, "__module__", ""), getattr(storage, "__name__", "")
+    if isinstance(storage, str):
+        known = storage.isidentifier() and hasattr(sys.modules["adam_optax.storage"], storage)
+        what, write = repr(storage), f"{made}{storage}()" if known else example
+    elif isinstance(storage, types.FunctionType) and module.startswith(made):
+        what, write = "the function that makes it", f"{made}{name}()"
+    elif isinstance(storage, np.dtype) or (hasattr(storage, "dtype") and isinstance(storage, type)):
+        what, write = "a dtype", f"{made}dense({np.dtype(storage).name!r})"
+    elif isinstance(storage, type):
+        what, write = "a type", example
+    else:
+        return
+    raise TypeError(f"storage must be a format, not {what}: write storage={write}")
 
 
 def _slot(names: tuple[str, ...], form: Format) -> Slot:
@@ -195,7 +218,12 @@ def _by_name(storage: LeafStorageSpec, moments: Moments) -> dict[str, Format]:
         if name not in moments:
             known = ", ".join(moments)
             raise ValueError(f"storage names {name!r}; this rule's moments are {known}")
-        if not isinstance(form, Format) or _joins(form):
+        if isinstance(form, Format) and _joins(form):
+            raise TypeError(
+                f"storage for {name!r}: {form!r} keeps several moments in one code; write "
+                f"storage={form!r} for all of them, without a mapping"
+            )
+        if not isinstance(form, Format):
             raise TypeError(
                 f"storage for {name!r} must be a format such as adam_optax.storage.dense"
                 f"('bfloat16'), not {form!r}"

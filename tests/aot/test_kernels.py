@@ -102,7 +102,7 @@ def test_eight_devices_each_run_a_kernel(kind: str, target: str) -> None:
     assert found.collectives == {}
     if (kind, target) == ("auto", "v5e"):
         # 18 to 24 by the version of libtpu, which keeps more or less of it on the chip.
-        assert found.moved > 17.0, "now XLA for TPUs can ask: say so in the README"
+        assert found.moved > 17.0, "now XLA for TPUs can ask: say so in docs/how_to/sharding.md"
     else:
         assert found.moved <= 16.1
         assert found.copied < 1024

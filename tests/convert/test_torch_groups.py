@@ -268,3 +268,20 @@ def test_groups_of_pytorch_are_groups_by_path() -> None:
     np.testing.assert_allclose(state[0].nu["b.c"]["w"], 0.1, rtol=1e-6)
     with pytest.raises(ao.convert.ConversionError, match=r"nothing of '?0\.weight'?; None leaves"):
         ao.convert.groups_from_torch(theirs, {"1.weight": "b/w"})
+
+
+@pytest.mark.quick
+def test_parameter_groups_are_compared_by_their_numbers() -> None:
+    names = {"1.weight": "1", "0.weight": "0"}
+    theirs = grouped(recorded=["1.weight", "0.weight"])
+    theirs["param_groups"][0]["weight_decay"] = 0.1
+    groups = ao.convert.groups_from_torch(theirs, names)
+    tx = ao.parameter_groups(ao.adamw, groups)
+    assert ao.convert.torch_differences(theirs, tx, tx.init(SQUARE)) == []
+    tx = ao.parameter_groups(ao.adamw, {"0": {"weight_decay": 0.5}, "1": {}}, learning_rate=1.0)
+    assert ao.convert.torch_differences(theirs, tx, tx.init(SQUARE)) == [
+        "group 0: learning_rate is 0.01 in PyTorch, 1 in tx",
+        "group 0: weight_decay is 0.1 in PyTorch, 0.5 or 0.0001 in tx",
+        "group 1: learning_rate is 0.001 in PyTorch, 1 in tx",
+        "group 1: weight_decay is 0 in PyTorch, 0.5 or 0.0001 in tx",
+    ]

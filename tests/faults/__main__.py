@@ -12,7 +12,10 @@ if __name__ == "__main__":
         for fault in (NONE, *FAULTS):
             if fault.name in sys.argv[1:] or not sys.argv[1:]:
                 start = time.perf_counter()
-                test = judge.caught(fault)
+                if fault is NONE:
+                    test = judge.control(each.caught_by for each in FAULTS)
+                else:
+                    test = judge.caught(fault)
                 seconds = f"{time.perf_counter() - start:.1f} s"
                 known = "" if not test or fault.caught_by in test else f", not {fault.caught_by}"
                 print(f"{fault.name}: {test or 'not caught'}{known} ({seconds})", flush=True)

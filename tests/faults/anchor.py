@@ -20,8 +20,9 @@ class Fault:
         name: what is wrong.
         symbol: the function, class, method or constant that holds the place, as `Coupling.term`;
             where several modules have one, after the end of a module's dotted name, as
-            `tail:update` or `precision.stochastic:_step`.
-        right: an expression or a statement that is in the symbol exactly once.
+            `tail:update` or `precision.stochastic:_step`. With a slash, a file beside the package,
+            as `docs/index.md`.
+        right: an expression or a statement that is in the symbol exactly once; of a file, a text.
         wrong: what stands there instead. Statements take the place of a statement, and an empty
             string takes it out.
         caught_by: a quick test that fails, without its file: `test_it_is_so[case]`. It is tried
@@ -50,6 +51,8 @@ def planted(fault: Fault, package: pathlib.Path = PACKAGE) -> tuple[pathlib.Path
         ValueError: if the symbol, or the place in it, is not there exactly once, or what is wrong
             has a name that the module does not: any test would catch that.
     """
+    if "/" in fault.symbol:
+        return _in_a_text(fault, package.parent / fault.symbol)
     path, module, symbol = _found(fault, package)
     old, new = _change(fault)
     places = [node for node in ast.walk(symbol) if _same(node, old)]
@@ -66,6 +69,13 @@ def planted(fault: Fault, package: pathlib.Path = PACKAGE) -> tuple[pathlib.Path
     module, place = copy.deepcopy((module, places[0]))  # the node stays one of the tree
     _Swap(place, new).visit(module)
     return path, ast.unparse(module) + "\n"
+
+
+def _in_a_text(fault: Fault, path: pathlib.Path) -> tuple[pathlib.Path, str]:
+    text = path.read_text(encoding="utf-8")
+    if (times := text.count(fault.right)) != 1:
+        raise ValueError(f"{fault.name}: {fault.right!r} is {times} times in {path}")
+    return path, text.replace(fault.right, fault.wrong)
 
 
 def _found(fault: Fault, package: pathlib.Path) -> Symbol:

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterable
 
 from tests.faults.anchor import PACKAGE, Fault, planted
 
@@ -16,21 +17,22 @@ ROOT = PACKAGE.parent
 SERVER = pathlib.Path(__file__).with_name("server.py")
 FAILED, NOT_FOUND, NONE_SELECTED = 1, 4, 5  # what pytest returns
 NONE = Fault("no fault", symbol="", right="", wrong="")
-"""Control that the tests pass on a copy where every module is written back from its tree."""
+"""A copy where every module is written back from its tree, and nothing is wrong."""
 
 
 def plant(fault: Fault, into: pathlib.Path) -> None:
-    """Copy the package and the tests to a folder, with the fault in the package."""
-    for part in (PACKAGE.name, "tests"):
-        shutil.copytree(ROOT / part, into / part, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("pyproject.toml", "README.md"):
-        shutil.copy(ROOT / name, into)
+    """Copy the package, the tests and the site's sources to a folder, with the fault in one."""
+    made = shutil.ignore_patterns("__pycache__", "_build", "generated")
+    for part in (PACKAGE.name, "tests", "docs", "notebooks"):
+        shutil.copytree(ROOT / part, into / part, ignore=made)
+    for path in (ROOT / "pyproject.toml", *ROOT.glob("*.md")):
+        shutil.copy(path, into)
     if fault is NONE:
         for path in (into / PACKAGE.name).rglob("*.py"):
             path.write_text(ast.unparse(ast.parse(path.read_text())) + "\n")
     else:
         path, text = planted(fault)
-        (into / path.relative_to(ROOT)).write_text(text)
+        (into / path.relative_to(ROOT)).write_text(text, encoding="utf-8")
 
 
 class Judge:
@@ -73,6 +75,16 @@ class Judge:
                 if tests and (failed := self._failed(fault, folder, tests, may_be_gone=True)):
                     return failed
             return self._failed(fault, folder, ["tests"])
+
+    def control(self, tests: Iterable[str]) -> str:
+        """Return the first quick test, in the files of some tests, that fails without a fault.
+
+        A test that fails there catches nothing; an empty string: none does.
+        """
+        with tempfile.TemporaryDirectory() as folder:
+            plant(NONE, pathlib.Path(folder))
+            files = {path for test in tests for path in _files(test, pathlib.Path(folder))}
+            return self._failed(NONE, folder, sorted(files))
 
     def _failed(
         self, fault: Fault, folder: str, tests: list[str], may_be_gone: bool = False

@@ -11,9 +11,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from matplotlib import rcParams, style
 
+from adam_optax._core.plotting import COLORS, OPTIMIZERS
 from adam_optax.cli import main
-from adam_optax.lab import MLP, DataError, LabError, Problem, problems
+from adam_optax.lab import MLP, DataError, LabError, Problem, paper_results, problems
 from adam_optax.lab._problems.models import VAE, convolve, max_pool
 from adam_optax.lab.paper import contenders as c
 from adam_optax.lab.paper.claims import claims
@@ -22,9 +24,9 @@ from adam_optax.lab.paper.figures import FIGURES, Panel, Size, _downscale
 from adam_optax.lab.paper.report import paper_report, read
 from adam_optax.lab.paper.run import Curve, Reproduction, at_the_edge, best
 from adam_optax.lab.sweeper import Sweeper
-from benchmarks.paper import RESULTS
 from benchmarks.paper import rows as rows_of_claims
 from tests.cli.test_main import refused, results
+from tests.support import measured
 
 FOLDER = Path("adam-optax-results")
 
@@ -331,7 +333,35 @@ def test_an_edge_is_said_and_divergence_refused() -> None:
         best([replace(runs[0], costs=(1.0, float("nan")))], "mlp")
 
 
-def test_the_readme_says_what_the_runs_say() -> None:
-    text = (RESULTS.parents[1] / "README.md").read_text()
-    table = text.split("<!-- claims -->\n")[1].split("<!-- /claims -->")[0]
-    assert table.splitlines()[2:] == rows_of_claims()
+def test_a_page_says_what_the_runs_say() -> None:
+    assert measured.quoted("claims").splitlines()[2:] == rows_of_claims()
+
+
+def test_results_come_with_the_package() -> None:
+    results = paper_results("figure2")
+    assert {curve.optimizer for curve in results.curves} <= OPTIMIZERS.keys()
+    assert [claim.holds for claim in results.claims] == [False]
+    assert results.size.startswith("mlp: 10 epochs")
+    assert not results.at_the_edge
+    with pytest.raises(LabError, match=r"figure must be one of figure1, .*, not 'figure5'"):
+        paper_results("figure5")
+
+
+def test_an_optimiser_has_one_style_in_all_figures() -> None:
+    found: dict[str, set[tuple[str, str]]] = {}
+    for name in FIGURES:
+        for axes in paper_results(name).draw().axes:
+            for line in axes.lines:
+                label = str(line.get_label()).split(", rate")[0].split(", epoch")[0]
+                style = str(line.get_color()), str(line.get_linestyle())
+                found.setdefault(label, set()).add(style)
+    named = {name: styles for name, styles in found.items() if not name.startswith("_")}
+    assert named.keys() == OPTIMIZERS.keys()
+    assert all(len(styles) == 1 for styles in named.values())
+    assert len({*OPTIMIZERS.values()}) == len(OPTIMIZERS)
+
+
+def test_the_lessons_look_has_the_palette() -> None:
+    with style.context("adam_optax.lab.lessons"):
+        cycle = rcParams["axes.prop_cycle"].by_key()["color"]
+    assert [color.lower() for color in cycle] == list(COLORS)

@@ -13,6 +13,8 @@ ROOT = pathlib.Path(__file__).parents[2]
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 EACH = pytest.mark.parametrize("path", WORKFLOWS, ids=[path.stem for path in WORKFLOWS])
+MAY_WRITE = {"release/publish": {"id-token": "write"}, "docs/deploy": {"contents": "write"}}
+"""What a job may do beyond reading: to ask PyPI for a password, to push the branch of the site."""
 
 pytestmark = pytest.mark.quick
 
@@ -38,8 +40,7 @@ def test_a_workflow_may_do_no_more_than_it_must(path: pathlib.Path) -> None:
     assert "group" in workflow["concurrency"]
     for name, job in workflow["jobs"].items():
         assert job["timeout-minutes"] <= 120
-        allowed = {"id-token": "write"} if name == "publish" else None
-        assert job.get("permissions") == allowed
+        assert job.get("permissions") == MAY_WRITE.get(f"{path.stem}/{name}")
 
 
 @EACH

@@ -92,7 +92,7 @@ def test_float16_gradients_give_the_update_of_float64(size: float, params_dtype:
 
 
 def test_optax_fails_on_float16_gradients_where_ours_do_not() -> None:
-    """Show the witness's fault, so that the claim in the README stays true."""
+    """Show the witness's fault, so that what README says of it stays true."""
     with jax.numpy_dtype_promotion("standard"):
         tx, params = optax.adam(1e-3), jnp.zeros(1)
         update, _ = tx.update(jnp.full(1, 1e-3, jnp.float16), tx.init(params), params)

@@ -14,7 +14,7 @@ SEEDS = (0, 17)
 
 
 class Bar(NamedTuple):
-    """Hold the bounds that docstring and README promise of every phase: rms, peak, |l1 - 1|."""
+    """Hold the bounds that docstring and site promise of every phase: rms, peak, |l1 - 1|."""
 
     rms: float
     peak: float

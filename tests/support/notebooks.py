@@ -9,6 +9,7 @@ import io
 import os
 import pathlib
 import sys
+import tempfile
 from typing import Any
 
 import nbformat
@@ -22,15 +23,18 @@ PNG = "image/png"
 def executed(path: pathlib.Path) -> Any:
     """The notebook after it ran in a kernel of its own, with this package, on the CPU.
 
+    It runs in an empty folder, as one does that a reader has downloaded.
+
     Raises:
         CellExecutionError: if a cell failed.
     """
     notebook = nbformat.read(path, as_version=4)
     paths = [str(FOLDER.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
     env = os.environ | {"PYTHONPATH": os.pathsep.join(paths), "JAX_PLATFORMS": "cpu"}
-    resources = {"metadata": {"path": str(FOLDER)}}
-    client = NotebookClient(notebook, timeout=300, record_timing=False, resources=resources)
-    client.execute(env=env)
+    with tempfile.TemporaryDirectory() as empty:
+        resources = {"metadata": {"path": empty}}
+        client = NotebookClient(notebook, timeout=300, record_timing=False, resources=resources)
+        client.execute(env=env)
     return notebook
 
 

@@ -259,10 +259,37 @@ def test_storage() -> None:
     text = "storage for 'mu' must be a format such as adam_optax.storage.dense('bfloat16'), not 'x'"
     wrong: Any = "x"
     expect(TypeError, text, lambda: ao.adam(1e-3, storage={"mu": wrong}))
-    expect(TypeError, text, lambda: ao.adam(1e-3, storage=wrong))
     tx, p = ao.adam(1e-3, mu_dtype="float32"), jnp.ones(2, jnp.complex64)
     text = "params: dense(float32) cannot hold a complex moment; use complex64, or None"
     expect(TypeError, text, lambda: tx.init(p))
+
+
+@pytest.mark.quick
+@pytest.mark.parametrize(
+    ("wrong", "instead"),
+    [
+        ("pair", "'pair': write storage=adam_optax.storage.pair()"),
+        ("x", "'x': write storage=adam_optax.storage.pair(), say"),
+        (ao.storage.int8, "the function that makes it: write storage=adam_optax.storage.int8()"),
+        (jnp.bfloat16, "a dtype: write storage=adam_optax.storage.dense('bfloat16')"),
+        (np.dtype("float32"), "a dtype: write storage=adam_optax.storage.dense('float32')"),
+        (float, "a type: write storage=adam_optax.storage.pair(), say"),
+    ],
+)
+def test_what_looks_like_a_storage_is_refused_with_what_to_write(wrong: Any, instead: str) -> None:
+    text = f"storage must be a format, not {instead}"
+    expect(TypeError, text, lambda: ao.adam(1e-3, storage=wrong))
+    by_path = ao.by_path({".*": wrong})
+    expect(TypeError, text, lambda: ao.adam(1e-3, storage=by_path))
+
+
+@pytest.mark.quick
+def test_a_format_of_several_moments_is_not_given_to_one() -> None:
+    text = (
+        "storage for 'mu': pair() keeps several moments in one code; write storage=pair() for all "
+        "of them, without a mapping"
+    )
+    expect(TypeError, text, lambda: ao.adam(1e-3, storage={"mu": ao.storage.pair()}))
 
 
 def test_clipping() -> None:
@@ -288,6 +315,14 @@ REFUSED = {
     ("scale_by_adopt", "eps_root"): "scale_by_adopt takes no eps_root: its eps bounds the root*",
     ("yogi", "eps_hat"): "yogi takes no eps_hat: epsilon-hat is written in adam, amsgrad and*",
     ("sgd", "beta"): "sgd takes no 'beta'; it takes learning_rate, momentum, nesterov, accum*",
+    (
+        "adamw",
+        "betas",
+    ): "adamw takes no 'betas', which is b1 and b2 here; it takes learning_rate, *",
+    (
+        "adamw",
+        "amsgrad",
+    ): "adamw takes no 'amsgrad', which is the optimiser amsgrad here; it takes *",
 }
 
 

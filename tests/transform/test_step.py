@@ -26,7 +26,7 @@ CHAINS = {
     "alone": adamw,
     "masked decay": lambda: adamw(mask={"w": True, "b": False, "s": False}),
     "pair": lambda: adamw(storage=ao.storage.pair()),
-    "clipped": lambda: optax.chain(ao.clip_by_global_norm(0.1), adamw()),
+    "clipped": lambda: optax.chain(optax.clip(0.5), ao.clip_by_global_norm(0.1), adamw()),
     "nested": lambda: optax.chain(optax.chain(optax.scale(2.0), adamw()), optax.chain(adamw())),
     "not last": lambda: optax.chain(adamw(), optax.scale(0.5)),
     "optax's": lambda: optax.adamw(1e-2),

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import adam_optax as ao
+from tests.support.versions import SINCE_0_10_2
 
 ANY = st.floats(width=32)
 
@@ -96,13 +97,16 @@ def test_a_step_clips_as_the_chain_does(storage: Any) -> None:
         new, kept = ao.step(tx, g, state, params)
         updates, twin = tx.update(g, state, params)
         chex.assert_trees_all_equal(kept, twin)  # what is clipped in the step has the same bits
-        chex.assert_trees_all_close(new, optax.apply_updates(params, updates), rtol=2e-7)
+        # The product with the rate is rounded before the parameter is added, or with it: half a
+        # unit of either.
+        chex.assert_trees_all_close(new, optax.apply_updates(params, updates), rtol=3e-7)
 
 
+@SINCE_0_10_2
 def test_a_step_writes_no_clipped_gradient() -> None:
     tx = optax.chain(ao.clip_by_global_norm(0.5), ao.adam(1e-2))
     p = jnp.ones((64, 64))
-    compiled = jax.jit(lambda g, s, p: ao.step(tx, g, s, p)).lower(p, tx.init(p), p).compile()
-    memory = compiled.memory_analysis()
+    step = jax.jit(lambda p, s, g: ao.step(tx, g, s, p), donate_argnums=(0, 1))  # nothing is copied
+    memory = step.lower(p, tx.init(p), p).compile().memory_analysis()
     assert memory is not None
     assert memory.temp_size_in_bytes < p.nbytes

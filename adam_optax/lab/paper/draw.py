@@ -5,7 +5,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from adam_optax._core.plotting import COLORS, DASHES, DPI
+from adam_optax._core.plotting import DPI, OPTIMIZERS
 from adam_optax.lab.errors import needs_lab_extra
 from adam_optax.lab.grid import LEARNING_RATE
 from adam_optax.lab.paper.figures import FIGURES, Panel
@@ -32,7 +32,7 @@ def figure(name: str, curves: Sequence[Curve], size: str) -> "Figure":
     panels = FIGURES[name]
     gridded = bool(panels[0].grid)
     rows, columns = (2, 3) if gridded else (1, len(panels))
-    drawn = Figure(figsize=(5.4 * columns if columns < 3 else 12.0, 4.2 * rows), dpi=DPI)
+    drawn = Figure(figsize=({1: 8.0, 2: 10.8, 3: 12.0}[columns], 4.2 * rows), dpi=DPI)
     drawn.set_layout_engine("constrained")
     axes = list(drawn.subplots(rows, columns, squeeze=False, sharey=gridded).flat)
     if gridded:
@@ -47,10 +47,10 @@ def figure(name: str, curves: Sequence[Curve], size: str) -> "Figure":
 
 def _over_epochs(axes: "Axes", panel: Panel, curves: Sequence[Curve]) -> None:
     """Draw the cost of each optimiser at its best rate, epoch by epoch."""
-    for place, (name, curve) in enumerate(best(curves, panel.name).items()):
+    for name, curve in best(curves, panel.name).items():
         epochs = range(1, len(curve.costs) + 1)
         label = f"{name}, rate {curve.rate:.3g}"
-        axes.plot(epochs, curve.costs, label=label, **_style(place))
+        axes.plot(epochs, curve.costs, label=label, **_style(name))
     axes.locator_params(axis="x", integer=True)
     axes.set_yscale("log")
     axes.yaxis.set_major_formatter("{x:.3g}")
@@ -69,13 +69,13 @@ def _over_rates(grid: Sequence["Axes"], panel: Panel, curves: Sequence[Curve]) -
     pairs = list(itertools.product(*panel.grid.values()))
     for axes, pair in zip(grid, pairs, strict=True):
         chosen = dict(zip(panel.grid, pair, strict=True))
-        for place, contender in enumerate(panel.contenders):
+        for contender in panel.contenders:
             name = contender.optimizer.name
             runs = [
                 c for c in curves if c.optimizer == name and chosen.items() <= c.numbers.items()
             ]
             for epoch, width in ((early(runs), 1.0), (len(runs[0].costs), 2.2)):
-                _line(axes, runs, epoch, {**_style(place), "lw": width}, f"{name}, epoch {epoch}")
+                _line(axes, runs, epoch, {**_style(name), "lw": width}, f"{name}, epoch {epoch}")
         axes.set_title(", ".join(f"{key} = {value:g}" for key, value in chosen.items()))
         axes.set(xscale="log", xlabel="learning rate")
         axes.grid(True, alpha=0.25)
@@ -100,5 +100,6 @@ def early(runs: Sequence[Curve]) -> int:
     return max(1, len(runs[0].costs) // 10)
 
 
-def _style(place: int) -> dict[str, Any]:
-    return {"color": COLORS[place % len(COLORS)], "ls": DASHES[place % len(DASHES)]}
+def _style(name: str) -> dict[str, Any]:
+    color, dashes = OPTIMIZERS[name]
+    return {"color": color, "ls": dashes}

@@ -136,7 +136,7 @@ def test_clipping_asks_once(over: Any) -> None:
 
 
 def zero1(tx: Any, over: Any) -> Any:
-    """The step of README: moments are spread, parameters are on each device in full."""
+    """The ZeRO-1 of docs/how_to/sharding.md: moments spread, parameters whole on each device."""
     spread, whole = NamedSharding(over, P(("a", "b"))), NamedSharding(over, P())
 
     def step(params: Any, state: Any, grads: Any) -> Any:

@@ -18,6 +18,7 @@ from tests.engine.kernels.cpu.looping import (
     uncontracted,
     wild,
 )
+from tests.support.versions import SINCE_0_10_2
 
 RULES = [name for name in ao.rules.__all__ if name not in ("Rule", "variant")]
 SUMS = ("adafactor", "lamb", "novograd", "stable_adam")
@@ -30,6 +31,7 @@ SHAPES = {
     "one": (1,),
     "thin": (200, 2),
 }
+pytestmark = SINCE_0_10_2
 HALVES = ("bfloat16", "float16")
 
 

@@ -20,6 +20,7 @@ from adam_optax._engine.kernels.cpu.machine import Signature, ffi_target, why_no
 from tests.engine.kernels.cpu.loops import LOOP, WIDTH, arguments, divide
 from tests.engine.sharding.devices import ROOT, environment, pytest_with
 from tests.support.cpu_runtime import SOURCE, first_line
+from tests.support.versions import SINCE_0_10_2
 
 SIGNATURE = Signature(scalars=1, arrays=2, results=2, width=WIDTH, by_row=False)
 BIG = 2**20 + 3
@@ -48,6 +49,7 @@ def test_each_row_has_its_own_units(shape: tuple[int, ...]) -> None:
     check(shape, by_row=True)
 
 
+@SINCE_0_10_2
 def test_results_take_the_places_of_donated_arguments() -> None:
     a, x, y = arguments((1000,))
     places = [z.unsafe_buffer_pointer() for z in (x, y)]

@@ -47,6 +47,7 @@ def first(tx: Any, g: Any) -> tuple[Any, int]:
     return jax.jit(tx.update)(g, state, g)[0], loops_in(tx.update, g, state, g)
 
 
+@pytest.mark.matrix(keep=3, quick=["its size-shape0"])
 @pytest.mark.parametrize("shape", [(300,), (5, 300)])
 @pytest.mark.parametrize("reads", READERS)
 def test_a_rule_of_ones_own_that_reads_the_leaf_s_size_is_no_loop(

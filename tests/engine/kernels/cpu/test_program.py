@@ -13,6 +13,7 @@ from adam_optax._engine.kernels.cpu.loop import Loop, make_loop
 from adam_optax._engine.kernels.cpu.program import UntranslatableError
 from adam_optax._engine.kernels.layout import LEAF, SCALAR, SHARED
 from tests.engine.kernels.cpu.looping import apart
+from tests.support.versions import SINCE_0_10_2
 
 F32, I32, U32 = jnp.float32, jnp.int32, jnp.uint32
 N = 1041  # no multiple of a vector
@@ -264,6 +265,7 @@ def test_scalars_are_read_or_computed_outside() -> None:
     assert {x.primitive for x in loop.outside} >= {"log1p", "exp"}
 
 
+@SINCE_0_10_2
 @pytest.mark.quick
 def test_what_all_elements_are_divided_by_is_inverted_once() -> None:
     is_so(lambda x, s: x / s, X, np.float32(1.7))

@@ -1,0 +1,1 @@
+"""Write the reference's pages: one for each public name, from its docstring and signature."""

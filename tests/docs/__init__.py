@@ -1,0 +1,1 @@
+"""Test the site: its pages' code, links and coverage; the whole build and a browser are heavy."""

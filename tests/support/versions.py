@@ -1,0 +1,10 @@
+"""What differs between the versions of JAX that are supported."""
+
+import jax
+import pytest
+
+SINCE_0_10_2 = pytest.mark.skipif(
+    jax.__version_info__ < (0, 10, 2),
+    reason="the older XLA divides by a scalar, and writes what it sums and what is donated anew",
+)
+"""A mark of tests of what XLA for CPUs does itself, beside which loops are compared."""
