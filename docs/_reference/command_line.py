@@ -5,7 +5,7 @@ import io
 import os
 from collections.abc import Iterator
 
-from adam_optax.cli.main import COMMANDS, main
+from adam_optax.cli.main import COMMANDS, command, main
 
 TITLE = "Command line"
 WORDS = (
@@ -17,22 +17,23 @@ WORDS = (
 def page() -> str:
     """Write the page, with a section for each command."""
     parts = [f"# {TITLE}", WORDS]
-    for command in COMMANDS:
-        first = command.summary[:1].upper() + command.summary[1:]
-        parts += [f"## {command.name}", f"{first}.", f"```text\n{_help(command.name)}\n```"]
+    for name in COMMANDS:
+        summary = command(name).short_help or ""
+        first = summary[:1].upper() + summary[1:]
+        parts += [f"## {name}", f"{first}.", f"```text\n{_help(name)}\n```"]
     return "\n\n".join(parts) + "\n"
 
 
 def _help(name: str) -> str:
     shown = io.StringIO()
-    with _columns(80), contextlib.redirect_stdout(shown), contextlib.suppress(SystemExit):
+    with _columns(80), contextlib.redirect_stdout(shown):
         main([name, "--help"])
-    return shown.getvalue().rstrip()
+    return "\n".join(line.rstrip() for line in shown.getvalue().splitlines()).strip()
 
 
 @contextlib.contextmanager
 def _columns(width: int) -> Iterator[None]:
-    """Let argparse wrap lines at a width, whatever terminal there is."""
+    """Let the help wrap lines at a width, whatever terminal there is."""
     before = os.environ.get("COLUMNS")
     os.environ["COLUMNS"] = str(width)
     try:

@@ -50,7 +50,7 @@ LINES = {
 """Command lines by name, each of some seconds."""
 _TIMED = ("seconds_per_step",)
 """Columns that no two runs share."""
-_PATIENCE = 300.0
+_PATIENCE = 1200.0
 """Seconds after which a command that was not stopped hangs; the machine may be busy."""
 
 

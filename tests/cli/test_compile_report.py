@@ -140,8 +140,9 @@ def test_a_checkpoint_s_model(folder: Path, capsys: pytest.CaptureFixture[str]) 
 
 
 MISTAKES = {
-    "": "required: --target",
-    "--target cpu": "one of the arguments --params --step --checkpoint is required",
+    "": "Missing option '--target'",
+    "--target cpu": "give one of --params, --step and --checkpoint; none is there",
+    "--target cpu --params a:b --step a:b": "--params and --step are there",
     "--target h1 --params a:b": "--target 'h1' is none of v5e, v6e, v5p, a100, h100, b200, cpu",
     "--target cpu --params a": "--params a: expected module:function, such as my_model:init",
     "--target cpu --params no_model:f": "no_model:f: ModuleNotFoundError: No module named",

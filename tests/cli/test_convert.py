@@ -49,7 +49,7 @@ def test_from_keras_and_back(folder: Path, capsys: pytest.CaptureFixture[str]) -
 
 LONG = "x" * 300
 MISTAKES = {
-    "": "the following arguments are required: SOURCE",
+    "": "Missing argument 'SOURCE'; see adam-optax convert --help",
     "model.keras --out a.safetensors": "required: --names",
     "none.keras --names names.json --out a.safetensors": "cannot read none.keras: No such file",
     "model.keras --names none.json --out a.safetensors": "cannot read none.json",
@@ -68,7 +68,7 @@ MISTAKES = {
     "old.safetensors --to torch --like model.keras --names names.json --out a.pt": "file of keras",
     "old.safetensors --to keras --like model.keras --names names.json --out model.keras": "input",
     "old.safetensors --to keras --like model.keras --names names.json --out a.h5": "end in .keras",
-    "old.safetensors --to jax --names names.json --out a": "invalid choice: 'jax'",
+    "old.safetensors --to jax --names names.json --out a": "'jax' is not one of 'torch', 'keras'",
     "bad.safetensors --to keras --like model.keras --names names.json --out a.keras": "is damaged",
     "pipe.keras --names names.json --out a.safetensors": "cannot read pipe.keras: it is a pipe",
     "model.keras --names pipe.keras --out a.safetensors": "cannot read pipe.keras: it is a pipe",
@@ -137,9 +137,7 @@ def test_several_problems_are_one_line_too(
 
 
 def test_help_shows_examples_and_the_form_of_names(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as stopped:
-        run("--help")
-    assert stopped.value.code == 0
+    assert run("--help") == 0
     text = capsys.readouterr().out
     for part in ("  adam-optax convert optimizer.pt --names", '["dense/kernel", [1, 0]]', "--like"):
         assert part in text

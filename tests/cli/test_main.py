@@ -267,6 +267,24 @@ def test_help_shows_examples_problems_and_rates(
 
 
 @pytest.mark.heavy
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no full device here")
+def test_a_full_disk_behind_stdout_is_one_line(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "adam_optax.cli", "train", "digits", "--epochs", "1"]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [*command, "--out", str(tmp_path)],
+            cwd=Path(__file__).parents[2],
+            env=os.environ | {"JAX_PLATFORMS": "cpu"},
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert done.stderr == "adam-optax: error: No space left on device\n"
+    assert done.returncode == 2
+
+
+@pytest.mark.heavy
 def test_the_module_runs_and_a_closed_pipe_is_no_traceback(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "adam_optax.cli", "train", "digits"]
     root = Path(__file__).parents[2]

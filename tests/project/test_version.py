@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 import adam_optax as ao
+from adam_optax.cli import main
 
 ROOT = pathlib.Path(__file__).parents[2]
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -38,13 +39,8 @@ def test_a_source_tree_that_is_not_installed_has_an_unknown_version(
 
 
 def test_the_command_prints_the_version(capsys: pytest.CaptureFixture[str]) -> None:
-    main = pkgutil.resolve_name(PROJECT["scripts"]["adam-optax"])
-    with pytest.raises(SystemExit):
-        main(["--help"])
-    if "--version" not in capsys.readouterr().out:
-        pytest.skip("the command has no --version")
-    with pytest.raises(SystemExit):
-        main(["--version"])
+    assert callable(pkgutil.resolve_name(PROJECT["scripts"]["adam-optax"]))
+    assert main.main(["--version"]) == 0
     assert capsys.readouterr().out.split()[-1] == ao.__version__
 
 
