@@ -241,9 +241,9 @@ def _watched(observation: Observation, numbers: Mapping[str, float]) -> list[str
 
     def last(name: str, place: int = 0) -> NDArray[np.float32]:
         """Return a quantity of the last record by layer, or one of its quantiles."""
-        every = [np.ravel(x[name][-1])[place] for x in observation.reading.values()]
-        values: NDArray[np.float32] = np.array(every, np.float32)
-        return values[np.isfinite(values)]
+        reading = observation.reading.values()
+        values = np.array([np.ravel(x[name][-1])[place] for x in reading], np.float32)
+        return np.extract(np.isfinite(values), values)
 
     signal, ratio, middle = last("signal_to_noise"), last("update_ratio"), last("root_nu", 2)
     said = []

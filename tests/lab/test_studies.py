@@ -136,7 +136,12 @@ def test_watch_says_what_was_done_to_each_layer(
 def test_suggest_shows_its_evidence(capsys: pytest.CaptureFixture[str], tiny_digits: None) -> None:
     assert main.main(["suggest", "digits", "--seeds", "6"]) == 0
     output = capsys.readouterr()
-    for said in ("from 186 epochs", "for runs of 3 epochs", "learning rate", "the root of nu is"):
+    for said in (
+        "epochs of training",
+        "for runs of 3 epochs",
+        "learning rate",
+        "the root of nu is",
+    ):
         assert said in output.out
     assert "budget: at most" in output.err
     assert "whole runs left" in output.err
