@@ -101,4 +101,18 @@ FAULTS = [
         "True",
         "test_a_rule_of_ones_own_that_reads_the_leaf_s_size_is_no_loop[its size-shape0]",
     ),
+    Fault(
+        "what varies over a mesh hidden by a loop",
+        "_vary_alike",
+        "(found := getattr(x, name)) == varies or (role == SCALAR and found == nowhere)",
+        "True",
+        "test_a_loop_hides_from_shard_map_nothing_that_varies[the gradient-0]",
+    ),
+    Fault(
+        "layers dithered as one leaf by a loop",
+        "looped",
+        "loop.program.has_sums or loop.program.has_places",
+        "loop.program.has_sums",
+        "test_formats_share_nothing_between_layers[pair(3)]",
+    ),
 ]

@@ -209,4 +209,11 @@ FAULTS = [
         "_, kept = fn(updates, kept, params, **extra_args)",
         "test_it_is_update_and_apply_updates[float32-clipped]",
     ),
+    Fault(
+        "a clip before the optimiser left out of the step",
+        "leaf_step",
+        "g = scaled(g, shared.factor)",
+        "pass",
+        "test_a_step_clips_as_the_chain_does[float32]",
+    ),
 ]

@@ -59,7 +59,7 @@ def test_each_layer_steps_as_a_parameter_of_its_own(member: Member) -> None:
     check_alike(member.ours, 2e-6)  # roundings
 
 
-@pytest.mark.matrix(keep=0, quick=["stochastic()"])
+@pytest.mark.matrix(keep=0, quick=["pair(3)"])
 @pytest.mark.parametrize("name", FORMATS)
 def test_formats_share_nothing_between_layers(name: str) -> None:
     storage: Any = FORMATS[name]

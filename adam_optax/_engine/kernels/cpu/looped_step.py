@@ -85,7 +85,7 @@ def looped(
         if loop is not None and layers and (loop.program.has_sums or loop.program.has_places):
             loop = None  # a layer has sums and dithers of its own
         if loop is not None and loop.program.has_sums and g.ndim > 1:
-            loop = None if layers else of_rank(g.ndim)  # a layer's sums are not the leaf's
+            loop = of_rank(g.ndim)
         if loop is None or not _is_for(loop, unstored, layers, g, p, count, scalars):
             return otherwise(g, p, encoded, count, scalars)
 
