@@ -14,7 +14,7 @@ from types import SimpleNamespace
 
 from adam_optax._core.files import read_regular
 from adam_optax.lab.errors import LabError
-from adam_optax.lab.reports.files import check_writable, write_file
+from adam_optax.lab.reports.files import check_writable, make_folder, write_file
 
 if sys.platform != "win32":
     import fcntl
@@ -68,7 +68,8 @@ def run_folder(args: SimpleNamespace, stem: str, names: Sequence[str]) -> Iterat
     """
     check_writable(args.out / stem, names)
     arguments = {k: _plain(v) for k, v in vars(args).items() if k not in _NOT_OF_THE_RUN}
-    above = [path for path in (args.out, *args.out.parents) if not path.exists()]
+    target = Path(os.path.realpath(args.out))  # where a link leads to, if it is one
+    above = [path for path in (target, *target.parents) if not path.exists()]
     with contextlib.ExitStack() as held:
         if args.resume:
             folder = _unfinished(args.out, stem, args.command, arguments, held)
@@ -95,6 +96,7 @@ def _new(
     held: contextlib.ExitStack,
 ) -> RunFolder:
     """Make the folder of a new run's parts, under a name that no other run has."""
+    make_folder(Path(os.path.realpath(out)))
     now = datetime.datetime.now().astimezone()
     name = first = f"{stem}-{now:%Y-%m-%dT%H-%M-%S}"
     number = 1
@@ -102,7 +104,7 @@ def _new(
         folder = RunFolder(out / name, out / f"{name}{_PARTS}")
         if not os.path.lexists(folder.results):
             with contextlib.suppress(FileExistsError):
-                folder.parts.mkdir(parents=True)
+                folder.parts.mkdir()
                 break
         number += 1
         name = f"{first}-{number}"
