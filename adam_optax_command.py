@@ -12,7 +12,7 @@ def run() -> NoReturn:
     """Run the command line of this process, and end the process with its exit code."""
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _stop)
-    from adam_optax.cli.main import run as run_command
+    from adam_optax.cli.__main__ import run as run_command
 
     run_command()
 
