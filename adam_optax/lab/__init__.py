@@ -7,10 +7,10 @@
         print(row.optimizer, row.final_loss, row.test_accuracy)
 
 `compare` trains several optimisers with the same seeds, `train` one optimiser with one seed,
-`sweep` every setting of a grid of hyper-parameters; `suggest` finds hyper-parameters in short
-runs, and `observe` records what an optimiser does to each layer. `paper_results` shows the Adam
-paper's experiments as they came out. `problems` holds the built-in problems by name. The lab needs
-the extra `adam-optax[lab]`.
+`sweep` every setting of a grid of hyper-parameters; `suggest` finds hyper-parameters that hold in
+whole runs, or keeps the default, and `observe` records what an optimiser does to each layer.
+`paper_results` shows the Adam paper's experiments as they came out. `problems` holds the built-in
+problems by name. The lab needs the extra `adam-optax[lab]`.
 """
 
 from adam_optax.lab._problems.builtin import problems
