@@ -34,7 +34,7 @@ def _run(args: Arguments) -> int:
         try:
             curves = reproduction.run(seeds, on_progress, shown.stage)
         except KeyboardInterrupt:
-            return interrupted(f"the same command with --resume goes on from {folder.parts}")
+            return interrupted(folder.to_go_on())
         shown.stage("drawing", "figures")
         finish(paper_report(args.figure, curves, args.full), folder.results, stem, shown)
         folder.finish()

@@ -44,7 +44,7 @@ LINES = {
     "compare": f"compare {_PROBLEM} --optimizer adam,lion --seeds 2 --epochs 20",
     "tune": f"compare {_PROBLEM} --optimizer adam --tune --seeds 1 --epochs 3",
     "sweep": f"sweep {_PROBLEM} --set b1=0.5,0.9 --set eps=1e-8,1e-4 --seeds 2 --epochs 10",
-    "suggest": f"suggest {_PROBLEM} --seeds 2 --epochs 3",
+    "suggest": f"suggest {_PROBLEM} --seeds 6 --epochs 3",
     "reproduce": "reproduce figure2 --data-dir .",
 }
 """Command lines by name, each of some seconds."""
