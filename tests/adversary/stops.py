@@ -3,7 +3,8 @@
     python -m tests.adversary.stops --signals 50 --kills 20
 
 Of a command that compiles, SIGINT must lead to exit code 130, soon and without a crash. A command
-that was killed must, with `--resume`, give the numbers of a run that nobody stopped.
+that was killed must, with `--resume`, give the numbers of a run that nobody stopped. The figures of
+what is killed are left blank: to draw takes most of the time, and nothing is kept meanwhile.
 
 All commands run in forks of a process that has imported everything and started nothing, which saves
 the seconds that the imports take. What gets SIGINT ends as the interpreter does, because that is
@@ -28,8 +29,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import IO
 
-import matplotlib.figure  # noqa: F401  # before the forks, as all imports
+import matplotlib.figure  # before the forks, as all imports
 import numpy as np
 
 import adam_optax
@@ -80,6 +82,10 @@ def _small_figure() -> None:
     )
     figures.FIGURES["figure2"] = (changed,)
     figures._BATCH = 16
+
+
+def _leave_blank(_: matplotlib.figure.Figure, file: IO[bytes], **how: object) -> None:
+    file.write(b"blank")
 
 
 @dataclass(frozen=True)
@@ -263,12 +269,14 @@ def kill_and_resume(
 
 @contextlib.contextmanager
 def surroundings() -> Iterator[None]:
-    """Work in an empty folder, with figure2 replaced."""
+    """Work in an empty folder, with figure2 replaced, and leave figures blank."""
     here, kept = Path.cwd(), (figures.FIGURES["figure2"], figures._BATCH)
     sys.path.append(str(here))  # for the forks, which import the problem from elsewhere
     _small_figure()
     for name in main.COMMANDS:
         main.command(name)
+    drawn = matplotlib.figure.Figure.savefig
+    matplotlib.figure.Figure.savefig = _leave_blank  # type: ignore[method-assign]
     folder = tempfile.mkdtemp()  # a TemporaryDirectory would be removed by the forks, too
     os.chdir(folder)
     try:
@@ -278,6 +286,7 @@ def surroundings() -> Iterator[None]:
         shutil.rmtree(folder)
         sys.path.remove(str(here))
         figures.FIGURES["figure2"], figures._BATCH = kept
+        matplotlib.figure.Figure.savefig = drawn  # type: ignore[method-assign]
         del problems["small"]
 
 
@@ -296,9 +305,13 @@ def search(names: Sequence[str], signals: int, kills: int, seed: int = 0) -> Non
                 shutil.rmtree("wanted", ignore_errors=True)
                 seconds = whole(line, "wanted")
                 wanted = numbers(Path("wanted"))
-                kept = [
-                    kill_and_resume(line, rng.uniform(0, seconds), wanted) for _ in range(kills)
-                ]
+                kept = []
+                for _ in range(kills):
+                    after = rng.uniform(0, seconds)
+                    kept.append(kill_and_resume(line, after, wanted))
+                    print(
+                        f"{name}, killed after {after:.2f} s: went on from {kept[-1]}", flush=True
+                    )
                 print(f"{name}: killed {kills} times in {seconds:.1f} s, went on from {kept}")
 
 
