@@ -4,14 +4,14 @@ from rich_click import Choice
 
 from adam_optax.cli import parameter_types as types
 from adam_optax.cli.commands import Arguments, Command, argument, option
-from adam_optax.cli.console import check_lab_extra, finish, interrupted
+from adam_optax.cli.console import DIVERGED, check_lab_extra, fail, finish, interrupted
 from adam_optax.cli.options import FOLDERS_HELP, result_options, seeds_options
 from adam_optax.cli.progress import progress
 from adam_optax.cli.run_folder import run_folder
 from adam_optax.lab.errors import LabError
 from adam_optax.lab.paper.figures import FIGURES
 from adam_optax.lab.paper.report import paper_report, sizes
-from adam_optax.lab.paper.run import Reproduction
+from adam_optax.lab.paper.run import Reproduction, diverged
 from adam_optax.lab.reports.studies import ENDS
 
 
@@ -38,6 +38,8 @@ def _run(args: Arguments) -> int:
         shown.stage("drawing", "figures")
         finish(paper_report(args.figure, curves, args.full), folder.results, stem, shown)
         folder.finish()
+    if diverged(curves):
+        return fail("every run diverged", DIVERGED)
     return 0
 
 
