@@ -10,11 +10,16 @@ from typing import NoReturn
 
 def run() -> NoReturn:
     """Run the command line of this process, and end the process with its exit code."""
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        signal.signal(signal.SIGINT, _stop)
+    answer_ctrl_c()
     from adam_optax.cli.main import run as run_command
 
     run_command()
+
+
+def answer_ctrl_c() -> None:
+    """Let Ctrl-C end the process in one line until the command answers it itself."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _stop)
 
 
 def _stop(number: int, frame: object) -> NoReturn:

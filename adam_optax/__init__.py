@@ -19,6 +19,12 @@ batch touches few rows), `watch` (records of what an optimiser does to each laye
 """
 
 import importlib.metadata as _metadata
+import sys as _sys
+
+if _sys.argv[:1] == ["-m"] and "adam_optax.cli" in _sys.orig_argv:  # python -m adam_optax.cli
+    import adam_optax_command as _command
+
+    _command.answer_ctrl_c()  # while the lines below import JAX, which takes seconds
 
 from adam_optax import conventions as conventions
 from adam_optax import convert as convert
