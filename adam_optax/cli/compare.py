@@ -123,12 +123,12 @@ class _Tuning:
 
 def _finish(found: Comparison, folder: RunFolder, stem: str, shown: Shown) -> int:
     """Write what is there, print it, and return the exit code."""
-    how = f"the same command with --resume goes on from {folder.parts}"
+    how = folder.to_go_on()
     done, planned, unfinished = len(found.runs), found.planned, found.unfinished
     text = f"results are of {done} of {planned} runs; {how}"
     if not done:
         if unfinished is None:
-            return interrupted("before an epoch was finished: nothing written")
+            return interrupted(f"before an epoch was finished; {how}")
         epochs = len(unfinished.train_loss)
         text = f"results are of the first {epochs} epochs; {how}"
         if planned > 1:

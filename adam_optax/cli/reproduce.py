@@ -4,14 +4,14 @@ from rich_click import Choice
 
 from adam_optax.cli import parameter_types as types
 from adam_optax.cli.commands import Arguments, Command, argument, option
-from adam_optax.cli.console import check_lab_extra, finish, interrupted
+from adam_optax.cli.console import DIVERGED, check_lab_extra, fail, finish, interrupted
 from adam_optax.cli.options import FOLDERS_HELP, result_options, seeds_options
 from adam_optax.cli.progress import progress
 from adam_optax.cli.run_folder import run_folder
 from adam_optax.lab.errors import LabError
 from adam_optax.lab.paper.figures import FIGURES
 from adam_optax.lab.paper.report import paper_report, sizes
-from adam_optax.lab.paper.run import Reproduction
+from adam_optax.lab.paper.run import Reproduction, diverged
 from adam_optax.lab.reports.studies import ENDS
 
 
@@ -34,10 +34,12 @@ def _run(args: Arguments) -> int:
         try:
             curves = reproduction.run(seeds, on_progress, shown.stage)
         except KeyboardInterrupt:
-            return interrupted(f"the same command with --resume goes on from {folder.parts}")
+            return interrupted(folder.to_go_on())
         shown.stage("drawing", "figures")
         finish(paper_report(args.figure, curves, args.full), folder.results, stem, shown)
         folder.finish()
+    if diverged(curves):
+        return fail("every run diverged", DIVERGED)
     return 0
 
 

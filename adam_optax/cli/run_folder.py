@@ -38,18 +38,32 @@ class RunFolder:
     results: Path
     parts: Path
 
-    def finish(self) -> None:
-        """Remove the parts of a run whose results are written, and point `latest` to the run.
+    @property
+    def is_empty(self) -> bool:
+        """Return whether nothing of the run is kept."""
+        with contextlib.suppress(OSError):  # it is not there any more
+            return [path.name for path in self.parts.iterdir()] == [_RECORD]
+        return True
 
-        Where the system has no symbolic links, nothing points to the run.
+    def to_go_on(self) -> str:
+        """Say how a stopped run goes on, or that nothing of the run is kept."""
+        if self.is_empty:
+            return "nothing is kept"
+        return f"the same command with --resume goes on from {self.parts}"
+
+    def finish(self) -> None:
+        """Point `latest` to a run whose results are written, and remove its parts.
+
+        The parts are removed last: a run that is killed before goes on, and ends at once. Where the
+        system has no symbolic links, nothing points to the run.
         """
-        shutil.rmtree(self.parts, ignore_errors=True)
         beside = self.results.with_name(f".{_LATEST}-{secrets.token_hex(8)}")
         link = self.results.with_name(_LATEST)
         with contextlib.suppress(OSError, NotImplementedError):
             if link.is_symlink() or not link.exists():  # a folder of the user's own stays
                 beside.symlink_to(self.results.name, target_is_directory=True)
                 os.replace(beside, link)
+        shutil.rmtree(self.parts, ignore_errors=True)
 
 
 @contextlib.contextmanager
@@ -187,7 +201,7 @@ def _lock(parts: Path, held: contextlib.ExitStack) -> bool:
 def _remove_empty(folder: RunFolder, above: Sequence[Path]) -> None:
     """Remove the folder of a run of which nothing is kept, and those above that were not there."""
     with contextlib.suppress(OSError):
-        if [path.name for path in folder.parts.iterdir()] == [_RECORD]:
+        if folder.is_empty:
             shutil.rmtree(folder.parts)
     with contextlib.suppress(OSError):  # one is not empty
         for path in above:

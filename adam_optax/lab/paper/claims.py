@@ -77,7 +77,10 @@ def _costs(
 def _listed(costs: Mapping[str, Sequence[float]]) -> str:
     means = {name: sum(values) / len(values) for name, values in costs.items()}
     ranked = sorted(means.items(), key=lambda item: item[1])
-    return ", ".join(f"{name} {mean:.4g}{_error(costs[name])}" for name, mean in ranked)
+    return ", ".join(
+        f"{name} {mean:.4g}{_error(costs[name])}" if math.isfinite(mean) else f"{name} diverged"
+        for name, mean in ranked
+    )
 
 
 def _error(values: Sequence[float]) -> str:
@@ -166,7 +169,8 @@ def _as_good_as_uncorrected(curves: Sequence[Curve]) -> Claim:
         for b1, b2 in pairs
     }
     said = ", ".join(
-        f"{b1:g}/{b2:g} {one.cost / other.cost:.4f}" for (b1, b2), (one, other) in found.items()
+        f"{b1:g}/{b2:g} {_times(one.cost / other.cost, 4)}"
+        for (b1, b2), (one, other) in found.items()
     )
     text = "Adam performs equal to or better than RMSProp, at the best rate of each"
     lower = {
@@ -202,24 +206,30 @@ def _slow_decay_needs_it(curves: Sequence[Curve]) -> Claim:
     return _claim(text, measured, conditions)
 
 
-def _times(ratio: float) -> str:
-    return f"{ratio:.2f}" if math.isfinite(ratio) else "diverged"
+def _times(ratio: float, digits: int = 2) -> str:
+    return f"{ratio:.{digits}f}" if math.isfinite(ratio) else "diverged"
 
 
 def _best_of_all(curves: Sequence[Curve]) -> Claim:
-    sound = [trial for trial in trials(curves) if math.isfinite(trial.cost)]
+    found = trials(curves)
+    text = "The best results come with small 1 - b2 and bias correction, most of all at the end"
+    claimed = [t for t in found if t.optimizer == "Adam" and t.numbers["b2"] >= 0.999]
+    one, other = (
+        min(some, key=lambda trial: trial.cost)
+        for some in (claimed, [t for t in found if t not in claimed])
+    )
+    condition = Condition(one.seed_costs(), other.seed_costs())
+    lower = {f"{_setting(one)} over {_setting(other)}": condition}
+    sound = [trial for trial in found if math.isfinite(trial.cost)]
+    if not sound:
+        return _claim(text, "every run diverged", lower)
     first = min(sound, key=lambda trial: trial.cost)
     epoch = early(sound[0].curves)
     early_best = min(sound, key=lambda trial: trial.costs[epoch - 1])
     said = "; ".join(
         f"{when}: {_setting(t)}" for when, t in (("early", early_best), ("end", first))
     )
-    text = "The best results come with small 1 - b2 and bias correction, most of all at the end"
-    claimed = [t for t in sound if t.optimizer == "Adam" and t.numbers["b2"] >= 0.999]
-    rest = [t for t in sound if t not in claimed]
-    one, other = (min(some, key=lambda trial: trial.cost) for some in (claimed, rest))
-    lower = Condition(one.seed_costs(), other.seed_costs())
-    return _claim(text, said, {f"{_setting(one)} over {_setting(other)}": lower})
+    return _claim(text, said, lower)
 
 
 def _setting(trial: Trial) -> str:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _FRAME = 2.7
 """How many times the lowest cost the frame of a figure over rates ends."""
+_LOST = "every run diverged:\na loss was not finite"
 
 
 def figure(name: str, curves: Sequence[Curve], size: str) -> "Figure":
@@ -31,7 +32,7 @@ def figure(name: str, curves: Sequence[Curve], size: str) -> "Figure":
         size: Sizes of the experiments, panel by panel, for the lines below the figure.
 
     Raises:
-        LabError: If matplotlib is not installed, or every run of an optimiser diverged.
+        LabError: If matplotlib is not installed.
     """
     panels = FIGURES[name]
     gridded = bool(panels[0].grid)
@@ -66,16 +67,24 @@ def _over_epochs(
 ) -> None:
     """Draw the cost of each optimiser at its best rate, epoch by epoch."""
     found = best(curves, panel.name)
+    lost = [name for name, trial in found.items() if not math.isfinite(trial.cost)]
     for name, trial in sorted(found.items(), key=lambda item: -item[1].cost):
         epochs = np.arange(1, len(trial.costs) + 1)
-        label = f"{name}, rate {trial.rate:.3g}"
+        said = "diverged at every rate" if name in lost else f"rate {trial.rate:.3g}"
+        label = f"{name}, {said}"
+        if name in lost:
+            axes.plot([], [], label=label, lw=1.8, **styles[name].line())
+            continue
         axes.plot(epochs, trial.costs, label=label, lw=1.8, **styles[name].line())
         halves = [half_width(trial.seed_costs(int(epoch))) for epoch in epochs]
         if None not in halves:
             low, high = (trial.costs + sign * np.array(halves, float) for sign in (-1, 1))
             axes.fill_between(epochs, low, high, color=styles[name].color, alpha=0.15, linewidth=0)
-    axes.locator_params(axis="x", integer=True)
-    canvas.logarithmic(axes.yaxis)
+    if len(lost) == len(found):
+        canvas.say(axes, _LOST)
+    else:
+        axes.locator_params(axis="x", integer=True)
+        canvas.logarithmic(axes.yaxis)
     axes.set(xlabel="epoch", ylabel="training cost (nats, mean of an epoch)")
     axes.set_title(panel.title, loc="left", fontsize="medium")
     canvas.grid(axes)
@@ -108,9 +117,14 @@ def _over_rates(grid: Sequence["Axes"], panel: Panel, curves: Sequence[Curve]) -
             loc="left",
             fontsize="medium",
         )
-        axes.set(xscale="log", xlabel="learning rate")
+        axes.set_xlabel("learning rate")
         canvas.grid(axes)
-    grid[0].set_ylim(0.9 * top / _FRAME, top)
+        if math.isfinite(top):
+            axes.set_xscale("log")
+        else:
+            canvas.say(axes, _LOST)
+    if math.isfinite(top):
+        grid[0].set_ylim(0.9 * top / _FRAME, top)
     for axes in grid[:: len(grid) // 2]:
         axes.set_ylabel("negative bound (nats, mean of an epoch)")
 
@@ -118,6 +132,9 @@ def _over_rates(grid: Sequence["Axes"], panel: Panel, curves: Sequence[Curve]) -
 def _line(
     axes: "Axes", runs: Sequence[Trial], epoch: int, style: Any, label: str, top: float
 ) -> None:
+    if not math.isfinite(top):
+        axes.plot([], [], label=label, **style)
+        return
     ranked = sorted(runs, key=lambda trial: trial.rate)
     found = [(trial.rate, float(trial.costs[epoch - 1])) for trial in ranked]
     inside = [(rate, cost if cost <= top else math.nan) for rate, cost in found]

@@ -1,6 +1,7 @@
 """Report a reproduced figure, and read its runs back from the CSV file."""
 
 import csv
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -71,6 +72,8 @@ def paper_report(name: str, curves: Sequence[Curve], full: bool) -> Report:
 
 
 def _cost(trial: Trial) -> str:
+    if not math.isfinite(trial.cost):
+        return "diverged at every rate"
     half = half_width(trial.seed_costs())
     return f"{trial.cost:.4g}" + ("" if half is None else f" ± {half:.2g}")
 

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from adam_optax.lab.errors import LabError
 from adam_optax.lab.grid import LEARNING_RATE, jobs
 from adam_optax.lab.paper.contenders import Contender
 from adam_optax.lab.paper.figures import FIGURES, Panel, Size
@@ -211,19 +210,19 @@ def trials(curves: Sequence[Curve]) -> list[Trial]:
 def leaders(curves: Sequence[Curve]) -> list[Trial]:
     """Return the trials at the best learning rate, with the lowest mean cost in the last epoch.
 
-    There is one trial for each panel, optimiser and setting of the other hyper-parameters.
-
-    Raises:
-        LabError: If every trial of an optimiser has a run that diverged.
+    There is one trial for each panel, optimiser and setting of the other hyper-parameters. Where
+    every one has a run that diverged, it is that of the lowest rate, and its cost is infinite.
     """
     found: dict[object, Trial] = {}
     for trial in trials(curves):
         kept = found.setdefault(_group(trial), trial)
-        found[_group(trial)] = min(kept, trial, key=lambda t: t.cost)
-    for trial in found.values():
-        if not math.isfinite(trial.cost):
-            raise LabError(f"{trial.panel}: every run of {trial.optimizer} diverged")
+        found[_group(trial)] = min(kept, trial, key=lambda t: (t.cost, t.rate))
     return list(found.values())
+
+
+def diverged(curves: Sequence[Curve]) -> bool:
+    """Return whether a run of every trial diverged."""
+    return not any(math.isfinite(trial.cost) for trial in leaders(curves))
 
 
 def best(curves: Sequence[Curve], panel: str) -> dict[str, Trial]:
@@ -236,7 +235,8 @@ def at_the_edge(curves: Sequence[Curve]) -> list[Trial]:
     tried: dict[object, list[float]] = {}
     for trial in trials(curves):
         tried.setdefault(_group(trial), []).append(trial.rate)
-    return [t for t in leaders(curves) if t.rate in _ends(tried[_group(t)])]
+    sound = (trial for trial in leaders(curves) if math.isfinite(trial.cost))
+    return [t for t in sound if t.rate in _ends(tried[_group(t)])]
 
 
 def _ends(rates: Sequence[float]) -> tuple[float, float]:

@@ -11,6 +11,7 @@ from adam_optax.lab.reports.report import PAGE, Report
 from adam_optax.lab.reports.tables import Column, Table
 from adam_optax.lab.results import Sweep
 from adam_optax.lab.run import WINDOW
+from adam_optax.lab.shown import counted
 from adam_optax.lab.tuning import is_at_edge
 
 RUN_COLUMNS = (
@@ -161,7 +162,7 @@ def _notes(comparison: Comparison) -> list[str]:
 
 def _title(comparison: Comparison) -> str:
     done, planned = len(comparison.runs), comparison.planned
-    runs = words.counted(done, "run")
+    runs = counted(done, "run")
     if comparison.interrupted:
         runs = f"{done} of {planned} runs, interrupted"
     seeds = {run.seed for run in comparison.runs}

@@ -19,8 +19,8 @@ from adam_optax.lab.reports.provenance import listed
 from adam_optax.lab.reports.report import PAGE, Report
 from adam_optax.lab.reports.sweep_plot import Panel
 from adam_optax.lab.reports.tables import Column, Table
-from adam_optax.lab.reports.words import counted
 from adam_optax.lab.results import Setting, Sweep
+from adam_optax.lab.shown import counted
 from adam_optax.lab.suggestion import Suggestion
 
 if TYPE_CHECKING:

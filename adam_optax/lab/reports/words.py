@@ -7,6 +7,7 @@ from adam_optax.lab.comparison import Comparison
 from adam_optax.lab.optimizers import DEFAULT_OPTIMIZERS
 from adam_optax.lab.reports.defaults import default_rate
 from adam_optax.lab.reports.provenance import listed
+from adam_optax.lab.shown import counted
 
 
 def question(comparison: Comparison) -> str:
@@ -65,8 +66,3 @@ def _tune_command(comparison: Comparison) -> str:
     listed_names = [] if names == list(DEFAULT_OPTIMIZERS) else ["--optimizer", ",".join(names)]
     words = ["adam-optax", "compare", comparison.problem.name, *listed_names, "--tune"]
     return shlex.join(words)
-
-
-def counted(count: int, what: str) -> str:
-    """Return a number with the name of what is counted, in the plural where there are several."""
-    return f"{count} {what}" if count == 1 else f"{count:,} {what}s"
