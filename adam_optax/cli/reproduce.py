@@ -19,7 +19,7 @@ def _run(args: Arguments) -> int:
     check_lab_extra(args.command)
     stem = f"reproduce-{args.figure}" + ("-full" if args.full else "")
     names = [stem + end for end in ENDS]
-    seeds = range(args.seed, args.seed + args.seeds)
+    seeds = range(args.seed, args.seed + args.seeds + 1)
     with (
         run_folder(args, stem, names) as folder,
         progress(args.quiet, {"compiling": 1, "training": 1, "drawing": 1}) as shown,
@@ -52,9 +52,10 @@ def _describe_figures() -> str:
 REPRODUCE = Command(
     "reproduce",
     "run the experiments behind a figure of the Adam paper",
-    ": every optimiser at every learning rate of a grid, from the same start on the same batches. "
-    "Print each at its best rate, and which of the paper's claims are borne out, by 95 % intervals "
-    "over the seeds; write the figure, every run (CSV) and a page of them (HTML).",
+    ": every optimiser at every learning rate of a grid, from the same start on the same batches, "
+    "then with more seeds at the best rate. Print each at its best rate, and which of the paper's "
+    "claims are borne out, by 95 % intervals over these seeds; write the figure, every run (CSV) "
+    "and a page of them (HTML).",
     [
         argument("figure", ", ".join(FIGURES), type=Choice(list(FIGURES))),
         option(
@@ -65,7 +66,10 @@ REPRODUCE = Command(
             help="where the data files are: in a folder of the data's name in it, or in it",
         ),
         option("--full", is_flag=True, help="at the paper's size: days on a CPU (see below)"),
-        *seeds_options(),
+        *seeds_options(
+            text="judge with N seeds, at the rates that another seed has chosen [3]",
+            first="the seed that chooses the rates, before the others [0]",
+        ),
         *result_options(),
     ],
     _run,

@@ -113,7 +113,7 @@ def table(comparison: Comparison) -> Table:
             column(
                 f"steps to {target}",
                 f"steps until the last {WINDOW} batches had a mean loss of {target}: the loss of "
-                "batches in training, not of the whole set; (1/3): one of three seeds got there",
+                f"batches in training, not of the whole set{_few(rows)}",
                 [_spread(row.steps_to_target, "{:.0f} ± {:.0f}") + _reached(row) for row in rows],
                 4,
             ),
@@ -161,7 +161,7 @@ def _notes(comparison: Comparison) -> list[str]:
 
 def _title(comparison: Comparison) -> str:
     done, planned = len(comparison.runs), comparison.planned
-    runs = words.counted(done, "run")
+    runs = f"{words.counted(done, 'run')} of {words.epochs(comparison)}"
     if comparison.interrupted:
         runs = f"{done} of {planned} runs, interrupted"
     seeds = {run.seed for run in comparison.runs}
@@ -187,6 +187,12 @@ def _spread(value: Spread | None, form: str, scale: float = 1) -> str:
 
 def _loss(value: Spread | None) -> str:
     return _spread(value, "{:#.3g} ± {:#.2g}")
+
+
+def _few(rows: Sequence[Row]) -> str:
+    """Say what the numbers of `_reached` mean, if there are any."""
+    row = next((row for row in rows if not row.steps_to_target), None)
+    return f"; ({row.reached}/{row.seeds}): {row.reached} of {row.seeds} got there" if row else ""
 
 
 def _reached(row: Row) -> str:
