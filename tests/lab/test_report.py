@@ -215,3 +215,7 @@ def test_csv_quotes_what_needs_it() -> None:
         ["x,y", ""],
         ['"', "0.1"],
     ]
+
+
+def test_a_number_has_no_point_at_its_end() -> None:
+    assert [words.digits(x, 3) for x in (154.2, 3.0, 0.000556)] == ["154", "3.00", "0.000556"]

@@ -186,7 +186,10 @@ def _spread(value: Spread | None, form: str, scale: float = 1) -> str:
 
 
 def _loss(value: Spread | None) -> str:
-    return _spread(value, "{:#.3g} ± {:#.2g}")
+    if value is None:
+        return "—"
+    mean = words.digits(value.mean, 3)
+    return mean if value.std is None else f"{mean} ± {words.digits(value.std, 2)}"
 
 
 def _few(rows: Sequence[Row]) -> str:

@@ -20,7 +20,7 @@ from adam_optax.lab.reports.provenance import listed
 from adam_optax.lab.reports.report import PAGE, Report
 from adam_optax.lab.reports.sweep_plot import Panel
 from adam_optax.lab.reports.tables import Column, Table
-from adam_optax.lab.reports.words import counted
+from adam_optax.lab.reports.words import counted, digits
 from adam_optax.lab.results import Setting, Sweep
 from adam_optax.lab.suggestion import Suggestion
 
@@ -99,14 +99,14 @@ def sweep_table(sweep: Sweep) -> Table:
 
 
 def _defaults(sweep: Sweep, names: Sequence[str]) -> list[str]:
-    """Return a note of the defaults of the varied numbers, optimiser by optimiser."""
-    notes = []
+    """Return notes of the varied numbers' defaults, one for optimisers that share them."""
+    shared: dict[str, list[str]] = {}
     for optimizer in _optimizers(sweep):
         known = default_numbers(optimizer, sweep.problem)
         said = [f"{name.replace('_', ' ')} {known[name]:.4g}" for name in names if name in known]
         if said:
-            notes.append(f"Default of {optimizer}: {', '.join(said)}.")
-    return notes
+            shared.setdefault(", ".join(said), []).append(optimizer)
+    return [f"Default of {', '.join(who)}: {said}." for said, who in shared.items()]
 
 
 def suggestion_report(suggestion: Suggestion) -> Report:
@@ -235,7 +235,7 @@ def _final(setting: Setting) -> str:
         lost = sum(not math.isfinite(loss) for loss in setting.losses)
         return f"diverged {lost}/{len(setting.losses)}"
     one = len(setting.losses) == 1
-    return f"{setting.loss:#.3g}" + ("" if one else f" ± {setting.spread:#.2g}")
+    return digits(setting.loss, 3) + ("" if one else f" ± {digits(setting.spread, 2)}")
 
 
 def _test(setting: Setting) -> str:

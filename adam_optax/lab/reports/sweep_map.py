@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from adam_optax.lab.reports import canvas
+from adam_optax.lab.reports.words import digits
 from adam_optax.lab.results import Setting
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def draw(
         np.arange(len(x) + 1) - 0.5, np.arange(len(y) + 1) - 0.5, table, norm=norm, cmap="viridis"
     )
     for (row, column), loss in np.ndenumerate(table):
-        text = f"{loss:#.3g}" if np.isfinite(loss) else "diverged"
+        text = digits(float(loss), 3) if np.isfinite(loss) else "diverged"
         light = not np.isfinite(loss) or float(norm(loss)) > 0.55
         color = "black" if light else "white"
         axes.text(column, row, text, ha="center", va="center", fontsize="small", color=color)

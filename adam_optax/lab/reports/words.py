@@ -73,6 +73,11 @@ def _tune_command(comparison: Comparison) -> str:
     return shlex.join(words)
 
 
+def digits(number: float, count: int) -> str:
+    """Return a number with so many digits, zeros at its end too, and no point after the last."""
+    return f"{number:#.{count}g}".removesuffix(".")
+
+
 def counted(count: int, what: str) -> str:
     """Return a number with the name of what is counted, in the plural where there are several."""
     return f"{count} {what}" if count == 1 else f"{count:,} {what}s"
