@@ -88,7 +88,7 @@ def test_reproduce_writes_the_figure_and_every_run(
     found = rows(stem.with_suffix(".csv"))
     assert len(found) == (2 * 4 + 2 * 3) * 2  # all rates with a seed, the best with three; epochs
     assert {row["seed"] for row in found} == {"0", "1", "2", "3"}
-    assert "mean of seeds 1 to 3; rates chosen with seed 0" in output.out
+    assert "mean of seeds 1 to 3, rates chosen with seed 0" in output.out
     assert {row["optimizer"] for row in found} == {x.optimizer.name for x in tiny_figure.contenders}
     assert all(np.isfinite(float(row["cost"])) for row in found)
 
@@ -390,9 +390,11 @@ def test_seeds_that_chose_do_not_judge() -> None:
     assert found == Trial(tuple(fresh))
     assert best([*runs, *fresh], "mlp") == {"Adam": found}
     assert [trial.seeds for trial in choosing([*runs, *fresh])] == [[0]] * 3
-    assert said_seeds([*runs, *fresh]) == "mean of seeds 1 to 3; rates chosen with seed 0"
+    assert said_seeds([*runs, *fresh]) == "mean of seeds 1 to 3, rates chosen with seed 0"
     assert judged(runs) == choosing(runs) == trials(runs)
     assert said_seeds(runs) == "seed 0"
+    other = Curve("vae", "Adam", {"learning_rate": 0.1}, (1.0,), 0)
+    assert said_seeds([*runs, *fresh, other]).endswith("chosen with seed 0; vae: seed 0")
 
 
 def test_one_seed_cannot_tell() -> None:

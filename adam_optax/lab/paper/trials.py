@@ -133,11 +133,21 @@ def choosing(curves: Sequence[Curve]) -> list[Trial]:
 
 
 def said_seeds(curves: Sequence[Curve]) -> str:
-    """Say of which seeds the costs are, and which seeds chose the rates."""
+    """Say of which seeds the costs are, and which chose the rates; by panel, if they differ."""
+    panels: dict[str, list[Curve]] = {}
+    for curve in curves:
+        panels.setdefault(curve.panel, []).append(curve)
+    said = {name: _said_seeds(some) for name, some in panels.items()}
+    if len(set(said.values())) == 1:
+        return next(iter(said.values()))
+    return "; ".join(f"{name}: {text}" for name, text in said.items())
+
+
+def _said_seeds(curves: Sequence[Curve]) -> str:
     seeds = {seed for trial in judged(curves) for seed in trial.seeds}
     chose = {seed for trial in choosing(curves) for seed in trial.seeds} - seeds
     said = f"{'seed' if len(seeds) == 1 else 'mean of seeds'} {listed(seeds)}"
-    return f"{said}; rates chosen with seed {listed(chose)}" if chose else said
+    return f"{said}, rates chosen with seed {listed(chose)}" if chose else said
 
 
 def leaders(curves: Sequence[Curve]) -> list[Trial]:
