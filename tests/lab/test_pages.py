@@ -166,7 +166,7 @@ def test_layers_can_be_told_apart_at_any_width(tiny: Problem, make_run: Callable
         for leaf in ("kernel", "bias")
     )
     table = watched(tiny, make_run(), layers).table()
-    assert table.title == ("tiny, adam at 0.001, seed 0: layers of params/, at step 4")
+    assert table.title == ("tiny, adam at rate 0.001, seed 0: layers of params/, at step 4")
     for width in (80, 60):
         lines = printed(table, width)
         assert max(map(len, lines)) <= width
@@ -182,7 +182,7 @@ def test_an_observation_is_a_dataframe(tiny: Problem, make_run: Callable[..., Ru
     frame = seen.to_pandas()
     assert list(frame.columns) == ["step", "layer", "quantity", "value"]
     assert frame.groupby("layer")["step"].max().to_dict() == {"a": 4, "b": 4}
-    assert repr(seen).startswith("tiny, adam at 0.001, seed 0: at step 4")
+    assert repr(seen).startswith("tiny, adam at rate 0.001, seed 0: at step 4")
 
 
 def test_without_pandas_a_dataframe_says_what_to_install(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from adam_optax.lab.paper.contenders import ADAGRAD_CONSTANT, UNCORRECTED
 from adam_optax.lab.paper.draw import early
 from adam_optax.lab.paper.intervals import Condition, Verdict, half_width, joint
-from adam_optax.lab.paper.run import Curve, Trial, best, leaders, trials
+from adam_optax.lab.paper.trials import Curve, Trial, best, choosing, judged, leaders
 
 _CONSTANT, _UNCORRECTED = ADAGRAD_CONSTANT.optimizer.name, UNCORRECTED.optimizer.name
 _ALIKE = 0.05
@@ -158,7 +158,7 @@ def _margin(panel: str) -> Callable[[Sequence[Curve]], Claim]:
 
 def _best(curves: Sequence[Curve], name: str, **numbers: float) -> Trial:
     """Return the trial at the best rate of an optimiser with these hyper-parameters."""
-    of = [t for t in trials(curves) if t.optimizer == name and numbers.items() <= t.numbers.items()]
+    of = [t for t in judged(curves) if t.optimizer == name and numbers.items() <= t.numbers.items()]
     return min(of, key=lambda trial: trial.cost)
 
 
@@ -211,8 +211,8 @@ def _times(ratio: float, digits: int = 2) -> str:
 
 
 def _best_of_all(curves: Sequence[Curve]) -> Claim:
-    found = trials(curves)
     text = "The best results come with small 1 - b2 and bias correction, most of all at the end"
+    found = judged(curves)
     claimed = [t for t in found if t.optimizer == "Adam" and t.numbers["b2"] >= 0.999]
     one, other = (
         min(some, key=lambda trial: trial.cost)
@@ -221,11 +221,12 @@ def _best_of_all(curves: Sequence[Curve]) -> Claim:
     condition = Condition(one.seed_costs(), other.seed_costs())
     lower = {f"{_setting(one)} over {_setting(other)}": condition}
     sound = [trial for trial in found if math.isfinite(trial.cost)]
-    if not sound:
+    tried = [trial for trial in choosing(curves) if math.isfinite(trial.cost)]
+    if not (sound and tried):
         return _claim(text, "every run diverged", lower)
+    epoch = early(tried[0].curves)
+    early_best = min(tried, key=lambda trial: trial.costs[epoch - 1])
     first = min(sound, key=lambda trial: trial.cost)
-    epoch = early(sound[0].curves)
-    early_best = min(sound, key=lambda trial: trial.costs[epoch - 1])
     said = "; ".join(
         f"{when}: {_setting(t)}" for when, t in (("early", early_best), ("end", first))
     )

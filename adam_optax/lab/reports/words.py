@@ -20,9 +20,15 @@ def question(comparison: Comparison) -> str:
 
 
 def title(comparison: Comparison) -> str:
-    """Return the title of a comparison's figure: problem, seeds and epochs."""
-    epochs = max((len(run.train_loss) for run in comparison.runs), default=0)
-    return f"{comparison.problem.name}: {seeds(comparison)}; {counted(epochs, 'epoch')}"
+    """Return the title of a comparison's figure: problem, the only optimiser, seeds and epochs."""
+    rates = {(run.optimizer, run.learning_rate) for run in comparison.runs}
+    alone = "".join(f", {name} at rate {rate:.3g}" for name, rate in rates) * (len(rates) == 1)
+    return f"{comparison.problem.name}{alone}: {seeds(comparison)}; {epochs(comparison)}"
+
+
+def epochs(comparison: Comparison) -> str:
+    """Say of how many epochs the longest run is."""
+    return counted(max((len(run.train_loss) for run in comparison.runs), default=0), "epoch")
 
 
 def seeds(comparison: Comparison) -> str:
@@ -66,3 +72,8 @@ def _tune_command(comparison: Comparison) -> str:
     listed_names = [] if names == list(DEFAULT_OPTIMIZERS) else ["--optimizer", ",".join(names)]
     words = ["adam-optax", "compare", comparison.problem.name, *listed_names, "--tune"]
     return shlex.join(words)
+
+
+def digits(number: float, count: int) -> str:
+    """Return a number with so many digits, zeros at its end too, and no point after the last."""
+    return f"{number:#.{count}g}".removesuffix(".")
