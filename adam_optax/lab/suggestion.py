@@ -1,6 +1,7 @@
 """Suggest a learning rate, betas and an epsilon for a problem, or to keep the defaults."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ from adam_optax.lab.halving import Budget, rungs
 from adam_optax.lab.observation import Observation, observe
 from adam_optax.lab.optimizers import Optimizer, resolve
 from adam_optax.lab.paired import FEWEST_SEEDS
+from adam_optax.lab.pool import RETRIES, Pool
 from adam_optax.lab.results import Point, Setting
 from adam_optax.lab.search import Confirmation, Search, Stage, named
 from adam_optax.lab.shown import Shown
@@ -113,6 +115,8 @@ def suggest(
     batch_size: int | None = None,
     data_dir: Path | str | None = None,
     parts: Path | str | None = None,
+    executor: Executor | None = None,
+    retries: int = RETRIES,
     on_progress: Callable[[int, int], object] | None = None,
     on_note: Callable[[str], object] | None = None,
 ) -> Suggestion:
@@ -139,6 +143,10 @@ def suggest(
         data_dir: The directory of the data files, for problems that are not embedded.
         parts: A directory for finished runs, from which a killed search goes on, to the same
             numbers; remove it when the results are kept elsewhere.
+        executor: Does the runs of each round, to the same numbers: any of `concurrent.futures`
+            whose processes are not forks, or one of `open_executor`. By default this process does
+            them in turn, and it does the watched run in any case.
+        retries: Times that a run is begun again whose worker died.
         on_progress: Called after every run with the number of epochs done and planned.
         on_note: Called before the training with the budget, and before each further stage with
             what was chosen and what of the budget is left, in sentences.
@@ -149,12 +157,14 @@ def suggest(
     Raises:
         DataError: If the data is missing or damaged.
         KeyboardInterrupt: If Ctrl-C ended the search; the finished runs are in `parts`.
-        LabError: If a name is unknown, there are too few seeds, or every run diverged.
+        LabError: If a name is unknown, there are too few seeds, every run diverged, or the
+            executor cannot do a run.
     """
     check_confirmation_seeds(seeds)
     found, task = resolve(optimizer), Task(problem, batch_size, data_dir)
     epochs = check_epochs(task.problem, epochs)
-    train = _Trainer(task, found, parts).train
+    pool = None if executor is None else Pool(executor, retries, task, problem, data_dir)
+    train = _Trainer(task, found, parts, pool).train
     search = Search(task.problem, found, seeds, epochs, train, on_progress, on_note)
     stages, confirmation = search.run()
     confirmed = confirmation is not None and confirmation.paired.is_better
@@ -209,10 +219,13 @@ class _Trainer:
         task: The task to train on.
         optimizer: The optimiser.
         parts: A directory for finished runs; `None`: nothing is kept.
+        pool: Does the runs elsewhere; `None`: they are done here, in turn.
     """
 
-    def __init__(self, task: Task, optimizer: Optimizer, parts: Path | str | None) -> None:
-        self._task, self._optimizer, self._parts = task, optimizer, parts
+    def __init__(
+        self, task: Task, optimizer: Optimizer, parts: Path | str | None, pool: Pool | None
+    ) -> None:
+        self._task, self._optimizer, self._parts, self._pool = task, optimizer, parts, pool
         self._sweepers: dict[int, Sweeper] = {}
 
     def train(
@@ -221,7 +234,7 @@ class _Trainer:
         """Train jobs for so many epochs."""
         if epochs not in self._sweepers:
             arguments = self._task, [self._optimizer], 1, epochs, self._parts
-            self._sweepers[epochs] = Sweeper(*arguments, every_epoch=False)
+            self._sweepers[epochs] = Sweeper(*arguments, every_epoch=False, pool=self._pool)
         return self._sweepers[epochs].run(todo, lambda done, _: on_run(done)).points
 
 
