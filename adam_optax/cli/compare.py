@@ -16,6 +16,7 @@ from adam_optax.cli.console import (
 )
 from adam_optax.cli.options import (
     TRAINING_DETAILS,
+    executor_options,
     optimizer_option,
     result_options,
     seed_option,
@@ -25,6 +26,7 @@ from adam_optax.cli.options import (
 )
 from adam_optax.cli.progress import Shown, progress
 from adam_optax.cli.run_folder import RunFolder, run_folder
+from adam_optax.cli.workers import sent, stages, workers
 from adam_optax.lab import Comparison, Epoch, Optimizer, Problem, compare
 from adam_optax.lab._problems.builtin import find_problem
 from adam_optax.lab.errors import LabError
@@ -71,9 +73,11 @@ def _run(
     epochs = len(optimizers) * len(seeds) * (args.epochs or problem.epochs)
     tuned = len(optimizers) * len(FACTORS) * TUNING_SEEDS
     planned = {"compiling": len(optimizers) * (1 + tune), "training": epochs, "drawing": 1}
+    planned |= {"tuning": tuned} if tune else {}
     with (
         run_folder(args, stem, report.names(stem)) as folder,
-        progress(args.quiet, planned | ({"tuning": tuned} if tune else {})) as shown,
+        progress(args.quiet, stages(args, planned)) as shown,
+        workers(args, shown) as elsewhere,
     ):
         tuning = _Tuning(shown, len(FACTORS) * TUNING_SEEDS)
 
@@ -83,7 +87,7 @@ def _run(
                 _print_epoch(epoch)
 
         found = compare(
-            problem,
+            sent(args, problem),
             optimizers,
             seeds,
             learning_rate=args.learning_rate,
@@ -95,6 +99,7 @@ def _run(
             on_progress=on_progress,
             on_tuning=tuning.advance,
             on_stage=shown.stage,
+            **elsewhere,
         )
         return _finish(found, folder, stem, shown)
 
@@ -120,6 +125,8 @@ def _finish(found: Comparison, folder: RunFolder, stem: str, shown: Shown) -> in
     text = f"results are of {done} of {planned} runs; {how}"
     if not done:
         if unfinished is None:
+            if folder.keeps_parts():
+                return interrupted(f"before a run was finished: no results yet; {how}")
             return interrupted("before an epoch was finished: nothing written")
         epochs = len(unfinished.train_loss)
         text = f"results are of the first {epochs} epochs; {how}"
@@ -161,6 +168,7 @@ COMPARE = Command(
         optimizer_option(several=True, default=DEFAULT_OPTIMIZERS),
         option("--tune", is_flag=True, help="each at its own best learning rate, from a sweep"),
         *seeds_options(),
+        *executor_options(),
         *result_options(),
     ],
     _compare,

@@ -22,7 +22,7 @@ if sys.platform != "win32":
 _RECORD = "run.json"
 _PARTS = "-parts"
 _LATEST = "latest"
-_NOT_OF_THE_RUN = ("command", "out", "resume", "quiet")
+_NOT_OF_THE_RUN = ("command", "out", "resume", "quiet", "on", "retries")
 """Arguments that change no number."""
 
 
@@ -37,6 +37,10 @@ class RunFolder:
 
     results: Path
     parts: Path
+
+    def keeps_parts(self) -> bool:
+        """Return whether anything finished is kept, from which the run would go on."""
+        return any(path.name != _RECORD for path in self.parts.iterdir())
 
     def finish(self) -> None:
         """Remove the parts of a run whose results are written, and point `latest` to the run.

@@ -6,14 +6,12 @@ must be like the one that sends the part: the same data, the same versions, the 
 """
 
 import contextlib
-import threading
 import traceback
 import weakref
 from abc import ABC, abstractmethod
-from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 import jax
 
@@ -21,47 +19,19 @@ from adam_optax._core.user_code import describe
 from adam_optax._engine.kernels.cpu.choice import chosen, cpu_loops
 from adam_optax.lab._problems.problem import Problem
 from adam_optax.lab.errors import LabError
+from adam_optax.lab.kept import Kept
 from adam_optax.lab.optimizers import Optimizer
 from adam_optax.lab.resume import made_by
 from adam_optax.lab.task import Task
 
-_T = TypeVar("_T")
-
 _TASKS = 2
 """Tasks that a worker keeps, with their data and their programs."""
-
-
-class Kept:
-    """Make each value once, whichever thread asks first, and keep the latest of them.
-
-    Args:
-        most: Number of values that are kept; `None`: all.
-    """
-
-    def __init__(self, most: int | None = None) -> None:
-        self._most, self._lock = most, threading.Lock()
-        self._values: OrderedDict[Hashable, tuple[threading.Lock, list[Any]]] = OrderedDict()
-
-    def get(self, key: Hashable, make: Callable[[], _T]) -> _T:
-        """Return the value of a key, made if it is not there; other keys are not waited for."""
-        with self._lock:
-            lock, found = self._values.setdefault(key, (threading.Lock(), []))
-            self._values.move_to_end(key)
-            while self._most is not None and len(self._values) > self._most:
-                self._values.popitem(last=False)
-        with lock:
-            if not found:
-                found.append(make())
-            value: _T = found[0]
-            return value
 
 
 _sent: "weakref.WeakValueDictionary[str, Task]" = weakref.WeakValueDictionary()
 """Tasks of this process by the token under which its parts are sent: its threads find them here."""
 _received = Kept(_TASKS)
 """Tasks that parts of other processes brought here."""
-_programs: "weakref.WeakKeyDictionary[Task, Kept]" = weakref.WeakKeyDictionary()
-_programs_lock = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -83,16 +53,15 @@ class Numerics:
     @classmethod
     def here(cls) -> "Numerics":
         """Return the choices that hold where this is called."""
-        config = jax.config
-        precision, random = config.jax_default_matmul_precision, config.jax_default_prng_impl
-        return cls(bool(config.jax_enable_x64), precision, random, chosen.get())
+        names = "enable_x64", "default_matmul_precision", "default_prng_impl"
+        return cls(*(getattr(jax.config, f"jax_{name}") for name in names), chosen.get())
 
     @contextlib.contextmanager
     def chosen(self) -> Iterator[None]:
         """Let the choices hold in the body, in this thread."""
         with (
             jax.enable_x64(self.x64),
-            jax.default_matmul_precision(self.precision),  # type: ignore[arg-type]
+            jax.default_matmul_precision(self.precision),
             jax.default_prng_impl(self.random),
             cpu_loops(self.loops),
         ):
@@ -142,13 +111,6 @@ class Source:
                     "give workers what the process has that starts them"
                 )
         return task
-
-
-def program(task: Task, key: Hashable, make: Callable[[], _T]) -> _T:
-    """Return a program of a task, made once in a process and kept as long as the task is."""
-    with _programs_lock:
-        kept = _programs.setdefault(task, Kept())
-    return kept.get(key, make)
 
 
 @dataclass(frozen=True)

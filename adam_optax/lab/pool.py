@@ -176,8 +176,8 @@ def _refusal(part: Part, error: Exception) -> LabError | None:
         except Exception as reason:
             return LabError(
                 f"{name} cannot be sent to another process, for it cannot be pickled "
-                f"({describe(reason)}); define it at the top level of a module, or give the problem "
-                "as 'module:function', whose name is sent"
+                f"({describe(reason)}); define it at the top level of a module, or give the "
+                "problem as 'module:function', whose name is sent"
             )
     return None
 

@@ -19,7 +19,7 @@ from adam_optax.lab._problems.problem import Problem
 from adam_optax.lab.errors import LabError
 from adam_optax.lab.grid import Job, Settings, jobs
 from adam_optax.lab.optimizers import Optimizer, build, resolve, resolve_all
-from adam_optax.lab.parts import Part, program
+from adam_optax.lab.parts import Part
 from adam_optax.lab.pool import RETRIES, Pool
 from adam_optax.lab.program import Outcome, Program
 from adam_optax.lab.results import Point, Sweep
@@ -222,9 +222,7 @@ class Sweeper:
 
     def _described(self, pool: Pool, part: Sequence[Job]) -> Part:
         optimizers, how = tuple(self._optimizers), (self._width, self._epochs, self._every_epoch)
-        return _SweepPart(
-            self._name(part), pool.source, self._token, optimizers, *how, tuple(part)
-        )
+        return _SweepPart(self._name(part), pool.source, self._token, optimizers, *how, tuple(part))
 
     def _orders(self, seed: int) -> NDArray[np.int32]:
         return np.stack(list(itertools.islice(self.task.orders(seed), self._epochs)))
@@ -242,7 +240,7 @@ class _SweepPart(Part):
     def run(self, task: Task) -> Arrays:
         """Train the runs."""
         how = task, self.optimizers, self.width, self.epochs, None, self.every_epoch
-        return program(task, self.program, partial(Sweeper, *how))._trained(self.jobs)
+        return task.programs.get(self.program, partial(Sweeper, *how))._trained(self.jobs)
 
 
 def _ignore(kind: str, what: str) -> None:

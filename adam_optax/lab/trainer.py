@@ -20,7 +20,7 @@ from adam_optax.lab._problems.problem import Problem
 from adam_optax.lab.errors import Interrupted, LabError
 from adam_optax.lab.grid import LEARNING_RATE, check_runs_planned
 from adam_optax.lab.optimizers import Optimizer, build, resolve
-from adam_optax.lab.parts import Part, Source, program
+from adam_optax.lab.parts import Part, Source
 from adam_optax.lab.resume import Checkpoints, to_arrays
 from adam_optax.lab.run import Epoch, OnStage, Run, steps_to
 from adam_optax.lab.task import Task
@@ -273,7 +273,7 @@ class _RunPart(Part):
     def run(self, task: Task) -> Trained:
         """Train, and return the epochs and, if asked for, the arrays after the last."""
         # The compiled program is shared; what a run leaves behind is its own.
-        trainer = copy.copy(program(task, self.program, lambda: self._trainer(task)))
+        trainer = copy.copy(task.programs.get(self.program, lambda: self._trainer(task)))
         epochs: list[Epoch] = []
         trainer.run(self.seed, self.epochs, epochs.append)
         return epochs, to_arrays(trainer.latest) if self.with_state else []
