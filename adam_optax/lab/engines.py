@@ -1,6 +1,7 @@
 """Open executors on engines for many processes and machines: Dask, Ray, or one of the user's."""
 
 import contextlib
+import logging
 import multiprocessing
 import os
 import signal
@@ -82,6 +83,7 @@ def _dask(address: str, retries: int) -> Iterator[Executor]:
             opened.enter_context(dask.config.set(often))
             # A run has all CPUs while others wait; memory is for the system to limit.
             how = {"threads_per_worker": 1, "memory_limit": 0, "dashboard_address": None}
+            how["silence_logs"] = logging.ERROR  # it warns of what Ctrl-C left undone
             where = _beside_ctrl_c(partial(LocalCluster, n_workers=os.cpu_count() or 1, **how))
             opened.callback(_close, where)
         try:

@@ -54,7 +54,8 @@ class Numerics:
     def here(cls) -> "Numerics":
         """Return the choices that hold where this is called."""
         names = "enable_x64", "default_matmul_precision", "default_prng_impl"
-        return cls(*(getattr(jax.config, f"jax_{name}") for name in names), chosen.get())
+        x64, precision, random = (getattr(jax.config, f"jax_{name}") for name in names)
+        return cls(bool(x64), precision, random, chosen.get())
 
     @contextlib.contextmanager
     def chosen(self) -> Iterator[None]:

@@ -122,7 +122,7 @@ def test_a_pool_of_processes_with_a_killed_one_goes_on_from_parts(folder: Path) 
     with (
         killing_one_of_two(folder),
         ProcessPoolExecutor(2, mp_context=spawn) as executor,
-        pytest.raises(LabError, match="takes no more parts .BrokenProcessPool"),
+        pytest.raises(LabError, match=r"takes no more parts .BrokenProcessPool"),
     ):
         sweep(PROBLEM, "adam", GRID, [0], **how, executor=executor)
     again = Here()

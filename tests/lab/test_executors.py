@@ -89,7 +89,8 @@ def test_a_comparison_is_the_same_but_for_the_times(tmp_path: Path, other: str) 
     how: dict[str, Any] = {"epochs": 2, "parts": tmp_path}
     names = ["adam", with_storage(*other.split()) if " " in other else other]
     expected = compare(small(), names, [0, 1], epochs=2)
-    done, runs = [], []
+    done: list[float] = []
+    runs: list[Run] = []
     found = compare(
         small(),
         names,

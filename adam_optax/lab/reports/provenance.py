@@ -1,6 +1,7 @@
 """Say how results were made: the command, the date, the versions and the machine."""
 
 import datetime
+import itertools
 import os
 import platform
 import shlex
@@ -75,8 +76,13 @@ def machine() -> str:
 
 
 def listed(seeds: Iterable[int]) -> str:
-    """Name seeds in words: `0 to 9`, or `0, 3, 5`."""
+    """Name seeds in words.
+
+    >>> listed(range(10)), listed([5, 0, 3]), listed([0, 1, 2, 1073741824])
+    ('0 to 9', '0, 3, 5', '0 to 2, 1073741824')
+    """
     found = sorted(set(seeds))
-    if len(found) > 2 and found == list(range(found[0], found[-1] + 1)):
-        return f"{found[0]} to {found[-1]}"
-    return ", ".join(map(str, found)) or "none"
+    groups = itertools.groupby(enumerate(found), lambda pair: pair[1] - pair[0])
+    runs = [[seed for _, seed in group] for _, group in groups]
+    said = (f"{r[0]} to {r[-1]}" if len(r) > 2 else ", ".join(map(str, r)) for r in runs)
+    return ", ".join(said) or "none"
