@@ -16,6 +16,7 @@ from adam_optax.cli.console import (
 )
 from adam_optax.cli.options import (
     TRAINING_DETAILS,
+    executor_options,
     optimizer_option,
     result_options,
     seed_option,
@@ -25,6 +26,7 @@ from adam_optax.cli.options import (
 )
 from adam_optax.cli.progress import Shown, progress
 from adam_optax.cli.run_folder import RunFolder, run_folder
+from adam_optax.cli.workers import sent, stages, workers
 from adam_optax.lab import Comparison, Epoch, Optimizer, Problem, compare
 from adam_optax.lab._problems.builtin import find_problem
 from adam_optax.lab.errors import LabError
@@ -72,9 +74,11 @@ def _run(
     epochs = len(optimizers) * len(seeds) * (args.epochs or problem.epochs)
     tuned = len(optimizers) * len(FACTORS) * TUNING_SEEDS
     planned = {"compiling": len(optimizers) * (1 + tune), "training": epochs, "drawing": 1}
+    planned |= {"tuning": tuned} if tune else {}
     with (
         run_folder(args, stem, report.names(stem)) as folder,
-        progress(args.quiet, planned | ({"tuning": tuned} if tune else {})) as shown,
+        progress(args.quiet, stages(args, planned)) as shown,
+        workers(args, shown) as elsewhere,
     ):
         tuning = _Tuning(shown, len(FACTORS) * TUNING_SEEDS)
 
@@ -91,7 +95,7 @@ def _run(
             shown.stage(kind, what)
 
         found = compare(
-            problem,
+            sent(args, problem),
             optimizers,
             seeds,
             learning_rate=args.learning_rate,
@@ -103,6 +107,7 @@ def _run(
             on_progress=on_progress,
             on_tuning=tuning.advance,
             on_stage=on_stage,
+            **elsewhere,
         )
         return _finish(found, folder, stem, shown)
 
@@ -128,7 +133,9 @@ def _finish(found: Comparison, folder: RunFolder, stem: str, shown: Shown) -> in
     text = f"results are of {done} of {planned} runs; {how}"
     if not done:
         if unfinished is None:
-            return interrupted(f"before an epoch was finished; {how}")
+            if folder.is_empty:
+                return interrupted(f"before an epoch was finished; {how}")
+            return interrupted(f"before a run was finished: no results yet; {how}")
         epochs = len(unfinished.train_loss)
         text = f"results are of the first {epochs} epochs; {how}"
         if planned > 1:
@@ -169,6 +176,7 @@ COMPARE = Command(
         optimizer_option(several=True, default=DEFAULT_OPTIMIZERS),
         option("--tune", is_flag=True, help="each at its own best learning rate, from a sweep"),
         *seeds_options(),
+        *executor_options(),
         *result_options(),
     ],
     _compare,

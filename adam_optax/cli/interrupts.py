@@ -18,6 +18,7 @@ _AGAIN_AFTER = 0.02
 """Seconds after which a signal is sent again that came where no exception can be raised."""
 _WAITS_FOR_XLA = (
     "adam_optax.lab.trainer",
+    "adam_optax.lab.pool",
     "adam_optax.lab.sweeper",
     "adam_optax.lab.task",
 )

@@ -7,7 +7,9 @@ from rich_click import Parameter
 from adam_optax.cli import parameter_types as types
 from adam_optax.cli.commands import argument, option
 from adam_optax.lab import problems
+from adam_optax.lab.engines import ENGINES
 from adam_optax.lab.optimizers import PRESETS, optimizer_names
+from adam_optax.lab.pool import RETRIES
 from adam_optax.lab.storage_formats import STORAGE_EXAMPLES
 
 TRAINING_DETAILS = "; print a table, write figures, CSV files and a page of them (HTML)."
@@ -69,6 +71,16 @@ def result_options() -> list[Parameter]:
         option("--out", type=types.path, metavar="DIR", default=RESULTS, help=out),
         option("--resume", is_flag=True, help=go_on),
         option("--quiet", is_flag=True, help="show no progress"),
+    ]
+
+
+def executor_options() -> list[Parameter]:
+    """Define the engine that does the parts of the work, and how often it tries each."""
+    where = f"do the parts on an engine: {ENGINES} [none: this process]"
+    often = f"with --on: run a part whose worker died again, at most N times [{RETRIES}]"
+    return [
+        option("--on", type=types.engine, metavar="ENGINE", help=where),
+        option("--retries", type=types.seed, metavar="N", help=often),
     ]
 
 

@@ -5,6 +5,8 @@ from pathlib import Path
 
 from rich_click import BadParameter
 
+from adam_optax.lab.engines import ENGINES, is_engine
+
 
 def count(text: str) -> int:
     """Parse a number of things: an integer from 1, of 32 bits."""
@@ -12,7 +14,7 @@ def count(text: str) -> int:
 
 
 def seed(text: str) -> int:
-    """Parse a seed: an integer from 0, of 32 bits."""
+    """Parse a seed, or a number of things that may be none: an integer from 0, of 32 bits."""
     return _integer(text, 0)
 
 
@@ -68,6 +70,17 @@ def name(text: str) -> list[str]:
     if len(found) > 1:
         raise BadParameter(f"expected the name of one optimiser, got {text!r}")
     return found
+
+
+def engine(text: str) -> str:
+    """Check that a text names an engine that does the parts of some work.
+
+    Raises:
+        BadParameter: If it names none.
+    """
+    if not is_engine(text):
+        raise BadParameter(f"expected {ENGINES}, got {text!r}")
+    return text
 
 
 def path(text: str) -> Path:

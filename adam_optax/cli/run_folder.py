@@ -22,7 +22,7 @@ if sys.platform != "win32":
 _RECORD = "run.json"
 _PARTS = "-parts"
 _LATEST = "latest"
-_NOT_OF_THE_RUN = ("command", "out", "resume", "quiet")
+_NOT_OF_THE_RUN = ("command", "out", "resume", "quiet", "on", "retries")
 """Arguments that change no number."""
 
 

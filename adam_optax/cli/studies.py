@@ -16,6 +16,7 @@ from adam_optax.cli.console import (
 )
 from adam_optax.cli.options import (
     TRAINING_DETAILS,
+    executor_options,
     optimizer_option,
     result_options,
     seed_option,
@@ -25,6 +26,7 @@ from adam_optax.cli.options import (
 )
 from adam_optax.cli.progress import progress
 from adam_optax.cli.run_folder import RunFolder, run_folder
+from adam_optax.cli.workers import sent, stages, workers
 from adam_optax.lab import Optimizer, Problem, observe, suggest, sweep
 from adam_optax.lab._problems.builtin import find_problem
 from adam_optax.lab.errors import Interrupted, LabError
@@ -41,7 +43,8 @@ def _sweep(args: Arguments) -> int:
     settings = _settings(args) or {LEARNING_RATE: learning_rates(problem, optimizers[0])}
     with (
         _folder(args, stem) as folder,
-        progress(args.quiet, {"compiling": 1, "training": 1, "drawing": 1}) as shown,
+        progress(args.quiet, stages(args, {"compiling": 1, "training": 1, "drawing": 1})) as shown,
+        workers(args, shown) as elsewhere,
     ):
 
         def on_progress(done: int, planned: int) -> None:
@@ -49,7 +52,7 @@ def _sweep(args: Arguments) -> int:
             shown.advance("training", done)
 
         found = sweep(
-            problem,
+            sent(args, problem),
             optimizers,
             settings,
             range(args.seed, args.seed + args.seeds),
@@ -57,6 +60,7 @@ def _sweep(args: Arguments) -> int:
             parts=folder.parts,
             on_progress=on_progress,
             on_stage=shown.stage,
+            **elsewhere,
             **_budget(args),
         )
         if not found.points:
@@ -89,8 +93,10 @@ def _suggest(args: Arguments) -> int:
     with (
         _folder(args, stem) as folder,
         progress(
-            args.quiet, {"compiling": _programs(epochs), "training": 1, "drawing": 1}
+            args.quiet,
+            stages(args, {"compiling": _programs(epochs), "training": 1, "drawing": 1}),
         ) as shown,
+        workers(args, shown) as elsewhere,
     ):
 
         def on_progress(done: int, planned: int) -> None:
@@ -99,13 +105,14 @@ def _suggest(args: Arguments) -> int:
 
         try:
             found = suggest(
-                problem,
+                sent(args, problem),
                 optimizers[0],
                 range(args.seed, args.seed + args.seeds),
                 parts=folder.parts,
                 on_progress=on_progress,
                 on_stage=shown.stage,
                 on_note=None if args.quiet else say,
+                **elsewhere,
                 **_budget(args),
             )
         except KeyboardInterrupt:
@@ -202,6 +209,7 @@ SWEEP = Command(
             "--parallel", type=types.count, metavar="N", help="runs vmapped at a time [see below]"
         ),
         *seeds_options(),
+        *executor_options(),
         *result_options(),
     ],
     _sweep,
@@ -225,6 +233,7 @@ SUGGEST = Command(
         *training_options(rate=False),
         optimizer_option(),
         *seeds_options(10),
+        *executor_options(),
         *result_options(),
     ],
     _suggest,

@@ -9,8 +9,9 @@
 `compare` trains several optimisers with the same seeds, `train` one optimiser with one seed,
 `sweep` every setting of a grid of hyper-parameters; `suggest` finds hyper-parameters that hold in
 whole runs, or keeps the default, and `observe` records what an optimiser does to each layer.
-`paper_results` shows the Adam paper's experiments as they came out. `problems` holds the built-in
-problems by name. The lab needs the extra `adam-optax[lab]`.
+`open_executor` lets many processes or machines share the work. `paper_results` shows the Adam
+paper's experiments as they came out. `problems` holds the built-in problems by name. The lab needs
+the extra `adam-optax[lab]`.
 """
 
 from adam_optax.lab._problems.builtin import problems
@@ -18,6 +19,7 @@ from adam_optax.lab._problems.mnist import read_idx
 from adam_optax.lab._problems.models import CNN, MLP, Logistic, Transformer
 from adam_optax.lab._problems.problem import Data, Problem
 from adam_optax.lab.comparison import Comparison, Row, Spread, compare
+from adam_optax.lab.engines import open_executor
 from adam_optax.lab.errors import DataError, LabError
 from adam_optax.lab.observation import observe
 from adam_optax.lab.optimizers import Optimizer
@@ -49,6 +51,7 @@ __all__ = [
     "Transformer",
     "compare",
     "observe",
+    "open_executor",
     "paper_results",
     "problems",
     "read_idx",

@@ -2,6 +2,7 @@
 
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -11,11 +12,12 @@ from adam_optax.lab._problems.problem import Problem
 from adam_optax.lab.errors import Interrupted, LabError
 from adam_optax.lab.grid import LEARNING_RATE, check_runs_planned
 from adam_optax.lab.optimizers import DEFAULT_OPTIMIZERS, Optimizer, build, resolve_all
+from adam_optax.lab.pool import RETRIES, Pool
 from adam_optax.lab.results import Sweep
 from adam_optax.lab.run import Epoch, OnStage, Run
 from adam_optax.lab.shown import Shown
 from adam_optax.lab.task import Task
-from adam_optax.lab.trainer import Trainer, check_epochs, check_seeds
+from adam_optax.lab.trainer import Trained, Trainer, check_epochs, check_seeds
 from adam_optax.lab.tuning import best_rate, fresh_seeds
 from adam_optax.lab.tuning import tune as tune_rate
 
@@ -126,6 +128,8 @@ def compare(
     data_dir: Path | str | None = None,
     tune: bool | Sequence[float] = False,
     parts: Path | str | None = None,
+    executor: Executor | None = None,
+    retries: int = RETRIES,
     on_progress: Callable[[float, Epoch], object] | None = None,
     on_run: Callable[[Run], object] | None = None,
     on_tuning: Callable[[str, int, int], object] | None = None,
@@ -147,20 +151,25 @@ def compare(
             is `tuning.FACTORS` times the optimiser's default rate, or the rates given here.
         parts: A directory for finished epochs and runs, from which a killed comparison goes on, to
             the same numbers; remove it when the results are kept elsewhere.
+        executor: Does the runs, to the same numbers but for the times: any of `concurrent.futures`
+            whose processes are not forks, or one of `open_executor`. By default this process does
+            them in turn.
+        retries: Times that a run is begun again whose worker died.
         on_progress: Called after every epoch with the fraction done of the whole comparison and
-            the record of the epoch.
+            the record of the epoch; with an executor, after the last epoch of every run.
         on_run: Called with every finished run.
         on_tuning: Called after every run of the tuning with the optimiser's name, the number of
             runs done in its sweep, and the number of runs planned.
         on_stage: Called when a compilation begins, when a run of the tuning or of the comparison
-            does.
+            does; with an executor, after each of those runs.
 
     Returns:
         The runs; after Ctrl-C the finished ones, with `interrupted` set.
 
     Raises:
         DataError: If the data is missing or damaged.
-        LabError: If a name is unknown, a number is out of range, or an optimiser refuses a rate.
+        LabError: If a name is unknown, a number is out of range, an optimiser refuses a rate, or
+            the executor cannot do a run.
     """
     found = resolve_all(optimizers)
     rates = _rates(found, learning_rate)
@@ -171,20 +180,29 @@ def compare(
     epochs = check_epochs(task.problem, epochs)
     check_seeds(seeds)
     check_runs_planned(len(found), 1, len(seeds))
+    pool = None if executor is None else Pool(executor, retries, task, problem, data_dir)
     planned = len(found) * len(seeds)
-    runs: list[Run] = []
+    runs: dict[tuple[str, int], Run] = {}
     tuning: dict[str, Sweep] = {}
     if tune is not False and learning_rate is not None:
         raise LabError("give a learning rate or tune it, not both")
 
     def progress(epoch: Epoch) -> None:
         if on_progress is not None:
-            on_progress((len(runs) + epoch.epoch / epoch.epochs) / planned, epoch)
+            running = (epoch.optimizer, epoch.seed) not in runs
+            share = epoch.epoch / epoch.epochs if running else 0.0
+            on_progress((len(runs) + share) / planned, epoch)
 
     def stage(kind: str, what: str) -> None:
         if on_stage is not None:
             on_stage("tuning" if kind == "training" else kind, what)
 
+    def add(run: Run) -> None:
+        runs[run.optimizer, run.seed] = run
+        if on_run is not None:
+            on_run(run)
+
+    trainers: list[Trainer] = []
     unfinished = None
     try:
         for optimizer in found:
@@ -192,22 +210,64 @@ def compare(
                 grid = None if tune is True else tune
                 report = None if on_tuning is None else partial(on_tuning, optimizer.name)
                 how = task, optimizer, grid, fresh_seeds(seeds), epochs, report, parts, stage
-                swept = tune_rate(*how)
+                swept = tune_rate(*how, pool)
                 if swept.interrupted:  # its best rate would be a guess
                     raise KeyboardInterrupt
                 tuning[optimizer.name] = swept
                 rates = {**rates, optimizer.name: best_rate(swept)}
             rate = rates.get(optimizer.name)
             trainer = Trainer(task, optimizer, rate, parts, on_stage=on_stage)
+            if pool is not None:
+                trainers.append(trainer)
+                continue
             for seed in seeds:
-                runs.append(trainer.run(seed, epochs, progress))
-                if on_run is not None:
-                    on_run(runs[-1])
+                add(trainer.run(seed, epochs, progress))
+        if pool is not None:
+            todo = [(trainer, seed) for trainer in trainers for seed in seeds]
+            _run_elsewhere(pool, todo, epochs, add, progress, on_stage)
     except Interrupted as stopped:
         unfinished = stopped.partial
     except KeyboardInterrupt:
         pass
-    return Comparison(task.problem, tuple(runs), planned, len(runs) < planned, tuning, unfinished)
+    order = [(optimizer.name, seed) for optimizer in found for seed in seeds]
+    done = tuple(runs[each] for each in order if each in runs)
+    return Comparison(task.problem, done, planned, len(done) < planned, tuning, unfinished)
+
+
+def _run_elsewhere(
+    pool: Pool,
+    todo: Sequence[tuple[Trainer, int]],
+    epochs: int,
+    add: Callable[[Run], None],
+    progress: Callable[[Epoch], None],
+    on_stage: OnStage | None,
+) -> None:
+    """Train runs on a pool, but for those that are kept whole.
+
+    Args:
+        pool: The pool.
+        todo: The runs: trainers and seeds.
+        epochs: Epochs of each run.
+        add: Called with each run.
+        progress: Called with the last epoch of each run.
+        on_stage: As in `compare`.
+    """
+    latest: list[Epoch] = []
+    left = []
+    for trainer, seed in todo:
+        run = trainer.kept(seed, epochs)
+        if run is None:
+            left.append((trainer, seed))
+        else:
+            add(run)
+
+    def keep(place: int, trained: Trained) -> None:
+        trainer, seed = left[place]
+        latest[:] = trained[0][-1:]
+        add(trainer.keep(seed, epochs, trained))
+
+    parts = [trainer.described(pool.source, seed, epochs) for trainer, seed in left]
+    pool.run(parts, keep, lambda: progress(latest[-1]), on_stage or (lambda kind, what: None))
 
 
 def _rates(

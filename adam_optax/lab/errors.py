@@ -33,17 +33,18 @@ def first_line(error: BaseException) -> str:
 
 
 @contextmanager
-def needs_lab_extra(feature: str) -> Iterator[None]:
+def needs_lab_extra(feature: str, extra: str = "lab") -> Iterator[None]:
     """Turn a failed import in the body into the command that installs the lab's packages.
 
     Args:
         feature: The feature that imports the package: the subject of the message.
+        extra: The extra that contains the package.
 
     Raises:
         LabError: If the body fails to import a module.
     """
     try:
-        with needs_extra(feature, "lab"):
+        with needs_extra(feature, extra):
             yield
     except MissingExtraError as error:
         raise LabError(str(error)) from error

@@ -100,16 +100,25 @@ def resolve_all(optimizers: Sequence[str | Optimizer]) -> list[Optimizer]:
     return found
 
 
+class _Named:
+    """Build an optimiser that is found by its name; other processes find it by the name, too."""
+
+    def __init__(self, name: str) -> None:
+        self._name, self._make = name, find_factory(name)
+        self.preset = PRESETS.get(name.removeprefix("optax."), Preset())
+        functools.update_wrapper(self, self._make)  # from its signature defaults are read
+
+    def __call__(self, rate: float, **others: Any) -> optax.GradientTransformation:
+        tx = self._make(learning_rate=rate, **{**self.preset.arguments, **others})
+        return _allow_promotion(tx) if self._name.startswith("optax.") else tx
+
+    def __reduce__(self) -> tuple[type["_Named"], tuple[str]]:
+        return _Named, (self._name,)
+
+
 def _by_name(name: str) -> Optimizer:
-    make = find_factory(name)
-    preset = PRESETS.get(name.removeprefix("optax."), Preset())
-
-    @functools.wraps(make)  # its signature is the factory's, from which defaults are read
-    def build(rate: float, **others: Any) -> optax.GradientTransformation:
-        tx = make(learning_rate=rate, **{**preset.arguments, **others})
-        return _allow_promotion(tx) if name.startswith("optax.") else tx
-
-    return Optimizer(name, build, preset.rate)
+    build = _Named(name)
+    return Optimizer(name, build, build.preset.rate)
 
 
 def build(optimizer: Optimizer, numbers: Mapping[str, float]) -> optax.GradientTransformation:

@@ -46,7 +46,7 @@ class _Folder:
 
     def __init__(self, directory: Path | str | None, task: Task, facts: Sequence[object]) -> None:
         self._directory = None if directory is None else Path(directory)
-        self._facts: list[object] = [] if directory is None else [*_made_by(task), *facts]
+        self._facts: list[object] = [] if directory is None else [*made_by(task), *facts]
 
     def path(self, kind: str, *facts: object) -> Path | None:
         """Return the path of a file that holds numbers of these facts; `None` if none is kept."""
@@ -57,7 +57,7 @@ class _Folder:
         return self._directory / f"{kind}-{digest[:20]}"
 
 
-def _made_by(task: Task) -> list[object]:
+def made_by(task: Task) -> list[object]:
     """Return what all numbers of a task follow from."""
     versions = [__version__, jax.__version__, jax.default_backend()]
     return [task.problem.name, task.checksums, task.batch_size, versions]
@@ -181,14 +181,14 @@ class Checkpoints:
         if self._path is None or not (now or begin - self._written > _PATIENCE * self._took):
             return
         fields = {f"{i:09}": dataclasses.asdict(epoch) for i, epoch in enumerate(epochs)}
-        arrays = {f"{i:09}": array for i, array in enumerate(_to_arrays(tree))}
+        arrays = {f"{i:09}": array for i, array in enumerate(to_arrays(tree))}
         content = serialization.msgpack_serialize({"epochs": fields, "arrays": arrays})
         write_file(self._path, zlib.crc32(content).to_bytes(4, "big") + content)
         self._written = time.monotonic()
         self._took = self._written - begin
 
 
-def _to_arrays(tree: Any) -> list[NDArray[Any]]:
+def to_arrays(tree: Any) -> list[NDArray[Any]]:
     """Return the leaves of a tree as NumPy's arrays, random keys as their data."""
     return [np.asarray(_data(leaf)) for leaf in jax.tree.leaves(tree)]
 

@@ -1,6 +1,7 @@
 """Suggest a learning rate, betas and an epsilon for a problem, or to keep the defaults."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ from adam_optax.lab.halving import Budget, rungs
 from adam_optax.lab.observation import Observation, observe
 from adam_optax.lab.optimizers import Optimizer, resolve
 from adam_optax.lab.paired import FEWEST_SEEDS
+from adam_optax.lab.pool import RETRIES, Pool
 from adam_optax.lab.results import Point, Setting
 from adam_optax.lab.run import OnStage
 from adam_optax.lab.search import Confirmation, Search, Stage, named
@@ -114,6 +116,8 @@ def suggest(
     batch_size: int | None = None,
     data_dir: Path | str | None = None,
     parts: Path | str | None = None,
+    executor: Executor | None = None,
+    retries: int = RETRIES,
     on_progress: Callable[[int, int], object] | None = None,
     on_stage: OnStage | None = None,
     on_note: Callable[[str], object] | None = None,
@@ -141,10 +145,15 @@ def suggest(
         data_dir: The directory of the data files, for problems that are not embedded.
         parts: A directory for finished runs, from which a killed search goes on, to the same
             numbers; remove it when the results are kept elsewhere.
+        executor: Does the runs of each round, to the same numbers: any of `concurrent.futures`
+            whose processes are not forks, or one of `open_executor`. By default this process does
+            them in turn, and it does the watched run in any case.
+        retries: Times that a run is begun again whose worker died.
         on_progress: Called after every run with the number of epochs done and planned: fewer than
             the budget, once some of it is not needed.
         on_stage: Called when a compilation begins, with the length of the runs, and when a run
-            does, with the round of the search, the confirmation or the watched run it is for.
+            does, with the round of the search, the confirmation or the watched run it is for; with
+            an executor, after each run.
         on_note: Called before the training with the budget, and before each further stage with
             what was chosen and what of the budget is left, in sentences.
 
@@ -154,12 +163,14 @@ def suggest(
     Raises:
         DataError: If the data is missing or damaged.
         KeyboardInterrupt: If Ctrl-C ended the search; the finished runs are in `parts`.
-        LabError: If a name is unknown, there are too few seeds, or every run diverged.
+        LabError: If a name is unknown, there are too few seeds, every run diverged, or the
+            executor cannot do a run.
     """
     check_confirmation_seeds(seeds)
     found, task = resolve(optimizer), Task(problem, batch_size, data_dir)
     epochs = check_epochs(task.problem, epochs)
-    trainer = _Trainer(task, found, parts, on_stage or (lambda kind, what: None))
+    pool = None if executor is None else Pool(executor, retries, task, problem, data_dir)
+    trainer = _Trainer(task, found, parts, pool, on_stage or (lambda kind, what: None))
     search = Search(
         task.problem, found, seeds, epochs, trainer.train, on_progress, on_note, trainer.begin
     )
@@ -217,13 +228,19 @@ class _Trainer:
         task: The task to train on.
         optimizer: The optimiser.
         parts: A directory for finished runs; `None`: nothing is kept.
+        pool: Does the runs elsewhere; `None`: they are done here, in turn.
         on_stage: As in `suggest`.
     """
 
     def __init__(
-        self, task: Task, optimizer: Optimizer, parts: Path | str | None, on_stage: OnStage
+        self,
+        task: Task,
+        optimizer: Optimizer,
+        parts: Path | str | None,
+        pool: Pool | None,
+        on_stage: OnStage,
     ) -> None:
-        self._task, self._optimizer, self._parts = task, optimizer, parts
+        self._task, self._optimizer, self._parts, self._pool = task, optimizer, parts, pool
         self._on_stage, self._what = on_stage, ""
         self._sweepers: dict[int, Sweeper] = {}
 
@@ -241,7 +258,7 @@ class _Trainer:
         """Train jobs for so many epochs."""
         if epochs not in self._sweepers:
             arguments = self._task, [self._optimizer], 1, epochs, self._parts
-            self._sweepers[epochs] = Sweeper(*arguments, every_epoch=False)
+            self._sweepers[epochs] = Sweeper(*arguments, every_epoch=False, pool=self._pool)
 
         def stage(kind: str, _: str) -> None:
             length = f"runs of {counted(epochs, 'epoch')}"

@@ -1,7 +1,12 @@
 """Sweep many settings of hyper-parameters on one problem, in one compiled program."""
 
 import itertools
+import threading
+import uuid
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import jax
@@ -14,6 +19,8 @@ from adam_optax.lab._problems.problem import Problem
 from adam_optax.lab.errors import LabError
 from adam_optax.lab.grid import Job, Settings, jobs
 from adam_optax.lab.optimizers import Optimizer, build, resolve, resolve_all
+from adam_optax.lab.parts import Part
+from adam_optax.lab.pool import RETRIES, Pool
 from adam_optax.lab.program import Outcome, Program
 from adam_optax.lab.results import Point, Sweep
 from adam_optax.lab.resume import Arrays, FinishedParts
@@ -36,6 +43,8 @@ def sweep(
     data_dir: Path | str | None = None,
     parallel: int | None = None,
     parts: Path | str | None = None,
+    executor: Executor | None = None,
+    retries: int = RETRIES,
     on_progress: OnProgress | None = None,
     on_stage: OnStage | None = None,
 ) -> Sweep:
@@ -59,15 +68,20 @@ def sweep(
             fastest, and elsewhere as many runs as should fit into the memory.
         parts: A directory for finished parts, from which a killed sweep goes on, to the same
             numbers; remove it when the results are kept elsewhere.
+        executor: Does the parts, to the same numbers: any of `concurrent.futures` whose processes
+            are not forks, or one of `open_executor`. By default this process does them in turn.
+        retries: Times that a part is run again whose worker died.
         on_progress: Called after every part with the number of runs done and planned.
-        on_stage: Called when the compilation begins, and when a part does.
+        on_stage: Called when the compilation begins, and when a part does; with an executor, after
+            each part.
 
     Returns:
         The runs; after Ctrl-C the finished ones.
 
     Raises:
         DataError: If the data is missing or damaged.
-        LabError: If a name is unknown, a number is out of range, or nothing could be trained.
+        LabError: If a name is unknown, a number is out of range, nothing could be trained, or the
+            executor cannot do a part.
     """
     single = isinstance(optimizers, str | Optimizer)
     found = [resolve(optimizers)] if single else resolve_all(optimizers)  # type: ignore[arg-type]
@@ -77,7 +91,8 @@ def sweep(
     epochs = check_epochs(task.problem, epochs)
     runs = len(todo) // len(found)
     width = default_width(task, epochs, runs) if parallel is None else _checked(parallel, runs)
-    sweeper = Sweeper(task, found, width, epochs, parts)
+    pool = None if executor is None else Pool(executor, retries, task, problem, data_dir)
+    sweeper = Sweeper(task, found, width, epochs, parts, pool=pool)
     return sweeper.run(todo, on_progress, on_stage)
 
 
@@ -93,6 +108,7 @@ class Sweeper:
             is kept.
         every_epoch: Whether to measure the loss of the whole training set after every epoch;
             otherwise it is measured after the last epoch only.
+        pool: Does the parts elsewhere; `None`: they are done here, in turn.
 
     Attributes:
         task: The task.
@@ -109,9 +125,11 @@ class Sweeper:
         epochs: int,
         parts: Path | str | None = None,
         every_epoch: bool = True,
+        pool: Pool | None = None,
     ) -> None:
         self.task, self._optimizers = task, list(optimizers)
-        self._width, self._epochs = width, epochs
+        self._width, self._epochs, self._every_epoch = width, epochs, every_epoch
+        self._pool, self._token, self._lock = pool, uuid.uuid4().hex, threading.Lock()
         _check_memory(task, width, epochs)
         self._program = Program(task, optimizers, width, every_epoch)
         self._run: Callable[..., Outcome] | None = None
@@ -144,19 +162,34 @@ class Sweeper:
             build(self._optimizers[place], dict(numbers))
         chunks = list(_chunks(todo, self._width))
         self._on_stage = on_stage or _ignore
-        points: list[Point] = []
+        done: dict[int, Arrays] = {}
+
+        def keep(place: int, arrays: Arrays) -> None:
+            self._parts.save(chunks[place], arrays)
+            done[place] = arrays
+
+        def report() -> None:
+            if on_progress is not None:
+                on_progress(sum(len(chunks[place]) for place in done), len(todo))
+
         try:
-            for part in chunks:
+            for place, part in enumerate(chunks):
                 arrays = self._parts.load(part)
-                if arrays is None:
-                    arrays = self._trained(part)
-                    self._parts.save(part, arrays)
-                points += _points(self._optimizers, part, arrays)
-                if on_progress is not None:
-                    on_progress(len(points), len(todo))
+                if arrays is not None:
+                    done[place] = arrays
+                elif self._pool is None:
+                    keep(place, self._trained(part))
+                else:
+                    continue
+                report()
+            if self._pool is not None:
+                left = [place for place in range(len(chunks)) if place not in done]
+                parts = [self._described(self._pool, chunks[place]) for place in left]
+                self._pool.run(parts, lambda i, got: keep(left[i], got), report, self._on_stage)
         except KeyboardInterrupt:
-            return Sweep(self.task.problem, tuple(points), len(todo))
-        return Sweep(self.task.problem, tuple(points), len(todo))
+            pass
+        points = (_points(self._optimizers, chunks[i], done[i]) for i in sorted(done))
+        return Sweep(self.task.problem, tuple(itertools.chain(*points)), len(todo))
 
     def clear(self, todo: Sequence[Job]) -> None:
         """Remove the finished parts of these jobs, once their results are written elsewhere."""
@@ -173,17 +206,42 @@ class Sweeper:
         place, data = np.int32(part[0].optimizer), (task.train, task.test)
         arguments = place, numbers, params, orders, data
         who = self._optimizers[part[0].optimizer].name
-        if self._run is None:
-            self._on_stage("compiling", who)
-            self._run = self._program.run.lower(*arguments).compile()
-        given = ", ".join(f"{name} {value:.3g}" for name, value in part[0].numbers)
-        self._on_stage("training", f"{who}, {given}, seed {part[0].seed}")
+        with self._lock:  # threads of an executor share what is compiled
+            if self._run is None:
+                self._on_stage("compiling", who)
+                self._run = self._program.run.lower(*arguments).compile()
+        self._on_stage("training", self._name(part))
         # Ctrl-C ends this wait at once, and would not end that of NumPy.
         outcome = jax.block_until_ready(self._run(*arguments))
         return tuple(np.asarray(array)[: len(part)] for array in outcome)
 
+    def _name(self, part: Sequence[Job]) -> str:
+        first, last = part[0], part[-1]
+        given = ", ".join(f"{name} {value:.3g}" for name, value in first.numbers)
+        said = f"{self._optimizers[first.optimizer].name}, {given}, seed {first.seed}"
+        return said if first is last else f"{said} and {len(part) - 1} more runs"
+
+    def _described(self, pool: Pool, part: Sequence[Job]) -> Part:
+        optimizers, how = tuple(self._optimizers), (self._width, self._epochs, self._every_epoch)
+        return _SweepPart(self._name(part), pool.source, self._token, optimizers, *how, tuple(part))
+
     def _orders(self, seed: int) -> NDArray[np.int32]:
         return np.stack(list(itertools.islice(self.task.orders(seed), self._epochs)))
+
+
+@dataclass(frozen=True)
+class _SweepPart(Part):
+    """Describe the runs of one part of a sweep, as `Sweeper` has them."""
+
+    width: int
+    epochs: int
+    every_epoch: bool
+    jobs: tuple[Job, ...]
+
+    def run(self, task: Task) -> Arrays:
+        """Train the runs."""
+        how = task, self.optimizers, self.width, self.epochs, None, self.every_epoch
+        return task.programs.get(self.program, partial(Sweeper, *how))._trained(self.jobs)
 
 
 def _ignore(kind: str, what: str) -> None:

@@ -16,6 +16,7 @@ from adam_optax.lab._problems.builtin import find_problem
 from adam_optax.lab._problems.checks import load_data, reported
 from adam_optax.lab._problems.problem import Problem
 from adam_optax.lab.errors import LabError
+from adam_optax.lab.kept import Kept
 
 _CHUNK = 2048
 """Examples that are evaluated at a time."""
@@ -39,6 +40,7 @@ class Task:
         steps_per_epoch: Number of full batches in the training set.
         train: Features and labels of the training set.
         test: Features and labels of the test set.
+        programs: What is compiled for the task in a worker, by the names that parts have for it.
 
     Raises:
         DataError: If the data is missing or damaged.
@@ -52,7 +54,7 @@ class Task:
         batch_size: int | None = None,
         data_dir: Path | str | None = None,
     ) -> None:
-        self.problem = find_problem(problem)
+        self.problem, self.programs = find_problem(problem), Kept()
         data = load_data(self.problem, None if data_dir is None else Path(data_dir))
         self.batch_size = self.problem.batch_size if batch_size is None else batch_size
         examples = len(data.train_x)

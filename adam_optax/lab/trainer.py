@@ -1,9 +1,12 @@
 """Train one optimiser on one problem, compiled once for all seeds."""
 
+import copy
 import itertools
 import math
 import time
+import uuid
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -11,16 +14,20 @@ from typing import Any
 import jax
 import numpy as np
 import optax
+from numpy.typing import NDArray
 
 from adam_optax.lab._problems.problem import Problem
 from adam_optax.lab.errors import Interrupted, LabError
 from adam_optax.lab.grid import LEARNING_RATE, check_runs_planned
 from adam_optax.lab.optimizers import Optimizer, build, resolve
-from adam_optax.lab.resume import Checkpoints
+from adam_optax.lab.parts import Part, Source
+from adam_optax.lab.resume import Checkpoints, to_arrays
 from adam_optax.lab.run import Epoch, OnStage, Run, steps_to
 from adam_optax.lab.task import Task
 
 _Carry = tuple[optax.Params, optax.OptState]
+Trained = tuple[list[Epoch], list[NDArray[Any]]]
+"""The epochs of a run, and the arrays after the last if they are asked for."""
 
 
 def train(
@@ -95,6 +102,7 @@ class Trainer:
         if not (math.isfinite(self.learning_rate) and self.learning_rate > 0):
             raise LabError(f"learning rate must be positive, got {self.learning_rate}")
         self._task, self._name, self._parts = task, optimizer.name, parts
+        self._optimizer, self._token = optimizer, uuid.uuid4().hex
         self._facts = [optimizer.name, self.learning_rate, *facts]
         self._on_stage = on_stage or (lambda kind, what: None)
         self._tx = build(optimizer, {LEARNING_RATE: self.learning_rate})
@@ -110,8 +118,7 @@ class Trainer:
         cost of a program's first execution.
         """
         self._on_stage("compiling", self._name)
-        params = self._task.params(0)
-        like = params, self._tx.init(params), next(self._task.orders(0)), *self._task.train
+        like = *self._start(0), next(self._task.orders(0)), *self._task.train
         program = jax.jit(self._scan).lower(*like).compile()
         jax.block_until_ready(program(*like))
         return program
@@ -137,13 +144,12 @@ class Trainer:
         """
         epochs = check_epochs(self._task.problem, epochs)
         check_seed(seed)
-        kept = Checkpoints(self._parts, self._task, [*self._facts, epochs, seed])
-        params = self._task.params(seed)
-        start = params, self._tx.init(params)
+        kept = self._kept(seed, epochs)
+        start = self._start(seed)
         done, carry = kept.load(start) or ([], start)
         self._latest: tuple[Epoch | None, _Carry] = (done[-1] if done else None), carry
         try:
-            if len(done) < epochs and not (done and done[-1].diverged):
+            if not _is_whole(done, epochs):
                 for epoch in self._epochs(seed, epochs, len(done)):
                     done.append(epoch)
                     is_last = epoch.diverged or epoch.epoch == epochs
@@ -163,6 +169,39 @@ class Trainer:
             kept.save(done, carry, now=True)
             raise Interrupted(self._record(seed, done)) from stopped
         return self._record(seed, done)
+
+    def kept(self, seed: int, epochs: int) -> Run | None:
+        """Return a run that is kept whole, or `None`."""
+        done, _ = self._kept(seed, epochs).load(self._start(seed)) or ([], None)
+        return self._record(seed, done) if _is_whole(done, epochs) else None
+
+    def described(self, source: Source, seed: int, epochs: int) -> Part:
+        """Describe a run, so that another process can train it; `keep` takes its results."""
+        who, with_state = f"{self._name}, seed {seed}", self._parts is not None
+        how = self.learning_rate, epochs, seed, with_state
+        return _RunPart(who, source, self._token, (self._optimizer,), *how)
+
+    def keep(self, seed: int, epochs: int, trained: Trained) -> Run:
+        """Keep a run that another process trained, as `run` would, and return its record."""
+        done, arrays = trained
+        self._kept(seed, epochs).save(done, arrays, now=True)
+        return self._record(seed, done)
+
+    def compile(self) -> None:
+        """Compile the program of an epoch."""
+        self._epoch  # noqa: B018  # it is kept
+
+    @property
+    def latest(self) -> _Carry:
+        """Return the parameters and the state after the latest epoch of the latest run."""
+        return self._latest[1]
+
+    def _kept(self, seed: int, epochs: int) -> Checkpoints:
+        return Checkpoints(self._parts, self._task, [*self._facts, epochs, seed])
+
+    def _start(self, seed: int) -> _Carry:
+        params = self._task.params(seed)
+        return params, self._tx.init(params)
 
     @property
     def state(self) -> optax.OptState:
@@ -216,6 +255,33 @@ class Trainer:
             diverged=epochs[-1].diverged,
             test_accuracies=tuple(epoch.test_accuracy for epoch in epochs),
         )
+
+
+def _is_whole(done: Sequence[Epoch], epochs: int) -> bool:
+    return len(done) == epochs or bool(done and done[-1].diverged)
+
+
+@dataclass(frozen=True)
+class _RunPart(Part):
+    """Describe one run, as `Trainer` has it; `with_state` sends the last state back, too."""
+
+    learning_rate: float
+    epochs: int
+    seed: int
+    with_state: bool
+
+    def run(self, task: Task) -> Trained:
+        """Train, and return the epochs and, if asked for, the arrays after the last."""
+        # The compiled program is shared; what a run leaves behind is its own.
+        trainer = copy.copy(task.programs.get(self.program, lambda: self._trainer(task)))
+        epochs: list[Epoch] = []
+        trainer.run(self.seed, self.epochs, epochs.append)
+        return epochs, to_arrays(trainer.latest) if self.with_state else []
+
+    def _trainer(self, task: Task) -> Trainer:
+        trainer = Trainer(task, self.optimizers[0], self.learning_rate)
+        trainer.compile()
+        return trainer
 
 
 def check_epochs(problem: Problem, epochs: int | None) -> int:

@@ -7,6 +7,7 @@ from adam_optax.lab._problems.problem import Problem
 from adam_optax.lab.errors import LabError
 from adam_optax.lab.grid import LEARNING_RATE, jobs
 from adam_optax.lab.optimizers import Optimizer
+from adam_optax.lab.pool import Pool
 from adam_optax.lab.results import Sweep
 from adam_optax.lab.run import OnStage
 from adam_optax.lab.sweeper import OnProgress, Sweeper
@@ -35,6 +36,7 @@ def tune(
     on_progress: OnProgress | None = None,
     parts: Path | str | None = None,
     on_stage: OnStage | None = None,
+    pool: Pool | None = None,
 ) -> Sweep:
     """Train an optimiser with every learning rate of a grid.
 
@@ -47,10 +49,12 @@ def tune(
         on_progress: Called after every run with the number of runs done and planned.
         parts: A directory for finished runs; `None`: nothing is kept.
         on_stage: Called when the compilation begins, and when a run does.
+        pool: Does the runs elsewhere; `None`: they are done here, in turn.
     """
     grid = learning_rates(task.problem, optimizer) if chosen is None else list(chosen)
     todo = jobs(task.problem, [optimizer], {LEARNING_RATE: grid}, seeds)
-    return Sweeper(task, [optimizer], 1, epochs, parts).run(todo, on_progress, on_stage)
+    sweeper = Sweeper(task, [optimizer], 1, epochs, parts, pool=pool)
+    return sweeper.run(todo, on_progress, on_stage)
 
 
 def best_rate(sweep: Sweep) -> float:
