@@ -261,7 +261,8 @@ def test_it_is_dark_where_the_site_is(browser: "Browser", address: str) -> None:
     ]
     light = [page.evaluate(colour, each) for each in wanted]
     page.evaluate("() => { document.documentElement.dataset.theme = 'dark' }")
-    page.wait_for_timeout(500)  # the colours fade
+    page.wait_for_timeout(100)  # the colours begin to fade
+    page.wait_for_function("() => document.getAnimations().length === 0")
     dark = [page.evaluate(colour, each) for each in wanted]
     brightness = [[sum(map(int, c[4:-1].split(","))) for c in each] for each in (light, dark)]
     assert brightness[1][0] < 250 < brightness[0][0]
