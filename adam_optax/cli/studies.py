@@ -243,6 +243,9 @@ SUGGEST = Command(
 """,
     epilog=training_epilog,
     refusals=(LabError,),
+    elsewhere=dict.fromkeys(
+        ("--learning-rate", "--lr", "--set"), "sweep --set learning_rate=X, to try values of yours"
+    ),
 )
 WATCH = Command(
     "watch",

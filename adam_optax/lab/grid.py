@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from adam_optax.lab._problems.problem import Problem
 from adam_optax.lab.errors import LabError
 from adam_optax.lab.optimizers import Optimizer
@@ -74,6 +76,21 @@ def check_runs_planned(optimizers: int, settings: int, seeds: int) -> None:
         )
 
 
+def check_float32(name: str, value: float) -> None:
+    """Refuse a number that float32 does not hold, in which runs compute, or a rate that it rounds.
+
+    A larger number would be infinite there, and a lower rate 0, which trains nothing.
+    """
+    limits = np.finfo(np.float32)
+    lowest = float(limits.tiny) if name == LEARNING_RATE else 0.0
+    if not lowest <= abs(value) <= float(limits.max):
+        least = f"at least {lowest:.2g} and " if lowest else ""
+        raise LabError(
+            f"{name} must be {least}at most {float(limits.max):.2g}, not {value!r}: runs compute "
+            "in float32"
+        )
+
+
 def _count(settings: Settings) -> int:
     """Count the settings without making them."""
     if not isinstance(settings, Mapping):
@@ -98,4 +115,5 @@ def _checked(point: Mapping[str, Any]) -> dict[str, float]:
             raise LabError(f"{name} must be a finite number, not {value!r}")
         if name == LEARNING_RATE and value <= 0:
             raise LabError(f"{name} must be positive, not {value!r}")
+        check_float32(name, value)
     return {name: float(value) for name, value in point.items()}

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from adam_optax.lab._problems.problem import Problem
 from adam_optax.lab.errors import Interrupted, LabError
-from adam_optax.lab.grid import LEARNING_RATE, check_runs_planned
+from adam_optax.lab.grid import LEARNING_RATE, check_float32, check_runs_planned
 from adam_optax.lab.optimizers import Optimizer, build, resolve
 from adam_optax.lab.parts import Part, Source
 from adam_optax.lab.resume import Checkpoints, to_arrays
@@ -101,6 +101,7 @@ class Trainer:
         self.learning_rate = default if learning_rate is None else learning_rate
         if not (math.isfinite(self.learning_rate) and self.learning_rate > 0):
             raise LabError(f"learning rate must be positive, got {self.learning_rate}")
+        check_float32(LEARNING_RATE, self.learning_rate)
         self._task, self._name, self._parts = task, optimizer.name, parts
         self._optimizer, self._token = optimizer, uuid.uuid4().hex
         self._facts = [optimizer.name, self.learning_rate, *facts]

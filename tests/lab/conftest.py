@@ -1,13 +1,16 @@
 """Provide a problem small enough to be trained in every test, and runs made up by hand."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from adam_optax.lab import MLP, Comparison, Data, Problem, Run
+from adam_optax.lab import MLP, Comparison, Data, Problem, Run, problems
+from adam_optax.lab.paper import contenders as c
+from adam_optax.lab.paper.figures import FIGURES, Panel, Size
 
 
 def _load(_: Path | None) -> Data:
@@ -63,3 +66,20 @@ def made_up(tiny: Problem, make_run: Callable[..., Run]) -> Comparison:
         make_run("sgd", 1, (2.0, np.inf), (np.nan,), 0.1, None, diverged=True),
     )
     return Comparison(tiny, runs, planned=4, interrupted=False)
+
+
+@pytest.fixture
+def tiny_figure(tiny: Problem, monkeypatch: pytest.MonkeyPatch) -> Panel:
+    """Replace figure2 by one that takes a second or two."""
+    monkeypatch.setitem(problems, "tiny", replace(tiny, name="tiny"))
+    small = replace(
+        FIGURES["figure2"][0],
+        data="tiny",
+        model=lambda share: MLP((4,), 2, 0.5),
+        contenders=(c.ADAM.over(-2, -1), c.NESTEROV.over(-2, -1)),
+        small=Size(2, 60, per_decade=3),
+        paper=Size(3, per_decade=3),
+    )
+    monkeypatch.setitem(FIGURES, "figure2", (small,))
+    monkeypatch.setattr("adam_optax.lab.paper.figures._BATCH", 16)
+    return small

@@ -1,7 +1,6 @@
 """Test the paper's experiments: the command on a tiny problem, models, optimisers, claims."""
 
 import csv
-import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,12 +15,12 @@ from matplotlib import rcParams, style
 
 from adam_optax._core.plotting import COLORS, STYLES
 from adam_optax.cli import main
-from adam_optax.lab import MLP, DataError, LabError, Problem, paper_results, problems
+from adam_optax.lab import DataError, LabError, paper_results
 from adam_optax.lab._problems.models import VAE, convolve, max_pool
 from adam_optax.lab.paper import contenders as c
 from adam_optax.lab.paper.claims import claims
 from adam_optax.lab.paper.draw import figure
-from adam_optax.lab.paper.figures import FIGURES, Panel, Size, _downscale
+from adam_optax.lab.paper.figures import FIGURES, Panel, _downscale
 from adam_optax.lab.paper.intervals import Condition, Verdict, half_width, joint
 from adam_optax.lab.paper.report import paper_report, read
 from adam_optax.lab.paper.run import Reproduction, _Contest
@@ -31,7 +30,6 @@ from adam_optax.lab.paper.trials import (
     at_the_edge,
     best,
     choosing,
-    diverged,
     judged,
     said_seeds,
     trials,
@@ -48,23 +46,6 @@ FOLDER = Path("adam-optax-results")
 @pytest.fixture(autouse=True)
 def in_an_empty_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-
-
-@pytest.fixture
-def tiny_figure(tiny: Problem, monkeypatch: pytest.MonkeyPatch) -> Panel:
-    """Replace figure2 by one that takes a second or two."""
-    monkeypatch.setitem(problems, "tiny", replace(tiny, name="tiny"))
-    small = replace(
-        FIGURES["figure2"][0],
-        data="tiny",
-        model=lambda share: MLP((4,), 2, 0.5),
-        contenders=(c.ADAM.over(-2, -1), c.NESTEROV.over(-2, -1)),
-        small=Size(2, 60, per_decade=3),
-        paper=Size(3, per_decade=3),
-    )
-    monkeypatch.setitem(FIGURES, "figure2", (small,))
-    monkeypatch.setattr("adam_optax.lab.paper.figures._BATCH", 16)
-    return small
 
 
 def rows(path: Path) -> list[dict[str, str]]:
@@ -488,55 +469,6 @@ def test_an_edge_is_said() -> None:
     lost = [replace(run, costs=(1.0, float("nan"))) for run in runs]
     assert at_the_edge(lost) == []  # no rate beyond is known to be better
     assert best(lost, "mlp") == {"Adam": Trial((lost[0],))}
-
-
-def lost_runs(name: str, seeds: int, sound: Sequence[str] = ()) -> list[Curve]:
-    """Make up runs of a figure, of which all diverged but those of some optimisers."""
-    return [
-        Curve(
-            panel.name,
-            contender.optimizer.name,
-            {"learning_rate": rate, **dict(zip(panel.grid, pair, strict=True))},
-            (1.0, 0.5, 0.2 + seed / 10 if contender.optimizer.name in sound else np.nan, 0.3),
-            seed,
-        )
-        for panel in FIGURES[name]
-        for contender in panel.contenders
-        for rate in (0.1, 0.2)
-        for pair in itertools.product(*panel.grid.values())
-        for seed in range(seeds)
-    ]
-
-
-@pytest.mark.parametrize("name", ["figure2", "figure4"])
-@pytest.mark.parametrize("sound", [(), ("Adam",)], ids=["none", "one"])
-@pytest.mark.parametrize("seeds", [1, 3])
-def test_what_diverged_is_shown_and_judged(name: str, sound: tuple[str, ...], seeds: int) -> None:
-    runs = lost_runs(name, seeds, sound)
-    assert diverged(runs) == (not sound)
-    report = paper_report(name, runs, False)
-    costs = next(column for column in report.table.columns if column.head == "cost").cells
-    assert "diverged at every rate" in costs
-    assert (set(costs) == {"diverged at every rate"}) == (not sound)
-    judged = claims(name, runs)
-    if seeds > 1 and not sound:
-        assert Verdict.HOLDS not in {claim.verdict for claim in judged}
-    assert all("inf" not in claim.measured and "nan" not in claim.measured for claim in judged)
-    texts = {text.get_text() for axes in figure(name, runs, "").axes for text in axes.texts}
-    assert ("every run diverged:\na loss was not finite" in texts) == (not sound)
-
-
-@pytest.mark.heavy
-def test_runs_that_all_diverge_have_a_table_and_an_exit_code(
-    tiny_figure: Panel, monkeypatch: pytest.MonkeyPatch, capsys: Any
-) -> None:
-    far = tuple(one.over(38, 38) for one in tiny_figure.contenders)
-    monkeypatch.setitem(FIGURES, "figure2", (replace(tiny_figure, contenders=far),))
-    assert main.main(["reproduce", "figure2", "--data-dir", ".", "--seeds", "1"]) == 3
-    said = capsys.readouterr()
-    assert said.err.splitlines()[-1] == "adam-optax: every run diverged"
-    assert said.out.count("diverged at every rate") == 2
-    assert list(FOLDER.glob("latest/*.png"))
 
 
 def test_a_page_says_what_the_runs_say() -> None:

@@ -141,6 +141,8 @@ def test_a_comparison_says_at_which_rates_it_is(
         "Each at its default learning rate, not at its best; for that: adam-optax compare digits "
         "--optimizer adam,optax.sgd --tune"
     )
+    packed = make_run("adam pair(3)", rate=1e-2), make_run("optax.sgd", rate=0.3)
+    assert said(digits, *packed).endswith("--optimizer adam,optax.sgd --storage 'pair(3)' --tune")
     assert said(digits, *map(make_run, ("adam", "nadam"))).startswith("Each at the learning rate g")
     assert said(tiny, *map(make_run, ("adam", "own"))).endswith("compare(..., tune=True)")
     assert words.rates(Comparison(tiny, (make_run(),), planned=1, interrupted=False)) == ""

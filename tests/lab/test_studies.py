@@ -191,6 +191,17 @@ def test_compare_tunes_when_asked(capsys: pytest.CaptureFixture[str], tiny_digit
         ("sweep digits --set b1=0.9,1.5", "adam with learning_rate=0.01, b1=1.5: b1 must be in [0"),
         ("sweep digits --set b1=1.0", "b1=1: b1 must be in [0, 1), not 1.0"),
         ("sweep digits --set eps=-1e-3", "eps=-0.001: eps must"),
+        (
+            "sweep digits --set eps=1e308",
+            "eps must be at most 3.4e+38, not 1e+308: runs compute",
+        ),
+        ("train digits --learning-rate 1e39", "rate must be at least 1.2e-38 and at most 3.4e+38"),
+        ("watch digits --learning-rate 1e-40", "not 1e-40: runs compute in float32"),
+        (
+            "suggest digits --lr 1",
+            "suggest takes no --lr; write sweep --set learning_rate=X",
+        ),
+        ("suggest digits --set b1=0.5", "suggest takes no --set; write sweep --set"),
         ("suggest digits --seeds 1", "a suggestion needs at least 6 seeds, got 1: with fewer, no"),
         ("suggest digits --optimizer optax.lbfgs", "cannot be used here"),
         (

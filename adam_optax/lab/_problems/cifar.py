@@ -13,7 +13,10 @@ from adam_optax.lab.errors import DataError
 _RECORD_BYTES = 1 + 3 * 32 * 32
 _MAX_BYTES = 100_000 * _RECORD_BYTES
 """Bytes of all files, at most; CIFAR-10 has 60,000 records."""
-_FILES = "data_batch_1.bin to data_batch_5.bin, or some of them, and test_batch.bin (plain or .gz)"
+_FILES = (
+    "data_batch_1.bin to data_batch_5.bin, or some of them, and test_batch.bin (plain or .gz), of "
+    "the binary version at https://www.cs.toronto.edu/~kriz/cifar.html"
+)
 
 
 def load(data_dir: Path | None) -> Data:

@@ -17,7 +17,8 @@ MAX_BYTES, MAX_REVIEWS = 1 << 28, 100_000
 """Bytes and reviews, at most; IMDB has 66 MB of 50,000. A review takes 10 kB as a bag."""
 _FILES = (
     "the folder aclImdb (train/pos, train/neg, test/pos, test/neg), or a CSV file with the columns "
-    "text and label (of several sources, those rows whose source is imdb)"
+    "text and label (of several sources, those rows whose source is imdb); the folder is at "
+    "https://ai.stanford.edu/~amaas/data/sentiment/"
 )
 _TEST_EVERY = 5
 """Every fifth review of a table is held out."""

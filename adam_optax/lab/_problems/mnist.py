@@ -18,6 +18,7 @@ from adam_optax.lab._problems.data_files import DOWNLOAD_AGAIN, open_plain_or_gz
 from adam_optax.lab._problems.problem import Data
 from adam_optax.lab.errors import DataError
 
+_SOURCE = "https://yann.lecun.com/exdb/mnist/"
 MNIST_FILES = (
     "train-images-idx3-ubyte",
     "train-labels-idx1-ubyte",
@@ -66,7 +67,7 @@ def read_idx(path: str | os.PathLike[str], max_bytes: int = MAX_BYTES) -> NDArra
 
 
 def _expected() -> str:
-    return ", ".join(MNIST_FILES) + " (each plain or .gz)"
+    return ", ".join(MNIST_FILES) + f" (each plain or .gz), from {_SOURCE} or a mirror"
 
 
 def _find(folder: Path, name: str) -> Path:

@@ -69,8 +69,14 @@ def _tune_command(comparison: Comparison) -> str:
     own = comparison.problem.name not in problems or any(default_rate(n) is None for n in names)
     if own:
         return "compare(..., tune=True)"
-    listed_names = [] if names == list(DEFAULT_OPTIMIZERS) else ["--optimizer", ",".join(names)]
-    words = ["adam-optax", "compare", comparison.problem.name, *listed_names, "--tune"]
+    # An optimiser whose moments are stored in a format is named with the format behind.
+    bare = [name.partition(" ")[0] for name in names]
+    formats = {name.partition(" ")[2] for name in names} - {""}
+    if len(formats) > 1:
+        return "compare(..., tune=True)"
+    which = [] if bare == list(DEFAULT_OPTIMIZERS) else ["--optimizer", ",".join(bare)]
+    which += [word for name in formats for word in ("--storage", name)]
+    words = ["adam-optax", "compare", comparison.problem.name, *which, "--tune"]
     return shlex.join(words)
 
 
