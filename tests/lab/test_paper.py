@@ -446,6 +446,11 @@ def test_results_come_with_the_package() -> None:
     assert {curve.optimizer.casefold() for curve in results.curves} <= STYLES.keys()
     assert [claim.holds for claim in results.claims] == [False]
     assert results.size.startswith("mlp: 10 epochs")
+    frame = results.to_pandas()
+    assert len(frame) == 270
+    assert frame["cost"].dtype == np.float64
+    assert repr(results).startswith("The Adam paper's figure2, each optimiser at its best")
+    assert "AdaDelta" in results._repr_html_()
     assert not results.at_the_edge
     with pytest.raises(LabError, match=r"figure must be one of figure1, .*, not 'figure5'"):
         paper_results("figure5")
