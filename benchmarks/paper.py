@@ -1,7 +1,8 @@
 """Check the Adam paper's claims against the committed runs: `python -m benchmarks.paper`.
 
 `docs/measured/paper.md` has the table. The runs are those of `adam-optax reproduce`: the CSV files
-in `adam_optax/lab/paper/results`. All of it is made anew, with three seeds and intervals, in hours:
+in `adam_optax/lab/paper/results`. All of it is made anew, with three judging seeds and intervals,
+in two hours of an idle core (that page says which figure takes how much of it):
 
     for figure in figure1 figure2 figure3 figure4; do
         adam-optax reproduce $figure --data-dir data --seeds 3

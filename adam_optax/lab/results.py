@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -33,8 +33,8 @@ class Point:
     optimizer: str
     numbers: dict[str, float]
     seed: int
-    losses: NDArray[np.float32]
-    train_loss: NDArray[np.float32]
+    losses: NDArray[np.float32] = field(repr=False)
+    train_loss: NDArray[np.float32] = field(repr=False)
     test_accuracy: float
 
     @property

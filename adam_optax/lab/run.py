@@ -1,11 +1,17 @@
 """Record a training run, and read its loss curve."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+
+from adam_optax.lab.shown import Shown
+
+if TYPE_CHECKING:
+    from adam_optax.lab.reports.tables import Table
 
 OnStage = Callable[[str, str], object]
 """Called when a stage begins, with its kind (`STAGES`) and what of."""
@@ -16,9 +22,9 @@ WINDOW = 20
 all of its steps."""
 
 
-@dataclass(frozen=True, eq=False)
-class Run:
-    """Record the training of one optimiser with one seed.
+@dataclass(frozen=True, eq=False, repr=False)
+class Run(Shown):
+    """Record the training of one optimiser with one seed; `to_pandas` has a row for each epoch.
 
     Attributes:
         optimizer: Name of the optimiser.
@@ -49,6 +55,17 @@ class Run:
     state_bytes_per_parameter: float
     diverged: bool
     test_accuracies: tuple[float, ...] = ()
+
+    def table(self) -> "Table":
+        """Return the table of the run: what it ended with."""
+        from adam_optax.lab.reports.comparison import run_table
+
+        return run_table(self)
+
+    def _columns_and_rows(self) -> tuple[Sequence[str], Iterable[Sequence[object]]]:
+        from adam_optax.lab.reports.comparison import EPOCH_COLUMNS, epoch_rows
+
+        return EPOCH_COLUMNS[1:], epoch_rows(self)
 
 
 @dataclass(frozen=True)

@@ -297,7 +297,7 @@ def surroundings() -> Iterator[None]:
     for name in main.COMMANDS:
         main.command(name)
     drawn = matplotlib.figure.Figure.savefig
-    matplotlib.figure.Figure.savefig = _leave_blank  # type: ignore[assignment,method-assign,assignment]
+    matplotlib.figure.Figure.savefig = _leave_blank  # type: ignore[assignment,method-assign]
     folder = tempfile.mkdtemp()  # a TemporaryDirectory would be removed by the forks, too
     os.chdir(folder)
     try:

@@ -240,3 +240,12 @@ def test_pages_fit_a_phone_and_a_desk(
                 links = page.evaluate("[...document.links].map((a) => a.getAttribute('href'))")
                 assert all((tmp_path / stem / link).exists() for link in links)
                 page.close()
+
+
+def test_a_run_is_a_table_and_a_dataframe(make_run: Callable[..., Run]) -> None:
+    run = make_run()
+    assert repr(run).startswith("adam at rate ")
+    assert 'style="text-align: left"' not in run._repr_html_()  # it has no names
+    frame = run.to_pandas()
+    assert list(frame.columns) == ["optimizer", "seed", "epoch", "train_loss", "test_accuracy"]
+    assert list(frame["train_loss"]) == list(run.train_loss)

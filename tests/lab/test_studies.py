@@ -124,7 +124,7 @@ def test_watch_says_what_was_done_to_each_layer(
 ) -> None:
     assert main.main(["watch", "digits", "--storage", "stochastic", "--seed", "3"]) == 0
     out = capsys.readouterr().out
-    assert "digits, adam stochastic at 0.01, seed 3: layers of params/, at step 12" in out
+    assert "digits, adam stochastic at rate 0.01, seed 3: layers of params/, at step 12" in out
     assert " Dense_0/kernel " in out
     rows = read_csv(report("watch-digits-adam-stochastic", "csv"))
     errors = [float(r["value"]) for r in rows if r["quantity"] == "storage_error"]

@@ -1,6 +1,7 @@
 """Show the runs of the Adam paper's experiments that were made for this library."""
 
 import importlib.resources
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,16 +10,21 @@ from adam_optax.lab.errors import LabError
 from adam_optax.lab.paper.claims import Claim, claims
 from adam_optax.lab.paper.draw import figure
 from adam_optax.lab.paper.figures import FIGURES
-from adam_optax.lab.paper.report import read, sizes
+from adam_optax.lab.paper.report import columns_and_rows, paper_table, read, sizes
 from adam_optax.lab.paper.trials import Curve, Trial, at_the_edge
+from adam_optax.lab.shown import Shown
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from adam_optax.lab.reports.tables import Table
 
-@dataclass(frozen=True, eq=False)
-class PaperResults:
+
+@dataclass(frozen=True, eq=False, repr=False)
+class PaperResults(Shown):
     """Hold the runs behind a figure of the Adam paper, and what they say of the paper's claims.
+
+    At the prompt and in notebooks they are a table; `to_pandas` has a row for each epoch of a run.
 
     Attributes:
         figure: Name of the figure, `figure1` to `figure4`.
@@ -34,6 +40,13 @@ class PaperResults:
     curves: tuple[Curve, ...]
     claims: tuple[Claim, ...]
     at_the_edge: tuple[Trial, ...]
+
+    def table(self) -> "Table":
+        """Return the table of the figure: each optimiser at its best rate, and the claims."""
+        return paper_table(self.figure, self.curves, self.size)
+
+    def _columns_and_rows(self) -> tuple[Sequence[str], Iterable[Sequence[object]]]:
+        return columns_and_rows(self.curves)
 
     def draw(self) -> "Figure":
         """Draw the figure, each optimiser at its best rate.

@@ -40,7 +40,7 @@ def figure(name: str, curves: Sequence[Curve], size: str) -> "Figure":
     drawn = canvas.new_figure(width, 1.2 + (3.6 * rows if gridded else 4.2))
     axes = list(drawn.subplots(rows, columns, squeeze=False, sharey=gridded).flat)
     said = said_seeds(curves)
-    note = [said[0].upper() + said[1:]]
+    note = [said if ":" in said else said[0].upper() + said[1:]]  # panels have small letters
     several = any(len(trial.curves) > 1 for trial in judged(curves))
     if gridded:
         _over_rates(axes, panels[0], curves)

@@ -2,7 +2,7 @@
 
 import csv
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from adam_optax.lab.errors import DataError
@@ -31,9 +31,37 @@ def paper_report(name: str, curves: Sequence[Curve], full: bool) -> Report:
         full: Whether the runs are of the paper's size.
     """
     size = sizes(name, full)
-    others = _names(curves)
-    found = leaders(curves)
     seeds = sorted({curve.seed for curve in curves})
+    judged = claims(name, curves)
+    table = Table(
+        "A claim is judged by the 95 % interval of the ratio of costs over the seeds.",
+        [
+            Column("claim", "", [c.text for c in judged], is_name=True),
+            Column("verdict", "", [c.verdict for c in judged], is_name=True),
+            Column("measured", "", [c.measured for c in judged], is_name=True),
+        ],
+    )
+    header, rows = columns_and_rows(curves)
+    return build_report(
+        f"Is what the Adam paper says of its figure {name[-1]} borne out?",
+        paper_table(name, curves, size),
+        figure(name, curves, size),
+        to_csv(header, map(_shortened, rows)),
+        "Training cost, by epoch or by learning rate.",
+        seeds,
+        [Section("What the paper says of it", table)],
+    )
+
+
+def paper_table(name: str, curves: Sequence[Curve], size: str) -> Table:
+    """Build the table of a figure: each optimiser at its best rate; the claims are below it.
+
+    Args:
+        name: Name of the figure, `figure1` to `figure4`.
+        curves: All runs of the figure.
+        size: Sizes of the experiments, panel by panel.
+    """
+    found, others = leaders(curves), _names(curves)
     columns = [
         Column("panel", "", [t.panel for t in found], is_name=True),
         Column("optimiser", "", [t.optimizer for t in found], is_name=True),
@@ -51,23 +79,7 @@ def paper_report(name: str, curves: Sequence[Curve], full: bool) -> Report:
     )
     judged = claims(name, curves)
     notes = [*(f"{c.verdict}: {c.text} ({c.measured})" for c in judged), *_edges(curves)]
-    table = Table(
-        "A claim is judged by the 95 % interval of the ratio of costs over the seeds.",
-        [
-            Column("claim", "", [c.text for c in judged], is_name=True),
-            Column("verdict", "", [c.verdict for c in judged], is_name=True),
-            Column("measured", "", [c.measured for c in judged], is_name=True),
-        ],
-    )
-    return build_report(
-        f"Is what the Adam paper says of its figure {name[-1]} borne out?",
-        Table(title, columns, notes),
-        figure(name, curves, size),
-        _table(curves, others),
-        "Training cost, by epoch or by learning rate.",
-        seeds,
-        [Section("What the paper says of it", table)],
-    )
+    return Table(title, columns, notes)
 
 
 def _cost(trial: Trial) -> str:
@@ -116,15 +128,20 @@ def _curves(lines: Sequence[str]) -> list[Curve]:
     ]
 
 
-def _table(curves: Sequence[Curve], others: Sequence[str]) -> bytes:
-    return to_csv((*_FIRST, *others, *_LAST), _lines(curves, others))
+def columns_and_rows(curves: Sequence[Curve]) -> tuple[tuple[str, ...], list[list[object]]]:
+    """Return the header and the rows of the CSV file: a row for each epoch of each run."""
+    others = _names(curves)
+    rows: list[list[object]] = [
+        [c.panel, c.optimizer, *(c.numbers[name] for name in others), c.seed, epoch, cost]
+        for c in curves
+        for epoch, cost in enumerate(c.costs, start=1)
+    ]
+    return (*_FIRST, *others, *_LAST), rows
 
 
-def _lines(curves: Sequence[Curve], others: Sequence[str]) -> Iterator[list[object]]:
-    for c in curves:
-        for epoch, cost in enumerate(c.costs, start=1):
-            numbers = [f"{c.numbers[n]:g}" for n in others]
-            yield [c.panel, c.optimizer, *numbers, c.seed, epoch, f"{cost:.5g}"]
+def _shortened(row: Sequence[object]) -> list[object]:
+    """Write the numbers of a row with the digits that they have: five of a cost."""
+    return [f"{x:.5g}" if isinstance(x, float) else x for x in row]
 
 
 def _names(curves: Sequence[Curve]) -> list[str]:

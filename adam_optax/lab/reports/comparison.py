@@ -10,7 +10,7 @@ from adam_optax.lab.reports.html import Section
 from adam_optax.lab.reports.report import PAGE, Report
 from adam_optax.lab.reports.tables import Column, Table
 from adam_optax.lab.results import Sweep
-from adam_optax.lab.run import WINDOW
+from adam_optax.lab.run import WINDOW, Run
 from adam_optax.lab.shown import counted
 from adam_optax.lab.tuning import is_at_edge
 
@@ -30,6 +30,8 @@ RUN_COLUMNS = (
 )
 CURVE_COLUMNS = ("problem", "optimizer", "seed", "step", "batch_loss")
 EPOCH_COLUMNS = ("problem", "optimizer", "seed", "epoch", "train_loss", "test_accuracy")
+FINAL_LOSS = "mean loss of the whole training set after the last epoch, in nats"
+TEST_SHARE = "share of the test set that is classified right after the last epoch"
 _ENDS = (".png", ".svg", "-runs.csv", "-epochs.csv", "-curves.csv")
 
 
@@ -63,7 +65,10 @@ def comparison_report(comparison: Comparison) -> Report:
         loss_plot.render(drawn, "png"),
         loss_plot.render(drawn, "svg"),
         to_csv(RUN_COLUMNS, run_rows(comparison)),
-        to_csv(EPOCH_COLUMNS, _epoch_rows(comparison)),
+        to_csv(
+            EPOCH_COLUMNS,
+            ((comparison.problem.name, *row) for run in comparison.runs for row in epoch_rows(run)),
+        ),
         to_csv(CURVE_COLUMNS, _curve_rows(comparison)),
     )
     caption = (
@@ -95,7 +100,7 @@ def table(comparison: Comparison) -> Table:
             column("rate", "learning rate", [f"{row.learning_rate:.3g}" for row in rows], 0),
             column(
                 "final loss",
-                "mean loss of the whole training set after the last epoch, in nats",
+                FINAL_LOSS,
                 [_final(row) for row in rows],
                 0,
             ),
@@ -107,7 +112,7 @@ def table(comparison: Comparison) -> Table:
             ),
             column(
                 "test %",
-                "share of the test set that is classified right after the last epoch",
+                TEST_SHARE,
                 [_spread(row.test_accuracy, "{:.2f} ± {:.2f}", 100) for row in rows],
                 0,
             ),
@@ -133,6 +138,20 @@ def table(comparison: Comparison) -> Table:
             ),
         ],
         _notes(comparison),
+    )
+
+
+def run_table(run: Run) -> Table:
+    """Build the table of one run: what it ended with."""
+    epochs = words.counted(len(run.train_loss), "epoch")
+    lost = "; diverged" if run.diverged else ""
+    return Table(
+        f"{run.optimizer} at rate {run.learning_rate:.3g}, seed {run.seed}: {epochs}{lost}",
+        [
+            Column("steps", "", [f"{len(run.losses):,}"]),
+            Column("final loss", FINAL_LOSS, [words.digits(run.train_loss[-1], 3)]),
+            Column("test %", TEST_SHARE, [f"{100 * run.test_accuracy:.2f}"]),
+        ],
     )
 
 
@@ -222,13 +241,12 @@ def run_rows(comparison: Comparison) -> Iterator[tuple[object, ...]]:
         )
 
 
-def _epoch_rows(comparison: Comparison) -> Iterator[tuple[object, ...]]:
-    for run in comparison.runs:
-        accuracies = run.test_accuracies or (None,) * len(run.train_loss)
-        for epoch, (loss, accuracy) in enumerate(
-            zip(run.train_loss, accuracies, strict=True), start=1
-        ):
-            yield comparison.problem.name, run.optimizer, run.seed, epoch, loss, accuracy
+def epoch_rows(run: Run) -> Iterator[tuple[object, ...]]:
+    """Yield a row of `EPOCH_COLUMNS`, without the problem, for each epoch of a run."""
+    accuracies = run.test_accuracies or (None,) * len(run.train_loss)
+    measured = zip(run.train_loss, accuracies, strict=True)
+    for epoch, (loss, accuracy) in enumerate(measured, start=1):
+        yield run.optimizer, run.seed, epoch, loss, accuracy
 
 
 def _curve_rows(comparison: Comparison) -> Iterator[tuple[object, ...]]:

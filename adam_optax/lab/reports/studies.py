@@ -13,6 +13,7 @@ from adam_optax.lab.halving import rungs
 from adam_optax.lab.observation import Observation
 from adam_optax.lab.reports import sweep_plot
 from adam_optax.lab.reports.canvas import render
+from adam_optax.lab.reports.comparison import FINAL_LOSS, TEST_SHARE
 from adam_optax.lab.reports.defaults import default_numbers
 from adam_optax.lab.reports.files import to_csv
 from adam_optax.lab.reports.html import Section
@@ -42,8 +43,6 @@ _RANKS = {
     "nonfinite": 6,
 }
 """Recorded quantities that the table of a watched run shows; the last are the first left out."""
-_LOSS = "mean loss of the whole training set after the last epoch, in nats"
-_TEST = "share of the test set that is classified right after the last epoch"
 
 
 def sweep_report(sweep: Sweep) -> Report:
@@ -80,8 +79,8 @@ def sweep_table(sweep: Sweep) -> Table:
     for name in across or list(fixed)[:1]:
         cells = [f"{setting.numbers[name]:.6g}" for setting in ranked]
         columns.append(Column(name.replace("_", " "), "", cells))
-    columns.append(Column("final loss", _LOSS, [_final(setting) for setting in ranked]))
-    columns.append(Column("test %", _TEST, [_test(setting) for setting in ranked], rank=1))
+    columns.append(Column("final loss", FINAL_LOSS, [_final(setting) for setting in ranked]))
+    columns.append(Column("test %", TEST_SHARE, [_test(setting) for setting in ranked], rank=1))
     done = f"{counted(len(sweep.points), 'run')} of {counted(_epochs(sweep), 'epoch')}"
     if sweep.interrupted:
         done = f"{len(sweep.points)} of {sweep.planned} runs, interrupted"

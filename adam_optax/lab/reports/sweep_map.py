@@ -50,8 +50,10 @@ def draw(
         light = not np.isfinite(loss) or float(norm(loss)) > 0.55
         color = "black" if light else "white"
         axes.text(column, row, text, ha="center", va="center", fontsize="small", color=color)
-    _frame(axes, _cell(chosen.numbers, names, x, y), mark, "-")
-    _frame(axes, _cell(default, names, x, y), "default", ":")
+    framed, usual = _cell(chosen.numbers, names, x, y), _cell(default, names, x, y)
+    both = framed == usual
+    _frame(axes, framed, f"{mark}, the default" if both else mark, "-")
+    _frame(axes, None if both else usual, "default", ":")
     axes.set_xticks(range(len(x)), [f"{value:.4g}" for value in x])
     axes.set_yticks(range(len(y)), [f"{value:.4g}" for value in y])
     axes.set(xlabel=names[0].replace("_", " "), ylabel=names[1].replace("_", " "))

@@ -241,6 +241,8 @@ def _share_losses(grid: "Sequence[Axes]") -> None:
     lows, highs = zip(*(axes.get_ylim() for axes in drawn), strict=True)
     for axes in drawn:
         axes.set_ylim(min(lows), max(highs))
+        if axes.get_yscale() == "log":
+            canvas.logarithmic(axes.yaxis)  # the numbers beside the new range
 
 
 def _note(panels: Sequence[Panel]) -> str:
