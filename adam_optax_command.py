@@ -12,7 +12,7 @@ def run() -> NoReturn:
     """Run the command line of this process, and end the process with its exit code."""
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _stop)
-    from adam_optax.cli.main import run as run_command
+    from adam_optax.cli.start import run as run_command
 
     run_command()
 
@@ -21,3 +21,7 @@ def _stop(number: int, frame: object) -> NoReturn:
     """End the process: an import that is broken off inside jaxlib would crash."""
     os.write(2, b"adam-optax: interrupted\n")
     os._exit(130)
+
+
+if __name__ == "__main__":
+    run()

@@ -60,7 +60,8 @@ STYLES = {
     "amsgrad": Style(PINK, DASH_DOT),
     "adamax": Style(ORANGE, SHORT),
     "optax.adam": Style(BLACK, DOTTED),
-    "sgd": Style(GREY, SOLID),
+    "sgd": Style(GREY, LONG),
+    "momentum": Style(SKY, SHORT),
     "optax.sgd": Style(GREY, DASH_DOT_DOT),
     "sgd nesterov": Style(VERMILION, DASH_DOT_DOT),
     "adagrad": Style(GREEN, DASHED),
@@ -89,7 +90,7 @@ STYLES = {
     "amsbound": Style(BLACK, SHORT),
 }
 """The optimisers' lines by name, in lower case: those of the library, two of optax, four of the
-Adam paper, and the two ways to update the rows of a table."""
+Adam paper, the lessons' SGD with momentum, and the two ways to update the rows of a table."""
 _TAKEN = set(STYLES.values())
 
 

@@ -27,6 +27,8 @@ _UNLIKE = 4
 """How many of many layers are drawn as lines: those that are least like the others."""
 _COLUMNS = 5
 """Small panels beside each other."""
+_FEW_DECADES = 300.0
+"""An axis whose end is so many times its start has numbers at its decades alone."""
 _TICKS = 12
 """The most layers that are named beside a map."""
 _LETTERS = 34
@@ -143,7 +145,7 @@ def _draw_small(
         axes.grid(True, which="major", alpha=0.3)
         positive |= bool((values > 0).any())
     if positive:
-        grid[0].set_yscale("log")
+        _logarithmic(grid[0])
     for axes in grid[::columns]:
         axes.set_ylabel(QUANTITIES[name].label)
     for axes in grid[len(readings) :]:
@@ -255,7 +257,19 @@ def _scale(axes: "Axes", name: str, positive: bool) -> None:
     if QUANTITIES[name].is_share:
         axes.set_ylim(bottom=0)
     elif positive:
-        axes.set_yscale("log")
+        _logarithmic(axes)
+
+
+def _logarithmic(axes: "Axes") -> None:
+    """Make an axis logarithmic, with numbers at decades, or also between few of them."""
+    from matplotlib.ticker import LogLocator, NullFormatter
+
+    axes.set_yscale("log")
+    lowest, highest = axes.get_ylim()
+    beside = (1,) if highest > _FEW_DECADES * lowest else (1, 2, 5)
+    axes.yaxis.set_major_locator(LogLocator(subs=beside, numticks=9))
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.yaxis.set_minor_formatter(NullFormatter())
 
 
 def _ending(name: str) -> str:

@@ -1,6 +1,10 @@
-"""Run `python -m adam_optax.cli`, which is the same as the command `adam-optax`."""
+"""Run `python -m adam_optax.cli`, which is the same as the command `adam-optax`.
 
-from adam_optax.cli.main import run
+Only while JAX is imported does Python answer Ctrl-C here: it imports the package before this
+module.
+"""
+
+from adam_optax_command import run
 
 if __name__ == "__main__":
     run()

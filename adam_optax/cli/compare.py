@@ -42,10 +42,9 @@ def _compare(args: Arguments) -> int:
     announce_code(args.problem)
     problem = find_problem(args.problem)
     found, kept = with_storage_where_taken(args.optimizers, args.storage)
-    if kept:
-        say(f"without {args.storage}, which they do not take: {', '.join(kept)}")
-    seeds = range(args.seed, args.seed + args.seeds)
-    return _run(args, problem, resolve_all(found), seeds, f"compare-{file_name(problem.name)}")
+    note = f"without {args.storage}, which they do not take: {', '.join(kept)}" if kept else ""
+    seeds, stem = range(args.seed, args.seed + args.seeds), f"compare-{file_name(problem.name)}"
+    return _run(args, problem, resolve_all(found), seeds, stem, note)
 
 
 def _train(args: Arguments) -> int:
@@ -64,10 +63,12 @@ def _run(
     optimizers: Sequence[Optimizer],
     seeds: Sequence[int],
     stem: str,
+    note: str = "",
 ) -> int:
     """Train the optimisers and write the results.
 
-    Everything that can be refused is refused before the training begins.
+    Everything that can be refused is refused before the training begins, and before the note, if
+    there is one, is printed: what is refused says one line.
     """
     tune, several = getattr(args, "tune", False), args.command == "compare"
     epochs = len(optimizers) * len(seeds) * (args.epochs or problem.epochs)
@@ -86,6 +87,13 @@ def _run(
             if not several and not args.quiet:
                 _print_epoch(epoch)
 
+        def on_stage(kind: str, what: str) -> None:
+            nonlocal note
+            if note:
+                say(note)
+            note = ""
+            shown.stage(kind, what)
+
         found = compare(
             sent(args, problem),
             optimizers,
@@ -98,7 +106,7 @@ def _run(
             parts=folder.parts,
             on_progress=on_progress,
             on_tuning=tuning.advance,
-            on_stage=shown.stage,
+            on_stage=on_stage,
             **elsewhere,
         )
         return _finish(found, folder, stem, shown)
@@ -120,14 +128,12 @@ class _Tuning:
 
 def _finish(found: Comparison, folder: RunFolder, stem: str, shown: Shown) -> int:
     """Write what is there, print it, and return the exit code."""
-    how = f"the same command with --resume goes on from {folder.parts}"
+    how = folder.to_go_on()
     done, planned, unfinished = len(found.runs), found.planned, found.unfinished
     text = f"results are of {done} of {planned} runs; {how}"
     if not done:
         if unfinished is None:
-            if folder.keeps_parts():
-                return interrupted(f"before a run was finished: no results yet; {how}")
-            return interrupted("before an epoch was finished: nothing written")
+            return interrupted(f"before an epoch was finished; {how}")
         epochs = len(unfinished.train_loss)
         text = f"results are of the first {epochs} epochs; {how}"
         if planned > 1:

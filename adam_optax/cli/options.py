@@ -108,15 +108,19 @@ def seed_option(text: str = "of the initial parameters and the batches [0]") -> 
     return option("--seed", type=types.seed, default=0, metavar="N", help=text)
 
 
-def seeds_options(count: int = 3) -> list[Parameter]:
+def seeds_options(
+    count: int = 3, text: str = "", first: str = "the first of the seeds [0]"
+) -> list[Parameter]:
     """Define the options that choose the number of seeds, and the first of them.
 
     Args:
         count: Default number of seeds.
+        text: Help text of the number; by default that all runs are trained with so many.
+        first: Help text of the first seed.
     """
-    text = f"train with N seeds [{count}]"
+    text = text or f"train with N seeds [{count}]"
     found = option("--seeds", type=types.count, default=count, metavar="N", help=text)
-    return [found, seed_option("the first of the seeds [0]")]
+    return [found, seed_option(first)]
 
 
 def training_epilog() -> str:

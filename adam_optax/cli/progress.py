@@ -138,18 +138,20 @@ class _Bar(Progress):
             transient=transient,
             redirect_stdout=sys.stdout.isatty(),  # what goes into a file stays out of the bar
         )
-        self._task = self.add_task("starting", total=None, left="")
+        self.add_task("starting", total=None, left="")
 
     def say(self, text: str) -> None:
         """Show what runs now."""
-        self.update(self._task, description=text)
+        for task in self.task_ids:
+            self.update(task, description=text)
 
     def get_renderables(self) -> Iterable[RenderableType]:
         """Return the bar as it is now."""
         share, left = self._estimate.share(), self._estimate.remaining()
         if share is not None and left is not None:
             said = f"{time_text(left)} left"
-            self.update(self._task, total=1.0, completed=share, left=said)
+            for task in self.task_ids:  # there is none yet while rich makes the bar
+                self.update(task, total=1.0, completed=share, left=said)
         return super().get_renderables()
 
 

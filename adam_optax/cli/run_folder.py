@@ -14,7 +14,7 @@ from types import SimpleNamespace
 
 from adam_optax._core.files import read_regular
 from adam_optax.lab.errors import LabError
-from adam_optax.lab.reports.files import check_writable, write_file
+from adam_optax.lab.reports.files import check_writable, make_folder, write_file
 
 if sys.platform != "win32":
     import fcntl
@@ -38,22 +38,32 @@ class RunFolder:
     results: Path
     parts: Path
 
-    def keeps_parts(self) -> bool:
-        """Return whether anything finished is kept, from which the run would go on."""
-        return any(path.name != _RECORD for path in self.parts.iterdir())
+    @property
+    def is_empty(self) -> bool:
+        """Return whether nothing of the run is kept."""
+        with contextlib.suppress(OSError):  # it is not there any more
+            return [path.name for path in self.parts.iterdir()] == [_RECORD]
+        return True
+
+    def to_go_on(self) -> str:
+        """Say how a stopped run goes on, or that nothing of the run is kept."""
+        if self.is_empty:
+            return "nothing is kept"
+        return f"the same command with --resume goes on from {self.parts}"
 
     def finish(self) -> None:
-        """Remove the parts of a run whose results are written, and point `latest` to the run.
+        """Point `latest` to a run whose results are written, and remove its parts.
 
-        Where the system has no symbolic links, nothing points to the run.
+        The parts are removed last: a run that is killed before goes on, and ends at once. Where the
+        system has no symbolic links, nothing points to the run.
         """
-        shutil.rmtree(self.parts, ignore_errors=True)
         beside = self.results.with_name(f".{_LATEST}-{secrets.token_hex(8)}")
         link = self.results.with_name(_LATEST)
         with contextlib.suppress(OSError, NotImplementedError):
             if link.is_symlink() or not link.exists():  # a folder of the user's own stays
                 beside.symlink_to(self.results.name, target_is_directory=True)
                 os.replace(beside, link)
+        shutil.rmtree(self.parts, ignore_errors=True)
 
 
 @contextlib.contextmanager
@@ -72,7 +82,8 @@ def run_folder(args: SimpleNamespace, stem: str, names: Sequence[str]) -> Iterat
     """
     check_writable(args.out / stem, names)
     arguments = {k: _plain(v) for k, v in vars(args).items() if k not in _NOT_OF_THE_RUN}
-    above = [path for path in (args.out, *args.out.parents) if not path.exists()]
+    target = Path(os.path.realpath(args.out))  # where a link leads to, if it is one
+    above = [path for path in (target, *target.parents) if not path.exists()]
     with contextlib.ExitStack() as held:
         if args.resume:
             folder = _unfinished(args.out, stem, args.command, arguments, held)
@@ -99,6 +110,7 @@ def _new(
     held: contextlib.ExitStack,
 ) -> RunFolder:
     """Make the folder of a new run's parts, under a name that no other run has."""
+    make_folder(Path(os.path.realpath(out)))
     now = datetime.datetime.now().astimezone()
     name = first = f"{stem}-{now:%Y-%m-%dT%H-%M-%S}"
     number = 1
@@ -106,7 +118,7 @@ def _new(
         folder = RunFolder(out / name, out / f"{name}{_PARTS}")
         if not os.path.lexists(folder.results):
             with contextlib.suppress(FileExistsError):
-                folder.parts.mkdir(parents=True)
+                folder.parts.mkdir()
                 break
         number += 1
         name = f"{first}-{number}"
@@ -189,7 +201,7 @@ def _lock(parts: Path, held: contextlib.ExitStack) -> bool:
 def _remove_empty(folder: RunFolder, above: Sequence[Path]) -> None:
     """Remove the folder of a run of which nothing is kept, and those above that were not there."""
     with contextlib.suppress(OSError):
-        if [path.name for path in folder.parts.iterdir()] == [_RECORD]:
+        if folder.is_empty:
             shutil.rmtree(folder.parts)
     with contextlib.suppress(OSError):  # one is not empty
         for path in above:

@@ -31,6 +31,7 @@ from adam_optax.lab import Optimizer, Problem, observe, suggest, sweep
 from adam_optax.lab._problems.builtin import find_problem
 from adam_optax.lab.errors import Interrupted, LabError
 from adam_optax.lab.grid import LEARNING_RATE
+from adam_optax.lab.halving import rungs
 from adam_optax.lab.reports.studies import ENDS, suggestion_report, sweep_report, watch_report
 from adam_optax.lab.storage_formats import file_name, with_storage
 from adam_optax.lab.tuning import learning_rates
@@ -63,14 +64,14 @@ def _sweep(args: Arguments) -> int:
             **_budget(args),
         )
         if not found.points:
-            return interrupted("before a run was finished: nothing written")
+            return interrupted(f"before a run was finished; {folder.to_go_on()}")
         if found.interrupted:
             say(_WRITING)
         shown.stage("drawing", "figures")
         finish(sweep_report(found), folder.results, stem, shown)
         if found.interrupted:
             done = f"results are of {len(found.points)} of {found.planned} runs"
-            return interrupted(f"{done}; {_go_on(folder)}")
+            return interrupted(f"{done}; {folder.to_go_on()}")
         folder.finish()
     if all(row["diverged"] for row in found.rows()):
         return fail("every run diverged; try lower learning rates", DIVERGED)
@@ -88,17 +89,19 @@ def _settings(args: Arguments) -> dict[str, list[float]]:
 def _suggest(args: Arguments) -> int:
     """Search for hyper-parameters."""
     problem, optimizers, stem = _prepare(args)
+    epochs = args.epochs or problem.epochs
     with (
         _folder(args, stem) as folder,
-        progress(args.quiet, {"training": 1, "drawing": 1}) as shown,
+        progress(
+            args.quiet,
+            stages(args, {"compiling": _programs(epochs), "training": 1, "drawing": 1}),
+        ) as shown,
         workers(args, shown) as elsewhere,
     ):
-        shown.stage("training", "the first runs")
 
         def on_progress(done: int, planned: int) -> None:
             shown.plan("training", planned)
             shown.advance("training", done)
-            shown.stage("training", f"after {done} of {planned}")
 
         try:
             found = suggest(
@@ -107,16 +110,22 @@ def _suggest(args: Arguments) -> int:
                 range(args.seed, args.seed + args.seeds),
                 parts=folder.parts,
                 on_progress=on_progress,
+                on_stage=shown.stage,
                 on_note=None if args.quiet else say,
                 **elsewhere,
                 **_budget(args),
             )
         except KeyboardInterrupt:
-            return interrupted(f"nothing is suggested; {_go_on(folder)}")
+            return interrupted(f"nothing is suggested; {folder.to_go_on()}")
         shown.stage("drawing", "figures")
         finish(suggestion_report(found), folder.results, stem, shown)
         folder.finish()
     return 0
+
+
+def _programs(epochs: int) -> int:
+    """Return the number of programs of a search: of each length of runs, and of a watched run."""
+    return len({rung.epochs for rung in rungs(epochs)}) + 1
 
 
 def _watch(args: Arguments) -> int:
@@ -143,12 +152,12 @@ def _watch(args: Arguments) -> int:
             found, stopped = error.partial, True
             say(_WRITING)
         except KeyboardInterrupt:
-            return interrupted("before an epoch was finished: nothing written")
+            return interrupted(f"before an epoch was finished; {folder.to_go_on()}")
         shown.stage("drawing", "figures")
         finish(watch_report(found), folder.results, stem, shown)
         if stopped:
             done = len(found.run.train_loss)
-            return interrupted(f"results are of {done} of {epochs} epochs; {_go_on(folder)}")
+            return interrupted(f"results are of {done} of {epochs} epochs; {folder.to_go_on()}")
         folder.finish()
     if found.run.diverged:
         return fail("every run diverged; try lower learning rates", DIVERGED)
@@ -156,10 +165,6 @@ def _watch(args: Arguments) -> int:
 
 
 _WRITING = "interrupted: writing what is finished; Ctrl-C again leaves without"
-
-
-def _go_on(folder: RunFolder) -> str:
-    return f"the same command with --resume goes on from {folder.parts}"
 
 
 def _prepare(args: Arguments) -> tuple[Problem, list[Optimizer], str]:

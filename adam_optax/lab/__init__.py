@@ -7,11 +7,11 @@
         print(row.optimizer, row.final_loss, row.test_accuracy)
 
 `compare` trains several optimisers with the same seeds, `train` one optimiser with one seed,
-`sweep` every setting of a grid of hyper-parameters; `suggest` finds hyper-parameters in short
-runs, and `observe` records what an optimiser does to each layer. `open_executor` lets many
-processes or machines share the work. `paper_results` shows the Adam paper's experiments as they
-came out. `problems` holds the built-in problems by name. The lab needs the extra
-`adam-optax[lab]`.
+`sweep` every setting of a grid of hyper-parameters; `suggest` finds hyper-parameters that hold in
+whole runs, or keeps the default, and `observe` records what an optimiser does to each layer.
+`open_executor` lets many processes or machines share the work. `paper_results` shows the Adam
+paper's experiments as they came out. `problems` holds the built-in problems by name. The lab needs
+the extra `adam-optax[lab]`.
 """
 
 from adam_optax.lab._problems.builtin import problems

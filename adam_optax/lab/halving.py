@@ -11,6 +11,7 @@ from adam_optax.lab._problems.problem import Problem
 from adam_optax.lab.errors import LabError
 from adam_optax.lab.grid import Job
 from adam_optax.lab.results import Point, Sweep
+from adam_optax.lab.shown import counted
 
 Train = Callable[[Sequence[Job], int, Callable[[int], object]], Sequence[Point]]
 """Trains jobs for so many epochs, and calls back after some of them with how many are done."""
@@ -100,17 +101,17 @@ class Budget:
             *(
                 f"  {what}: "
                 + ", then ".join(
-                    f"{_count(e.settings, 'setting')} x {_count(e.seeds, 'seed')} x "
-                    f"{_count(e.epochs, 'epoch')}"
+                    f"{counted(e.settings, 'setting')} x {counted(e.seeds, 'seed')} x "
+                    f"{counted(e.epochs, 'epoch')}"
                     for e in expenses
                 )
                 for what, expenses in itertools.groupby(self.expenses, lambda e: e.what)
             ),
         ]
 
-    def left(self, spent: int) -> str:
-        """Say what is left of the budget after so many epochs."""
-        return f"at most {self._size(max(0, self.epochs - spent))} left"
+    def left(self, epochs: int) -> str:
+        """Say that so many epochs are left, at most."""
+        return f"at most {self._size(epochs)} left"
 
     def _size(self, epochs: int) -> str:
         return f"{epochs:,} epochs, as much as {epochs / self.whole:.3g} whole runs"
@@ -131,10 +132,6 @@ def expenses(what: str, tries: int, rounds: Sequence[Rung], kept_is_new: bool) -
     ]
 
 
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'s' * (number != 1)}"
-
-
 class Runs:
     """Train each run once, however often it is asked for, and count the epochs.
 
@@ -143,6 +140,11 @@ class Runs:
         train: Trains jobs.
         planned: Number of epochs of all runs that are planned, at most.
         on_progress: Called after every run with the number of epochs done and planned.
+        on_round: Called before runs are trained with what they are for.
+
+    Attributes:
+        planned: Number of epochs that are done or planned; less, once some are not needed.
+        epochs: Number of epochs that are done.
     """
 
     def __init__(
@@ -151,16 +153,23 @@ class Runs:
         train: Train,
         planned: int,
         on_progress: Callable[[int, int], object] | None = None,
+        on_round: Callable[[str], object] | None = None,
     ) -> None:
         self._problem, self._train, self.planned = problem, train, planned
-        self._report = on_progress
+        self._report, self._begin = on_progress, on_round or (lambda _: None)
         self._points: dict[tuple[Job, int], Point] = {}
         self.epochs = 0
 
     def sweep(
-        self, settings: Sequence[Mapping[str, float]], seeds: Sequence[int], epochs: int
+        self, settings: Sequence[Mapping[str, float]], seeds: Sequence[int], epochs: int, what: str
     ) -> Sweep:
         """Train every setting with every seed.
+
+        Args:
+            settings: The settings.
+            seeds: The seeds.
+            epochs: Epochs of each run.
+            what: What the runs are for.
 
         Raises:
             KeyboardInterrupt: If Ctrl-C ended the training.
@@ -169,6 +178,7 @@ class Runs:
         missing = [job for job in todo if (job, epochs) not in self._points]
         if missing:
             before = self.epochs
+            self._begin(what)
             found = self._train(missing, epochs, lambda done: self.count(before + done * epochs))
             if len(found) < len(missing):
                 raise KeyboardInterrupt
@@ -176,6 +186,10 @@ class Runs:
             self.count(before + len(missing) * epochs)
         points = tuple(self._points[job, epochs] for job in todo)
         return Sweep(self._problem, points, len(points))
+
+    def plan(self, left: int) -> None:
+        """Note that so many epochs are still planned, at most."""
+        self.planned = self.epochs + left
 
     def count(self, epochs: int) -> None:
         """Note that so many epochs are done, and report it."""
@@ -206,6 +220,7 @@ def halve(
     kept: Mapping[str, float],
     seeds: Sequence[int],
     rounds: Sequence[Rung],
+    what: str,
 ) -> tuple[Sweep, ...]:
     """Train settings in rounds, from each of which those with the lowest `late_losses` go on.
 
@@ -215,6 +230,7 @@ def halve(
         kept: A setting that goes through all rounds beside the others.
         seeds: Seeds, of which each round takes the first ones.
         rounds: The rounds.
+        what: What is in question.
 
     Returns:
         The runs of each round, those of `kept` first.
@@ -224,8 +240,10 @@ def halve(
         KeyboardInterrupt: If Ctrl-C ended the training.
     """
     found, going = [], list(tries)
-    for rung, count in zip(rounds, entrants(len(tries), rounds), strict=True):
-        sweep = runs.sweep([kept, *going[:count]], seeds[: rung.seeds], rung.epochs)
+    counts = entrants(len(tries), rounds)
+    for number, (rung, count) in enumerate(zip(rounds, counts, strict=True), start=1):
+        said = f"{what}, round {number} of {len(rounds)}"
+        sweep = runs.sweep([kept, *going[:count]], seeds[: rung.seeds], rung.epochs, said)
         found.append(sweep)
         order = np.argsort(late_losses(sweep)[1:], kind="stable")
         going = [sweep.settings[1 + place].numbers for place in order]

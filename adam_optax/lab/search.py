@@ -83,6 +83,7 @@ class Search:
         train: Trains jobs.
         on_progress: As in `suggest`.
         on_note: As in `suggest`.
+        on_round: Called before runs are trained with what they are for.
 
     Attributes:
         default: The default hyper-parameters by name.
@@ -99,20 +100,21 @@ class Search:
         train: Train,
         on_progress: Callable[[int, int], object] | None = None,
         on_note: Callable[[str], object] | None = None,
+        on_round: Callable[[str], object] | None = None,
     ) -> None:
         rate = optimizer.rate * problem.learning_rate
         self.default = {LEARNING_RATE: rate, **default_numbers(optimizer, (*BETAS, "eps"))}
         self._seeds, self._rounds, self._note = seeds, rungs(epochs), on_note or (lambda _: None)
         self._questions = _questions(self.default, learning_rates(problem, optimizer))
         planned = [
-            expense
+            expenses(_words(asks), len(changes), self._rounds, place == 0)
             for place, (asks, changes) in enumerate(self._questions)
-            for expense in expenses(_words(asks), len(changes), self._rounds, place == 0)
         ]
-        planned.append(Expense("confirming", 2, len(seeds), epochs))
-        planned.append(Expense("watching", 1, 1, epochs))
-        self.budget = Budget(tuple(planned), epochs)
-        self.runs = Runs(problem, train, self.budget.epochs, on_progress)
+        planned.append([Expense("confirming", 2, len(seeds), epochs)])
+        planned.append([Expense("watching", 1, 1, epochs)])
+        self.budget = Budget(tuple(itertools.chain.from_iterable(planned)), epochs)
+        self._costs = [sum(expense.total for expense in part) for part in planned]
+        self.runs = Runs(problem, train, self.budget.epochs, on_progress, on_round)
 
     def run(self) -> tuple[list[Stage], Confirmation | None]:
         """Return the stages and the confirmation: `None` if the default was chosen."""
@@ -120,16 +122,20 @@ class Search:
             self._note(line)
         stages: list[Stage] = []
         numbers = self.default
-        for asks, changes in self._questions:
+        for place, (asks, changes) in enumerate(self._questions, start=1):
             stages.append(self._stage(asks, numbers, changes))
             numbers = stages[-1].chosen.numbers
-            self._note(f"{stages[-1].reason}; {self.budget.left(self.runs.epochs)}")
+            is_last, is_default = place == len(self._questions), numbers == self.default
+            left = sum(self._costs[place + (is_last and is_default) :])
+            self.runs.plan(left)
+            self._note(f"{stages[-1].reason}; {self.budget.left(left)}")
         return stages, None if numbers == self.default else self._confirm(numbers)
 
     def _stage(self, asks: tuple[str, ...], base: Numbers, changes: Sequence[Numbers]) -> Stage:
         """Try changes of a setting; the best learning rate is taken, other changes if clear."""
         tries = [base | change for change in changes]
-        rounds = halve(self.runs, tries, base, choosing_seeds(self._seeds), self._rounds)
+        seeds = choosing_seeds(self._seeds)
+        rounds = halve(self.runs, tries, base, seeds, self._rounds, _words(asks))
         last = rounds[-1].settings
         kept, best = last[0], last[int(np.argmin(late_losses(rounds[-1])))]
         take = asks == (LEARNING_RATE,) or Paired(kept, best, SEEDS).is_better
@@ -140,11 +146,12 @@ class Search:
         """Train a setting and the default in whole runs, by half of the seeds at a time."""
         count, epochs = len(self._seeds), self._rounds[-1].epochs
         for seeds in (self._seeds[: count // 2], self._seeds):
-            sweep = self.runs.sweep([self.default, numbers], seeds, epochs)
+            sweep = self.runs.sweep([self.default, numbers], seeds, epochs, "confirmation")
             default, chosen = sweep.settings
             found = Confirmation(sweep, Paired(default, chosen, count))
             if found.paired.is_decided:
                 break
+        self.runs.plan(self._costs[-1])
         return found
 
 

@@ -65,3 +65,8 @@ class Shown(ABC):
 
     def _nothing(self) -> str:
         return f"{type(self).__name__}: no run is finished"
+
+
+def counted(count: int, what: str) -> str:
+    """Return a number with the name of what is counted, in the plural where there are several."""
+    return f"{count} {what}" if count == 1 else f"{count:,} {what}s"

@@ -18,8 +18,9 @@ from adam_optax.lab.optimizers import Optimizer, resolve
 from adam_optax.lab.paired import FEWEST_SEEDS
 from adam_optax.lab.pool import RETRIES, Pool
 from adam_optax.lab.results import Point, Setting
+from adam_optax.lab.run import OnStage
 from adam_optax.lab.search import Confirmation, Search, Stage, named
-from adam_optax.lab.shown import Shown
+from adam_optax.lab.shown import Shown, counted
 from adam_optax.lab.sweeper import Sweeper
 from adam_optax.lab.task import Task
 from adam_optax.lab.trainer import check_epochs, check_seeds
@@ -118,6 +119,7 @@ def suggest(
     executor: Executor | None = None,
     retries: int = RETRIES,
     on_progress: Callable[[int, int], object] | None = None,
+    on_stage: OnStage | None = None,
     on_note: Callable[[str], object] | None = None,
 ) -> Suggestion:
     """Choose a learning rate, then betas, then epsilon, and confirm the choice on fresh seeds.
@@ -147,7 +149,11 @@ def suggest(
             whose processes are not forks, or one of `open_executor`. By default this process does
             them in turn, and it does the watched run in any case.
         retries: Times that a run is begun again whose worker died.
-        on_progress: Called after every run with the number of epochs done and planned.
+        on_progress: Called after every run with the number of epochs done and planned: fewer than
+            the budget, once some of it is not needed.
+        on_stage: Called when a compilation begins, with the length of the runs, and when a run
+            does, with the round of the search, the confirmation or the watched run it is for; with
+            an executor, after every run.
         on_note: Called before the training with the budget, and before each further stage with
             what was chosen and what of the budget is left, in sentences.
 
@@ -164,13 +170,16 @@ def suggest(
     found, task = resolve(optimizer), Task(problem, batch_size, data_dir)
     epochs = check_epochs(task.problem, epochs)
     pool = None if executor is None else Pool(executor, retries, task, problem, data_dir)
-    train = _Trainer(task, found, parts, pool).train
-    search = Search(task.problem, found, seeds, epochs, train, on_progress, on_note)
+    trainer = _Trainer(task, found, parts, on_stage or (lambda kind, what: None), pool)
+    search = Search(
+        task.problem, found, seeds, epochs, trainer.train, on_progress, on_note, trainer.begin
+    )
     stages, confirmation = search.run()
     confirmed = confirmation is not None and confirmation.paired.is_better
     numbers = stages[-1].chosen.numbers if confirmed else search.default
     others = {name: value for name, value in numbers.items() if name != LEARNING_RATE}
-    trained, planned = search.runs.epochs, search.runs.planned
+    trained = search.runs.epochs
+    trainer.begin("the watched run")
     seen = observe(
         task.problem,
         found,
@@ -180,8 +189,8 @@ def suggest(
         batch_size=batch_size,
         data_dir=data_dir,
         parts=parts,
-        on_stage=None,
-        on_epoch=lambda epoch: search.runs.count(planned - epochs + epoch.epoch),
+        on_stage=trainer.watching,
+        on_epoch=lambda epoch: search.runs.count(trained + epoch.epoch),
         **others,
     )
     return Suggestion(
@@ -219,14 +228,29 @@ class _Trainer:
         task: The task to train on.
         optimizer: The optimiser.
         parts: A directory for finished runs; `None`: nothing is kept.
+        on_stage: As in `suggest`.
         pool: Does the runs elsewhere; `None`: they are done here, in turn.
     """
 
     def __init__(
-        self, task: Task, optimizer: Optimizer, parts: Path | str | None, pool: Pool | None
+        self,
+        task: Task,
+        optimizer: Optimizer,
+        parts: Path | str | None,
+        on_stage: OnStage,
+        pool: Pool | None,
     ) -> None:
-        self._task, self._optimizer, self._parts, self._pool = task, optimizer, parts, pool
+        self._task, self._optimizer, self._parts = task, optimizer, parts
+        self._on_stage, self._what, self._pool = on_stage, "", pool
         self._sweepers: dict[int, Sweeper] = {}
+
+    def begin(self, what: str) -> None:
+        """Note what the runs that follow are for."""
+        self._what = what
+
+    def watching(self, kind: str, _: str) -> None:
+        """Report a stage of a watched run."""
+        self._on_stage(kind, self._what)
 
     def train(
         self, todo: Sequence[Job], epochs: int, on_run: Callable[[int], object]
@@ -235,7 +259,13 @@ class _Trainer:
         if epochs not in self._sweepers:
             arguments = self._task, [self._optimizer], 1, epochs, self._parts
             self._sweepers[epochs] = Sweeper(*arguments, every_epoch=False, pool=self._pool)
-        return self._sweepers[epochs].run(todo, lambda done, _: on_run(done)).points
+
+        def stage(kind: str, what: str) -> None:
+            length = f"runs of {counted(epochs, 'epoch')}"
+            now = self._what if self._pool is None else f"{self._what}, {what}"
+            self._on_stage(kind, length if kind == "compiling" else now)
+
+        return self._sweepers[epochs].run(todo, lambda done, _: on_run(done), stage).points
 
 
 def _confirmed(confirmation: Confirmation | None, chosen: Setting, epochs: int) -> list[str]:

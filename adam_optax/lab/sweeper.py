@@ -88,9 +88,10 @@ def sweep(
     task = Task(problem, batch_size, data_dir)
     check_seeds(seeds)
     todo = jobs(task.problem, found, settings, seeds)
-    width = _width(task, parallel, len(todo) // len(found))
-    pool = None if executor is None else Pool(executor, retries, task, problem, data_dir)
     epochs = check_epochs(task.problem, epochs)
+    runs = len(todo) // len(found)
+    width = default_width(task, epochs, runs) if parallel is None else _checked(parallel, runs)
+    pool = None if executor is None else Pool(executor, retries, task, problem, data_dir)
     sweeper = Sweeper(task, found, width, epochs, parts, pool=pool)
     return sweeper.run(todo, on_progress, on_stage)
 
@@ -261,24 +262,35 @@ def _points(optimizers: list[Optimizer], part: Sequence[Job], arrays: Arrays) ->
         yield Point(name, dict(job.numbers), job.seed, losses, after, float(accuracy))
 
 
-def _width(task: Task, parallel: int | None, runs: int) -> int:
-    """Return the number of runs that are vmapped."""
-    if parallel is not None:
-        if parallel < 1:
-            raise LabError(f"parallel must be at least 1, got {parallel}")
-        return min(parallel, runs)
+def _checked(parallel: int, runs: int) -> int:
+    if parallel < 1:
+        raise LabError(f"parallel must be at least 1, got {parallel}")
+    return min(parallel, runs)
+
+
+def default_width(task: Task, epochs: int, runs: int) -> int:
+    """Return the number of runs that are vmapped by default: on a CPU one, which is the fastest.
+
+    Elsewhere as many as should fit into half of the memory.
+
+    Args:
+        task: The task.
+        epochs: Epochs of each run.
+        runs: Number of runs, the most that there is use for.
+    """
     device = jax.devices()[0]
     limit = 0 if device.platform == "cpu" else (device.memory_stats() or {}).get("bytes_limit", 0)
-    return max(1, min(runs, int(limit // 2 // _bytes_per_run(task))))
+    return max(1, min(runs, int(limit // 2 // _bytes_per_run(task, epochs))))
 
 
-def _bytes_per_run(task: Task) -> int:
+def _bytes_per_run(task: Task, epochs: int) -> int:
     """Estimate what a run keeps: parameters, gradients, updates, two moments; activations as much.
 
-    The estimate is of the model alone.
+    That is of the model alone; the order of the batches is beside it.
     """
     params = jax.eval_shape(lambda: task.params(0))
-    return int(10 * sum(p.size * p.dtype.itemsize for p in jax.tree.leaves(params)))
+    model = int(10 * sum(p.size * p.dtype.itemsize for p in jax.tree.leaves(params)))
+    return model + 4 * epochs * task.steps_per_epoch * task.batch_size
 
 
 def _check_memory(task: Task, width: int, epochs: int) -> None:
@@ -287,8 +299,7 @@ def _check_memory(task: Task, width: int, epochs: int) -> None:
     Raises:
         LabError: If the batches' orders and the models of `width` runs need more.
     """
-    orders = 4 * epochs * task.steps_per_epoch * task.batch_size
-    needed, memory = width * (orders + _bytes_per_run(task)), physical_memory()
+    needed, memory = width * _bytes_per_run(task, epochs), physical_memory()
     if needed > memory:
         raise LabError(
             f"{width} runs at a time, of {epochs} epochs, need {needed >> 30} GiB of the "

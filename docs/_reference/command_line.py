@@ -9,8 +9,9 @@ from adam_optax.cli.main import COMMANDS, command, main
 
 TITLE = "Command line"
 WORDS = (
-    "`pip install adam-optax` brings one command. What follows is what `adam-optax COMMAND --help` "
-    "prints. Experiments on data need the extra `lab`, and `compile-report` the extra `aot`."
+    "The package has one command. What follows is what `adam-optax COMMAND --help` prints. "
+    "Experiments on data need the extra `lab`, `convert` the extra `convert`, and `compile-report` "
+    "the extra `aot`; each brings the command line's own packages, too."
 )
 
 

@@ -1,8 +1,8 @@
 """Search for a command line that does not end as it should.
 
 Every line ends with exit code 0, or with exit code 2 and one line of the library's own on stderr
-(after the line that says what code runs); within a bound of time and memory; and a line that is
-refused changes no file.
+(after the line that says what code runs), or with 3 if it trains and every run diverges; within a
+bound of time and memory; and a line that is refused changes no file.
 """
 
 import contextlib
@@ -35,6 +35,8 @@ _TRAINING = (
     "adam_optax.lab.sweeper.Sweeper.run",
     "adam_optax.cli.compile_report.compile_update",
 )
+_NOT_TRAINED = "nothing is trained"
+"""The error with which a line ends that would train, after notes on what it is about to do."""
 SECONDS, MEGABYTES = 20.0, 1024
 """Bounds of one line: two cores may be shared with others, and a data set is read whole."""
 
@@ -224,7 +226,7 @@ def surroundings(trains: bool) -> Iterator[list[str]]:
         os.chdir(folder)
         stack.callback(os.chdir, here)
         for name in () if trains else _TRAINING:
-            stack.enter_context(mock.patch(name, side_effect=LabError("nothing is trained")))
+            stack.enter_context(mock.patch(name, side_effect=LabError(_NOT_TRAINED)))
         few = dataclasses.replace(problems["digits"], load=_few_digits, batch_size=10, epochs=1)
         stack.enter_context(mock.patch.dict(problems, digits=few))
         yield hostile_files.write_all(Path(folder))
@@ -260,11 +262,15 @@ def run(line: Sequence[str], limit: float = SECONDS) -> Outcome:
 
 def _misreported(code: object, said: str, before: dict[str, object]) -> str:
     """Say what is wrong with an exit code, what is on stderr and the files; empty if nothing is."""
-    if code not in (0, 2):
-        return f"exit code {code}: {said[:500]}"
     lines = said.splitlines()
+    if code not in (0, 2) and not (code == 3 and "every run diverged" in said):
+        return f"exit code {code}: {said[:500]}"
     if lines and lines[0].startswith("adam-optax: running the code of "):
         lines = lines[1:]
+    if lines[1:] and lines[-1] == f"adam-optax: error: {_NOT_TRAINED}":
+        notes, lines = lines[:-1], lines[-1:]
+        if not all(note.startswith("adam-optax: ") for note in notes):
+            return f"stderr has a line that is not ours: {said[:1000]!r}"
     if code == 2 and not (len(lines) == 1 and lines[0].startswith("adam-optax: error: ")):
         return f"stderr has not one line of ours: {said[:1000]!r}"
     if any(not line.isprintable() or len(line) > 2500 for line in lines):

@@ -3,7 +3,11 @@
     python -m tests.adversary.stops --signals 50 --kills 20
 
 Of a command that compiles, SIGINT must lead to exit code 130, soon and without a crash. A command
-that was killed must, with `--resume`, give the numbers of a run that nobody stopped.
+that was killed must, with `--resume`, give the numbers of a run that nobody stopped. The figures of
+what is killed are left blank: to draw takes most of the time, and nothing is kept meanwhile.
+
+The moments of SIGKILL are drawn over the time of a processor that a whole run takes, which Linux
+tells of another process: on a busy machine most moments of a clock are before the training.
 
 All commands run in forks of a process that has imported everything and started nothing, which saves
 the seconds that the imports take. What gets SIGINT ends as the interpreter does, because that is
@@ -14,6 +18,7 @@ import argparse
 import contextlib
 import csv
 import dataclasses
+import math
 import os
 import random
 import select
@@ -28,8 +33,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import IO
 
-import matplotlib.figure  # noqa: F401  # before the forks, as all imports
+import matplotlib.figure  # before the forks, as all imports
 import numpy as np
 
 import adam_optax
@@ -44,7 +50,7 @@ LINES = {
     "compare": f"compare {_PROBLEM} --optimizer adam,lion --seeds 2 --epochs 20",
     "tune": f"compare {_PROBLEM} --optimizer adam --tune --seeds 1 --epochs 3",
     "sweep": f"sweep {_PROBLEM} --set b1=0.5,0.9 --set eps=1e-8,1e-4 --seeds 2 --epochs 10",
-    "suggest": f"suggest {_PROBLEM} --seeds 2 --epochs 3",
+    "suggest": f"suggest {_PROBLEM} --seeds 6 --epochs 3",
     "reproduce": "reproduce figure2 --data-dir .",
 }
 """Command lines by name, each of some seconds."""
@@ -82,6 +88,10 @@ def _small_figure() -> None:
     figures._BATCH = 16
 
 
+def _leave_blank(_: matplotlib.figure.Figure, file: IO[bytes], **how: object) -> None:
+    file.write(b"blank")
+
+
 @dataclass(frozen=True)
 class Ended:
     """Hold how a command ended.
@@ -89,12 +99,14 @@ class Ended:
     Attributes:
         code: The exit code; below 0: the signal that ended the process.
         seconds: From the signal to the end, or the whole if there was no signal.
+        work: Seconds of a processor.
         said: What the command printed.
     """
 
     code: int
     seconds: float
     said: str
+    work: float = 0.0
 
 
 _FORKING = """\
@@ -162,10 +174,11 @@ def start(line: Sequence[str], log: Path) -> int:
 def end(child: int, log: Path, since: float) -> Ended:
     """Wait for a process to end; one that hangs is killed."""
     while True:
-        found, status = os.waitpid(child, os.WNOHANG)
+        found, status, usage = os.wait4(child, os.WNOHANG)
         seconds = time.monotonic() - since
         if found:
-            return Ended(os.waitstatus_to_exitcode(status), seconds, log.read_text("utf-8"))
+            work = usage.ru_utime + usage.ru_stime
+            return Ended(os.waitstatus_to_exitcode(status), seconds, log.read_text("utf-8"), work)
         if seconds > _PATIENCE:
             os.kill(child, signal.SIGKILL)
         time.sleep(0.005)
@@ -226,17 +239,30 @@ def numbers(out: Path) -> dict[str, list[dict[str, str]]]:
 
 
 def whole(line: Sequence[str], out: str) -> float:
-    """Run a command to its end, and return how long it took."""
+    """Run a command to its end, and return the seconds of a processor that it took."""
     ended = end(start([*line, "--out", out], Path("log")), Path("log"), time.monotonic())
     if ended.code:
         raise AssertionError(f"exit code {ended.code}: {ended.said[-500:]}")
-    return ended.seconds
+    return ended.work
+
+
+def work(child: int) -> float:
+    """Return the seconds of a processor that a process took; infinite once it has ended."""
+    fields = Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()
+    if fields[0] == "Z":
+        return math.inf
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def kill_and_resume(
     line: Sequence[str], after: float, wanted: dict[str, list[dict[str, str]]]
 ) -> str:
-    """Kill a command after some seconds, go on, and compare the numbers with those wanted.
+    """Kill a command after some seconds of a processor, go on, and compare the numbers.
+
+    Args:
+        line: The arguments.
+        after: The seconds.
+        wanted: The numbers of a run that nobody stopped.
 
     Returns:
         What was there to go on from: `nothing`, or so many files.
@@ -244,7 +270,8 @@ def kill_and_resume(
     out = Path("out")
     shutil.rmtree(out, ignore_errors=True)
     child = start([*line, "--out", str(out)], Path("log"))
-    time.sleep(after)
+    while work(child) < after:
+        time.sleep(0.005)
     os.kill(child, signal.SIGKILL)
     ended = end(child, Path("log"), time.monotonic())
     if ended.code == 0:
@@ -263,12 +290,14 @@ def kill_and_resume(
 
 @contextlib.contextmanager
 def surroundings() -> Iterator[None]:
-    """Work in an empty folder, with figure2 replaced."""
+    """Work in an empty folder, with figure2 replaced, and leave figures blank."""
     here, kept = Path.cwd(), (figures.FIGURES["figure2"], figures._BATCH)
     sys.path.append(str(here))  # for the forks, which import the problem from elsewhere
     _small_figure()
     for name in main.COMMANDS:
         main.command(name)
+    drawn = matplotlib.figure.Figure.savefig
+    matplotlib.figure.Figure.savefig = _leave_blank  # type: ignore[method-assign]
     folder = tempfile.mkdtemp()  # a TemporaryDirectory would be removed by the forks, too
     os.chdir(folder)
     try:
@@ -278,6 +307,7 @@ def surroundings() -> Iterator[None]:
         shutil.rmtree(folder)
         sys.path.remove(str(here))
         figures.FIGURES["figure2"], figures._BATCH = kept
+        matplotlib.figure.Figure.savefig = drawn  # type: ignore[method-assign]
         del problems["small"]
 
 
@@ -296,10 +326,14 @@ def search(names: Sequence[str], signals: int, kills: int, seed: int = 0) -> Non
                 shutil.rmtree("wanted", ignore_errors=True)
                 seconds = whole(line, "wanted")
                 wanted = numbers(Path("wanted"))
-                kept = [
-                    kill_and_resume(line, rng.uniform(0, seconds), wanted) for _ in range(kills)
-                ]
-                print(f"{name}: killed {kills} times in {seconds:.1f} s, went on from {kept}")
+                kept = []
+                for _ in range(kills):
+                    after = rng.uniform(0, seconds)
+                    kept.append(kill_and_resume(line, after, wanted))
+                    print(
+                        f"{name}, killed after {after:.2f} s: went on from {kept[-1]}", flush=True
+                    )
+                print(f"{name}: killed {kills} times in {seconds:.1f} s of work, from {kept}")
 
 
 def _signals(name: str, line: Sequence[str], signals: int, rng: random.Random) -> None:

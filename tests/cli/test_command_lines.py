@@ -53,7 +53,7 @@ def test_kept_lines_end_as_they_should(
 
 @pytest.mark.parametrize(
     "seconds",
-    [pytest.param(1, marks=pytest.mark.quick), pytest.param(120, marks=pytest.mark.heavy)],
+    [pytest.param(1, marks=pytest.mark.quick), pytest.param(40, marks=pytest.mark.heavy)],
 )
 def test_no_line_is_found_that_ends_otherwise(seconds: float) -> None:
     command_line.search(0, seconds)

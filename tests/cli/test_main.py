@@ -2,6 +2,7 @@
 
 import csv
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 
 import adam_optax as ao
+import adam_optax_command
 from adam_optax.cli import main
 from adam_optax.lab import Comparison, Epoch, compare
 from adam_optax.lab.optimizers import DEFAULT_OPTIMIZERS
@@ -174,6 +176,35 @@ def test_a_missing_extra_says_what_to_install(
     message = refused(capsys, ["compare", "digits"])
     assert "needs the lab extra: pip install 'adam-optax[lab]'" in message
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("line", "extra"),
+    [
+        ([], "lab"),
+        (["compare", "digits"], "lab"),
+        (["convert", "--help"], "convert"),
+        (["compile-report", "--target", "cpu"], "cli"),
+    ],
+)
+def test_without_the_packages_of_the_command_line_one_line_says_what_to_install(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    line: list[str],
+    extra: str,
+) -> None:
+    monkeypatch.setitem(sys.modules, "rich_click", None)
+    monkeypatch.delitem(sys.modules, "adam_optax.cli.main")
+    monkeypatch.setattr(sys, "argv", ["adam-optax", *line])
+    monkeypatch.setattr(signal, "signal", lambda *_: None)  # the command's own answer to Ctrl-C
+    with pytest.raises(SystemExit) as stopped:
+        adam_optax_command.run()
+    assert stopped.value.code == 2
+    name = " ".join(["adam-optax", *line[:1]])
+    said = f"adam-optax: error: {name} needs the {extra} extra: pip install 'adam-optax[{extra}]'"
+    output = capsys.readouterr()
+    assert (output.out, output.err.count("\n")) == ("", 1)
+    assert output.err.startswith(f"{said} (")
 
 
 def interrupt_at(monkeypatch: pytest.MonkeyPatch, fraction: float) -> None:

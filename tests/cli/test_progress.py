@@ -2,7 +2,7 @@
 
 import pytest
 
-from adam_optax.cli.progress import Estimate
+from adam_optax.cli.progress import Estimate, progress
 
 
 class Clock:
@@ -67,3 +67,8 @@ def test_more_units_than_planned_are_no_negative_time(clock: Clock) -> None:
     estimate.advance("training", 5)
     assert estimate.remaining() == 0
     assert estimate.share() == 1
+
+
+def test_a_bar_of_which_nothing_remains_is_a_bar() -> None:
+    with progress(True, {"training": 0}) as shown:  # rich asks for it while it is made
+        shown.stage("drawing", "figures")

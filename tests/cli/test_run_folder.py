@@ -82,3 +82,11 @@ def test_a_run_that_is_running_is_not_gone_on_from(tmp_path: Path) -> None:
             begin(tmp_path, resume=True)
         (running.parts / "part-0").write_bytes(b"1")
     assert begin(tmp_path, resume=True).parts == running.parts
+
+
+def test_a_link_to_a_folder_that_is_not_there_is_followed(tmp_path: Path) -> None:
+    (tmp_path / "out").symlink_to("disk/results")
+    begin(tmp_path / "out", kept=False)
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+    folder = begin(tmp_path / "out")
+    assert (tmp_path / "disk" / "results" / folder.parts.name / "part-0").exists()

@@ -1,46 +1,25 @@
 """The page `learn/live`: small files, with the colours of the figures and Python's numbers."""
 
-import ast
 import json
 import re
-from typing import Any
 
 import numpy as np
 import pytest
 
+from adam_optax._core.plotting import STYLES
 from tests.docs import live, markdown
 
 pytestmark = pytest.mark.quick
 OWN = [*live.FOLDER.iterdir(), markdown.DOCS / "learn" / "live.html"]
 
 
-def _figures(*wanted: str) -> dict[str, Any]:
-    """Return constants of docs/learn/figures.py, without matplotlib."""
-    tree = ast.parse((markdown.DOCS / "learn" / "figures.py").read_text(encoding="utf-8"))
-    plain = (ast.Constant, ast.Tuple, ast.Dict)
-    scope: dict[str, Any] = {}
-    for node in tree.body:
-        if isinstance(node, ast.Assign | ast.AnnAssign) and isinstance(node.value, plain):
-            exec(compile(ast.Module([_untyped(node)], []), "figures.py", "exec"), scope)
-    return {name: scope[name] for name in wanted}
-
-
-def _untyped(node: ast.Assign | ast.AnnAssign) -> ast.stmt:
-    if isinstance(node, ast.Assign) or node.value is None:
-        return node
-    return ast.fix_missing_locations(ast.copy_location(ast.Assign([node.target], node.value), node))
-
-
-def test_colours_and_dashes_are_those_of_the_figures() -> None:
+def test_colours_and_dashes_are_those_of_all_figures() -> None:
     text = (live.FOLDER / "palette.js").read_text(encoding="utf-8")
     palette = json.loads(re.sub(r"(?s).*export const PALETTE = (.*);\n", r"\1", text))
-    figures = _figures("COLORS", "DASHES")
     assert tuple(palette) == live.NAMES
     for name, style in palette.items():
-        assert style == {
-            "color": figures["COLORS"][name],
-            "dash": list(figures["DASHES"][name]),
-        }
+        color, dashes = STYLES[name.casefold()]
+        assert style == {"color": color, "dash": [*dashes[1]] if dashes != "-" else []}
     assert len({tuple(style["dash"]) for style in palette.values()}) == len(palette)
 
 

@@ -127,6 +127,8 @@ def test_seeds_are_listed() -> None:
     assert provenance.listed({0, 1}) == "0, 1"
     assert provenance.listed(range(10)) == "0 to 9"
     assert provenance.listed([0, 2, 5]) == "0, 2, 5"
+    # The seeds of a search are far apart: to count up to the last would fill the memory.
+    assert provenance.listed([0, 1, 2, 2**40]) == f"0 to 2, {2**40}"
 
 
 def test_records_are_tables_and_dataframes(made_up: Comparison, swept: Sweep) -> None:
@@ -164,7 +166,7 @@ def test_layers_can_be_told_apart_at_any_width(tiny: Problem, make_run: Callable
         for leaf in ("kernel", "bias")
     )
     table = watched(tiny, make_run(), layers).table()
-    assert table.title == ("tiny, adam at 0.001, seed 0: layers of params/, at step 4")
+    assert table.title == ("tiny, adam at rate 0.001, seed 0: layers of params/, at step 4")
     for width in (80, 60):
         lines = printed(table, width)
         assert max(map(len, lines)) <= width
@@ -180,7 +182,7 @@ def test_an_observation_is_a_dataframe(tiny: Problem, make_run: Callable[..., Ru
     frame = seen.to_pandas()
     assert list(frame.columns) == ["step", "layer", "quantity", "value"]
     assert frame.groupby("layer")["step"].max().to_dict() == {"a": 4, "b": 4}
-    assert repr(seen).startswith("tiny, adam at 0.001, seed 0: at step 4")
+    assert repr(seen).startswith("tiny, adam at rate 0.001, seed 0: at step 4")
 
 
 def test_without_pandas_a_dataframe_says_what_to_install(

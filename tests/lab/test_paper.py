@@ -1,6 +1,7 @@
 """Test the paper's experiments: the command on a tiny problem, models, optimisers, claims."""
 
 import csv
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -23,8 +24,20 @@ from adam_optax.lab.paper.draw import figure
 from adam_optax.lab.paper.figures import FIGURES, Panel, Size, _downscale
 from adam_optax.lab.paper.intervals import Condition, Verdict, half_width, joint
 from adam_optax.lab.paper.report import paper_report, read
-from adam_optax.lab.paper.run import Curve, Reproduction, Trial, at_the_edge, best, trials
+from adam_optax.lab.paper.run import Reproduction, _Contest
+from adam_optax.lab.paper.trials import (
+    Curve,
+    Trial,
+    at_the_edge,
+    best,
+    choosing,
+    diverged,
+    judged,
+    said_seeds,
+    trials,
+)
 from adam_optax.lab.sweeper import Sweeper
+from adam_optax.lab.task import Task
 from benchmarks.paper import rows as rows_of_claims
 from tests.cli.test_main import refused, results
 from tests.support import measured
@@ -75,8 +88,9 @@ def test_reproduce_writes_the_figure_and_every_run(
         stem.with_suffix(e) for e in (".csv", ".html", ".png", ".svg")
     ]
     found = rows(stem.with_suffix(".csv"))
-    assert len(found) == 2 * 4 * 3 * 2  # optimisers, rates, seeds, epochs
-    assert {row["seed"] for row in found} == {"0", "1", "2"}
+    assert len(found) == (2 * 4 + 2 * 3) * 2  # all rates with a seed, the best with three; epochs
+    assert {row["seed"] for row in found} == {"0", "1", "2", "3"}
+    assert "mean of seeds 1 to 3, rates chosen with seed 0" in output.out
     assert {row["optimizer"] for row in found} == {x.optimizer.name for x in tiny_figure.contenders}
     assert all(np.isfinite(float(row["cost"])) for row in found)
 
@@ -85,13 +99,13 @@ def test_reproduce_writes_the_figure_and_every_run(
 def test_the_full_size_is_the_papers(tiny_figure: Panel, capsys: Any) -> None:
     assert main.main(["reproduce", "figure2", "--data-dir", ".", "--full", "--seeds", "1"]) == 0
     assert "as in the paper" in capsys.readouterr().out
-    assert len(rows(results() / "reproduce-figure2-full.csv")) == 2 * 4 * 3
+    assert len(rows(results() / "reproduce-figure2-full.csv")) == (2 * 4 + 2) * 3
 
 
 @pytest.mark.heavy
 def test_what_was_stopped_goes_on(tiny_figure: Panel, monkeypatch: pytest.MonkeyPatch) -> None:
     """Check that a resumed command gives the same runs, and trains only unfinished ones."""
-    whole = Reproduction("figure2", False, None, None).run()
+    whole = Reproduction("figure2", False, None, None).run([0, 1])
     trained = []
     once = Sweeper._trained
 
@@ -107,7 +121,7 @@ def test_what_was_stopped_goes_on(tiny_figure: Panel, monkeypatch: pytest.Monkey
     (parts,) = FOLDER.iterdir()
     assert parts.name.startswith("reproduce-figure2-20")
     assert main.main([*command, "--resume"]) == 0
-    assert len(trained) == 7 + 8 - 6
+    assert len(trained) == 7 + 10 - 6
     assert not parts.exists()
     again = read(results() / "reproduce-figure2.csv")
     assert [curve.numbers for curve in again] == [curve.numbers for curve in whole]
@@ -118,9 +132,13 @@ def test_what_was_stopped_goes_on(tiny_figure: Panel, monkeypatch: pytest.Monkey
 
 @pytest.mark.heavy
 def test_another_seed_is_another_run(tiny_figure: Panel) -> None:
-    one, other = Reproduction("figure2", False, None, None).run([0, 1])[:2]
-    assert (one.seed, other.seed) == (0, 1)
-    assert one.numbers == other.numbers
+    runs = Reproduction("figure2", False, None, None).run([0, 1])
+    other = next(run for run in runs if run.seed == 1)
+    (one,) = (
+        run
+        for run in runs
+        if (run.optimizer, run.numbers, run.seed) == (other.optimizer, other.numbers, 0)
+    )
     assert one.costs != other.costs
 
 
@@ -364,6 +382,23 @@ def test_claims_of_several_seeds_are_judged_by_intervals() -> None:
     assert page.table.columns[1].cells == [claim.verdict for claim in judged]
 
 
+def test_seeds_that_chose_do_not_judge() -> None:
+    """Seed 0 has a lucky run at its best rate; seeds 1 to 3 are those that count."""
+    runs = [Curve("mlp", "Adam", {"learning_rate": r}, (1.0, r), 0) for r in (0.1, 0.2, 0.3)]
+    fresh = [
+        Curve("mlp", "Adam", {"learning_rate": 0.1}, (1.0, 0.5 + s / 10), s) for s in (1, 2, 3)
+    ]
+    (found,) = judged([*runs, *fresh])
+    assert found == Trial(tuple(fresh))
+    assert best([*runs, *fresh], "mlp") == {"Adam": found}
+    assert [trial.seeds for trial in choosing([*runs, *fresh])] == [[0]] * 3
+    assert said_seeds([*runs, *fresh]) == "mean of seeds 1 to 3, rates chosen with seed 0"
+    assert judged(runs) == choosing(runs) == trials(runs)
+    assert said_seeds(runs) == "seed 0"
+    other = Curve("vae", "Adam", {"learning_rate": 0.1}, (1.0,), 0)
+    assert said_seeds([*runs, *fresh, other]).endswith("chosen with seed 0; vae: seed 0")
+
+
 def test_one_seed_cannot_tell() -> None:
     runs = curves("mlp", adam=[1, 0.2], sgd=[1, 0.4])
     (claim,) = claims("figure2", runs)
@@ -432,13 +467,76 @@ def test_claims_of_the_correction() -> None:
     ]
 
 
-def test_an_edge_is_said_and_divergence_refused() -> None:
+def test_uncorrected_runs_are_judged_at_the_rates_of_corrected_ones_too(tiny: Problem) -> None:
+    runs = grid(lambda name, rate, b2: rate if name == "Adam" else 1 / rate)
+    (panel,) = FIGURES["figure4"]
+    one, other = (
+        _Contest(Reproduction("figure4", False, None, None), panel, Task(tiny), x, None, None)
+        for x in panel.contenders
+    )
+    corrected = one._chosen([run for run in runs if run.optimizer == "Adam"])
+    assert [numbers["learning_rate"] for numbers in corrected] == [1e-4] * 6
+    assert sorted(n["learning_rate"] for n in other._chosen(runs)) == [1e-4] * 6 + [1e-2] * 6
+    assert panel.chosen == 6 + 12
+
+
+def test_an_edge_is_said() -> None:
     runs = [Curve("mlp", "Adam", {"learning_rate": r}, (r,)) for r in (0.1, 0.2, 0.3)]
     assert at_the_edge(runs) == [Trial((runs[0],))]
     assert best(runs, "mlp") == {"Adam": Trial((runs[0],))}
     assert "at the edge" in paper_report("figure2", runs, False).notes[-1]
-    with pytest.raises(LabError, match="every run of Adam diverged"):
-        best([replace(runs[0], costs=(1.0, float("nan")))], "mlp")
+    lost = [replace(run, costs=(1.0, float("nan"))) for run in runs]
+    assert at_the_edge(lost) == []  # no rate beyond is known to be better
+    assert best(lost, "mlp") == {"Adam": Trial((lost[0],))}
+
+
+def lost_runs(name: str, seeds: int, sound: Sequence[str] = ()) -> list[Curve]:
+    """Make up runs of a figure, of which all diverged but those of some optimisers."""
+    return [
+        Curve(
+            panel.name,
+            contender.optimizer.name,
+            {"learning_rate": rate, **dict(zip(panel.grid, pair, strict=True))},
+            (1.0, 0.5, 0.2 + seed / 10 if contender.optimizer.name in sound else np.nan, 0.3),
+            seed,
+        )
+        for panel in FIGURES[name]
+        for contender in panel.contenders
+        for rate in (0.1, 0.2)
+        for pair in itertools.product(*panel.grid.values())
+        for seed in range(seeds)
+    ]
+
+
+@pytest.mark.parametrize("name", ["figure2", "figure4"])
+@pytest.mark.parametrize("sound", [(), ("Adam",)], ids=["none", "one"])
+@pytest.mark.parametrize("seeds", [1, 3])
+def test_what_diverged_is_shown_and_judged(name: str, sound: tuple[str, ...], seeds: int) -> None:
+    runs = lost_runs(name, seeds, sound)
+    assert diverged(runs) == (not sound)
+    report = paper_report(name, runs, False)
+    costs = next(column for column in report.table.columns if column.head == "cost").cells
+    assert "diverged at every rate" in costs
+    assert (set(costs) == {"diverged at every rate"}) == (not sound)
+    judged = claims(name, runs)
+    if seeds > 1 and not sound:
+        assert Verdict.HOLDS not in {claim.verdict for claim in judged}
+    assert all("inf" not in claim.measured and "nan" not in claim.measured for claim in judged)
+    texts = {text.get_text() for axes in figure(name, runs, "").axes for text in axes.texts}
+    assert ("every run diverged:\na loss was not finite" in texts) == (not sound)
+
+
+@pytest.mark.heavy
+def test_runs_that_all_diverge_have_a_table_and_an_exit_code(
+    tiny_figure: Panel, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    far = tuple(one.over(38, 38) for one in tiny_figure.contenders)
+    monkeypatch.setitem(FIGURES, "figure2", (replace(tiny_figure, contenders=far),))
+    assert main.main(["reproduce", "figure2", "--data-dir", ".", "--seeds", "1"]) == 3
+    said = capsys.readouterr()
+    assert said.err.splitlines()[-1] == "adam-optax: every run diverged"
+    assert said.out.count("diverged at every rate") == 2
+    assert list(FOLDER.glob("latest/*.png"))
 
 
 def test_a_page_says_what_the_runs_say() -> None:

@@ -103,7 +103,7 @@ def test_the_table_shows_mean_deviation_and_what_was_missed(made_up: Comparison)
     assert " 0.300   " in sgd
     assert "— (0/2)" in sgd
     assert "diverged 1/2" in note
-    assert "4 runs; mean ± standard deviation of seeds 0, 1" in text
+    assert "4 runs of 2 epochs; mean ± standard deviation of seeds 0, 1" in text
     interrupted = replace(made_up, planned=9, interrupted=True)
     assert "4 of 9 runs, interrupted" in rendered(interrupted)
 
@@ -120,7 +120,7 @@ def test_the_table_says_what_each_number_is_of(made_up: Comparison) -> None:
 def test_one_seed_has_no_deviation(tiny: Problem, make_run: Callable[..., Run]) -> None:
     text = rendered(Comparison(tiny, (make_run(),), planned=1, interrupted=False))
     assert "±" not in text
-    assert text.startswith("tiny: 1 run; seed 0")
+    assert text.startswith("tiny: 1 run of 2 epochs; seed 0")
 
 
 def test_a_comparison_says_at_which_rates_it_is(
@@ -215,3 +215,7 @@ def test_csv_quotes_what_needs_it() -> None:
         ["x,y", ""],
         ['"', "0.1"],
     ]
+
+
+def test_a_number_has_no_point_at_its_end() -> None:
+    assert [words.digits(x, 3) for x in (154.2, 3.0, 0.000556)] == ["154", "3.00", "0.000556"]

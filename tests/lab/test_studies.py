@@ -56,8 +56,9 @@ def test_sweep_writes_a_table_figures_and_a_page(
     output = capsys.readouterr()
     assert output.err == ""
     lines = output.out.splitlines()
-    assert lines[0].startswith("digits, optax.sgd: 4 runs; mean ± standard deviation of seeds 4, 5")
+    assert lines[0].startswith("digits, optax.sgd: 4 runs of 1 epoch; mean ± standard deviation of")
     assert "diverged 2/2" in output.out
+    assert "Default of optax.sgd: learning rate 0.3." in lines
     assert lines[-1].startswith(f"Wrote {results()}/: sweep-digits-optax.sgd.png, ")
     rows = read_csv(report("sweep-digits-optax.sgd", "csv"))
     assert [(row["learning_rate"], row["seed"]) for row in rows[:2]] == [

@@ -243,6 +243,31 @@ def test_the_budget_is_said_before_and_kept(tiny: Problem) -> None:
     assert found.runs.epochs == 608 - 8  # all but the watched run: nothing is trained twice
 
 
+def test_what_is_not_needed_is_planned_no_longer(tiny: Problem) -> None:
+    """Show that the plan has no confirmation once the default was chosen, nor half of one."""
+    notes: list[str] = []
+    kept = search(tiny, lambda n, s: n["learning_rate"] + 1 / n["learning_rate"] / 1e4, range(10))
+    kept.run()
+    assert kept.runs.planned == kept.runs.epochs + 8 < 608 - 100
+
+    def gamble(numbers: dict[str, float], seed: int) -> float:
+        return 2.0 if (seed < 2**30) == (numbers["learning_rate"] != 1e-2) else 1.0
+
+    half = search(tiny, gamble, range(10), on_note=notes.append)
+    half.run()
+    assert half.runs.planned == half.runs.epochs + 8 == 608 - 10 * 8
+    assert notes[-1].endswith("at most 168 epochs, as much as 21 whole runs left")
+
+
+def test_a_search_says_what_its_runs_are_for(tiny: Problem) -> None:
+    said: list[str] = []
+    search(tiny, noise, range(10), on_round=said.append).run()
+    stages = ("learning rate", "b1, b2", "eps")
+    rounds = [f"{stage}, round {number} of 3" for stage in stages for number in (1, 2, 3)]
+    assert said[:9] == rounds
+    assert set(said[9:]) == {"confirmation"}
+
+
 def test_runs_of_one_epoch_are_not_made_twice(tiny: Problem) -> None:
     made: list[tuple[Any, int, int]] = []
 

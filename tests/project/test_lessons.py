@@ -5,6 +5,8 @@ import re
 
 import pytest
 
+from adam_optax._core.plotting import STYLES
+
 LEARN = pathlib.Path(__file__).parents[2] / "docs" / "learn"
 WITHOUT_FIGURE = {"index", "exercises"}
 MOST_BYTES = 60_000
@@ -20,8 +22,18 @@ def test_every_lesson_shows_its_figure_and_no_figure_is_left_over() -> None:
     assert shown == {name: [name] * (name not in WITHOUT_FIGURE) for name in shown}
     drawn = {path.stem for path in (LEARN / "figures").iterdir()}
     assert drawn == shown.keys() - WITHOUT_FIGURE
-    functions = re.findall(r"^@figure\ndef (\w+)", (LEARN / "figures.py").read_text(), re.MULTILINE)
-    assert set(functions) == drawn
+    code = "\n".join(path.read_text() for path in LEARN.glob("figures*.py"))
+    functions = re.findall(r"^@figure\ndef (\w+)", code, re.MULTILINE)
+    assert sorted(functions) == sorted(drawn)
+
+
+@pytest.mark.quick
+def test_lines_have_the_colours_of_the_registry() -> None:
+    own = re.compile(r"""["'](?:C\d|tab:\w+|#[0-9a-fA-F]{3,8})["']""")
+    assert not [path for path in LEARN.glob("figures*.py") if own.search(path.read_text())]
+    drawn = (LEARN / "figures" / "adam.svg").read_text()
+    for name in ("sgd", "momentum", "adagrad", "rmsprop", "adam"):
+        assert f"stroke: {STYLES[name].color}" in drawn, f"{name}: run python -m docs.learn.figures"
 
 
 @pytest.mark.quick

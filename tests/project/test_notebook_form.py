@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from adam_optax._core.plotting import COLORS, DASHES, STYLES
 from docs._reference.inventory import MODULES
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -37,6 +38,8 @@ OURS = {"adam_optax", *(f"adam_optax.{name}" for name in MODULES), "adam_optax.r
 COLOR = re.compile(r"""["']#[0-9a-fA-F]{3,8}["']|["']tab:|color=["'](?!C\d|0\.|black)""")
 STYLED = re.compile(r'"(\w[\w ]*)"(?:: |, )"(C\d)[os]?([-.:]+)"')
 """A name and its style: `"Adam": "C0o-"`."""
+_KINDS = dict(zip(DASHES, ("-", "--", ":", "-.", ":", "--", "-.", ":"), strict=True))
+"""The word of matplotlib for each line style of the registry, of which a lesson's text has four."""
 EACH = pytest.mark.parametrize("name", LESSONS)
 pytestmark = pytest.mark.quick
 
@@ -164,6 +167,11 @@ def test_one_optimiser_has_one_style() -> None:
             styles.setdefault(name.casefold(), set()).add((color, dashes))
     assert {"adam", "nadam", "adabelief", "qhadam"} <= styles.keys()
     assert not {name: found for name, found in styles.items() if len(found) > 1}
+    for name in styles.keys() & STYLES.keys():
+        ((color, dashes),) = styles[name]
+        line = STYLES[name]
+        assert COLORS[int(color[1:])] == line.color, name
+        assert dashes == _KINDS[line.dashes], name
     optimisers = [styles[name] for name in ("adam", "nadam", "adabelief", "qhadam")]
     assert len(set.union(*optimisers)) == len(optimisers)
 

@@ -176,9 +176,9 @@ def lines(drawn: Figure) -> dict[str, set[tuple[str, str]]]:
 
 
 def _dashes(line: Any) -> str:
-    """Return the dashes of a line for a width of one, as text."""
-    offset, pattern = line._unscaled_dash_pattern
-    return str((offset, pattern))
+    """Return how long the dashes are beside each other; a figure chooses the scale of all."""
+    _, pattern = line._unscaled_dash_pattern
+    return str(pattern and [round(length / pattern[0], 6) for length in pattern])
 
 
 def expected(names: Iterable[str]) -> dict[str, set[tuple[str, str]]]:
@@ -210,6 +210,10 @@ def test_compared_optimisers_have_the_lines_of_the_registry() -> None:
     drawn = loss_plot.figure(Comparison(problems["digits"], runs, len(runs), False))
     assert lines(drawn) == expected(names)
     training, testing = drawn.axes
+    long: Any = [line for line in training.lines if line.get_color() == STYLES["lion"].color]
+    (wide,) = (line for line in long if line._dash_pattern[1])
+    # As long as in a thin line: matplotlib would make the dashes of a wide line longer.
+    assert wide._dash_pattern[1] == pytest.approx([18.0, 5.4])
     assert testing.get_ylabel() == "error on the test set (%)"
     for axes in (training, testing):
         assert axes.get_legend() is None  # outside, where it hides no curve
@@ -271,6 +275,12 @@ def grid_sweep(**values: tuple[float, ...]) -> Sweep:
     return Sweep(problems["digits"], points, len(points))
 
 
+def test_the_title_names_the_only_optimiser_and_no_legend_does() -> None:
+    drawn = loss_plot.figure(Comparison(problems["digits"], (made_up_run("adam"),), 1, False))
+    assert drawn.get_suptitle() == "digits, adam at rate 0.01: seed 0; 2 epochs"
+    assert not drawn.legends
+
+
 def test_two_numbers_are_a_map_with_the_default_and_the_chosen_framed() -> None:
     sweep = grid_sweep(b1=(0.8, 0.9, 0.95), b2=(0.99, 0.999, 0.9999))
     drawn = sweep_plot.figure([Panel("", sweep, sweep.settings[0], "chosen")], "x")
@@ -281,7 +291,9 @@ def test_two_numbers_are_a_map_with_the_default_and_the_chosen_framed() -> None:
     assert words["default"][0] == 1  # b1 of 0.9 is in the second column, b2 of 0.999 in the row
     assert round(words["default"][1]) == 1
     assert len(axes.patches) == 2
-    assert sum(text.get_text() == "0.1" for text in axes.texts) == 9
+    # White on a bright cell would not be seen: each frame has a dark edge.
+    assert all(patch.get_path_effects() for patch in axes.patches)
+    assert sum(text.get_text() == "0.100" for text in axes.texts) == 9
 
 
 def test_a_decay_rate_is_drawn_by_its_distance_from_one() -> None:

@@ -58,6 +58,11 @@ def test_commands_name_files_and_extras_that_exist(path: pathlib.Path) -> None:
         assert {*extras.split(",")} <= PROJECT["optional-dependencies"].keys()
 
 
+def test_the_core_needs_four_packages_and_the_rest_are_extras() -> None:
+    needs = [re.split(r"[^\w-]", need)[0] for need in PROJECT["dependencies"]]
+    assert needs == ["jax", "optax", "flax", "chex"]
+
+
 def test_every_python_that_is_claimed_is_tested() -> None:
     claimed = [c.rpartition(" ")[2] for c in PROJECT["classifiers"] if "Python :: 3." in c]
     matrix = _read(ROOT / ".github/workflows/tests.yml")["jobs"]["tests"]["strategy"]["matrix"]

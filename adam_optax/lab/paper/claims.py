@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from adam_optax.lab.paper.contenders import ADAGRAD_CONSTANT, UNCORRECTED
 from adam_optax.lab.paper.draw import early
 from adam_optax.lab.paper.intervals import Condition, Verdict, half_width, joint
-from adam_optax.lab.paper.run import Curve, Trial, best, leaders, trials
+from adam_optax.lab.paper.trials import Curve, Trial, best, choosing, judged, leaders
 
 _CONSTANT, _UNCORRECTED = ADAGRAD_CONSTANT.optimizer.name, UNCORRECTED.optimizer.name
 _ALIKE = 0.05
@@ -77,7 +77,10 @@ def _costs(
 def _listed(costs: Mapping[str, Sequence[float]]) -> str:
     means = {name: sum(values) / len(values) for name, values in costs.items()}
     ranked = sorted(means.items(), key=lambda item: item[1])
-    return ", ".join(f"{name} {mean:.4g}{_error(costs[name])}" for name, mean in ranked)
+    return ", ".join(
+        f"{name} {mean:.4g}{_error(costs[name])}" if math.isfinite(mean) else f"{name} diverged"
+        for name, mean in ranked
+    )
 
 
 def _error(values: Sequence[float]) -> str:
@@ -155,7 +158,7 @@ def _margin(panel: str) -> Callable[[Sequence[Curve]], Claim]:
 
 def _best(curves: Sequence[Curve], name: str, **numbers: float) -> Trial:
     """Return the trial at the best rate of an optimiser with these hyper-parameters."""
-    of = [t for t in trials(curves) if t.optimizer == name and numbers.items() <= t.numbers.items()]
+    of = [t for t in judged(curves) if t.optimizer == name and numbers.items() <= t.numbers.items()]
     return min(of, key=lambda trial: trial.cost)
 
 
@@ -166,7 +169,8 @@ def _as_good_as_uncorrected(curves: Sequence[Curve]) -> Claim:
         for b1, b2 in pairs
     }
     said = ", ".join(
-        f"{b1:g}/{b2:g} {one.cost / other.cost:.4f}" for (b1, b2), (one, other) in found.items()
+        f"{b1:g}/{b2:g} {_times(one.cost / other.cost, 4)}"
+        for (b1, b2), (one, other) in found.items()
     )
     text = "Adam performs equal to or better than RMSProp, at the best rate of each"
     lower = {
@@ -202,24 +206,31 @@ def _slow_decay_needs_it(curves: Sequence[Curve]) -> Claim:
     return _claim(text, measured, conditions)
 
 
-def _times(ratio: float) -> str:
-    return f"{ratio:.2f}" if math.isfinite(ratio) else "diverged"
+def _times(ratio: float, digits: int = 2) -> str:
+    return f"{ratio:.{digits}f}" if math.isfinite(ratio) else "diverged"
 
 
 def _best_of_all(curves: Sequence[Curve]) -> Claim:
-    sound = [trial for trial in trials(curves) if math.isfinite(trial.cost)]
+    text = "The best results come with small 1 - b2 and bias correction, most of all at the end"
+    found = judged(curves)
+    claimed = [t for t in found if t.optimizer == "Adam" and t.numbers["b2"] >= 0.999]
+    one, other = (
+        min(some, key=lambda trial: trial.cost)
+        for some in (claimed, [t for t in found if t not in claimed])
+    )
+    condition = Condition(one.seed_costs(), other.seed_costs())
+    lower = {f"{_setting(one)} over {_setting(other)}": condition}
+    sound = [trial for trial in found if math.isfinite(trial.cost)]
+    tried = [trial for trial in choosing(curves) if math.isfinite(trial.cost)]
+    if not (sound and tried):
+        return _claim(text, "every run diverged", lower)
+    epoch = early(tried[0].curves)
+    early_best = min(tried, key=lambda trial: trial.costs[epoch - 1])
     first = min(sound, key=lambda trial: trial.cost)
-    epoch = early(sound[0].curves)
-    early_best = min(sound, key=lambda trial: trial.costs[epoch - 1])
     said = "; ".join(
         f"{when}: {_setting(t)}" for when, t in (("early", early_best), ("end", first))
     )
-    text = "The best results come with small 1 - b2 and bias correction, most of all at the end"
-    claimed = [t for t in sound if t.optimizer == "Adam" and t.numbers["b2"] >= 0.999]
-    rest = [t for t in sound if t not in claimed]
-    one, other = (min(some, key=lambda trial: trial.cost) for some in (claimed, rest))
-    lower = Condition(one.seed_costs(), other.seed_costs())
-    return _claim(text, said, {f"{_setting(one)} over {_setting(other)}": lower})
+    return _claim(text, said, lower)
 
 
 def _setting(trial: Trial) -> str:

@@ -10,7 +10,7 @@ from adam_optax.lab.paper.claims import Claim, claims
 from adam_optax.lab.paper.draw import figure
 from adam_optax.lab.paper.figures import FIGURES
 from adam_optax.lab.paper.report import read, sizes
-from adam_optax.lab.paper.run import Curve, Trial, at_the_edge
+from adam_optax.lab.paper.trials import Curve, Trial, at_the_edge
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

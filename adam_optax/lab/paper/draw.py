@@ -10,9 +10,8 @@ import numpy as np
 from adam_optax._core.plotting import Style, optimizer_styles
 from adam_optax.lab.paper.figures import FIGURES, Panel
 from adam_optax.lab.paper.intervals import half_width
-from adam_optax.lab.paper.run import Curve, Trial, best, trials
+from adam_optax.lab.paper.trials import Curve, Trial, best, choosing, judged, said_seeds
 from adam_optax.lab.reports import canvas
-from adam_optax.lab.reports.provenance import listed
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
 
 _FRAME = 2.7
 """How many times the lowest cost the frame of a figure over rates ends."""
+_LOST = "every run diverged:\na loss was not finite"
 
 
 def figure(name: str, curves: Sequence[Curve], size: str) -> "Figure":
@@ -31,7 +31,7 @@ def figure(name: str, curves: Sequence[Curve], size: str) -> "Figure":
         size: Sizes of the experiments, panel by panel, for the lines below the figure.
 
     Raises:
-        LabError: If matplotlib is not installed, or every run of an optimiser diverged.
+        LabError: If matplotlib is not installed.
     """
     panels = FIGURES[name]
     gridded = bool(panels[0].grid)
@@ -39,12 +39,12 @@ def figure(name: str, curves: Sequence[Curve], size: str) -> "Figure":
     width = 8.2 if columns == 1 else 14.0
     drawn = canvas.new_figure(width, 1.2 + (3.6 * rows if gridded else 4.2))
     axes = list(drawn.subplots(rows, columns, squeeze=False, sharey=gridded).flat)
-    seeds = {curve.seed for curve in curves}
-    several = len(seeds) > 1
-    note = [f"Mean of seeds {listed(seeds)}" if several else f"Seed {listed(seeds)}"]
-    note += ["band: 95 % interval of the mean"] if several else []
+    said = said_seeds(curves)
+    note = [said[0].upper() + said[1:]]
+    several = any(len(trial.curves) > 1 for trial in judged(curves))
     if gridded:
         _over_rates(axes, panels[0], curves)
+        note += ["bars: 95 % interval of the mean, at the end"] if several else []
         note.append(
             "thin: early, thick: at the end; cross: a run diverged, triangle: the end is above the "
             "frame; "
@@ -55,6 +55,7 @@ def figure(name: str, curves: Sequence[Curve], size: str) -> "Figure":
         styles = optimizer_styles(sorted({curve.optimizer for curve in curves}))
         for one, panel in zip(axes, panels, strict=True):
             _over_epochs(one, panel, curves, styles)
+        note += ["band: 95 % interval of the mean"] if several else []
         note.append("each optimiser at its best learning rate")
     heading = f"Kingma & Ba 2015, figure {name[-1]}, run anew"
     canvas.title(drawn, heading, "; ".join(note) + ".\n" + size.replace("; ", "\n"))
@@ -66,16 +67,24 @@ def _over_epochs(
 ) -> None:
     """Draw the cost of each optimiser at its best rate, epoch by epoch."""
     found = best(curves, panel.name)
+    lost = [name for name, trial in found.items() if not math.isfinite(trial.cost)]
     for name, trial in sorted(found.items(), key=lambda item: -item[1].cost):
         epochs = np.arange(1, len(trial.costs) + 1)
-        label = f"{name}, rate {trial.rate:.3g}"
+        said = "diverged at every rate" if name in lost else f"rate {trial.rate:.3g}"
+        label = f"{name}, {said}"
+        if name in lost:
+            axes.plot([], [], label=label, lw=1.8, **styles[name].line())
+            continue
         axes.plot(epochs, trial.costs, label=label, lw=1.8, **styles[name].line())
         halves = [half_width(trial.seed_costs(int(epoch))) for epoch in epochs]
         if None not in halves:
             low, high = (trial.costs + sign * np.array(halves, float) for sign in (-1, 1))
             axes.fill_between(epochs, low, high, color=styles[name].color, alpha=0.15, linewidth=0)
-    axes.locator_params(axis="x", integer=True)
-    canvas.logarithmic(axes.yaxis)
+    if len(lost) == len(found):
+        canvas.say(axes, _LOST)
+    else:
+        axes.locator_params(axis="x", integer=True)
+        canvas.logarithmic(axes.yaxis)
     axes.set(xlabel="epoch", ylabel="training cost (nats, mean of an epoch)")
     axes.set_title(panel.title, loc="left", fontsize="medium")
     canvas.grid(axes)
@@ -92,25 +101,34 @@ def _over_rates(grid: Sequence["Axes"], panel: Panel, curves: Sequence[Curve]) -
     """Draw the cost over the rate for each pair of betas, early and at the end."""
     pairs = list(itertools.product(*panel.grid.values()))
     styles = optimizer_styles([one.optimizer.name for one in panel.contenders])
-    every = trials(curves)
+    every, bars = choosing(curves), judged(curves)
     top = _FRAME * min(trial.cost for trial in every)
     for axes, pair in zip(grid, pairs, strict=True):
         chosen = dict(zip(panel.grid, pair, strict=True))
         for contender in panel.contenders:
             name = contender.optimizer.name
-            runs = [t for t in every if t.optimizer == name and chosen.items() <= t.numbers.items()]
+            runs, more = (
+                [t for t in some if t.optimizer == name and chosen.items() <= t.numbers.items()]
+                for some in (every, bars)
+            )
             last = len(runs[0].curves[0].costs)
             for epoch, width in ((early(runs[0].curves), 1.0), (last, 2.2)):
                 line = {**styles[name].line(), "lw": width}
                 _line(axes, runs, epoch, line, f"{name}, epoch {epoch}", top)
+            _bars(axes, more, styles[name], top)
         axes.set_title(
             ", ".join(f"{key} = {value:g}" for key, value in chosen.items()),
             loc="left",
             fontsize="medium",
         )
-        axes.set(xscale="log", xlabel="learning rate")
+        axes.set_xlabel("learning rate")
         canvas.grid(axes)
-    grid[0].set_ylim(0.9 * top / _FRAME, top)
+        if math.isfinite(top):
+            axes.set_xscale("log")
+        else:
+            canvas.say(axes, _LOST)
+    if math.isfinite(top):
+        grid[0].set_ylim(0.9 * top / _FRAME, top)
     for axes in grid[:: len(grid) // 2]:
         axes.set_ylabel("negative bound (nats, mean of an epoch)")
 
@@ -118,15 +136,13 @@ def _over_rates(grid: Sequence["Axes"], panel: Panel, curves: Sequence[Curve]) -
 def _line(
     axes: "Axes", runs: Sequence[Trial], epoch: int, style: Any, label: str, top: float
 ) -> None:
+    if not math.isfinite(top):
+        axes.plot([], [], label=label, **style)
+        return
     ranked = sorted(runs, key=lambda trial: trial.rate)
     found = [(trial.rate, float(trial.costs[epoch - 1])) for trial in ranked]
     inside = [(rate, cost if cost <= top else math.nan) for rate, cost in found]
     axes.plot(*zip(*inside, strict=True), marker="o", ms=3, label=label, **style)
-    halves = [half_width(trial.seed_costs(epoch)) for trial in ranked]
-    if None not in halves:
-        x, costs = (np.array(column) for column in zip(*inside, strict=True))
-        low, high = (costs + sign * np.array(halves, float) for sign in (-1, 1))
-        axes.fill_between(x, low, high, color=style["color"], alpha=0.12, linewidth=0)
     if epoch < len(runs[0].curves[0].costs):
         return
     # What is beyond the frame is marked at its top: in two heights, so that no mark hides another.
@@ -138,6 +154,21 @@ def _line(
     for mark, rates in marks:
         heights, above = [height] * len(rates), axes.get_xaxis_transform()
         axes.plot(rates, heights, mark, ms=4, color=style["color"], transform=above, label="_mark")
+
+
+def _bars(axes: "Axes", runs: Sequence[Trial], style: Style, top: float) -> None:
+    """Draw the mean cost at the end, with its interval, where several seeds judge."""
+    for trial in runs:
+        half = half_width(trial.seed_costs())
+        if half is not None and trial.cost <= top:
+            bar: dict[str, Any] = {
+                "fmt": "_",
+                "ms": 9,
+                "capsize": 4,
+                "elinewidth": 1.4,
+                "zorder": 4,
+            }
+            axes.errorbar([trial.rate], [trial.cost], [half], color=style.color, **bar)
 
 
 def early(runs: Sequence[Curve]) -> int:

@@ -88,9 +88,16 @@ class Panel:
         return found
 
     def runs(self, size: Size) -> int:
-        """Return the number of runs of the panel at a size."""
+        """Return the number of runs of the panel at a size, with one seed at all rates."""
         others = math.prod(map(len, self.grid.values()))
         return others * sum(len(one.rates(size.per_decade)) for one in self.contenders)
+
+    @property
+    def chosen(self) -> int:
+        """Return the most settings that are trained with more seeds, at the chosen rates."""
+        others = math.prod(map(len, self.grid.values()))
+        # With a grid, the rates of the first contender are of interest for the others, too.
+        return others * (2 * len(self.contenders) - 1 if self.grid else len(self.contenders))
 
 
 def _reduce(data: Data, size: Size) -> Data:

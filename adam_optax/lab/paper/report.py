@@ -1,6 +1,7 @@
 """Report a reproduced figure, and read its runs back from the CSV file."""
 
 import csv
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -10,10 +11,9 @@ from adam_optax.lab.paper.claims import claims
 from adam_optax.lab.paper.draw import figure
 from adam_optax.lab.paper.figures import FIGURES, Panel
 from adam_optax.lab.paper.intervals import half_width
-from adam_optax.lab.paper.run import Curve, Trial, at_the_edge, leaders
+from adam_optax.lab.paper.trials import Curve, Trial, at_the_edge, leaders, said_seeds
 from adam_optax.lab.reports.files import to_csv
 from adam_optax.lab.reports.html import Section
-from adam_optax.lab.reports.provenance import listed
 from adam_optax.lab.reports.report import Report
 from adam_optax.lab.reports.studies import build_report
 from adam_optax.lab.reports.tables import Column, Table
@@ -46,8 +46,8 @@ def paper_report(name: str, curves: Sequence[Curve], full: bool) -> Report:
         ),
     ]
     title = (
-        f"The Adam paper's {name}, each optimiser at its best learning rate "
-        f"({size}), seed{'s' * (len(seeds) > 1)} {listed(seeds)}"
+        f"The Adam paper's {name}, each optimiser at its best learning rate ({size}); "
+        f"{said_seeds(curves)}"
     )
     judged = claims(name, curves)
     notes = [*(f"{c.verdict}: {c.text} ({c.measured})" for c in judged), *_edges(curves)]
@@ -71,6 +71,8 @@ def paper_report(name: str, curves: Sequence[Curve], full: bool) -> Report:
 
 
 def _cost(trial: Trial) -> str:
+    if not math.isfinite(trial.cost):
+        return "diverged at every rate"
     half = half_width(trial.seed_costs())
     return f"{trial.cost:.4g}" + ("" if half is None else f" ± {half:.2g}")
 

@@ -1,108 +1,18 @@
 """Train the runs of a figure: every contender at every learning rate, from the same start."""
 
-import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
-from adam_optax.lab.errors import LabError
-from adam_optax.lab.grid import LEARNING_RATE, jobs
+from adam_optax.lab.grid import LEARNING_RATE, Settings, jobs
 from adam_optax.lab.paper.contenders import Contender
 from adam_optax.lab.paper.figures import FIGURES, Panel, Size
+from adam_optax.lab.paper.trials import Curve, Trial, group_of, trials
 from adam_optax.lab.results import Point
 from adam_optax.lab.run import OnStage
-from adam_optax.lab.sweeper import OnProgress, Sweeper
+from adam_optax.lab.sweeper import OnProgress, Sweeper, default_width
 from adam_optax.lab.task import Task
-
-
-@dataclass(frozen=True)
-class Curve:
-    """Record the cost of one run of a panel, epoch by epoch.
-
-    Attributes:
-        panel: Name of the panel.
-        optimizer: Name of the optimiser.
-        numbers: Hyper-parameters by name, among them `learning_rate`.
-        costs: Mean loss of the batches of each epoch, noise of the model included, in nats.
-        seed: Seed of the initial parameters and of the order of the batches.
-    """
-
-    panel: str
-    optimizer: str
-    numbers: dict[str, float]
-    costs: tuple[float, ...]
-    seed: int = 0
-
-    @property
-    def rate(self) -> float:
-        """Return the learning rate."""
-        return self.numbers[LEARNING_RATE]
-
-    @property
-    def cost(self) -> float:
-        """Return the cost of the last epoch; infinite if the cost of any epoch is not finite."""
-        return self.costs[-1] if all(map(math.isfinite, self.costs)) else math.inf
-
-
-@dataclass(frozen=True)
-class Trial:
-    """Hold the runs of one optimiser with one setting, one for each seed.
-
-    Attributes:
-        curves: The runs, in the order of their seeds.
-    """
-
-    curves: tuple[Curve, ...]
-
-    @property
-    def panel(self) -> str:
-        """Return the name of the panel."""
-        return self.curves[0].panel
-
-    @property
-    def optimizer(self) -> str:
-        """Return the name of the optimiser."""
-        return self.curves[0].optimizer
-
-    @property
-    def numbers(self) -> dict[str, float]:
-        """Return the hyper-parameters by name."""
-        return self.curves[0].numbers
-
-    @property
-    def rate(self) -> float:
-        """Return the learning rate."""
-        return self.curves[0].rate
-
-    @property
-    def seeds(self) -> list[int]:
-        """Return the seeds."""
-        return [curve.seed for curve in self.curves]
-
-    @property
-    def cost(self) -> float:
-        """Return the mean cost of the last epoch; infinite if a run diverged."""
-        return sum(curve.cost for curve in self.curves) / len(self.curves)
-
-    @property
-    def costs(self) -> NDArray[np.float64]:
-        """Return the mean cost of each epoch."""
-        means: NDArray[np.float64] = np.mean([curve.costs for curve in self.curves], axis=0)
-        return means
-
-    def seed_costs(self, epoch: int | None = None) -> tuple[float, ...]:
-        """Return the cost of each seed.
-
-        Args:
-            epoch: After which epoch, from 1; after the last, if there are fewer, or if it is
-                `None`: the cost is then infinite for a run that diverged.
-        """
-        if epoch is None:
-            return tuple(curve.cost for curve in self.curves)
-        return tuple(curve.costs[min(epoch, len(curve.costs)) - 1] for curve in self.curves)
 
 
 class Reproduction:
@@ -136,8 +46,10 @@ class Reproduction:
         """Train all runs; a reproduction that was killed resumes from its finished parts.
 
         Args:
-            seeds: Seeds of the initial parameters and of the order of the batches. Three at least
-                give intervals by which claims can be judged.
+            seeds: Seeds of the initial parameters and of the order of the batches. The first one
+                is trained at all rates, and chooses each optimiser's; the others are trained at the
+                chosen rates alone. Three others give intervals by which claims can be judged: they
+                had no part in the choice, so that no rate looks good by chance.
             on_progress: Called after every run with the number of runs done and planned.
             on_stage: Called when a compilation begins, and when a run does.
 
@@ -147,20 +59,30 @@ class Reproduction:
             KeyboardInterrupt: If Ctrl-C was pressed.
         """
         panels = FIGURES[self.figure]
-        planned = len(seeds) * sum(panel.runs(self.size(panel)) for panel in panels)
+        planned = self.planned(len(seeds) - 1)
         curves: list[Curve] = []
         # All data is read before anything is trained.
         tasks = [Task(p.problem(self.size(p)), None, self._place(p)) for p in panels]
         for panel, task in zip(panels, tasks, strict=True):
             for contender in panel.contenders:
-                before = len(curves)
 
-                def show(done: int, _: int, before: int = before) -> None:
+                def show(done: int, before: int) -> None:
                     if on_progress is not None:
                         on_progress(before + done, planned)
 
-                curves += self._trained(panel, task, contender, seeds, show, on_stage)
+                trainer = _Contest(self, panel, task, contender, on_stage, self._parts)
+                curves += trainer.run(seeds, curves, show)
         return curves
+
+    def planned(self, judging: int) -> int:
+        """Return how many runs are planned, or one more for each setting of other numbers.
+
+        Args:
+            judging: Number of seeds at the chosen rates.
+        """
+        return sum(
+            panel.runs(self.size(panel)) + judging * panel.chosen for panel in FIGURES[self.figure]
+        )
 
     def size(self, panel: Panel) -> Size:
         """Return the size at which a panel is trained."""
@@ -173,76 +95,74 @@ class Reproduction:
         own = self._data_dir / panel.data
         return own if own.exists() else self._data_dir
 
-    def _trained(
+
+class _Contest:
+    """Train one contender of a panel: all rates with one seed, the chosen ones with others."""
+
+    def __init__(
         self,
+        reproduction: Reproduction,
         panel: Panel,
         task: Task,
         contender: Contender,
-        seeds: Sequence[int],
-        show: OnProgress,
         on_stage: OnStage | None,
+        parts: Path | None,
+    ) -> None:
+        self._panel, self._task, self._contender = panel, task, contender
+        self._size, self._on_stage, self._parts = reproduction.size(panel), on_stage, parts
+        self._sweepers: dict[int, Sweeper] = {}
+
+    def run(
+        self, seeds: Sequence[int], others: Sequence[Curve], show: Callable[[int, int], None]
     ) -> list[Curve]:
-        size = self.size(panel)
-        sweeper = Sweeper(
-            task, [contender.optimizer], 1, size.epochs, self._parts, every_epoch=False
-        )
-        grid = {LEARNING_RATE: contender.rates(size.per_decade), **panel.grid}
-        todo = jobs(task.problem, [contender.optimizer], grid, seeds)
-        swept = sweeper.run(todo, show, on_stage)
+        """Return the runs of the contender.
+
+        Args:
+            seeds: The seed that chooses, and those that judge.
+            others: The runs of the contenders before.
+            show: Called with the number of runs done, and of those before.
+        """
+        grid = {LEARNING_RATE: self._contender.rates(self._size.per_decade), **self._panel.grid}
+        curves = self._trained(grid, seeds[:1], lambda done: show(done, len(others)))
+        if len(seeds) > 1:
+            before = len(others) + len(curves)
+            chosen = self._chosen([*others, *curves])
+            curves += self._trained(chosen, seeds[1:], lambda done: show(done, before))
+        return curves
+
+    def _chosen(self, curves: Sequence[Curve]) -> list[dict[str, float]]:
+        """Return the settings that are trained with more seeds.
+
+        They are the contender's best for each setting of the other numbers; and what was best for
+        the panel's first contender, where the paper compares two contenders at one rate.
+        """
+        names = {self._contender.optimizer.name}
+        if self._panel.grid:
+            names.add(self._panel.contenders[0].optimizer.name)
+        best: dict[object, Trial] = {}
+        for trial in trials([c for c in curves if c.panel == self._panel.name]):
+            if trial.optimizer in names:
+                kept = best.setdefault(group_of(trial), trial)
+                best[group_of(trial)] = min(kept, trial, key=lambda t: t.curves[0].cost)
+        found = [trial.numbers for trial in best.values()]
+        return [numbers for i, numbers in enumerate(found) if numbers not in found[:i]]
+
+    def _trained(
+        self, settings: Settings, seeds: Sequence[int], show: Callable[[int], None]
+    ) -> list[Curve]:
+        optimizer, epochs = self._contender.optimizer, self._size.epochs
+        todo = jobs(self._task.problem, [optimizer], settings, seeds)
+        width = default_width(self._task, epochs, len(todo))
+        if width not in self._sweepers:
+            self._sweepers[width] = Sweeper(
+                self._task, [optimizer], width, epochs, self._parts, every_epoch=False
+            )
+        swept = self._sweepers[width].run(todo, lambda done, _: show(done), self._on_stage)
         if swept.interrupted:
             raise KeyboardInterrupt
-        return [_curve(panel, point, size.epochs) for point in swept.points]
+        return [_curve(self._panel, point, epochs) for point in swept.points]
 
 
 def _curve(panel: Panel, point: Point, epochs: int) -> Curve:
     costs = point.losses.reshape(epochs, -1).mean(axis=1, dtype=np.float64)
     return Curve(panel.name, point.optimizer, point.numbers, tuple(map(float, costs)), point.seed)
-
-
-def trials(curves: Sequence[Curve]) -> list[Trial]:
-    """Group runs that differ by their seeds alone."""
-    found: dict[object, list[Curve]] = {}
-    for curve in curves:
-        key = curve.panel, curve.optimizer, *curve.numbers.items()
-        found.setdefault(key, []).append(curve)
-    return [Trial(tuple(sorted(runs, key=lambda c: c.seed))) for runs in found.values()]
-
-
-def leaders(curves: Sequence[Curve]) -> list[Trial]:
-    """Return the trials at the best learning rate, with the lowest mean cost in the last epoch.
-
-    There is one trial for each panel, optimiser and setting of the other hyper-parameters.
-
-    Raises:
-        LabError: If every trial of an optimiser has a run that diverged.
-    """
-    found: dict[object, Trial] = {}
-    for trial in trials(curves):
-        kept = found.setdefault(_group(trial), trial)
-        found[_group(trial)] = min(kept, trial, key=lambda t: t.cost)
-    for trial in found.values():
-        if not math.isfinite(trial.cost):
-            raise LabError(f"{trial.panel}: every run of {trial.optimizer} diverged")
-    return list(found.values())
-
-
-def best(curves: Sequence[Curve], panel: str) -> dict[str, Trial]:
-    """Return the leaders of a panel without a grid, by optimiser."""
-    return {t.optimizer: t for t in leaders(curves) if t.panel == panel}
-
-
-def at_the_edge(curves: Sequence[Curve]) -> list[Trial]:
-    """Return the leaders at an edge of the rates tried, which a rate beyond might beat."""
-    tried: dict[object, list[float]] = {}
-    for trial in trials(curves):
-        tried.setdefault(_group(trial), []).append(trial.rate)
-    return [t for t in leaders(curves) if t.rate in _ends(tried[_group(t)])]
-
-
-def _ends(rates: Sequence[float]) -> tuple[float, float]:
-    return min(rates), max(rates)
-
-
-def _group(trial: Trial) -> object:
-    others = [number for number in trial.numbers.items() if number[0] != LEARNING_RATE]
-    return trial.panel, trial.optimizer, *others

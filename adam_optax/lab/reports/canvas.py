@@ -116,14 +116,15 @@ def say(axes: "Axes", text: str) -> None:
 
 
 def guide(axes: "Axes", height: float, text: str) -> None:
-    """Draw a level as a grey line, with its name at the left end of the line."""
+    """Draw a level as a grey line, with its name at the right end, far from where curves fall."""
     axes.axhline(height, color=GUIDE, lw=1, zorder=1)
     axes.annotate(
         text,
-        (0.01, height),
+        (0.99, height),
         xycoords=("axes fraction", "data"),
         xytext=(0, 2),
         textcoords="offset points",
+        ha="right",
         color="#555555",
         fontsize="small",
     )

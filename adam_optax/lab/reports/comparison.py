@@ -11,6 +11,7 @@ from adam_optax.lab.reports.report import PAGE, Report
 from adam_optax.lab.reports.tables import Column, Table
 from adam_optax.lab.results import Sweep
 from adam_optax.lab.run import WINDOW
+from adam_optax.lab.shown import counted
 from adam_optax.lab.tuning import is_at_edge
 
 RUN_COLUMNS = (
@@ -113,7 +114,7 @@ def table(comparison: Comparison) -> Table:
             column(
                 f"steps to {target}",
                 f"steps until the last {WINDOW} batches had a mean loss of {target}: the loss of "
-                "batches in training, not of the whole set; (1/3): one of three seeds got there",
+                f"batches in training, not of the whole set{_few(rows)}",
                 [_spread(row.steps_to_target, "{:.0f} ± {:.0f}") + _reached(row) for row in rows],
                 4,
             ),
@@ -161,7 +162,7 @@ def _notes(comparison: Comparison) -> list[str]:
 
 def _title(comparison: Comparison) -> str:
     done, planned = len(comparison.runs), comparison.planned
-    runs = words.counted(done, "run")
+    runs = f"{counted(done, 'run')} of {words.epochs(comparison)}"
     if comparison.interrupted:
         runs = f"{done} of {planned} runs, interrupted"
     seeds = {run.seed for run in comparison.runs}
@@ -186,7 +187,16 @@ def _spread(value: Spread | None, form: str, scale: float = 1) -> str:
 
 
 def _loss(value: Spread | None) -> str:
-    return _spread(value, "{:#.3g} ± {:#.2g}")
+    if value is None:
+        return "—"
+    mean = words.digits(value.mean, 3)
+    return mean if value.std is None else f"{mean} ± {words.digits(value.std, 2)}"
+
+
+def _few(rows: Sequence[Row]) -> str:
+    """Say what the numbers of `_reached` mean, if there are any."""
+    row = next((row for row in rows if not row.steps_to_target), None)
+    return f"; ({row.reached}/{row.seeds}): {row.reached} of {row.seeds} got there" if row else ""
 
 
 def _reached(row: Row) -> str:

@@ -26,6 +26,18 @@ def check_writable(folder: Path, names: Collection[str]) -> None:
         raise _unwritable(folder, error) from error
 
 
+def make_folder(folder: Path) -> None:
+    """Make a folder, and those above it, if it is not there.
+
+    Raises:
+        LabError: If the folder cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (OSError, ValueError) as error:  # a ValueError is of a null byte
+        raise _unwritable(folder, error) from error
+
+
 def write_report(folder: Path, contents: Mapping[str, bytes]) -> list[Path]:
     """Write the files of a report, whose folder is the old report's or whole the new one's.
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from adam_optax._core.plotting import Style, optimizer_styles
+from adam_optax._core.plotting import Dashes, Style, optimizer_styles
 from adam_optax.lab.comparison import Comparison
 from adam_optax.lab.reports import canvas, words
 from adam_optax.lab.reports.canvas import render
@@ -20,6 +20,8 @@ __all__ = ["curves", "figure", "png", "render", "test_errors"]
 
 SIZE = (12.0, 5.0)
 """Width and height of the figure, in inches."""
+_DASH_WIDTH = 1.8
+"""The width of a line, in points, to which the lengths of its dashes belong."""
 _BANDS = 4
 """The most optimisers whose bands over seeds are drawn: more bands make one brown cloud."""
 
@@ -55,11 +57,13 @@ def figure(comparison: Comparison) -> "Figure":
     _label_training(training, comparison)
     _label_testing(testing, comparison)
     ranked = sorted(found.items(), key=lambda item: -item[1][1])
-    handles = [line for _, (line, _, _) in ranked]
-    canvas.legend_beside(drawn, handles, [_text(name, runs) for name, (_, _, runs) in ranked])
+    if len(groups) > 1:  # the only optimiser is named in the title
+        handles = [line for _, (line, _, _) in ranked]
+        canvas.legend_beside(drawn, handles, [_text(name, runs) for name, (_, _, runs) in ranked])
     note = [words.rates(comparison)]
     if max(map(len, groups.values()), default=0) > 1:
-        note.append(f"{'Bands' if len(groups) <= _BANDS else 'Bars at the ends'}: all seeds.")
+        marks = "Bands" if len(groups) <= _BANDS else "Bars at the ends"
+        note.append(f"{marks}: from the best to the worst seed.")
     canvas.title(drawn, words.title(comparison), "\n".join(note))
     return drawn
 
@@ -107,7 +111,8 @@ class _Pen(NamedTuple):
         """Draw the mean of lines over seeds, and a band or a bar from the lowest to the highest."""
         # Curves that coincide stay visible: the first is the widest and lies below the others.
         width = max(3.2 - 0.3 * self.place, 1.3)
-        (line,) = axes.plot(x, lines.mean(axis=0), lw=width, **self.style.line(), **more)
+        pen = self.style.line() | {"ls": self._dashes(width)}
+        (line,) = axes.plot(x, lines.mean(axis=0), lw=width, **pen, **more)
         lowest, highest = lines.min(axis=0), lines.max(axis=0)
         color = self.style.color
         if len(lines) > 1 and len(x) and self.of <= _BANDS:
@@ -116,6 +121,16 @@ class _Pen(NamedTuple):
             beyond = x[-1] + 0.012 * (1 + self.place) * (x[-1] - x[0])
             axes.plot([beyond] * 2, [lowest[-1], highest[-1]], color=color, lw=1.6, label="_bar")
         return line
+
+    def _dashes(self, width: float) -> Dashes:
+        """Return the dashes with the lengths that they have in the thinnest line.
+
+        matplotlib makes the dashes of a wide line as much longer, so that few would be left.
+        """
+        if isinstance(self.style.dashes, str):
+            return self.style.dashes
+        start, lengths = self.style.dashes
+        return start, tuple(_DASH_WIDTH / width * length for length in lengths)
 
 
 def _train_curve(axes: "Axes", pen: _Pen, runs: list[Run]) -> tuple["Line2D", float]:

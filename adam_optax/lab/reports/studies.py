@@ -13,14 +13,16 @@ from adam_optax.lab.halving import rungs
 from adam_optax.lab.observation import Observation
 from adam_optax.lab.reports import sweep_plot
 from adam_optax.lab.reports.canvas import render
+from adam_optax.lab.reports.defaults import default_numbers
 from adam_optax.lab.reports.files import to_csv
 from adam_optax.lab.reports.html import Section
 from adam_optax.lab.reports.provenance import listed
 from adam_optax.lab.reports.report import PAGE, Report
 from adam_optax.lab.reports.sweep_plot import Panel
 from adam_optax.lab.reports.tables import Column, Table
-from adam_optax.lab.reports.words import counted
+from adam_optax.lab.reports.words import digits
 from adam_optax.lab.results import Setting, Sweep
+from adam_optax.lab.shown import counted
 from adam_optax.lab.suggestion import Suggestion
 
 if TYPE_CHECKING:
@@ -80,7 +82,7 @@ def sweep_table(sweep: Sweep) -> Table:
         columns.append(Column(name.replace("_", " "), "", cells))
     columns.append(Column("final loss", _LOSS, [_final(setting) for setting in ranked]))
     columns.append(Column("test %", _TEST, [_test(setting) for setting in ranked], rank=1))
-    done = counted(len(sweep.points), "run")
+    done = f"{counted(len(sweep.points), 'run')} of {counted(_epochs(sweep), 'epoch')}"
     if sweep.interrupted:
         done = f"{len(sweep.points)} of {sweep.planned} runs, interrupted"
     with_names = f", {names[0]}" if len(names) == 1 else ""
@@ -88,12 +90,24 @@ def sweep_table(sweep: Sweep) -> Table:
     seeds = _seeds(sweep)
     of = f"mean ± standard deviation of seeds {listed(seeds)}" if len(seeds) > 1 else ""
     title = [done, f"all with {common}" if common else "", of or f"seed {listed(seeds)}"]
-    notes = [] if len(seeds) > 1 else ["One seed: small differences may be chance."]
+    notes = _defaults(sweep, across)
+    notes += [] if len(seeds) > 1 else ["One seed: small differences may be chance."]
     return Table(
         f"{sweep.problem.name}{with_names}: {'; '.join(filter(None, title))}; best first",
         columns,
         notes,
     )
+
+
+def _defaults(sweep: Sweep, names: Sequence[str]) -> list[str]:
+    """Return notes of the varied numbers' defaults, one for optimisers that share them."""
+    shared: dict[str, list[str]] = {}
+    for optimizer in _optimizers(sweep):
+        known = default_numbers(optimizer, sweep.problem)
+        said = [f"{name.replace('_', ' ')} {known[name]:.4g}" for name in names if name in known]
+        if said:
+            shared.setdefault(", ".join(said), []).append(optimizer)
+    return [f"Default of {', '.join(who)}: {said}." for said, who in shared.items()]
 
 
 def suggestion_report(suggestion: Suggestion) -> Report:
@@ -188,7 +202,8 @@ def watch_table(observation: Observation) -> Table:
 def _watched(observation: Observation) -> str:
     run = observation.run
     return (
-        f"{observation.problem.name}, {run.optimizer} at {run.learning_rate:.3g}, seed {run.seed}"
+        f"{observation.problem.name}, {run.optimizer} at rate {run.learning_rate:.3g}, "
+        f"seed {run.seed}"
     )
 
 
@@ -208,7 +223,12 @@ def _seeds(sweep: Sweep) -> list[int]:
 
 def _budget(sweep: Sweep) -> str:
     seeds = _seeds(sweep)
-    return f"{counted(len(sweep.settings), 'setting')}, {counted(len(seeds), 'seed')}"
+    counts = [(len(sweep.settings), "setting"), (len(seeds), "seed"), (_epochs(sweep), "epoch")]
+    return ", ".join(counted(count, what) for count, what in counts)
+
+
+def _epochs(sweep: Sweep) -> int:
+    return max(len(point.train_loss) for point in sweep.points)
 
 
 def _final(setting: Setting) -> str:
@@ -216,7 +236,7 @@ def _final(setting: Setting) -> str:
         lost = sum(not math.isfinite(loss) for loss in setting.losses)
         return f"diverged {lost}/{len(setting.losses)}"
     one = len(setting.losses) == 1
-    return f"{setting.loss:#.3g}" + ("" if one else f" ± {setting.spread:#.2g}")
+    return digits(setting.loss, 3) + ("" if one else f" ± {digits(setting.spread, 2)}")
 
 
 def _test(setting: Setting) -> str:

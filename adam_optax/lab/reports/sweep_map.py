@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from adam_optax.lab.reports import canvas
+from adam_optax.lab.reports.words import digits
 from adam_optax.lab.results import Setting
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def draw(
         np.arange(len(x) + 1) - 0.5, np.arange(len(y) + 1) - 0.5, table, norm=norm, cmap="viridis"
     )
     for (row, column), loss in np.ndenumerate(table):
-        text = f"{loss:.3g}" if np.isfinite(loss) else "diverged"
+        text = digits(float(loss), 3) if np.isfinite(loss) else "diverged"
         light = not np.isfinite(loss) or float(norm(loss)) > 0.55
         color = "black" if light else "white"
         axes.text(column, row, text, ha="center", va="center", fontsize="small", color=color)
@@ -74,6 +75,7 @@ def _cell(
 def _frame(axes: "Axes", cell: tuple[int, int] | None, text: str, dashes: str) -> None:
     """Frame a cell in white, with a word above its number, or below it in a dotted frame."""
     from matplotlib.patches import Rectangle
+    from matplotlib.patheffects import Normal, Stroke
 
     if cell is None:
         return
@@ -81,6 +83,8 @@ def _frame(axes: "Axes", cell: tuple[int, int] | None, text: str, dashes: str) -
     frame = Rectangle(
         (column - 0.46, row - 0.46), 0.92, 0.92, fill=False, ec="white", lw=2.4, ls=dashes
     )
+    # A dark edge, without which the frame of a bright cell would not be seen.
+    frame.set_path_effects([Stroke(linewidth=4.4, foreground="black"), Normal()])
     axes.add_patch(frame)
     height = 0.32 if dashes == "-" else -0.32
     box = {"facecolor": "white", "edgecolor": "none", "pad": 1.0, "alpha": 0.85}

@@ -7,6 +7,7 @@ from adam_optax.lab.comparison import Comparison
 from adam_optax.lab.optimizers import DEFAULT_OPTIMIZERS
 from adam_optax.lab.reports.defaults import default_rate
 from adam_optax.lab.reports.provenance import listed
+from adam_optax.lab.shown import counted
 
 
 def question(comparison: Comparison) -> str:
@@ -19,9 +20,15 @@ def question(comparison: Comparison) -> str:
 
 
 def title(comparison: Comparison) -> str:
-    """Return the title of a comparison's figure: problem, seeds and epochs."""
-    epochs = max((len(run.train_loss) for run in comparison.runs), default=0)
-    return f"{comparison.problem.name}: {seeds(comparison)}; {counted(epochs, 'epoch')}"
+    """Return the title of a comparison's figure: problem, the only optimiser, seeds and epochs."""
+    rates = {(run.optimizer, run.learning_rate) for run in comparison.runs}
+    alone = "".join(f", {name} at rate {rate:.3g}" for name, rate in rates) * (len(rates) == 1)
+    return f"{comparison.problem.name}{alone}: {seeds(comparison)}; {epochs(comparison)}"
+
+
+def epochs(comparison: Comparison) -> str:
+    """Say of how many epochs the longest run is."""
+    return counted(max((len(run.train_loss) for run in comparison.runs), default=0), "epoch")
 
 
 def seeds(comparison: Comparison) -> str:
@@ -67,6 +74,6 @@ def _tune_command(comparison: Comparison) -> str:
     return shlex.join(words)
 
 
-def counted(count: int, what: str) -> str:
-    """Return a number with the name of what is counted, in the plural where there are several."""
-    return f"{count} {what}" if count == 1 else f"{count:,} {what}s"
+def digits(number: float, count: int) -> str:
+    """Return a number with so many digits, zeros at its end too, and no point after the last."""
+    return f"{number:#.{count}g}".removesuffix(".")

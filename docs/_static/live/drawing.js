@@ -103,9 +103,9 @@ export function trail(name, points, t, focused) {
 /* Return a sample of an optimiser's line, for its name in a list. */
 export function sample(name) {
   const { color, dash } = PALETTE[name];
-  const dashes = dash.map((length) => length * 3).join(" ") || "none";
+  const dashes = dash.map((length) => length * 2).join(" ") || "none";
   return `<svg class="live-sample" viewBox="0 0 36 8" aria-hidden="true"><path d="M1 4H35"
-    stroke="${color}" stroke-width="3" stroke-dasharray="${dashes}"/></svg>`;
+    stroke="${color}" stroke-width="2" stroke-dasharray="${dashes}"/></svg>`;
 }
 
 /* Return a chart of the pairs of two weights over the steps, x as a line and y as dashes.
