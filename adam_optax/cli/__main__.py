@@ -1,6 +1,7 @@
 """Run `python -m adam_optax.cli`, which is the same as the command `adam-optax`.
 
-Here Ctrl-C is Python's own to answer while JAX is imported: the package comes before this module.
+Only while JAX is imported does Python answer Ctrl-C here: it imports the package before this
+module.
 """
 
 from adam_optax_command import run

@@ -133,9 +133,7 @@ def _finish(found: Comparison, folder: RunFolder, stem: str, shown: Shown) -> in
     text = f"results are of {done} of {planned} runs; {how}"
     if not done:
         if unfinished is None:
-            if folder.is_empty:
-                return interrupted(f"before an epoch was finished; {how}")
-            return interrupted(f"before a run was finished: no results yet; {how}")
+            return interrupted(f"before an epoch was finished; {how}")
         epochs = len(unfinished.train_loss)
         text = f"results are of the first {epochs} epochs; {how}"
         if planned > 1:

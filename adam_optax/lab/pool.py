@@ -186,8 +186,8 @@ def _closed(part: Part, error: BaseException) -> LabError:
     """Say that an executor takes no more parts."""
     return LabError(
         f"{part.name}: the executor takes no more parts ({describe(error)}), as one does whose "
-        "process was killed, or that was shut down; what is finished is in parts, from which the "
-        "same call with a new executor goes on"
+        "process was killed, or that was shut down; make a new one: with parts, or --resume, what "
+        "is finished is not done again"
     )
 
 

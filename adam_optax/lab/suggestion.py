@@ -153,7 +153,7 @@ def suggest(
             the budget, once some of it is not needed.
         on_stage: Called when a compilation begins, with the length of the runs, and when a run
             does, with the round of the search, the confirmation or the watched run it is for; with
-            an executor, after each run.
+            an executor, after every run.
         on_note: Called before the training with the budget, and before each further stage with
             what was chosen and what of the budget is left, in sentences.
 
@@ -170,7 +170,7 @@ def suggest(
     found, task = resolve(optimizer), Task(problem, batch_size, data_dir)
     epochs = check_epochs(task.problem, epochs)
     pool = None if executor is None else Pool(executor, retries, task, problem, data_dir)
-    trainer = _Trainer(task, found, parts, pool, on_stage or (lambda kind, what: None))
+    trainer = _Trainer(task, found, parts, on_stage or (lambda kind, what: None), pool)
     search = Search(
         task.problem, found, seeds, epochs, trainer.train, on_progress, on_note, trainer.begin
     )
@@ -228,8 +228,8 @@ class _Trainer:
         task: The task to train on.
         optimizer: The optimiser.
         parts: A directory for finished runs; `None`: nothing is kept.
-        pool: Does the runs elsewhere; `None`: they are done here, in turn.
         on_stage: As in `suggest`.
+        pool: Does the runs elsewhere; `None`: they are done here, in turn.
     """
 
     def __init__(
@@ -237,11 +237,11 @@ class _Trainer:
         task: Task,
         optimizer: Optimizer,
         parts: Path | str | None,
-        pool: Pool | None,
         on_stage: OnStage,
+        pool: Pool | None,
     ) -> None:
-        self._task, self._optimizer, self._parts, self._pool = task, optimizer, parts, pool
-        self._on_stage, self._what = on_stage, ""
+        self._task, self._optimizer, self._parts = task, optimizer, parts
+        self._on_stage, self._what, self._pool = on_stage, "", pool
         self._sweepers: dict[int, Sweeper] = {}
 
     def begin(self, what: str) -> None:
@@ -260,9 +260,10 @@ class _Trainer:
             arguments = self._task, [self._optimizer], 1, epochs, self._parts
             self._sweepers[epochs] = Sweeper(*arguments, every_epoch=False, pool=self._pool)
 
-        def stage(kind: str, _: str) -> None:
+        def stage(kind: str, what: str) -> None:
             length = f"runs of {counted(epochs, 'epoch')}"
-            self._on_stage(kind, length if kind == "compiling" else self._what)
+            now = self._what if self._pool is None else f"{self._what}, {what}"
+            self._on_stage(kind, length if kind == "compiling" else now)
 
         return self._sweepers[epochs].run(todo, lambda done, _: on_run(done), stage).points
 

@@ -151,7 +151,7 @@ def test_the_terminals_ctrl_c_ends_what_was_started_here(tmp_path: Path, engine:
     assert (process.returncode, out) == (130, "")
     told = said.splitlines()
     assert told[0].startswith(f"adam-optax: running the code of {PROBLEM}, from ")
-    assert told[1:] == ["adam-optax: interrupted: before a run was finished: nothing written"]
+    assert told[1:] == ["adam-optax: interrupted: before a run was finished; nothing is kept"]
     assert took < 20  # the workers are given time to leave; a busy machine takes its own
     assert not [pid for pid in workers(data) if Path(f"/proc/{pid}").exists()]
 

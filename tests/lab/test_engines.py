@@ -102,7 +102,8 @@ def test_dask_with_a_killed_worker_gives_the_same_table(folder: Path) -> None:
 @pytest.mark.filterwarnings("ignore")  # of Ray's own
 def test_ray_with_a_killed_worker_gives_the_same_table(folder: Path) -> None:
     ray = pytest.importorskip("ray", reason="needs the extra ray")
-    ray.init(num_cpus=2, log_to_driver=False, logging_level="ERROR", include_dashboard=False)
+    quiet = {"log_to_driver": False, "logging_level": "ERROR", "include_dashboard": False}
+    ray.init("local", num_cpus=2, **quiet)
     try:
         with open_executor("ray") as executor:
             stages = check_that_a_killed_worker_changes_nothing(executor, folder)

@@ -257,7 +257,7 @@ def test_an_executor_that_broke_is_told_with_the_way_out(
 ) -> None:
     how: dict[str, Any] = {"epochs": 1, "parts": tmp_path}
     grid = {"learning_rate": [0.1]}
-    message = "takes no more parts .BrokenExecutor: a process ended.* a new executor goes on"
+    message = "takes no more parts .BrokenExecutor: a process ended.*; make a new one: with parts"
     with pytest.raises(LabError, match=message):
         sweep(small(), "adam", grid, [0, 1, 2], **how, executor=Broken())
     sweep(small(), "adam", grid, [0, 1, 2], **how, executor=Here())

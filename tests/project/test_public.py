@@ -63,8 +63,8 @@ def test_the_core_imports_no_extra() -> None:
     """What is installed with an extra is imported where it is used."""
     code = (
         "import sys, adam_optax; "
-        "found = {'matplotlib', 'sklearn', 'rich', 'jinja2', 'pandas', 'h5py', 'torch', 'keras'} "
-        "& sys.modules.keys(); "
+        "found = {'matplotlib', 'sklearn', 'rich', 'jinja2', 'pandas', 'h5py', 'torch', 'keras', "
+        "'dask', 'distributed', 'ray'} & sys.modules.keys(); "
         "assert not found, found"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
