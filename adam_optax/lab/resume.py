@@ -73,13 +73,19 @@ class FinishedParts:
         task: The task of the sweep.
         optimizers: Names of the optimisers.
         epochs: Epochs of each run.
+        measured: How many times the loss of the whole training set is measured in each run.
     """
 
     def __init__(
-        self, directory: Path | str | None, task: Task, optimizers: Sequence[str], epochs: int
+        self,
+        directory: Path | str | None,
+        task: Task,
+        optimizers: Sequence[str],
+        epochs: int,
+        measured: int,
     ) -> None:
-        self._epochs, self._steps = epochs, task.steps_per_epoch
-        self._folder = _Folder(directory, task, [list(optimizers), epochs])
+        self._steps, self._measured = epochs * task.steps_per_epoch, measured
+        self._folder = _Folder(directory, task, [list(optimizers), epochs, measured])
 
     def load(self, jobs: Sequence[Job]) -> Arrays | None:
         """Return the results of these runs, or `None` if no whole file of them is there."""
@@ -96,10 +102,9 @@ class FinishedParts:
     def _fit(self, arrays: Arrays, runs: int) -> bool:
         """Tell whether arrays could be the results of so many runs."""
         losses, train_loss, test_accuracy = arrays
-        measured = [(runs, self._epochs), (runs, 1)]  # after every epoch, or after the last
         return (
-            losses.shape == (runs, self._epochs * self._steps)
-            and train_loss.shape in measured
+            losses.shape == (runs, self._steps)
+            and train_loss.shape == (runs, self._measured)
             and test_accuracy.shape == (runs,)
             and all(array.dtype == np.float32 for array in arrays)
         )

@@ -135,7 +135,7 @@ class Sweeper:
         self._run: Callable[..., Outcome] | None = None
         self._on_stage: OnStage = _ignore
         names = [optimizer.name for optimizer in optimizers]
-        self._parts = FinishedParts(parts, task, names, epochs)
+        self._parts = FinishedParts(parts, task, names, epochs, epochs if every_epoch else 1)
 
     def run(
         self,

@@ -10,9 +10,11 @@ import pytest
 
 import adam_optax as ao
 from adam_optax.lab import LabError, Optimizer, Problem, Sweep, sweep, train
-from adam_optax.lab.grid import Job
+from adam_optax.lab.grid import Job, jobs
+from adam_optax.lab.optimizers import resolve
 from adam_optax.lab.program import Program
 from adam_optax.lab.resume import FinishedParts
+from adam_optax.lab.sweeper import Sweeper
 from adam_optax.lab.task import Task
 
 GRID = {"learning_rate": [1e-2, 1e-1], "b1": [0.5, 0.9]}
@@ -118,11 +120,11 @@ def test_a_killed_sweep_goes_on_where_it_was(
 def test_a_damaged_part_is_whole_or_trained_again(tiny: Problem, tmp_path: Path) -> None:
     """Check mutants of a part's file: 60 of 4,000 raised zipfile's errors, and shapes were free."""
     task = Task(tiny)
-    parts = FinishedParts(tmp_path, task, ["adam"], 2)
-    jobs = [Job(0, (("learning_rate", 0.1),), seed) for seed in (0, 1)]
+    parts = FinishedParts(tmp_path, task, ["adam"], 2, 2)
+    todo = [Job(0, (("learning_rate", 0.1),), seed) for seed in (0, 1)]
     steps = 2 * task.steps_per_epoch
     arrays = tuple(np.ones(shape, np.float32) for shape in ((2, steps), (2, 2), (2,)))
-    parts.save(jobs, arrays)
+    parts.save(todo, arrays)
     (path,) = tmp_path.iterdir()
     content, rng = path.read_bytes(), random.Random(0)
     for _ in range(500):
@@ -130,12 +132,12 @@ def test_a_damaged_part_is_whole_or_trained_again(tiny: Problem, tmp_path: Path)
         for _ in range(rng.choice([1, 1, 8])):
             mutant[rng.randrange(len(content))] = rng.randrange(256)
         path.write_bytes(mutant)
-        if (found := parts.load(jobs)) is not None:
+        if (found := parts.load(todo)) is not None:
             chex.assert_trees_all_equal(found, arrays)
     for other in ((1, steps), (2, steps + 1)):
         losses = np.ones(other, np.float32)
         np.savez(path, losses=losses, train_loss=arrays[1], test_accuracy=arrays[2])
-        assert parts.load(jobs) is None
+        assert parts.load(todo) is None
 
 
 def test_parts_of_another_sweep_are_not_taken(tiny: Problem, tmp_path: Path) -> None:
@@ -143,6 +145,10 @@ def test_parts_of_another_sweep_are_not_taken(tiny: Problem, tmp_path: Path) -> 
     sweep(tiny, "adam", GRID, [0], epochs=1, **how)
     longer = sweep(tiny, "adam", GRID, [0], epochs=2, **how)
     assert len(longer.points[0].train_loss) == 2
+    task, adam = Task(tiny), [resolve("adam")]  # as a search measures, after the last epoch only
+    search = Sweeper(task, adam, 1, 2, tmp_path, every_epoch=False)
+    found = search.run(jobs(task.problem, adam, GRID, [0]), stopping(1))
+    assert len(found.points[0].train_loss) == 1
 
 
 @pytest.mark.quick

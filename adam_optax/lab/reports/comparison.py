@@ -143,7 +143,7 @@ def table(comparison: Comparison) -> Table:
 
 def run_table(run: Run) -> Table:
     """Build the table of one run: what it ended with."""
-    epochs = words.counted(len(run.train_loss), "epoch")
+    epochs = counted(len(run.train_loss), "epoch")
     lost = "; diverged" if run.diverged else ""
     return Table(
         f"{run.optimizer} at rate {run.learning_rate:.3g}, seed {run.seed}: {epochs}{lost}",
