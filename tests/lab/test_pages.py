@@ -115,6 +115,7 @@ def test_a_page_asks_and_says_how_it_was_made(
 def test_from_python_there_is_no_command(monkeypatch: pytest.MonkeyPatch) -> None:
     for words, said in (
         (["/usr/lib/adam_optax/cli/__main__.py", "watch"], "adam-optax watch"),
+        (["/usr/lib/adam_optax_command.py", "watch"], "adam-optax watch"),
         (["notebook.py"], "none: made from Python"),
         ([], "none: made from Python"),
     ):

@@ -34,11 +34,8 @@ def facts(seeds: str) -> list[tuple[str, str]]:
 def command() -> str:
     """Return the command line of this process, or what stands for one in other programs."""
     program = Path(sys.argv[0]) if sys.argv else Path()
-    is_ours = program.stem == "adam-optax" or program.parts[-3:] == (
-        "adam_optax",
-        "cli",
-        "__main__.py",
-    )
+    ours = "adam-optax", "adam_optax_command"
+    is_ours = program.stem in ours or program.parts[-3:] == ("adam_optax", "cli", "__main__.py")
     return shlex.join(["adam-optax", *sys.argv[1:]]) if is_ours else "none: made from Python"
 
 
