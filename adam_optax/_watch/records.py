@@ -7,7 +7,13 @@ import jax
 import numpy as np
 from numpy.typing import NDArray
 
-from adam_optax._watch.state import QUANTILES, WatchState, layer_names, quantity_columns
+from adam_optax._watch.state import (
+    QUANTILES,
+    WatchState,
+    layer_names,
+    quantity_columns,
+    reading_order,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -23,10 +29,11 @@ def read(state: Any) -> Records:
         state: any tree with exactly one state of `adam_optax.watch` in it.
 
     Returns:
-        Arrays by layer (`dense/kernel`) and quantity: `step`, the steps of the records, counted
-        from 1, and float32 arrays of shape `(records,)`. `step_size` and `root_nu` have shape
-        `(records, 5)`, at the quantiles `ao.watch.QUANTILES`. NaN stands where a quantity is not
-        known. Layers that never had a gradient are left out.
+        Arrays by layer (`dense/kernel`), in the order of the numbers in their names, and by
+        quantity: `step`, the steps of the records, counted from 1, and float32 arrays of shape
+        `(records,)`. `step_size` and `root_nu` have shape `(records, 5)`, at the quantiles
+        `ao.watch.QUANTILES`. NaN stands where a quantity is not known. Layers that never had a
+        gradient are left out.
 
     Raises:
         ValueError: if there is no such state, there are several, or it is a state of `jax.vmap`.
@@ -43,7 +50,8 @@ def read(state: Any) -> Records:
     order = np.argsort(steps)[np.count_nonzero(steps == 0) :]
     table = np.asarray(found.table)[order]
     names = layer_names(found.layers)
-    layers = {n: _read_layer(steps[order], table[:, i]) for i, n in enumerate(names)}
+    places = reading_order(found.layers)
+    layers = {names[i]: _read_layer(steps[order], table[:, i]) for i in places}
     return {n: x for n, x in layers.items() if not (len(order) and np.isnan(x["nonfinite"]).all())}
 
 

@@ -1,5 +1,6 @@
 """Define the state of a watched optimiser: its own state, and the last records of each layer."""
 
+import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -101,6 +102,36 @@ def layer_names(layers: Any) -> list[str]:
     """Return the names of the layers in the order of the table: `dense/kernel`."""
     paths = jax.tree.leaves_with_path(layers, is_leaf=is_layer)
     return [path_name(path) or "parameter" for path, _ in paths]
+
+
+def reading_order(layers: Any) -> list[int]:
+    """Return the places of the layers in the table, in the order in which a reader expects them.
+
+    JAX sorts the keys of a dictionary as text, which puts `Dense_10` before `Dense_2`; here the
+    numbers in keys count as numbers. What is no dictionary keeps its own order.
+    """
+    paths = [path for path, _ in jax.tree.leaves_with_path(layers, is_leaf=is_layer)]
+    first: dict[tuple[Any, ...], int] = {}
+    for place, path in enumerate(paths):
+        for depth in range(len(path)):
+            first.setdefault(path[: depth + 1], place)
+
+    def by_number(place: int) -> list[tuple[tuple[int, int | str], ...]]:
+        path = paths[place]
+        return [
+            _pieces(entry.key)
+            if isinstance(entry, jax.tree_util.DictKey)
+            else ((0, first[path[: depth + 1]]),)
+            for depth, entry in enumerate(path)
+        ]
+
+    return sorted(range(len(paths)), key=by_number)
+
+
+def _pieces(key: object) -> tuple[tuple[int, int | str], ...]:
+    """Split a key into numbers and what is between them, such that all pieces can be compared."""
+    pieces = re.split("([0-9]+)", str(key))
+    return tuple((0, int(x)) if place % 2 else (1, x) for place, x in enumerate(pieces))
 
 
 def quantity_columns() -> Iterator[tuple[str, slice]]:

@@ -203,6 +203,17 @@ def test_optax_tools_map_over_the_state() -> None:
     np.testing.assert_array_equal(mapped.table, state.table)
 
 
+def test_layers_are_read_in_the_order_of_their_numbers() -> None:
+    """JAX sorts keys as text: a map of a deep network had the last layer among the first."""
+    kinds = {"kernel": jnp.ones(1), "bias": jnp.ones(1)}
+    deep = {f"Dense_{i}": dict(kinds) for i in range(12)} | {"9": jnp.ones(1)}
+    params = (deep, [jnp.ones(1)] * 11)
+    tx = ao.watch(ao.adam(1e-3))
+    _, state = tx.update(params, tx.init(params), params)
+    names = [f"0/Dense_{i}/{kind}" for i in range(12) for kind in ("bias", "kernel")]
+    assert list(ao.watch.read(state)) == ["0/9", *names, *(f"1/{i}" for i in range(11))]
+
+
 def test_rows_go_into_a_file() -> None:
     _, state = run(ao.watch(ao.adam(1e-2)))
     file = io.StringIO()
