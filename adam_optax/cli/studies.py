@@ -34,6 +34,7 @@ from adam_optax.lab.grid import LEARNING_RATE
 from adam_optax.lab.halving import rungs
 from adam_optax.lab.reports.studies import ENDS, suggestion_report, sweep_report, watch_report
 from adam_optax.lab.storage_formats import file_name, with_storage
+from adam_optax.lab.suggestion import check_confirmation_seeds
 from adam_optax.lab.tuning import learning_rates
 
 
@@ -90,6 +91,8 @@ def _suggest(args: Arguments) -> int:
     """Search for hyper-parameters."""
     problem, optimizers, stem = _prepare(args)
     epochs = args.epochs or problem.epochs
+    seeds = range(args.seed, args.seed + args.seeds)
+    check_confirmation_seeds(seeds)  # before workers are started
     with (
         _folder(args, stem) as folder,
         progress(
@@ -107,7 +110,7 @@ def _suggest(args: Arguments) -> int:
             found = suggest(
                 sent(args, problem),
                 optimizers[0],
-                range(args.seed, args.seed + args.seeds),
+                seeds,
                 parts=folder.parts,
                 on_progress=on_progress,
                 on_stage=shown.stage,

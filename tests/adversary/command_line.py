@@ -265,8 +265,9 @@ def _misreported(code: object, said: str, before: dict[str, object]) -> str:
     lines = said.splitlines()
     if code not in (0, 2) and not (code == 3 and "every run diverged" in said):
         return f"exit code {code}: {said[:500]}"
-    if lines and lines[0].startswith("adam-optax: running the code of "):
-        lines = lines[1:]
+    for _ in ("problem", "executor"):
+        if lines and lines[0].startswith("adam-optax: running the code of "):
+            lines = lines[1:]
     if lines[1:] and lines[-1] == f"adam-optax: error: {_NOT_TRAINED}":
         notes, lines = lines[:-1], lines[-1:]
         if not all(note.startswith("adam-optax: ") for note in notes):

@@ -203,6 +203,7 @@ def test_compare_tunes_when_asked(capsys: pytest.CaptureFixture[str], tiny_digit
         ),
         ("suggest digits --set b1=0.5", "suggest takes no --set; write sweep --set"),
         ("suggest digits --seeds 1", "a suggestion needs at least 6 seeds, got 1: with fewer, no"),
+        ("suggest digits --seeds 1 --on nowhere:f", "a suggestion needs at least 6 seeds, got 1"),
         ("suggest digits --optimizer optax.lbfgs", "cannot be used here"),
         (
             "watch digits --storage pears",
