@@ -65,8 +65,8 @@ def adamh(
             `ao.MomentOptions`.
 
     Returns:
-        The optimiser; `state[0]` holds `count`, the moments `mu` and `nu`, and one `radius` for
-        each parameter whose norm is fixed.
+        The optimiser; `state[0]` holds `count`, the moments `mu` and `nu`, and for each parameter
+        one `radius` in float32, 0 where the norm is not fixed.
 
     Raises:
         ValueError: if a number is out of range, or if `mask` is given without `weight_decay`.

@@ -1,5 +1,8 @@
 """Define AdamH (Wen et al. 2026): Adam on the sphere of a parameter's first norm."""
 
+import dataclasses
+
+import jax.numpy as jnp
 from jax import Array
 
 from adam_optax._core.numerics import Number
@@ -62,12 +65,13 @@ def adamh(
         Wen et al., [Fantastic Pretraining Optimizers and Where to Find Them II: Hyperball
         Optimization](https://arxiv.org/abs/2606.16899), 2026.
     """
-    rule = adam(b1, b2, eps, eps_root, nesterov)
-    if not fixed_norm:
-        return Rule(rule.moments, rule.direction)
+    rule, radius = adam(b1, b2, eps, eps_root, nesterov), first_norm()
+    if not fixed_norm:  # the state is the same for all, since the choice may be by path
+        unseen = dataclasses.replace(radius, observe=lambda x: jnp.zeros_like(x.t))
+        return Rule({**rule.moments, "radius": unseen}, rule.direction)
 
     def direction(x: Leaf) -> Array:
         return x.learning_rate * rule.direction(x)
 
-    moments = {**rule.moments, "radius": first_norm()}
+    moments = {**rule.moments, "radius": radius}
     return Rule(moments, direction, postprocess=hyperball(), handles=("learning_rate",))
