@@ -177,8 +177,9 @@ def trust_ratio(step: Array, x: Leaf) -> Array:
 def hyperball(radius: str = "radius") -> Postprocess:
     """Build the step to the point of a sphere that a step of `learning_rate` radii leads towards.
 
-    `p - R N(p - learning_rate R N(step))` with `N(x) = x / |x|`, norms over the leaf: the parameter
-    keeps its norm R, and turns by an angle that the learning rate alone decides (Wen et al. 2026).
+    `p - R unit(p - learning_rate R unit(step))` with `unit(x) = x / |x|`, norms over the leaf: the
+    parameter keeps its norm R, and turns by an angle that the learning rate alone decides (Wen et
+    al. 2026).
     A step with weight decay in it is taken as it is. Where R is 0, the step is left as it was.
 
     The rule must multiply its direction by `x.learning_rate`, and say that it `handles` it; `adamh`

@@ -40,8 +40,8 @@ def adamh(
     begin with the root of its learning rate times its weight decay. Each step takes three norms of
     each parameter.
 
-    Step: `R N(p - η R N(d)), d = μ̂ / (√(ν̂ + eps_root) + eps) + λ p, N(x) = x / |x|`, the new
-    parameter, with the learning rate η, the norm `R` of the parameter before its first step,
+    Step: `R unit(p - η R unit(d)), d = μ̂ / (√(ν̂ + eps_root) + eps) + λ p`, the new parameter,
+    with `unit(x) = x / |x|`, the learning rate η, the norm `R` of the parameter at first,
     `μ = b1 μ + (1-b1) g`, `ν = b2 ν + (1-b2) |g|²`, `μ̂ = μ / (1 - b1^t)` and `ν̂ = ν / (1 - b2^t)`
     for the gradient `g`, the parameter `p` and the step `t`, 1 at the first. A parameter that is 0
     at first has no direction: it takes the step `-η d`.

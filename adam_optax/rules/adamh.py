@@ -31,10 +31,10 @@ def adamh(
     Moments: `mu`, the mean gradient; `nu`, the mean squared gradient; and `radius`, the norm of the
     parameter before the first step, one number for a parameter array.
 
-    Step: `(p - R N(p - η R N(d))) / η, d = μ̂ / (√(ν̂ + eps_root) + eps) + λ p, N(x) = x / |x|`,
+    Step: `(p - R unit(p - η R unit(d))) / η, d = μ̂ / (√(ν̂ + eps_root) + eps) + λ p`,
     with Adam's μ̂ and ν̂ (see `adam`), the learning rate η, the weight decay λ, 0 in the paper, the
-    parameter `p` and the radius `R`, so that the new parameter is `R N(p - η R N(d))`. A parameter
-    that is 0 at first has no direction: its step is `d`.
+    parameter `p`, the radius `R` and `unit(x) = x / |x|`, so that the new parameter is
+    `R unit(p - η R unit(d))`. A parameter that is 0 at first has no direction: its step is `d`.
 
     HeavyBall's HyperBallAdamW keeps R, too, but no mean gradient: it is `b1=0`. Levanter takes the
     norm anew at each step instead of R, so that roundings add up, and one norm for each row of a

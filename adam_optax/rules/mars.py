@@ -37,8 +37,8 @@ def mars(
     This is the paper's Algorithm 2 with the last step's gradient for the second one that the exact
     form computes (MARS-approx, which the paper trains with). Others differ by an argument each: the
     authors' code, EPFL's and pytorch-optimizer's have `zero_start=True`, timm has not; HeavyBall
-    has `max_norm=inf`. Both authors and timm give vectors plain AdamW: `max_norm=inf, gamma=0` for
-    them by `by_path`. Levanter clips all parameters by one norm: `mars_correction`.
+    has `max_norm=inf`. The authors and timm give vectors plain AdamW: `max_norm=inf, gamma=0`
+    for them by `by_path`. Levanter clips all parameters by one norm: `mars_correction`.
 
     Args:
         b1: decay rate of the mean `mu`, in [0, 1); default 0.95.

@@ -22,6 +22,7 @@ import adam_optax as ao
 from tests.support.cases import run
 from tests.support.family import GRADS, START
 from tests.support.oracle import relative_rms
+from tests.support.oracle_recent import read
 
 torch = pytest.importorskip("torch", reason="pip install 'adam-optax[witness]'")
 
@@ -109,12 +110,19 @@ def test_a_cautious_mars_is_timms(timm_mars: Any) -> None:
 
 
 @pytest.mark.parametrize("gamma", [0.025, 0.3])
-def test_mars_from_zero_is_pytorch_optimizers(gamma: float) -> None:
-    """It takes the gradient before the first for 0, as the authors' code does."""
+def test_mars_from_zero_is_pytorch_optimizers_but_for_epsilon(gamma: float) -> None:
+    """It takes the gradient before the first for 0, as the authors' code does.
+
+    Its eps is added before the root is corrected, so that a first one is ten times as large as the
+    paper's, the authors' and ours; the elements of a clipped gradient are small enough to feel it.
+    """
     mars = package("pytorch_optimizer").MARS
     how: dict[str, Any] = {"gamma": gamma, "weight_decay": 0.05}
-    from_zero = ao.mars(RATE, zero_start=True, **how)
-    check(from_zero, lambda p: mars(p, RATE, **how))
+    for eps, differ in ((1e-30, False), (1e-8, True)):
+        from_zero = ao.mars(RATE, zero_start=True, eps=eps, **how)
+        off = moved(ours(from_zero)) - moved(theirs(lambda p, e=eps: mars(p, RATE, eps=e, **how)))
+        assert (np.abs(off).max() > RATE / 10) == differ
+        assert differ or np.abs(off).max() < ROUNDING
     lion = ao.mars_lion(RATE, zero_start=True, **how)
     check(lion, lambda p: mars(p, RATE, mars_type="lion", **how))
 
@@ -132,7 +140,7 @@ def test_heavyballs_mars_has_gamma_and_b1_exchanged() -> None:
         return heavyball.AdamW(p, RATE, betas=(b1, 0.99), mars=True, mars_gamma=gamma)
 
     def chain(weight: float) -> Any:
-        link = ao.scale_by(ao.rules.mars_correction(b1, weight * (1 - b1) / b1, zero_start=False))
+        link = ao.scale_by(ao.rules.mars_correction(b1, weight * (1 - b1) / b1, zero_start=True))
         return optax.chain(link, ao.adam(RATE, b1, 0.99))
 
     steps, single = 100, torch.float32
@@ -189,27 +197,27 @@ def test_the_warm_ups_are_pytorch_optimizers() -> None:
     b3, alpha = ao.schedules.ademamix_b3(0.9999, 256_000), ao.schedules.ademamix_alpha(8.0, 256_000)
     for count in COUNTS:
         t = count + 1
-        assert float(alpha(count)) == pytest.approx(
+        assert read(alpha, count) == pytest.approx(
             ademamix.schedule_alpha(256_000, t, 8.0), rel=1e-14
         )
         if t > 256_000:  # beyond its end their formula goes on, up to a min with b3
             assert ademamix.schedule_beta3(256_000, t, 0.9, 0.9999) == 0.9999
-        assert float(b3(count)) == pytest.approx(
+        assert read(b3, count) == pytest.approx(
             min(ademamix.schedule_beta3(256_000, t, 0.9, 0.9999), 0.9999), rel=1e-14
         )
 
 
 def test_the_warm_ups_are_heavyballs_but_for_the_number_in_its_logarithm() -> None:
-    """As in Apple's PyTorch, `log(b + 1e-8)`: b3 is off by 1e-8, a half-life by 1e-4 of itself."""
+    """As in Apple's PyTorch, `log(b + 1e-8)`: a half-life is longer by up to 1e-4 of itself."""
     utils = package("heavyball").utils
     b3 = ao.schedules.ademamix_b3(0.9999, 256_000)
     off = []
     for count in COUNTS[:-1]:
         found = utils.linear_hl_warmup_scheduler(count + 1, 0.9999, 0.9, 256_000)
-        off.append(abs(found - float(b3(count))))
-    assert 1e-9 < max(off) < 2e-8
+        off.append(abs(found - read(b3, count)))
+    assert 1e-7 < max(off) < 1e-5  # of b3, at the hundredth step
     alpha = ao.schedules.ademamix_alpha(8.0, 256_000)
-    assert [float(alpha(n)) for n in COUNTS[:-1]] == [
+    assert [read(alpha, n) for n in COUNTS[:-1]] == [
         pytest.approx(utils.linear_warmup_scheduler(n + 1, 8.0, 0.0, 256_000)) for n in COUNTS[:-1]
     ]
-    assert math.isclose(float(b3(256_000)), 0.9999)
+    assert math.isclose(read(b3, 256_000), 0.9999)

@@ -4,6 +4,7 @@ Conventions are those of `oracle`: t counts from 1, c_b(t) = 1 - bᵗ, and 0/0 i
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -12,14 +13,14 @@ from numpy.typing import ArrayLike
 from tests.support.oracle import Adam, Array, Hyper, Leaf, Rule, _abs_sq, _double, _quotient
 
 
-def norm(x: Array) -> float:
+def norm(x: ArrayLike) -> float:
     """Return the Euclidean norm of all elements."""
-    return float(np.sqrt(np.sum(_abs_sq(x))))
+    return float(np.sqrt(np.sum(_abs_sq(_double(x)))))
 
 
 def unit(x: Array) -> Array:
     """Return Normalize(x) = x / ‖x‖, and 0 for 0."""
-    return x / norm(x) if norm(x) > 0.0 else x
+    return np.asarray(x / norm(x) if norm(x) > 0.0 else x)
 
 
 @dataclass
@@ -124,3 +125,8 @@ def one_minus_b3(count: ArrayLike, b3: float, steps: int, start: float = 0.9) ->
     share = np.minimum((np.asarray(count, np.longdouble) + 1) / steps, 1)
     first, last = np.log(np.longdouble(start)), np.log(np.longdouble(b3))
     return np.asarray(-np.expm1(first * last / ((1 - share) * last + share * first)))
+
+
+def read(schedule: Callable[..., ArrayLike], count: int) -> float:
+    """Return what a schedule says at a count."""
+    return float(np.asarray(schedule(np.int32(count))))
