@@ -12,6 +12,7 @@ from jax import Array
 
 from adam_optax._core.deprecation import renamed
 from adam_optax._core.numerics import (
+    LEAST_NORM,
     Number,
     abs_sq,
     angle,
@@ -21,7 +22,7 @@ from adam_optax._core.numerics import (
     safe_sqrt,
     sign_agreement,
 )
-from adam_optax.moments import LEAST_NORM, Leaf
+from adam_optax.moments import Leaf
 
 Direction = Callable[[Leaf], Array]
 """A step of one leaf."""

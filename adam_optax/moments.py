@@ -13,7 +13,14 @@ import jax.numpy as jnp
 from jax import Array
 
 from adam_optax._core.deprecation import renamed
-from adam_optax._core.numerics import Number, abs_sq, one_minus_power, safe_sqrt, update_ema
+from adam_optax._core.numerics import (
+    LEAST_NORM,
+    Number,
+    abs_sq,
+    one_minus_power,
+    safe_sqrt,
+    update_ema,
+)
 
 
 class Leaf(NamedTuple):
@@ -233,14 +240,10 @@ def running_max(of: Read) -> Moment:
     return Moment(of, largest, decay=1.0, signed=False, uses_age=False, label=("running_max",))
 
 
-LEAST_NORM = 2.0**-23
-"""The norm up to which a parameter counts as 0, a float16 too."""
-
-
 def first_norm() -> Moment:
     """Remember the norm of the parameter before its first step, one number for a leaf.
 
-    A parameter of 0 is remembered as `LEAST_NORM`: a moment of 0 has not seen any parameter yet.
+    A parameter of 0 is remembered as 1.2e-7: a moment of 0 has not seen any parameter yet.
     Storage in few bits does not round the norm, for the parameter would follow at once.
     """
     norm = lambda x: jnp.maximum(safe_sqrt(jnp.sum(abs_sq(x.p))), LEAST_NORM)  # noqa: E731

@@ -139,6 +139,10 @@ def abs_sq(x: Array) -> Array:
     return jnp.square(x) if jnp.isrealobj(x) else jnp.square(x.real) + jnp.square(x.imag)
 
 
+LEAST_NORM = 2.0**-23
+"""The norm up to which a parameter counts as 0, 1.2e-7; a float16, too."""
+
+
 def scaled(g: Array, factor: Array) -> Array:
     """Return a gradient times a factor, in the gradient's dtype; zero for a factor of 0."""
     dtype = compute_dtype(g)
