@@ -11,6 +11,7 @@ Below them, from the outside in:
 - `by_path` gives any hyper-parameter a value by the parameter's path, `parameter_groups` several of
   them; `FROZEN` parameters are not trained.
 - `couplings` says how decoupled weight decay depends on the learning rate.
+- `schedules` has those of papers for other numbers than the learning rate.
 - `storage` holds the formats in which moments are kept between steps.
 
 Around them: `precision` (updates of sixteen-bit parameters), `rows` (embedding tables of which a
@@ -28,6 +29,7 @@ from adam_optax import moments as moments
 from adam_optax import precision as precision
 from adam_optax import rows as rows
 from adam_optax import rules as rules
+from adam_optax import schedules as schedules
 from adam_optax import storage as storage
 from adam_optax._alias.adabelief_yogi import adabelief as adabelief
 from adam_optax._alias.adabelief_yogi import scale_by_belief as scale_by_belief
@@ -46,6 +48,8 @@ from adam_optax._alias.adam import nadam as nadam
 from adam_optax._alias.adam import nadamw as nadamw
 from adam_optax._alias.adam import scale_by_adam as scale_by_adam
 from adam_optax._alias.adam import temporal_average as temporal_average
+from adam_optax._alias.adamh_atan2 import adam_atan2 as adam_atan2
+from adam_optax._alias.adamh_atan2 import adamh as adamh
 from adam_optax._alias.adan_lion import adan as adan
 from adam_optax._alias.adan_lion import lion as lion
 from adam_optax._alias.adan_lion import scale_by_adan as scale_by_adan
@@ -67,6 +71,8 @@ from adam_optax._alias.layerwise import lamb as lamb
 from adam_optax._alias.layerwise import novograd as novograd
 from adam_optax._alias.layerwise import scale_by_novograd as scale_by_novograd
 from adam_optax._alias.layerwise import stable_adamw as stable_adamw
+from adam_optax._alias.mars import mars as mars
+from adam_optax._alias.mars import mars_lion as mars_lion
 from adam_optax._alias.options import DecayOptions as DecayOptions
 from adam_optax._alias.options import MomentOptions as MomentOptions
 from adam_optax._alias.radam_adabound import adabound as adabound
@@ -122,8 +128,10 @@ __all__ = [
     "adafactor",
     "adagrad",
     "adam",
+    "adam_atan2",
     "adamax",
     "adamaxw",
+    "adamh",
     "adamw",
     "adan",
     "ademamix",
@@ -142,6 +150,8 @@ __all__ = [
     "lamb",
     "laprop",
     "lion",
+    "mars",
+    "mars_lion",
     "memory",
     "moments",
     "nadam",
@@ -174,6 +184,7 @@ __all__ = [
     "scale_by_rss",
     "scale_by_simplified_ademamix",
     "scale_by_yogi",
+    "schedules",
     "sgd",
     "simplified_ademamix",
     "stable_adamw",

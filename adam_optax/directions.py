@@ -4,6 +4,7 @@ A `Direction` reads a `Leaf`; a `Postprocess` changes the step of another direct
 decay in it. `Rule(moments, direction, postprocess=...)` puts them together.
 """
 
+import math
 from collections.abc import Callable, Mapping
 
 import jax.numpy as jnp
@@ -11,8 +12,10 @@ from jax import Array
 
 from adam_optax._core.deprecation import renamed
 from adam_optax._core.numerics import (
+    LEAST_NORM,
     Number,
     abs_sq,
+    angle,
     is_python_number,
     one_minus_power,
     safe_divide,
@@ -102,6 +105,38 @@ def ratio_no_sqrt(den: str = "nu", least: Number = 0.0) -> Direction:
     return lambda x: safe_divide(x.hat["mu"], x.hat[den], least)
 
 
+def atan2(
+    a: Number = 4 / math.pi, b: Number = 1.0, den: str = "nu", num: Direction = first_moment
+) -> Direction:
+    """Build a direction whose quotient of the moments is an angle, which needs no epsilon.
+
+    `a atan2(mu, b sqrt(nu))` of the moments as they are read; it is Adam-atan2's (Everett et al.
+    2024), and may take the place of any variant's. For gradients of any scale the step is the same,
+    where an epsilon makes small ones smaller; a step is at most `a pi / 2`, 2 by default, however
+    small `nu` is. Small quotients are `a / b` times Adam's, so that `a = b` has Adam's small steps.
+
+    Args:
+        a: the factor of the angle; default 4/pi, with which a first step is 1, as Adam's.
+        b: the factor of the root.
+        den: the name of the second moment.
+        num: the numerator.
+
+    Example:
+        >>> import dataclasses, adam_optax as ao
+        >>> adabelief = ao.rules.adabelief()
+        >>> rule = dataclasses.replace(adabelief, direction=ao.directions.atan2())
+    """
+
+    def turned(x: Leaf) -> Array:
+        mu, root = num(x), b * safe_sqrt(x.hat[den])
+        if jnp.isrealobj(mu):
+            return a * angle(mu, root)
+        size = safe_sqrt(abs_sq(mu))
+        return a * angle(size, root) * safe_divide(mu, size, least=0.0)
+
+    return turned
+
+
 def cautious(direction: Direction, least: float = 1e-3) -> Direction:
     """Build a direction that steps only where the step agrees with the gradient, and more there.
 
@@ -135,9 +170,33 @@ def trust_ratio(step: Array, x: Leaf) -> Array:
         step: the step so far, with weight decay in it.
         x: the leaf, of which the parameter is needed.
     """
-    param_norm, step_norm = (safe_sqrt(jnp.sum(abs_sq(a))) for a in (x.p, step))
+    param_norm, step_norm = _norm(x.p), _norm(step)
     both = (param_norm > 0) & (step_norm > 0)
     return step * jnp.where(both, safe_divide(param_norm, step_norm, 0.0), 1.0)
+
+
+def hyperball(radius: str = "radius") -> Postprocess:
+    """Build the step to the point of a sphere that a step of `learning_rate` radii leads towards.
+
+    `p - R unit(p - learning_rate R unit(step))` with `unit(x) = x / |x|`, norms over the leaf: the
+    parameter keeps its norm R, and turns by an angle that the learning rate alone decides (Wen et
+    al. 2026).
+    A step with weight decay in it is taken as it is. Where R is 0, the step is left as it was.
+
+    The rule must multiply its direction by `x.learning_rate`, and say that it `handles` it; `adamh`
+    is such a rule.
+
+    Args:
+        radius: the name of the moment that holds R, `moments.first_norm()`.
+    """
+
+    def on_sphere(step: Array, x: Leaf) -> Array:
+        size = x.current[radius]
+        towards = x.p - x.learning_rate * size * safe_divide(step, _norm(step), 0.0)
+        moved = x.p - size * safe_divide(towards, _norm(towards), 0.0)
+        return jnp.where(size > LEAST_NORM, moved, step)
+
+    return on_sphere
 
 
 def clip_by_rms(threshold: Number = 1.0) -> Postprocess:
@@ -166,6 +225,11 @@ def clip_by_update_rms(eps: Number, den: str = "nu") -> Postprocess:
         return step / jnp.maximum(1.0, safe_sqrt(_mean(jnp.square(normalized))))
 
     return clip
+
+
+def _norm(x: Array) -> Array:
+    """Return the Euclidean norm over the leaf."""
+    return safe_sqrt(jnp.sum(abs_sq(x)))
 
 
 def _mean(x: Array) -> Array:

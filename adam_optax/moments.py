@@ -13,7 +13,14 @@ import jax.numpy as jnp
 from jax import Array
 
 from adam_optax._core.deprecation import renamed
-from adam_optax._core.numerics import Number, abs_sq, one_minus_power, update_ema
+from adam_optax._core.numerics import (
+    LEAST_NORM,
+    Number,
+    abs_sq,
+    one_minus_power,
+    safe_sqrt,
+    update_ema,
+)
 
 
 class Leaf(NamedTuple):
@@ -112,6 +119,7 @@ class Moment:
         signed: whether the moment can be negative. One that cannot is real also for a complex
             parameter.
         scalar: whether the whole leaf has one number.
+        exact: whether storage keeps the moment in float32, unless a mapping names the moment.
         uses_age: whether something depends on the age; where nothing does, no product of decay
             rates is kept for a rate that follows a schedule.
         age_of: the name of the moment whose age is meant; None: this one's.
@@ -126,6 +134,7 @@ class Moment:
     decay: Number | None = None
     signed: bool = True
     scalar: bool = False
+    exact: bool = False
     uses_age: bool = True
     age_of: str | None = None
     label: tuple[Any, ...] = ("moment",)
@@ -229,6 +238,26 @@ def running_max(of: Read) -> Moment:
     """
     largest = lambda m, x, age: jnp.maximum(m, x)  # noqa: E731
     return Moment(of, largest, decay=1.0, signed=False, uses_age=False, label=("running_max",))
+
+
+def first_norm() -> Moment:
+    """Remember the norm of the parameter before its first step, one number for a leaf.
+
+    A parameter of 0 is remembered as 1.2e-7: a moment of 0 has not seen any parameter yet.
+    Storage in few bits does not round the norm, for the parameter would follow at once.
+    """
+    norm = lambda x: jnp.maximum(safe_sqrt(jnp.sum(abs_sq(x.p))), LEAST_NORM)  # noqa: E731
+    first = lambda m, x, age: jnp.where(m > 0, m, x)  # noqa: E731
+    return Moment(
+        norm,
+        first,
+        decay=1.0,
+        signed=False,
+        scalar=True,
+        exact=True,
+        uses_age=False,
+        label=("first_norm",),
+    )
 
 
 def decayed_max(b: Number, of: Read) -> Moment:

@@ -104,9 +104,43 @@ def safe_divide(a: Array, b: Array, least: Number) -> Array:
     return a / b if isinstance(least, int | float) and least > 0 else a / jnp.where(b > 0, b, 1.0)
 
 
+EIGHTH = math.tan(math.pi / 8)
+"""The slope up to which the series of `angle` is short: of an eighth of a half turn."""
+
+SERIES = (-0.3333295525, 0.1997792601, -0.1387984916, 0.0806030614)
+"""Coefficients of `(atan(z) / z - 1) / z^2` by powers of `z^2`: to 2e-8 of `atan(z)` up to EIGHTH.
+
+Fitted to the smallest maximum of the relative error (weighted least squares, repeated).
+"""
+
+
+def angle(y: Array, x: Array) -> Array:
+    """Return the angle of `(x, y)` for a real `y` and `x >= 0`, from -pi/2 to pi/2; 0 at `(0, 0)`.
+
+    In float32 from operations that all kernels have, which XLA's atan2 is not: within 2e-7 of
+    itself. Its derivatives are finite, at `(0, 0)`, too.
+    """
+    if y.dtype == jnp.float64:
+        return jnp.arctan2(y, jnp.where((y == 0) & (x == 0), 1.0, x))
+    size, sign = abs(y), jnp.sign(y)
+    flat, steep = size < EIGHTH * x, x < EIGHTH * size
+    # One quotient z of at most EIGHTH, and the angle that is left: none, a right one or its half.
+    above = jnp.where(flat, y, jnp.where(steep, -sign * x, sign * (size - x)))
+    below = jnp.where(flat, x, jnp.where(steep, size, size + x))
+    rest = sign * jnp.where(flat, 0.0, jnp.where(steep, math.pi / 2, math.pi / 4))
+    z = above / jnp.where(below > 0, below, 1.0)
+    w = z * z
+    series = SERIES[0] + w * (SERIES[1] + w * (SERIES[2] + w * SERIES[3]))
+    return rest + (z + z * (w * series))
+
+
 def abs_sq(x: Array) -> Array:
     """Return `|x|^2`, real also for a complex x."""
     return jnp.square(x) if jnp.isrealobj(x) else jnp.square(x.real) + jnp.square(x.imag)
+
+
+LEAST_NORM = 2.0**-23
+"""The norm up to which a parameter counts as 0, 1.2e-7; a float16, too."""
 
 
 def scaled(g: Array, factor: Array) -> Array:

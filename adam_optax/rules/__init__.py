@@ -11,7 +11,9 @@ from adam_optax.rules.adadelta import adadelta
 from adam_optax.rules.adafactor import adafactor
 from adam_optax.rules.adagrad import adagrad
 from adam_optax.rules.adam import adam
+from adam_optax.rules.adam_atan2 import adam_atan2
 from adam_optax.rules.adamax import adamax
+from adam_optax.rules.adamh import adamh
 from adam_optax.rules.adan import adan
 from adam_optax.rules.ademamix import ademamix, simplified_ademamix
 from adam_optax.rules.adopt import adopt
@@ -22,6 +24,7 @@ from adam_optax.rules.framework_variants import constant_adam, fading_adam, sche
 from adam_optax.rules.lamb import lamb
 from adam_optax.rules.laprop import laprop
 from adam_optax.rules.lion import lion
+from adam_optax.rules.mars import mars, mars_correction, mars_lion
 from adam_optax.rules.novograd import novograd
 from adam_optax.rules.radam import radam
 from adam_optax.rules.rmsprop import rmsprop
@@ -37,7 +40,9 @@ __all__ = [
     "adafactor",
     "adagrad",
     "adam",
+    "adam_atan2",
     "adamax",
+    "adamh",
     "adan",
     "ademamix",
     "adopt",
@@ -47,6 +52,9 @@ __all__ = [
     "lamb",
     "laprop",
     "lion",
+    "mars",
+    "mars_correction",
+    "mars_lion",
     "momentum",
     "novograd",
     "radam",

@@ -139,7 +139,8 @@ def plan_storage(
 
     Args:
         storage: None, a format, a mapping from moment names to formats (moments that it leaves out
-            are dense), or `by_path`, or a function `(path, leaf)`, to one of these.
+            are dense), or `by_path`, or a function `(path, leaf)`, to one of these. An exact moment
+            is dense unless a mapping names it.
         moments: the rule's moments.
         mu_dtype: short for dense storage in this dtype of the moments that can be negative.
         nu_dtype: short for dense storage in this dtype of the moments that cannot.
@@ -150,8 +151,10 @@ def plan_storage(
         TypeError: if a value is not a format.
     """
     _refuse_lookalike(storage)
-    short = _short("mu_dtype", mu_dtype, [n for n, m in moments.items() if m.signed])
-    short |= _short("nu_dtype", nu_dtype, [n for n, m in moments.items() if not m.signed])
+    signed = [n for n in _shrinkable(moments) if moments[n].signed]
+    short = _short("mu_dtype", mu_dtype, signed)
+    unsigned = [n for n in _shrinkable(moments) if not moments[n].signed]
+    short |= _short("nu_dtype", nu_dtype, unsigned)
     if callable(storage) or isinstance(storage, ByPath):
         chosen = storage if isinstance(storage, ByPath) else by_path(storage)
         return StoragePlan(None, chosen.map(lambda spec: _for_leaf(spec, moments, short)))
@@ -162,9 +165,11 @@ def _for_leaf(
     storage: LeafStorageSpec, moments: Moments, short: Mapping[str, Format]
 ) -> LeafStorage:
     if isinstance(storage, Format) and (joined := storage.together(moments)):
-        given = {n: storage.others() for n in moments if n not in joined}
+        given = {n: storage.others() for n in _shrinkable(moments) if n not in joined}
         _check_apart({*given, *joined}, short, moments)
-        return LeafStorage((_slot(joined, storage), *(_slot((n,), f) for n, f in given.items())))
+        exact = {n: Dense() for n in moments if moments[n].exact}
+        apart = {**given, **exact}
+        return LeafStorage((_slot(joined, storage), *(_slot((n,), f) for n, f in apart.items())))
     _refuse_lookalike(storage)
     given = _by_name(storage, moments)
     _check_apart(set(given), short, moments)
@@ -204,6 +209,11 @@ def _check_apart(given: set[str], short: Mapping[str, Format], moments: Moments)
         raise ValueError(f"storage and {argument} both say how {both[0]} is kept; give one of them")
 
 
+def _shrinkable(moments: Moments) -> list[str]:
+    """Return the names of the moments that a format for all of them may round."""
+    return [n for n, moment in moments.items() if not moment.exact]
+
+
 def _short(argument: str, dtype: DTypeLike | None, names: list[str]) -> dict[str, Format]:
     if dtype is not None and not names:
         raise ValueError(f"{argument}: this rule keeps no moment that it could speak of")
@@ -213,7 +223,8 @@ def _short(argument: str, dtype: DTypeLike | None, names: list[str]) -> dict[str
 def _by_name(storage: LeafStorageSpec, moments: Moments) -> dict[str, Format]:
     if storage is None:
         return {}
-    given = storage if isinstance(storage, Mapping) else dict.fromkeys(moments, storage)
+    shrinkable = _shrinkable(moments)
+    given = storage if isinstance(storage, Mapping) else dict.fromkeys(shrinkable, storage)
     for name, form in given.items():
         if name not in moments:
             known = ", ".join(moments)

@@ -29,10 +29,13 @@ NAMED = {
     "eps": r"\varepsilon",
     "eps_root": r"\varepsilon_{\mathrm{root}}",
     "alpha": r"\alpha",
+    "gamma": r"\gamma",
     "rho": r"\rho",
 }
 """The arguments whose symbols are those of the papers."""
-FUNCTIONS = ("max", "min", "clip", "sign", "rms", "mean", "round", "exp", "log")
+FUNCTIONS = (
+    *("max", "min", "clip", "sign", "rms", "mean", "round", "exp", "log", "atan2", "unit"),
+)
 WORDS = ("and", "while", "of", "for", "with", "if", "else", "where")
 RELATIONS = {"=": "=", "<": "<", ">": ">", "≤": r"\le", "≥": r"\ge", "+=": r"\mathrel{+}="}
 POWERS = {"²": "2", "³": "3"}

@@ -15,6 +15,7 @@ MODULES = (
     "moments",
     "directions",
     "couplings",
+    "schedules",
     "storage",
     "precision",
     "rows",

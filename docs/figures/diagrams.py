@@ -157,6 +157,7 @@ def algorithm() -> str:
 WHAT = {
     "_core": "numbers, checks, dither",
     "moments": "what is remembered",
+    "schedules": "warm-ups of papers",
     "directions": "moments to a step",
     "couplings": "decay and the rate",
     "rules": "the papers' boxes",

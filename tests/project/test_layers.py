@@ -11,7 +11,7 @@ import adam_optax
 ROOT = pathlib.Path(adam_optax.__file__).parent
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("_core",),
-    ("moments",),
+    ("moments", "schedules"),
     ("directions", "couplings"),
     ("rules",),
     ("storage",),

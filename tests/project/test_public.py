@@ -12,7 +12,7 @@ import pytest
 import adam_optax as ao
 
 PACKAGES = ("conventions", "convert", "precision", "rows", "rules", "storage")
-MODULES = ("couplings", "directions", "moments")
+MODULES = ("couplings", "directions", "moments", "schedules")
 
 
 @pytest.mark.quick

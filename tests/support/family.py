@@ -1,6 +1,7 @@
 """The table of the rest of the family: ours, the oracle's and optax's."""
 
 import dataclasses
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -8,7 +9,7 @@ import numpy as np
 import optax
 
 import adam_optax as ao
-from tests.support import oracle, oracle_factored, oracle_family, oracle_other
+from tests.support import oracle, oracle_factored, oracle_family, oracle_other, oracle_recent
 from tests.support.cases import LEARNING_RATE, gradients
 
 SHAPE = (3, 5)
@@ -29,6 +30,7 @@ class Member:
             too; `why` says which.
         decay: the decoupled weight decay that the oracle adds, for those whose default it is.
         static: numbers that are known when it is made: shapes of a state follow from them.
+        rounding: how far a float32 update may be off, by default a few dozen roundings of 6e-8.
     """
 
     name: str
@@ -39,6 +41,7 @@ class Member:
     why: str = ""
     decay: float = 0.0
     static: tuple[str, ...] = ()
+    rounding: float = 3e-6
 
     @property
     def id(self) -> str:
@@ -67,6 +70,16 @@ def _paper(name: str) -> str:
 
 BOUND = {"base_lr": LEARNING_RATE, "gamma": 0.1}
 CENTRED = {"centered": True, "momentum": 0.8, "eps": 1e-2, "bias_correction": True}
+OF_THE_PARAMETER = 1.2e-5
+"""AdamH's step is a hundredth of a parameter, whose rounding of 6e-8 is in it twice."""
+WARMED_UP = {
+    "alpha": ao.schedules.ademamix_alpha(8.0, 400),
+    "b3": ao.schedules.ademamix_b3(0.999, 300),
+}
+WARMED_UP_BY_PAPER: dict[str, Any] = {
+    "alpha": lambda n: oracle_recent.ademamix_alpha(n, 8.0, 400),
+    "b3": lambda n: 1.0 - oracle_recent.one_minus_b3(n, 0.999, 300),
+}
 contrib = optax.contrib
 MEMBERS = [
     Member("adabelief", oracle_family.AdaBelief, witness=optax.adabelief),
@@ -139,6 +152,42 @@ MEMBERS = [
         witness=optax.rmsprop,
     ),
     Member("rmsprop", oracle_other.RMSProp, CENTRED, why="a variance of 0 at the first step"),
+    Member("mars", oracle_recent.Mars, why=_paper("MARS")),
+    Member("mars", oracle_recent.Mars, {"zero_start": True}, why=_paper("MARS")),
+    Member(
+        "mars",
+        oracle_recent.Mars,
+        {"b1": 0.9, "gamma": 0.2, "max_norm": math.inf, "eps": 1e-4, "eps_root": 1e-6},
+        why=_paper("MARS"),
+    ),
+    Member("mars", oracle_recent.Mars, {"gamma": 0.5, "max_norm": 30.0}, why=_paper("MARS")),
+    Member("mars_lion", oracle_recent.MarsLion, why=_paper("MARS")),
+    Member(
+        "mars_lion", oracle_recent.MarsLion, {"gamma": 0.3, "zero_start": True}, why=_paper("MARS")
+    ),
+    Member("adamh", oracle_recent.AdamH, why=_paper("AdamH"), rounding=OF_THE_PARAMETER),
+    Member(
+        "adamh",
+        oracle_recent.AdamH,
+        {"nesterov": True, "b1": 0.8, "eps": 1e-3, "eps_root": 1e-4, "weight_decay": 0.1},
+        why=_paper("AdamH"),
+        rounding=OF_THE_PARAMETER,
+    ),
+    Member("adam_atan2", oracle_recent.AdamAtan2, why=_paper("Adam-atan2")),
+    Member(
+        "adam_atan2",
+        oracle_recent.AdamAtan2,
+        {"a": 1.0, "b": 0.5, "b2": 0.99, "nesterov": True},
+        why=_paper("Adam-atan2"),
+    ),
+    Member(
+        "ademamix",
+        oracle_family.AdEMAMix,
+        WARMED_UP,
+        WARMED_UP_BY_PAPER,
+        why="its warm-ups are the user's",
+        rounding=1e-5,  # 1 - b3 of a float32 schedule is off by up to 6e-5 of itself at .999
+    ),
 ]
 
 

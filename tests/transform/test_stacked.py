@@ -53,7 +53,7 @@ def check_alike(make: Any, rtol: float) -> None:
         np.testing.assert_allclose(together[name] / scale, u / scale, atol=rtol)
 
 
-@pytest.mark.matrix(keep=4, quick=["lamb", "novograd"])
+@pytest.mark.matrix(keep=4, quick=["lamb", "novograd", "adamh", "mars"])
 @pytest.mark.parametrize("member", **by_id(ONE_EACH))
 def test_each_layer_steps_as_a_parameter_of_its_own(member: Member) -> None:
     check_alike(member.ours, 2e-6)  # roundings

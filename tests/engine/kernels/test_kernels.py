@@ -18,6 +18,7 @@ RULES: dict[str, Any] = {
     "amsgrad": ao.rules.amsgrad(),
     "adabelief": ao.rules.adabelief(),
     "lion": ao.rules.lion(),
+    "atan2": ao.rules.adam_atan2(),
 }
 
 

@@ -21,7 +21,7 @@ from tests.engine.kernels.cpu.looping import (
 from tests.support.versions import SINCE_0_10_2
 
 RULES = [name for name in ao.rules.__all__ if name not in ("Rule", "variant")]
-SUMS = ("adafactor", "lamb", "novograd", "stable_adam")
+SUMS = ("adafactor", "adamh", "lamb", "mars", "mars_lion", "novograd", "stable_adam")
 """Rules that sum over a leaf, which a jitted program does in another order than op by op."""
 SHAPES = {
     "flat": (301,),

@@ -232,7 +232,7 @@ def test_layers_and_storage_by_path() -> None:
 
 
 @pytest.mark.quick
-@pytest.mark.parametrize("make", [ao.lamb, ao.stable_adamw])
+@pytest.mark.parametrize("make", [ao.lamb, ao.stable_adamw, ao.mars, ao.adamh])
 @pytest.mark.parametrize("storage", [None, S.pair()])
 def test_what_a_rule_sums_is_a_layer_s(make: Any, storage: Any) -> None:
     """A loop would be given one norm for the whole stack."""
