@@ -126,6 +126,23 @@ def cautious(direction: Direction, least: float = 1e-3) -> Direction:
     return masked
 
 
+def grams(direction: Direction) -> Direction:
+    """Build a direction that steps as far as another one, in the direction of the gradient.
+
+    `sign(g) |d|` (Cao et al. 2024, Algorithm 1); the sign of a complex gradient is `g / |g|`, and
+    where the gradient is 0, nothing moves.
+
+    Args:
+        direction: the direction `d`.
+
+    Example:
+        >>> import dataclasses, adam_optax as ao
+        >>> adan = ao.rules.adan()
+        >>> rule = dataclasses.replace(adan, direction=ao.directions.grams(adan.direction))
+    """
+    return lambda x: jnp.sign(x.g) * abs(direction(x))
+
+
 def trust_ratio(step: Array, x: Leaf) -> Array:
     """Return the step at the length of the parameter; the step as it is if either length is 0.
 

@@ -5,24 +5,30 @@ replace a part of it (`dataclasses.replace(rule, direction=...)`), or as the pat
 of your own; `adam_optax.optimizer` and `adam_optax.scale_by` turn it into a transformation.
 """
 
+from adam_optax.rules.acprop import acprop
 from adam_optax.rules.adabelief import adabelief
 from adam_optax.rules.adabound import adabound
 from adam_optax.rules.adadelta import adadelta
 from adam_optax.rules.adafactor import adafactor
 from adam_optax.rules.adagrad import adagrad
 from adam_optax.rules.adam import adam
+from adam_optax.rules.adam_mini import adam_mini
 from adam_optax.rules.adamax import adamax
+from adam_optax.rules.adamp import adamp
 from adam_optax.rules.adan import adan
 from adam_optax.rules.ademamix import ademamix, simplified_ademamix
 from adam_optax.rules.adopt import adopt
 from adam_optax.rules.amsgrad import amsgrad
 from adam_optax.rules.averaging import temporal_average
 from adam_optax.rules.base import Rule, variant
+from adam_optax.rules.came import came
 from adam_optax.rules.framework_variants import constant_adam, fading_adam, scheduled_nadam
+from adam_optax.rules.grams import grams
 from adam_optax.rules.lamb import lamb
 from adam_optax.rules.laprop import laprop
 from adam_optax.rules.lion import lion
 from adam_optax.rules.novograd import novograd
+from adam_optax.rules.qhadam import qhadam
 from adam_optax.rules.radam import radam
 from adam_optax.rules.rmsprop import rmsprop
 from adam_optax.rules.sgd import momentum
@@ -31,24 +37,30 @@ from adam_optax.rules.yogi import yogi
 
 __all__ = [
     "Rule",
+    "acprop",
     "adabelief",
     "adabound",
     "adadelta",
     "adafactor",
     "adagrad",
     "adam",
+    "adam_mini",
     "adamax",
+    "adamp",
     "adan",
     "ademamix",
     "adopt",
     "amsgrad",
+    "came",
     "constant_adam",
     "fading_adam",
+    "grams",
     "lamb",
     "laprop",
     "lion",
     "momentum",
     "novograd",
+    "qhadam",
     "radam",
     "rmsprop",
     "scheduled_nadam",

@@ -215,7 +215,8 @@ def variant(
         non_negative: parameters that must be finite and not negative, such as `eps`.
         optional: checked parameters that may be None although their default is a number.
         constant: parameters that cannot be schedules, since moments start at them.
-        functions: parameters that take a function, which is no schedule.
+        functions: parameters that take a function, which is no schedule; where such a parameter is
+            by path, its default stands for it until there is a path.
 
     >>> import adam_optax as ao
     >>> @ao.rules.variant(decay_rates=("b1",))
@@ -259,7 +260,8 @@ def variant(
             }
             # Arithmetic on a schedule must wait for the step; till then any number will do.
             waiting = {n for n, v in dynamic.items() if callable(v)} | by_path.keys()
-            built = factory(**hyperparams | dict.fromkeys(waiting, 0.5))
+            defaults = {n: p.default for n, p in signature.parameters.items() if n in functions}
+            built = factory(**hyperparams | {n: defaults.get(n, 0.5) for n in waiting})
             known = {n: v for n, v in hyperparams.items() if n not in {*dynamic, *by_path}}
             static = tuple((n, type(v), v) for n, v in known.items())
             recipe = Recipe(factory, static, decay_rates, non_negative, known)

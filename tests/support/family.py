@@ -8,7 +8,7 @@ import numpy as np
 import optax
 
 import adam_optax as ao
-from tests.support import oracle, oracle_factored, oracle_family, oracle_other
+from tests.support import oracle, oracle_factored, oracle_family, oracle_other, oracle_recent
 from tests.support.cases import LEARNING_RATE, gradients
 
 SHAPE = (3, 5)
@@ -139,6 +139,48 @@ MEMBERS = [
         witness=optax.rmsprop,
     ),
     Member("rmsprop", oracle_other.RMSProp, CENTRED, why="a variance of 0 at the first step"),
+    Member("acprop", oracle_family.Acprop, witness=contrib.acprop),
+    Member(
+        "acprop",
+        oracle_family.Acprop,
+        {"paper": True, "b2": 0.9, "eps": 1e-6, "eps_root": 1e-8},
+        {"as_paper": True, "b2": 0.9, "eps": 1e-6, "eps_root": 1e-8},
+        why=_paper("paper"),
+    ),
+    Member("adam_mini", oracle_recent.AdamMini, theirs={"over": (0,)}, why=_paper("Adam-mini")),
+    Member("adam_mini", oracle_recent.AdamMini, {"over": "all"}, why=_paper("Adam-mini")),
+    Member(
+        "adam_mini",
+        oracle_recent.AdamMini,
+        {"over": (-1,), "nesterov": True, "eps": 1e-3, "eps_root": 1e-8},
+        why=_paper("Adam-mini"),
+    ),
+    Member("qhadam", oracle_recent.QHAdam, why=_paper("QHAdam")),
+    Member(
+        "qhadam",
+        oracle_recent.QHAdam,
+        {"v1": 0.3, "v2": 0.6, "b1": 0.9, "eps": 1e-3, "eps_root": 1e-8},
+        why=_paper("QHAdam"),
+    ),
+    Member("grams", oracle_recent.Grams, why=_paper("Grams")),
+    Member("grams", oracle_recent.Grams, {"nesterov": True, "eps_root": 1e-8}, why=_paper("Grams")),
+    Member("adamp", oracle_recent.AdamP, why=_paper("AdamP")),
+    Member(
+        "adamp",
+        oracle_recent.AdamP,
+        {"delta": 1.5, "wd_ratio": 0.3, "weight_decay": 0.1, "channel_axis": 0, "nesterov": True},
+        why=_paper("AdamP"),
+        static=("channel_axis",),
+    ),
+    Member("came", oracle_recent.Came, why=_paper("CAME"), static=("min_dim_size_to_factor",)),
+    Member(
+        "came",
+        oracle_recent.Came,
+        {"b3": 0.99, "clipping_threshold": None, "eps": 1e-6, "eps_res": 1e-3},
+        {"b3": 0.99, "clipping_threshold": float("inf"), "eps": 1e-6, "eps_res": 1e-3},
+        why=_paper("CAME"),
+        static=("min_dim_size_to_factor",),
+    ),
 ]
 
 
