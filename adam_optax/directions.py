@@ -168,6 +168,25 @@ def clip_by_rms(threshold: Number = 1.0) -> Postprocess:
     return lambda step, x: step / jnp.maximum(1.0, safe_sqrt(_mean(abs_sq(step))) / threshold)
 
 
+def rms_clipped(direction: Direction, threshold: Number = 1.0) -> Direction:
+    """Build a direction that is divided by `max(1, rms(d) / threshold)`, before weight decay.
+
+    `clip_by_rms` does the same to the step with weight decay in it. A step of Adam has a root mean
+    square near 1 while gradients are noise, and up to `sqrt(1 / (1 - b2))` where they grow.
+
+    Args:
+        direction: the direction `d`.
+        threshold: the largest root mean square of the direction.
+
+    Example:
+        >>> import dataclasses, adam_optax as ao
+        >>> adam = ao.rules.adam()
+        >>> rule = dataclasses.replace(adam, direction=ao.directions.rms_clipped(adam.direction))
+    """
+    clip = clip_by_rms(threshold)
+    return lambda x: clip(direction(x), x)
+
+
 def clip_by_update_rms(eps: Number, den: str = "nu") -> Postprocess:
     """Build the division of a step by `max(1, rms(g / max(sqrt(nu), eps)))`.
 

@@ -229,7 +229,9 @@ def compile_leaf_step(
         formats = [slot.format for slot in storage.slots]
         are_own = all(_is_own(type(x)) for x in formats)
         if are_own or all(_is_own(type(x)) or "cpu" in x.kernel_platforms for x in formats):
-            is_known = _is_own(recipe.factory) and not any(map(callable, recipe.constants.values()))
+            is_known = _is_own(recipe.factory) and not (
+                recipe.reads_rank or any(map(callable, recipe.constants.values()))
+            )
             rule = None if is_known else unstored
             is_own = is_known and are_own
             fused = looped(

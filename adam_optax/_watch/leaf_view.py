@@ -32,7 +32,7 @@ from adam_optax.storage._plan import LeafStorage
 
 NU_LIKE_GRADIENT = frozenset({"adamax"})
 """Rules whose nu has the scale of the gradient, not of its square, and contains eps."""
-MU_NORMALISED = frozenset({"adopt", "laprop", "novograd"})
+MU_NORMALISED = frozenset({"adopt", "came", "laprop", "novograd"})
 """Rules whose mu averages gradients that were divided by the root of nu before."""
 
 

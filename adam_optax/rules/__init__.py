@@ -33,6 +33,7 @@ from adam_optax.rules.radam import radam
 from adam_optax.rules.rmsprop import rmsprop
 from adam_optax.rules.sgd import momentum
 from adam_optax.rules.stable_adam import stable_adam
+from adam_optax.rules.step_clipping import clip_step_by_history
 from adam_optax.rules.yogi import yogi
 
 __all__ = [
@@ -52,6 +53,7 @@ __all__ = [
     "adopt",
     "amsgrad",
     "came",
+    "clip_step_by_history",
     "constant_adam",
     "fading_adam",
     "grams",

@@ -12,7 +12,7 @@ from adam_optax.moments import Leaf, ema, square
 from adam_optax.rules.base import Rule, variant
 
 
-@variant(decay_rates=("b1", "b2"), non_negative=("eps", "delta", "wd_ratio"))
+@variant(decay_rates=("b1", "b2"), non_negative=("eps", "delta", "wd_ratio"), reads_rank=True)
 def adamp(
     b1: Number = 0.9,
     b2: Number = 0.999,

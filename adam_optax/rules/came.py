@@ -12,6 +12,7 @@ from adam_optax.rules.base import Rule, variant
     decay_rates=("b1", "b2", "b3"),
     non_negative=("eps", "eps_res", "clipping_threshold"),
     optional=("clipping_threshold",),
+    reads_rank=True,
 )
 def came(
     b1: Number = 0.9,

@@ -168,7 +168,7 @@ MEMBERS = [
     Member(
         "adamp",
         oracle_recent.AdamP,
-        {"delta": 1.5, "wd_ratio": 0.3, "weight_decay": 0.1, "channel_axis": 0, "nesterov": True},
+        {"delta": 0.8, "wd_ratio": 0.3, "weight_decay": 0.1, "channel_axis": 0, "nesterov": True},
         why=_paper("AdamP"),
         static=("channel_axis",),
     ),

@@ -4,7 +4,7 @@ Written from the papers; where the authors' code differs from the paper, the cla
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 import numpy as np
@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 from tests.support.oracle import Adam, Array, Hyper, Leaf, Rule, _abs_sq, _double, _quotient
 from tests.support.oracle_factored import Factored
 from tests.support.oracle_family import _known, _rooted
-from tests.support.oracle_other import rms
+from tests.support.oracle_other import _Wrapper, rms
 
 Over = str | tuple[int | tuple[int, int], ...] | None
 
@@ -172,3 +172,27 @@ class Came(Factored):
             return mu.copy()
         res = self._average("res", np.asarray(_abs_sq(u - mu) + eps_res), b3)
         return _quotient(mu, np.sqrt(res))
+
+
+@dataclass
+class HistoryClipped(_Wrapper):
+    """Compute a rule whose steps are clipped by their history, as AdaGC clips gradients.
+
+    n_hat = n / c_b(t - 1); after `warmup` steps, where n_hat > 0,
+    d <- d·min(1, factor·n_hat / |d|); then n <- b·n + (1 - b)·|d| (Wang et al. 2025, Algorithm 1, where n is not corrected, and
+    gradients are clipped by their global norm in the warm-up).
+    """
+
+    factor: float = 1.05
+    b: float = 0.98
+    warmup: int = 100
+    step_norm: float = field(default=0.0, init=False)
+
+    def _changed(self, direction: Array, g: Array) -> Array:
+        length = float(np.linalg.norm(direction))
+        if self.t > self.warmup and self.step_norm > 0.0:
+            seen = -math.expm1((self.t - 1) * math.log(self.b))
+            scale = min(1.0, self.factor * self.step_norm / seen / length) if length else 1.0
+            direction, length = np.asarray(direction * scale), length * scale
+        self.step_norm = self.b * self.step_norm + (1.0 - self.b) * length
+        return direction
