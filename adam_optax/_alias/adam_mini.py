@@ -22,6 +22,9 @@ from adam_optax._core.types import DTypeLike, Mask, PyTree
 from adam_optax._engine.stacked import Stacked, layers_by_path
 from adam_optax.moments import adam_mini_axes
 
+TRANSFORMER = "transformer"
+"""The partition of the paper; a function as the default would be taken for a schedule by optax."""
+
 
 @optimizer_function
 def adam_mini(
@@ -33,7 +36,7 @@ def adam_mini(
     weight_decay: Hyperparameter | None = 0.0,
     mask: Mask = None,
     *,
-    over: Over | ByPath | Callable[[str, Any], Over] = adam_mini_axes,
+    over: Over | ByPath | Callable[[str, Any], Over] = TRANSFORMER,
     nesterov: bool = False,
     mu_dtype: DTypeLike | None = None,
     **options: Unpack[DecayOptions],
@@ -65,8 +68,8 @@ def adam_mini(
             (`"block/query/kernel"`) and the parameter, without the axes that `stacked` says are
             layers, to `"all"`, to a tuple of axes and of pairs `(axis, block)` for blocks of so
             many neighbours, or to None, where each element has its own number; or one of these for
-            all parameters, or `by_path`. The default, `ao.moments.adam_mini_axes`, is the paper's
-            partition of a transformer in Flax's layout.
+            all parameters, or `by_path`. `"transformer"`, the default, is the function
+            `ao.moments.adam_mini_axes`, the paper's partition in Flax's layout.
         nesterov: whether the first moment is read one step ahead (Dozat 2016).
         mu_dtype: dtype in which `mu` is kept; None: float32 (float64 for float64 parameters).
         **options: `coupling`, how the decay goes with the learning rate, and `nu_dtype`,
@@ -93,7 +96,8 @@ def adam_mini(
         Zhang et al., [Adam-mini: Use Fewer Learning Rates To Gain
         More](https://arxiv.org/abs/2406.16793), 2024, Algorithm 2.
     """
-    axes = _of_layers(over, options.get("stacked")) if callable(over) else over
+    chosen: Any = adam_mini_axes if over == TRANSFORMER else over
+    axes = _of_layers(chosen, options.get("stacked")) if callable(chosen) else chosen
     rule = rules.adam_mini(b1, b2, eps, eps_root, nesterov, axes)
     return optimizer_with_decay(
         rule, learning_rate, weight_decay, mask, mu_dtype=mu_dtype, **known(adam_mini, options)

@@ -53,6 +53,7 @@ def test_the_mean_of_nothing_is_zero() -> None:
     assert mean_over(jnp.zeros((0, 3)), "all") == 0
 
 
+@pytest.mark.matrix(keep=3, quick=["blocks of columns"])
 @EVERY
 def test_means_are_of_groups_and_spread_over_them(
     shape: tuple[int, ...], over: Any, kept: tuple[int, ...]
@@ -152,8 +153,11 @@ def test_each_format_keeps_it(name: str) -> None:
             run(ao.adam_mini(0.01, over=over, storage=how), grads, jnp.ones(shape))[0]
             for how in (None, storage)
         )
-        # A nu that is off by an eighth (float8's three bits) moves a step by a sixteenth.
-        np.testing.assert_allclose(rounded[-1], dense[-1], rtol=0.07, atol=1e-6)
+        # Roundings of 60 steps of a nu that grows by less than a code of float8 (an eighth) each.
+        most = 0.6 if name == "float8()" else 0.04
+        np.testing.assert_allclose(rounded[-1], dense[-1], rtol=most, atol=1e-6)
+        far = jnp.sqrt(jnp.mean(jnp.square(rounded[-1] / dense[-1] - 1)))
+        assert far < most / 2
 
 
 def test_means_of_rows_and_columns_are_of_what_is_shared() -> None:

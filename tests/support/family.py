@@ -164,7 +164,7 @@ MEMBERS = [
     ),
     Member("grams", oracle_recent.Grams, why=_paper("Grams")),
     Member("grams", oracle_recent.Grams, {"nesterov": True, "eps_root": 1e-8}, why=_paper("Grams")),
-    Member("adamp", oracle_recent.AdamP, why=_paper("AdamP")),
+    Member("adamp", oracle_recent.AdamP, why=_paper("AdamP"), static=("channel_axis",)),
     Member(
         "adamp",
         oracle_recent.AdamP,

@@ -179,8 +179,8 @@ class HistoryClipped(_Wrapper):
     """Compute a rule whose steps are clipped by their history, as AdaGC clips gradients.
 
     n_hat = n / c_b(t - 1); after `warmup` steps, where n_hat > 0,
-    d <- d·min(1, factor·n_hat / |d|); then n <- b·n + (1 - b)·|d| (Wang et al. 2025, Algorithm 1, where n is not corrected, and
-    gradients are clipped by their global norm in the warm-up).
+    d <- d·min(1, factor·n_hat / |d|); then n <- b·n + (1 - b)·|d| (Wang et al. 2025, Algorithm 1,
+    where n is not corrected, and gradients are clipped by their global norm in the warm-up).
     """
 
     factor: float = 1.05
