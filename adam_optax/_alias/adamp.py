@@ -38,12 +38,12 @@ def adamp(
     makes it grow, and so the steps' effect shrink. It costs norms and inner products of each
     parameter with its gradient and its step: two further passes over memory.
 
-    Step: `d - w (w·d) / |w|² + λ wd_ratio p if max |cos(g, w)| < delta / √n, else d + λ p`, times
+    Step: `d - w Σ(w d) / |w|² + wd_ratio λ p if c < delta / √n, else d + λ p`, times
     `-learning_rate`, with `d = μ̂ / (√ν̂ + eps)`, `μ = b1 μ + (1-b1) g`, `ν = b2 ν + (1-b2) |g|²`,
     `μ̂ = μ / (1 - b1^t)` and `ν̂ = ν / (1 - b2^t)` for the gradient `g`, the parameter `p` and the
-    step `t`, 1 at the first. The vectors `w` of length `n` are first those of the channels of the
-    parameter, then, if not all of these are nearly orthogonal to their gradient, the whole
-    parameter as one vector. Parameters of one axis take `d + λ p`.
+    step `t`, 1 at the first; `c` is the largest `|cos(g, w)|`. The vectors `w` of length `n` are
+    first those of the channels of the parameter, then, if not all of these are nearly orthogonal to
+    their gradient, the whole parameter as one vector. Parameters of one axis take `d + λ p`.
 
     Args:
         learning_rate: step size: a number, a scalar array or a schedule `count -> value`, as may be

@@ -30,11 +30,11 @@ def adamp(
 
     Moments: `mu`, the mean gradient, and `nu`, the mean squared gradient.
 
-    Step: `d - w (w·d) / |w|² + λ wd_ratio p if max |cos(g, w)| < delta / √n, else d + λ p`,
-    with Adam's step `d` (see `adam`), the gradient `g`, the parameter `p` and the weight decay λ.
-    The vectors `w` of length `n` are first those of the channels of the parameter, then, if not all
-    of these are nearly orthogonal to their gradient, the whole parameter as one vector. Parameters
-    of one axis take `d + λ p`.
+    Step: `d - w Σ(w d) / |w|² + wd_ratio λ p if c < delta / √n, else d + λ p`,
+    with Adam's step `d` (see `adam`), the gradient `g`, the parameter `p`, the weight decay λ and
+    the largest `|cos(g, w)|` for `c`. The vectors `w` of length `n` are first those of the channels
+    of the parameter, then, if not all of these are nearly orthogonal to their gradient, the whole
+    parameter as one vector. Parameters of one axis take `d + λ p`.
 
     Args:
         b1: decay rate of the first moment `mu`, in [0, 1); default 0.9.

@@ -25,10 +25,8 @@ def block_means(x: Array, over: Over) -> Array:
         x: The leaf.
         over: "all", or axes and pairs (axis, length of a block), or None: blocks of one element.
     """
-    lengths = [1] * x.ndim
-    if over == "all":
-        lengths = list(x.shape)
-    else:
+    lengths = list(x.shape) if isinstance(over, str) else [1] * x.ndim
+    if not isinstance(over, str):
         for entry in over or ():
             axis, length = entry if isinstance(entry, tuple) else (entry, x.shape[entry])
             lengths[axis] = length
