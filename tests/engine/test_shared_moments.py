@@ -263,3 +263,15 @@ def test_gradients_of_another_shape_are_refused() -> None:
     )
     with pytest.raises(ValueError, match=text):
         tx.update({"w": jnp.ones((4, 5))}, state)
+
+
+@pytest.mark.parametrize("over", [(0,), ((0, 2), 1), (1,)])
+def test_what_is_shared_has_a_place_under_explicit_sharding(over: Any) -> None:
+    explicit = (jax.sharding.AxisType.Explicit,)
+    mesh = jax.make_mesh((1,), ("d",), axis_types=explicit, devices=jax.devices()[:1])
+    with jax.set_mesh(mesh):
+        params = jax.device_put(jnp.ones((8, 6)), jax.NamedSharding(mesh, jax.P("d", None)))
+        tx = ao.adam_mini(0.1, over=over)
+        updates, state = tx.update(params, tx.init(params), params)
+    np.testing.assert_allclose(updates, -0.1, rtol=1e-6)  # float32
+    assert state[0].nu.shape == kept_shape((8, 6), over)

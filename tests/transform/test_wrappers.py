@@ -60,7 +60,7 @@ def limited_adam(threshold: float = 0.5) -> ao.Rule:
     return dataclasses.replace(rule, direction=ao.directions.rms_clipped(rule.direction, threshold))
 
 
-HISTORY = {"factor": 1.01, "b": 0.9, "warmup": 3}
+HISTORY: Any = {"factor": 1.01, "b": 0.9, "warmup": 3}
 Made = Callable[[], Any]
 WRAPPED: dict[str, tuple[Made, Made]] = {
     "cautious adam": (cautious_adam, lambda: oracle_other.Cautious(oracle.Adam())),
