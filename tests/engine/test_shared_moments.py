@@ -66,7 +66,9 @@ def test_means_are_of_groups_and_spread_over_them(
     back = jnp.broadcast_to(spread(means, shape, over), shape)
     np.testing.assert_allclose(back, right, rtol=1e-5, atol=1e-6)  # float32, sums that cancel
     marked = any_over(jnp.float32(x) > 1, over)
-    expected = block_means(np.float64(x > 1), (over,) if isinstance(over, int) else over) > 0
+    expected = (
+        block_means((x > 1).astype(np.float64), (over,) if isinstance(over, int) else over) > 0
+    )
     back = jnp.broadcast_to(spread(marked, shape, over), shape)
     np.testing.assert_array_equal(back, expected)
 

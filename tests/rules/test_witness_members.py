@@ -58,7 +58,7 @@ def ours(tx: Any) -> Any:
     return START + np.cumsum(np.asarray(updates), 0)
 
 
-DECAY = {"weight_decay": 0.1}
+DECAY: Any = {"weight_decay": 0.1}
 BOTH: Mapping[str, tuple[str, Callable[[Any, Any], Any], Callable[[], Any]]] = {
     "adamp": (
         "adamp",
