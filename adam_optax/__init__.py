@@ -31,6 +31,8 @@ from adam_optax import rows as rows
 from adam_optax import rules as rules
 from adam_optax import schedules as schedules
 from adam_optax import storage as storage
+from adam_optax._alias.acprop import acprop as acprop
+from adam_optax._alias.acprop import scale_by_acprop as scale_by_acprop
 from adam_optax._alias.adabelief_yogi import adabelief as adabelief
 from adam_optax._alias.adabelief_yogi import scale_by_belief as scale_by_belief
 from adam_optax._alias.adabelief_yogi import scale_by_yogi as scale_by_yogi
@@ -48,8 +50,10 @@ from adam_optax._alias.adam import nadam as nadam
 from adam_optax._alias.adam import nadamw as nadamw
 from adam_optax._alias.adam import scale_by_adam as scale_by_adam
 from adam_optax._alias.adam import temporal_average as temporal_average
+from adam_optax._alias.adam_mini import adam_mini as adam_mini
 from adam_optax._alias.adamh_atan2 import adam_atan2 as adam_atan2
 from adam_optax._alias.adamh_atan2 import adamh as adamh
+from adam_optax._alias.adamp import adamp as adamp
 from adam_optax._alias.adan_lion import adan as adan
 from adam_optax._alias.adan_lion import lion as lion
 from adam_optax._alias.adan_lion import scale_by_adan as scale_by_adan
@@ -63,6 +67,7 @@ from adam_optax._alias.amsgrad_adamax import adamaxw as adamaxw
 from adam_optax._alias.amsgrad_adamax import amsgrad as amsgrad
 from adam_optax._alias.amsgrad_adamax import scale_by_adamax as scale_by_adamax
 from adam_optax._alias.amsgrad_adamax import scale_by_amsgrad as scale_by_amsgrad
+from adam_optax._alias.came import came as came
 from adam_optax._alias.laprop_adopt import adopt as adopt
 from adam_optax._alias.laprop_adopt import laprop as laprop
 from adam_optax._alias.laprop_adopt import scale_by_adopt as scale_by_adopt
@@ -75,6 +80,8 @@ from adam_optax._alias.mars import mars as mars
 from adam_optax._alias.mars import mars_lion as mars_lion
 from adam_optax._alias.options import DecayOptions as DecayOptions
 from adam_optax._alias.options import MomentOptions as MomentOptions
+from adam_optax._alias.qhadam_grams import grams as grams
+from adam_optax._alias.qhadam_grams import qhadam as qhadam
 from adam_optax._alias.radam_adabound import adabound as adabound
 from adam_optax._alias.radam_adabound import amsbound as amsbound
 from adam_optax._alias.radam_adabound import radam as radam
@@ -122,6 +129,7 @@ __all__ = [
     "ScaleByState",
     "Transformation",
     "__version__",
+    "acprop",
     "adabelief",
     "adabound",
     "adadelta",
@@ -129,9 +137,11 @@ __all__ = [
     "adagrad",
     "adam",
     "adam_atan2",
+    "adam_mini",
     "adamax",
     "adamaxw",
     "adamh",
+    "adamp",
     "adamw",
     "adan",
     "ademamix",
@@ -140,6 +150,7 @@ __all__ = [
     "amsgrad",
     "by_depth",
     "by_path",
+    "came",
     "citation",
     "clip_by_global_norm",
     "conventions",
@@ -147,6 +158,7 @@ __all__ = [
     "couplings",
     "cpu_loops",
     "directions",
+    "grams",
     "lamb",
     "laprop",
     "lion",
@@ -162,6 +174,7 @@ __all__ = [
     "optimizer",
     "parameter_groups",
     "precision",
+    "qhadam",
     "radam",
     "read_average",
     "read_moments",
@@ -169,6 +182,7 @@ __all__ = [
     "rows",
     "rules",
     "scale_by",
+    "scale_by_acprop",
     "scale_by_adadelta",
     "scale_by_adam",
     "scale_by_adamax",

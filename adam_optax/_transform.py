@@ -344,7 +344,7 @@ def _check_coupling(rule: Rule, learning_rate: Hyperparameter | None, coupling: 
         raise TypeError(f"coupling must be one of adam_optax.couplings, not {coupling!r}")
     if "weight_decay" in rule.handles and (coupling.power == 0 or coupling.cautious):
         raise ValueError(
-            f"{rule.name} averages its weight decay with the gradient, so that it can be neither "
+            f"{rule.name} has its weight decay inside its step, so that it can be neither "
             "independent of the learning rate nor cautious; use another coupling"
         )
     if learning_rate is None and coupling.power == 2:

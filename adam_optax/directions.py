@@ -161,6 +161,23 @@ def cautious(direction: Direction, least: float = 1e-3) -> Direction:
     return masked
 
 
+def grams(direction: Direction) -> Direction:
+    """Build a direction that steps as far as another one, in the direction of the gradient.
+
+    `sign(g) |d|` (Cao et al. 2024, Algorithm 1); the sign of a complex gradient is `g / |g|`, and
+    where the gradient is 0, nothing moves.
+
+    Args:
+        direction: the direction `d`.
+
+    Example:
+        >>> import dataclasses, adam_optax as ao
+        >>> adan = ao.rules.adan()
+        >>> rule = dataclasses.replace(adan, direction=ao.directions.grams(adan.direction))
+    """
+    return lambda x: jnp.sign(x.g) * abs(direction(x))
+
+
 def trust_ratio(step: Array, x: Leaf) -> Array:
     """Return the step at the length of the parameter; the step as it is if either length is 0.
 
@@ -208,6 +225,25 @@ def clip_by_rms(threshold: Number = 1.0) -> Postprocess:
         threshold: the largest root mean square of a step.
     """
     return lambda step, x: step / jnp.maximum(1.0, safe_sqrt(_mean(abs_sq(step))) / threshold)
+
+
+def rms_clipped(direction: Direction, threshold: Number = 1.0) -> Direction:
+    """Build a direction that is divided by `max(1, rms(d) / threshold)`, before weight decay.
+
+    `clip_by_rms` does the same to the step with weight decay in it. A step of Adam has a root mean
+    square near 1 while gradients are noise, and up to `sqrt(1 / (1 - b2))` where they grow.
+
+    Args:
+        direction: the direction `d`.
+        threshold: the largest root mean square of the direction.
+
+    Example:
+        >>> import dataclasses, adam_optax as ao
+        >>> adam = ao.rules.adam()
+        >>> rule = dataclasses.replace(adam, direction=ao.directions.rms_clipped(adam.direction))
+    """
+    clip = clip_by_rms(threshold)
+    return lambda x: clip(direction(x), x)
 
 
 def clip_by_update_rms(eps: Number, den: str = "nu") -> Postprocess:

@@ -6,6 +6,8 @@ A `Moment` says what is observed of a leaf (`observe`), how the observation join
 """
 
 import dataclasses
+import re
+import warnings
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, TypeAlias, TypedDict, Unpack
 
@@ -21,6 +23,7 @@ from adam_optax._core.numerics import (
     safe_sqrt,
     update_ema,
 )
+from adam_optax._core.sharing import Over, kept_shape, mean_over, normalize_over, spread
 
 
 class Leaf(NamedTuple):
@@ -118,12 +121,15 @@ class Moment:
             formats keep that factor out of their codes.
         signed: whether the moment can be negative. One that cannot is real also for a complex
             parameter.
-        scalar: whether the whole leaf has one number.
+        over: which elements have one number together: `"all"`, a tuple of axes and of pairs
+            `(axis, block)` for blocks of so many neighbours, or None. The state keeps one number
+            for each group: `observe` returns, and `update` gets, arrays without these axes.
         exact: whether storage keeps the moment in float32, unless a mapping names the moment.
         uses_age: whether something depends on the age; where nothing does, no product of decay
             rates is kept for a rate that follows a schedule.
         age_of: the name of the moment whose age is meant; None: this one's.
         label: the function that made this moment and its arguments, for `repr`.
+        scalar: the former name of `over="all"`, which is taken with a warning.
     """
 
     observe: Read
@@ -133,11 +139,29 @@ class Moment:
     init: float = 0.0
     decay: Number | None = None
     signed: bool = True
-    scalar: bool = False
+    over: Over = None
     exact: bool = False
     uses_age: bool = True
     age_of: str | None = None
     label: tuple[Any, ...] = ("moment",)
+    scalar: dataclasses.InitVar[bool | None] = None
+
+    def __post_init__(self, scalar: bool | None) -> None:
+        if scalar is not None:
+            text = "scalar=True of a Moment is now over='all'; the old name will be removed in 0.3"
+            warnings.warn(text, FutureWarning, stacklevel=3)
+        object.__setattr__(self, "over", normalize_over("all" if scalar else self.over))
+
+    def kept_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Return the shape in which this moment of a leaf is remembered.
+
+        Args:
+            shape: the leaf's shape.
+
+        Raises:
+            ValueError: if the leaf lacks an axis of `over`, or blocks do not divide one.
+        """
+        return kept_shape(shape, self.over)
 
     def __repr__(self) -> str:
         """Show how the moment was made: `ema(0.9) of g`."""
@@ -156,6 +180,7 @@ def ema(
     corrected: bool = True,
     nesterov: bool = False,
     init: float = 0.0,
+    over: Over = None,
 ) -> Moment:
     """Average exponentially: `m = b m + (1-b) x`, read as `m / (1 - b^t)` (Adam, Algorithm 1).
 
@@ -170,7 +195,19 @@ def ema(
         nesterov: read one step ahead, `b m / (1 - b^{t+1}) + (1-b) x / (1 - b^t)` (Dozat 2016,
             Algorithm 2, without its factor `b2` on the second moment).
         init: the value before the first step.
+        over: the axes, or blocks along them, whose elements have one average together, of the mean
+            of their observations: `"all"`, or a tuple of axes and of pairs `(axis, block)`. The
+            state is smaller by as much; the reading has the leaf's shape again.
+
+    Example:
+        >>> import adam_optax as ao
+        >>> nu = ao.moments.ema(0.999, ao.moments.square, signed=False, over=(0,))
+        >>> nu.kept_shape((512, 2048))
+        (2048,)
+        >>> ao.moments.ema(0.999, ao.moments.square, over=((0, 64), 1)).kept_shape((512, 2048))
+        (8,)
     """
+    observe = of if over is None else lambda x: mean_over(of(x), over)
 
     def update(m: Array, x: Array, age: Array) -> Array:
         del age
@@ -182,10 +219,13 @@ def ema(
 
     def read(m: Array, x: Leaf, corrections: list[Array]) -> Array:
         now, ahead = corrections[0], corrections[-1]
-        return b * m / ahead + (1 - b) * of(x) / now if nesterov else m / now
+        hat = b * m / ahead + (1 - b) * observe(x) / now if nesterov else m / now
+        return hat if over is None else spread(hat, x.g.shape, over)
 
     label = ("ema", b)
-    return Moment(of, update, read, precompute, init, b, signed, uses_age=corrected, label=label)
+    return Moment(
+        observe, update, read, precompute, init, b, signed, over, uses_age=corrected, label=label
+    )
 
 
 class _TraceOptions(TypedDict, total=False):
@@ -194,7 +234,7 @@ class _TraceOptions(TypedDict, total=False):
     precompute: Callable[[Array], Any]
     init: float
     signed: bool
-    scalar: bool
+    over: Over
 
 
 def trace(
@@ -219,6 +259,45 @@ def trace(
 
     read = ahead if nesterov else raw
     return Moment(of, update, read, decay=b, uses_age=False, label=("trace", b), **how)
+
+
+def adam_mini_axes(path: str, parameter: Any) -> Over:
+    """Return the axes over which Adam-mini has one second moment (Zhang et al. 2024, Algorithm 3).
+
+    This is the paper's partition of a transformer, for Flax's layout, in which a kernel's last axis
+    is its output. One number together have: a token's row of an embedding; a head of a query or key
+    whose kernel is `(features, heads, size)`; else the weights of an output neuron, which is finer
+    for a query or key of two axes, since nothing says how long its heads are; and a vector, such as
+    the scale of a norm, but for biases, of which each element has its own, as in the authors' code.
+
+    Args:
+        path: the parameter's path, such as `"block/query/kernel"`.
+        parameter: the parameter, of which `ndim` is read.
+
+    Example:
+        >>> import jax.numpy as jnp, adam_optax as ao
+        >>> ao.moments.adam_mini_axes("attention/query/kernel", jnp.ones((64, 8, 16)))
+        (0, 2)
+        >>> def axes(path, parameter):  # of heads of 64 features, side by side
+        ...     if path.endswith(("q_proj/kernel", "k_proj/kernel")):
+        ...         return 0, (1, 64)
+        ...     return ao.moments.adam_mini_axes(path, parameter)
+        >>> tx = ao.adam_mini(1e-3, over=axes)
+    """
+    words, axes = set(re.split(r"\W+", path.lower())), range(parameter.ndim)
+    if any("bias" in word for word in words):
+        return None
+    if parameter.ndim < 2:
+        return "all"
+    if any(part in word for word in words for part in ("embed", "embd", "wte")):
+        return tuple(axes[1:])
+    if parameter.ndim == 3 and words & _QUERY_OR_KEY:
+        return 0, 2
+    return (0,) if words & _VALUE else tuple(axes[:-1])
+
+
+_QUERY_OR_KEY = frozenset({"query", "key", "q_proj", "k_proj", "wq", "wk"})
+_VALUE = frozenset({"value", "v_proj", "wv"})
 
 
 def previous(of: Read = grad) -> Moment:
@@ -253,7 +332,7 @@ def first_norm() -> Moment:
         first,
         decay=1.0,
         signed=False,
-        scalar=True,
+        over="all",
         exact=True,
         uses_age=False,
         label=("first_norm",),

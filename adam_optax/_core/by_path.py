@@ -41,7 +41,7 @@ def named_leaves(tree: PyTree, is_leaf: IsLeaf = None) -> list[tuple[str, Any]]:
 
 def value_key(value: object) -> object:
     """Return what tells two values of a hyper-parameter apart: 1, 1.0 and True are three."""
-    if isinstance(value, int | float | str | None):
+    if isinstance(value, int | float | str | tuple | None):
         return type(value), value
     return id(value)
 

@@ -236,7 +236,13 @@ def check_leaf(
         ValueError: if shapes differ, or a constant such as `eps` is positive but vanishes.
         TypeError: if real and complex meet, for an imaginary part would be lost.
     """
-    check_shapes(g, p, {n: m for n, m in decoded.items() if not moments[n].scalar})
+    check_shapes(g, p, {n: m for n, m in decoded.items() if moments[n].over is None})
+    for name, m in decoded.items():
+        if moments[name].over is not None and m.shape != (own := moments[name].kept_shape(g.shape)):
+            raise ValueError(
+                f"{name} has shape {m.shape}, and of a gradient of shape {g.shape} it has {own}; "
+                "pass gradients of the parameters that tx.init saw"
+            )
     check_kinds(g, p, {n: m for n, m in decoded.items() if moments[n].signed})
     tiny = float(jnp.finfo(dtype).tiny)
     for name, value in floors.items():

@@ -27,6 +27,7 @@ from adam_optax._core.numerics import (
     scaled,
     sign_agreement,
 )
+from adam_optax._core.sharing import any_over, spread
 from adam_optax._engine.kernels.cpu.looped_step import looped
 from adam_optax._engine.kernels.fused_step import LeafResult, LeafStep, fuse
 from adam_optax._engine.stacked import over_layers
@@ -218,7 +219,7 @@ def compile_leaf_step(
         dense = plan_storage(None, moments).uniform
         assert dense is not None
         bare = {name: one._replace(storage=_nothing(dense)) for name, one in scalars.items()}
-        zeros = {n: jnp.zeros_like(g, jnp.float32) for n in moments}
+        zeros = {n: jnp.zeros(m.kept_shape(g.shape), jnp.float32) for n, m in moments.items()}
         return leaf_step(recipe, dense, coupling, applies, g, p, zeros, count, bare)
 
     if accelerators := platforms - {"cpu"}:
@@ -228,7 +229,9 @@ def compile_leaf_step(
         formats = [slot.format for slot in storage.slots]
         are_own = all(_is_own(type(x)) for x in formats)
         if are_own or all(_is_own(type(x)) or "cpu" in x.kernel_platforms for x in formats):
-            is_known = _is_own(recipe.factory) and not any(map(callable, recipe.constants.values()))
+            is_known = _is_own(recipe.factory) and not (
+                recipe.reads_rank or any(map(callable, recipe.constants.values()))
+            )
             rule = None if is_known else unstored
             is_own = is_known and are_own
             fused = looped(
@@ -302,7 +305,7 @@ def leaf_step(
         values = {}
         for n, m in new.items():
             if finite is not None:
-                sound = jnp.isfinite(m) if rule.moments[n].scalar else finite
+                sound = finite if rule.moments[n].over is None else jnp.isfinite(m)
                 m = jnp.where(sound, m, decoded[n].astype(m.dtype))
             values[n] = m.astype(decoded[n].dtype)
         resting = None if finite is None else (~finite, encoded, before)
@@ -316,6 +319,8 @@ def leaf_step(
                 kept |= (stored := keep({name: new}))
                 new = decode(storage, stored, rule.moments, here, now)[name].astype(new.dtype)
             x = with_moment(x, name, moment, new, shared)
+            if finite is not None and moment.over is not None:  # who shares a number rests with it
+                finite = finite & spread(jnp.isfinite(new), x.g.shape, moment.over)
 
         # Turn the moments into a step; add weight decay, and multiply by the learning rate.
         step, decay, rate = rule.direction(x), shared.weight_decay, shared.learning_rate
@@ -459,8 +464,7 @@ def encode(
             here = _in_slot(slot, moments, context, scalars[i])
             if resting is not None and slot.format.has_frame:
                 mask, encoded, before = resting
-                if here.moments[0].scalar:  # one number rests where any of its leaf's elements does
-                    mask = jnp.any(mask)
+                mask = any_over(mask, here.moments[0].over)  # a shared number rests with any
                 own = {component: encoded[entry] for component, entry in slot.entries}
                 here = here._replace(resting=Resting(mask, own, before[i]))
             parts = slot.format.encode([values[name] for name in slot.names], here)
@@ -471,7 +475,9 @@ def encode(
 def _in_slot(slot: Slot, moments: Moments, context: LeafContext, scalars: Any) -> LeafContext:
     own = tuple(moments[name] for name in slot.names)
     here = context._replace(moments=own, key=slot.key, scalars=scalars)
-    return here._replace(shape=(), offset=None) if own[0].scalar else here
+    if own[0].over is None:
+        return here
+    return here._replace(shape=own[0].kept_shape(context.shape), offset=None)
 
 
 def _nothing(storage: LeafStorage) -> tuple[tuple[Any, ...], tuple[Any, ...]]:

@@ -68,6 +68,8 @@ def _factory(rule: Any) -> Factory:
 
 
 _OF_RULES: dict[Factory, tuple[Layout, ...]] = {
+    _factory(rules.acprop): (BELIEF,),
+    _factory(rules.adam_mini): (),  # a nu of the class of Adam's has the parameter's shape
     _factory(rules.lion): (LION,),
     _factory(rules.adabelief): (BELIEF,),
     _factory(rules.novograd): (NOVOGRAD,),

@@ -3,6 +3,7 @@
 All of it is compiled, since op by op a format of few bits would compile in a hundred parts.
 """
 
+import dataclasses
 import functools as ft
 from collections.abc import Callable, Mapping
 
@@ -77,10 +78,13 @@ def compile_rest(
         frames: Frames,
         new_frames: Frames,
     ) -> dict[str, Entry]:
-        moments, kept = _moments(recipe, hyperparams), dict(encoded)
+        kept = dict(encoded)
+        moments = {
+            n: dataclasses.replace(m, over=None) for n, m in _moments(recipe, hyperparams).items()
+        }
 
         def move(own: dict[str, Entry], alone: LeafStorage) -> dict[str, Entry]:
-            shape = jnp.shape(own[alone.entries[0]])  # the leaf's shape is that of the codes
+            shape = jnp.shape(own[alone.entries[0]])  # the shape of the codes, shared or not
             context = LeafContext((), shape, count, 0)
             before, now = (storage_scalars(alone, x) for x in (frames, new_frames))
             values = decode(alone, own, moments, context, before)

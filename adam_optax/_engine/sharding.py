@@ -150,7 +150,7 @@ def _place_beside(shape: tuple[int, ...], p: Array) -> NamedSharding:
     place = jax.typeof(p).sharding
     same = len(shape) == p.ndim
     axes = iter(zip(p.shape, (*place.spec, *[None] * p.ndim), strict=False))
-    spec = [next(name for n, name in axes if same or n == length) for length in shape]
+    spec = [next((name for n, name in axes if same or n == length), None) for length in shape]
     kept = NamedSharding(place.mesh, PartitionSpec(*spec))
     fits = [
         s if n % shards(kept, i) == 0 else None

@@ -400,8 +400,9 @@ def _first(p: ArrayLike, moment: Moment, layers: int) -> Array:
     dtype = compute_dtype(p) if moment.signed else real_dtype(compute_dtype(p))
     # XLA would encode a constant while it compiles, one number after the other, for minutes.
     first = jax.lax.optimization_barrier(jnp.full((), moment.init, dtype))
-    if moment.scalar:
-        return jnp.broadcast_to(first, jnp.shape(p)[:layers]) if layers else first
+    if moment.over is not None:
+        shape = jnp.shape(p)
+        return jnp.broadcast_to(first, (*shape[:layers], *moment.kept_shape(shape[layers:])))
     return sharding.with_sharding_like(jnp.full_like(p, first, dtype), p)
 
 

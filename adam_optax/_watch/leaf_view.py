@@ -10,6 +10,7 @@ import numpy as np
 from jax import Array
 
 from adam_optax._core.numerics import abs_sq, compute_dtype, real_dtype, safe_divide, safe_sqrt
+from adam_optax._core.sharing import ALL
 from adam_optax._engine.groups import Group
 from adam_optax._engine.leaf import (
     StepScalars,
@@ -31,7 +32,7 @@ from adam_optax.storage._plan import LeafStorage
 
 NU_LIKE_GRADIENT = frozenset({"adamax"})
 """Rules whose nu has the scale of the gradient, not of its square, and contains eps."""
-MU_NORMALISED = frozenset({"adopt", "laprop", "novograd"})
+MU_NORMALISED = frozenset({"adopt", "came", "laprop", "novograd"})
 """Rules whose mu averages gradients that were divided by the root of nu before."""
 
 
@@ -59,6 +60,11 @@ Reader: TypeAlias = Callable[[Array], LeafView]
 """A function from a leaf's sampled gradient to what is known of the sampled elements."""
 Sampler: TypeAlias = Callable[[Array], Array]
 """A function from a leaf to its sampled elements."""
+
+
+def _all(m: Array) -> Array:
+    """Sample all elements of a leaf."""
+    return m
 
 
 def stored_reader(encoded: Mapping[str, Any], sample: Sampler) -> Reader:
@@ -108,11 +114,17 @@ def rule_reader(
     """
     if group.layers:  # each layer is read by itself, all of it, and sampled at the end
         whole: Callable[..., LeafView] = lambda g, own: rule_reader(  # noqa: E731
-            dataclasses.replace(group, layers=0), count, log_decays, frames, own, g, lambda m: m
+            dataclasses.replace(group, layers=0), count, log_decays, frames, own, g, _all
         )(g)
         by_layer = over_layers(whole, group.layers, 2)
         return lambda _: jax.tree.map(
             lambda x: sample(jnp.broadcast_to(x, leaf.shape)), by_layer(leaf, dict(encoded))
+        )
+    if any(m.over not in (None, ALL) for m in group.rule.moments.values()) and sample is not _all:
+        # Of a number that elements share no sample can be taken: all is read, and sampled last.
+        read_all = rule_reader(group, count, log_decays, frames, encoded, leaf, _all)
+        return lambda _: jax.tree.map(
+            lambda x: sample(jnp.broadcast_to(x, leaf.shape)), read_all(leaf)
         )
     recipe, storage, last = group.recipe, group.storage, count - 1
     hyperparams = dynamic_hyperparams(group.rule, last)

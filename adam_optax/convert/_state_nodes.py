@@ -278,8 +278,8 @@ def encode_columns(
 def dense_shape(p: Any, moment: Moment, layers: int) -> jax.ShapeDtypeStruct:
     """Return shape, dtype and place of a dense moment of a parameter, as `init` makes it."""
     dtype = compute_dtype(p) if moment.signed else real_dtype(compute_dtype(p))
-    shape = jnp.shape(p)[:layers] if moment.scalar else jnp.shape(p)
+    shape = (*jnp.shape(p)[:layers], *moment.kept_shape(jnp.shape(p)[layers:]))
     place = getattr(p, "sharding", None) if getattr(p, "committed", True) else None
-    if isinstance(place, NamedSharding) and moment.scalar:
+    if isinstance(place, NamedSharding) and moment.over is not None:
         place = NamedSharding(place.mesh, PartitionSpec())
     return jax.ShapeDtypeStruct(shape, dtype, sharding=place)

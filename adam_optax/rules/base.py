@@ -98,6 +98,8 @@ class Recipe:
             are three.
         decay_rates: the hyper-parameters that are decay rates.
         non_negative: those that are not negative, such as `eps`.
+        reads_rank: whether the rule asks how many axes a leaf has, so that it cannot be traced on a
+            part that has one.
         constants: the hyper-parameters of `static` by name.
     """
 
@@ -105,6 +107,7 @@ class Recipe:
     static: tuple[tuple[str, type, Any], ...] = ()
     decay_rates: tuple[str, ...] = ()
     non_negative: tuple[str, ...] = ()
+    reads_rank: bool = False
     constants: dict[str, Any] = dataclasses.field(default_factory=dict, compare=False)
 
     def in_precision(self, numbers: Mapping[str, Array], dtype: DTypeLike) -> dict[str, Array]:
@@ -190,6 +193,7 @@ def variant(
     optional: tuple[str, ...] = ...,
     constant: tuple[str, ...] = ...,
     functions: tuple[str, ...] = ...,
+    reads_rank: bool = ...,
 ) -> Callable[[Factory], Factory]: ...
 def variant(
     make: Factory | None = None,
@@ -200,6 +204,7 @@ def variant(
     optional: tuple[str, ...] = (),
     constant: tuple[str, ...] = (),
     functions: tuple[str, ...] = (),
+    reads_rank: bool = False,
 ) -> Factory | Callable[[Factory], Factory]:
     """Turn a function from hyper-parameters to a `Rule` into a variant.
 
@@ -215,7 +220,10 @@ def variant(
         non_negative: parameters that must be finite and not negative, such as `eps`.
         optional: checked parameters that may be None although their default is a number.
         constant: parameters that cannot be schedules, since moments start at them.
-        functions: parameters that take a function, which is no schedule.
+        functions: parameters that take a function, which is no schedule; where such a parameter is
+            by path, its default stands for it until there is a path.
+        reads_rank: whether the rule asks how many axes a leaf has; steps on CPUs are then not
+            written as loops.
 
     >>> import adam_optax as ao
     >>> @ao.rules.variant(decay_rates=("b1",))
@@ -259,10 +267,11 @@ def variant(
             }
             # Arithmetic on a schedule must wait for the step; till then any number will do.
             waiting = {n for n, v in dynamic.items() if callable(v)} | by_path.keys()
-            built = factory(**hyperparams | dict.fromkeys(waiting, 0.5))
+            defaults = {n: p.default for n, p in signature.parameters.items() if n in functions}
+            built = factory(**hyperparams | {n: defaults.get(n, 0.5) for n in waiting})
             known = {n: v for n, v in hyperparams.items() if n not in {*dynamic, *by_path}}
             static = tuple((n, type(v), v) for n, v in known.items())
-            recipe = Recipe(factory, static, decay_rates, non_negative, known)
+            recipe = Recipe(factory, static, decay_rates, non_negative, reads_rank, known)
             origin = Origin(factory, hyperparams, dynamic, recipe, built, by_path, bind)
             return dataclasses.replace(built, origin=origin)
 

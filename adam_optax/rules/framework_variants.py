@@ -71,7 +71,7 @@ def scheduled_nadam(
     def update(m: Array, x: Array, t: Array) -> Array:
         return m * momentum_at(t)
 
-    product = Moment(lambda x: x.t, update, init=1.0, signed=False, scalar=True)
+    product = Moment(lambda x: x.t, update, init=1.0, signed=False, over="all")
     moments = {"mu": ema(b1), "nu": ema(b2, square, signed=False), "product": product}
     momenta = lambda t, ages: (momentum_at(t), momentum_at(t + 1))  # noqa: E731
     return Rule(moments, ratio(eps, num=look_ahead), momenta)

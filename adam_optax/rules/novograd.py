@@ -70,6 +70,6 @@ def novograd(
         return g if no_decay else g + weight_decay * x.p
 
     nu = ema(b2, lambda x: jnp.sum(square(x)), signed=False)
-    nu = dataclasses.replace(nu, update=update, scalar=True, uses_age=False)
+    nu = dataclasses.replace(nu, update=update, over="all", uses_age=False)
     mu = trace(decayed_grad, b1, nesterov=nesterov)
     return Rule({"nu": nu, "mu": mu}, lambda x: x.hat["mu"], handles=("weight_decay",))

@@ -33,8 +33,8 @@ class Int4(Format):
     kernel_platforms: ClassVar[frozenset[str]] = EVERYWHERE
 
     def together(self, moments: Moments) -> tuple[str, ...]:
-        """Return the names of the first two moments that are not scalars."""
-        names = [n for n, m in moments.items() if not m.scalar]
+        """Return the names of the first two moments of which each element has its own."""
+        names = [n for n, m in moments.items() if m.over is None]
         if len(names) < 2:
             raise ValueError(
                 "int4() keeps two moments in one byte, and this rule's moments "

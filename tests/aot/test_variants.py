@@ -16,6 +16,7 @@ FEW = ["adamw", "lion", "lamb", "adafactor"]
 OTHERS = ["v6e", "v5p", "a100", "b200"]
 # Some read a leaf a second time, for its norm or its means: a trust ratio, factored moments.
 REDUCE = {"lamb", "adafactor", "novograd", "stable_adamw", "mars", "mars_lion", "adamh"}
+REDUCE |= {"adam_mini", "adamp", "came"}
 
 
 def holds(target: str, name: str, tx: Any) -> None:

@@ -78,8 +78,8 @@ def check_optimizer(tx: Any, leaves: Iterable[str] = SHAPES) -> None:
 
 
 def build(member: Member, name: str) -> Any:
-    """Build the variant in the format; Adafactor must be told to leave nu whole."""
-    whole: dict[str, Any] = {"factored": False} if member.name == "adafactor" else {}
+    """Build the variant in the format; Adafactor and CAME must be told to leave nu whole."""
+    whole: dict[str, Any] = {"factored": False} if member.name in ("adafactor", "came") else {}
     return member.ours(storage=FORMATS[name], **whole)
 
 

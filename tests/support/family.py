@@ -9,7 +9,14 @@ import numpy as np
 import optax
 
 import adam_optax as ao
-from tests.support import oracle, oracle_factored, oracle_family, oracle_other, oracle_recent
+from tests.support import (
+    oracle,
+    oracle_factored,
+    oracle_family,
+    oracle_other,
+    oracle_recent,
+    oracle_shared,
+)
 from tests.support.cases import LEARNING_RATE, gradients
 
 SHAPE = (3, 5)
@@ -187,6 +194,48 @@ MEMBERS = [
         WARMED_UP_BY_PAPER,
         why="its warm-ups are the user's",
         rounding=1e-5,  # 1 - b3 of a float32 schedule is off by up to 6e-5 of itself at .999
+    ),
+    Member("acprop", oracle_family.Acprop, witness=contrib.acprop),
+    Member(
+        "acprop",
+        oracle_family.Acprop,
+        {"paper": True, "b2": 0.9, "eps": 1e-6, "eps_root": 1e-8},
+        {"as_paper": True, "b2": 0.9, "eps": 1e-6, "eps_root": 1e-8},
+        why=_paper("paper"),
+    ),
+    Member("adam_mini", oracle_shared.AdamMini, theirs={"over": (0,)}, why=_paper("Adam-mini")),
+    Member("adam_mini", oracle_shared.AdamMini, {"over": "all"}, why=_paper("Adam-mini")),
+    Member(
+        "adam_mini",
+        oracle_shared.AdamMini,
+        {"over": (-1,), "nesterov": True, "eps": 1e-3, "eps_root": 1e-8},
+        why=_paper("Adam-mini"),
+    ),
+    Member("qhadam", oracle_shared.QHAdam, why=_paper("QHAdam")),
+    Member(
+        "qhadam",
+        oracle_shared.QHAdam,
+        {"v1": 0.3, "v2": 0.6, "b1": 0.9, "eps": 1e-3, "eps_root": 1e-8},
+        why=_paper("QHAdam"),
+    ),
+    Member("grams", oracle_shared.Grams, why=_paper("Grams")),
+    Member("grams", oracle_shared.Grams, {"nesterov": True, "eps_root": 1e-8}, why=_paper("Grams")),
+    Member("adamp", oracle_shared.AdamP, why=_paper("AdamP"), static=("channel_axis",)),
+    Member(
+        "adamp",
+        oracle_shared.AdamP,
+        {"delta": 0.8, "wd_ratio": 0.3, "weight_decay": 0.1, "channel_axis": 0, "nesterov": True},
+        why=_paper("AdamP"),
+        static=("channel_axis",),
+    ),
+    Member("came", oracle_shared.Came, why=_paper("CAME"), static=("min_dim_size_to_factor",)),
+    Member(
+        "came",
+        oracle_shared.Came,
+        {"b3": 0.99, "clipping_threshold": None, "eps": 1e-6, "eps_res": 1e-3},
+        {"b3": 0.99, "clipping_threshold": float("inf"), "eps": 1e-6, "eps_res": 1e-3},
+        why=_paper("CAME"),
+        static=("min_dim_size_to_factor",),
     ),
 ]
 

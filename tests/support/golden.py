@@ -78,7 +78,7 @@ def cases() -> Iterator[tuple[str, Case]]:
         yield f"optimizer/{name}", _steps(ft.partial(make, 0.01, **how))
     for name, (make, how) in first.items():
         for kind, storage in storages().items():
-            given = how | ({"factored": False} if name == "adafactor" else {})
+            given = how | ({"factored": False} if name in ("adafactor", "came") else {})
             yield f"storage/{name}/{kind}", _steps(ft.partial(make, 0.01, storage=storage, **given))
 
     falling = optax.linear_schedule(0.1, 0.01, 15)

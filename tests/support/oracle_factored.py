@@ -8,6 +8,7 @@ their two longest, as in optax; of axes of one length the later counts as longer
 
 import math
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -37,25 +38,27 @@ def outer(row: Array, col: Array, axes: tuple[int, int]) -> Array:
 
 @dataclass
 class Factored(Leaf):
-    """Keep `nu` as `nu_row` and `nu_col`, and read it as their product: a mix-in.
+    """Keep moments, `nu` say, as `nu_row` and `nu_col`, and read their product: a mix-in.
 
     row <- b·row + (1 - b)·mean(x over the longest axis), col over the second longest;
     nu = row·col / mean(row). Smaller leaves are dense. The three are among the moments, row and
-    col without the axis that they have lost.
+    col without the axis that they have lost. `FACTORED` names the moments.
     """
+
+    FACTORED: ClassVar[tuple[str, ...]] = ("nu",)
 
     least: int = field(default=0, kw_only=True)
 
     def _average(self, name: str, x: Array, b: float, start: float = 0.0) -> Array:
         axes = factored_axes(x.shape, self.least)
-        if name != "nu" or axes is None:
+        if name not in self.FACTORED or axes is None:
             return super()._average(name, x, b, start)
         parts = []
-        for part, axis in zip(("nu_row", "nu_col"), axes[::-1], strict=True):
+        for part, axis in zip((f"{name}_row", f"{name}_col"), axes[::-1], strict=True):
             mean = np.squeeze(_mean(x, axis), axis)
             parts.append(np.expand_dims(super()._average(part, mean, b, start), axis))
-        self.moments["nu"] = outer(parts[0], parts[1], axes)
-        return self.moments["nu"]
+        self.moments[name] = outer(parts[0], parts[1], axes)
+        return self.moments[name]
 
 
 @dataclass

@@ -342,7 +342,7 @@ def test_a_missing_learning_rate_names_the_optimiser() -> None:
 
 def test_couplings_that_cannot_be() -> None:
     make = ft.partial(ao.novograd, 1e-3, weight_decay=0.1)
-    text = "novograd averages its weight decay with the gradient, so that it can be neither*"
+    text = "novograd has its weight decay inside its step, so that it can be neither*"
     expect(ValueError, text, ft.partial(make, coupling=ao.couplings.INDEPENDENT))
     expect(ValueError, text, ft.partial(make, coupling=ao.couplings.cautious()))
     wrong: Any = "cautious"

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import adam_optax as ao
-from tests.support import oracle, oracle_decay, oracle_family, oracle_other
+from tests.support import oracle, oracle_decay, oracle_family, oracle_other, oracle_shared
 from tests.support.cases import gradients, run
 from tests.support.oracle import relative_rms
 
@@ -53,6 +53,14 @@ def clipped_adagrad(threshold: float = 0.3) -> ao.Rule:
     return dataclasses.replace(ao.rules.adagrad(), postprocess=ao.directions.clip_by_rms(threshold))
 
 
+@ao.variant
+def limited_adam(threshold: float = 0.5) -> ao.Rule:
+    """Adam whose direction has a bounded RMS."""
+    rule = ao.rules.adam()
+    return dataclasses.replace(rule, direction=ao.directions.rms_clipped(rule.direction, threshold))
+
+
+HISTORY: Any = {"factor": 1.01, "b": 0.9, "warmup": 3}
 Made = Callable[[], Any]
 WRAPPED: dict[str, tuple[Made, Made]] = {
     "cautious adam": (cautious_adam, lambda: oracle_other.Cautious(oracle.Adam())),
@@ -77,6 +85,15 @@ WRAPPED: dict[str, tuple[Made, Made]] = {
     "clipped adagrad": (
         clipped_adagrad,
         lambda: oracle_other.RmsClipped(oracle_other.AdaGrad(), 0.3),
+    ),
+    "adam, direction clipped": (limited_adam, lambda: oracle_other.RmsClipped(oracle.Adam(), 0.5)),
+    "adam, clipped by history": (
+        lambda: ao.rules.clip_step_by_history(ao.rules.adam(), **HISTORY),
+        lambda: oracle_shared.HistoryClipped(oracle.Adam(), **HISTORY),
+    ),
+    "adopt, clipped by history": (
+        lambda: ao.rules.clip_step_by_history(ao.rules.adopt(), 1.02, 0.95, 10),
+        lambda: oracle_shared.HistoryClipped(oracle_family.Adopt(), 1.02, 0.95, 10),
     ),
 }
 EACH = pytest.mark.parametrize("name", WRAPPED)
@@ -115,8 +132,11 @@ def test_the_wrapper_matters(name: str) -> None:
 
 
 @pytest.mark.quick
-@pytest.mark.parametrize("name", ["cautious adam", "cautious lion"])
-def test_decoupled_decay_is_outside_the_mask(name: str, x64: None) -> None:
+@pytest.mark.parametrize(
+    "name",
+    ["cautious adam", "cautious lion", "adam, direction clipped", "adam, clipped by history"],
+)
+def test_decoupled_decay_is_outside_the_direction(name: str, x64: None) -> None:
     tx = ao.optimizer(WRAPPED[name][0](), 0.01, decay=ao.Decay(0.1))
     updates, _, _ = run(tx, jnp.float64(GRADS[:20]), jnp.float64(START))
     assert relative_rms(updates, right(name, 20, 0.1)) < 1e-12  # roundings
@@ -206,3 +226,95 @@ def test_the_state_is_that_of_the_rule_inside(name: str) -> None:
     _, _, plain = run(ao.adam(0.01), jnp.float32(GRADS[:5]), jnp.float32(START))
     for mine, theirs in zip(jax.tree.leaves(state), jax.tree.leaves(plain), strict=True):
         np.testing.assert_array_equal(mine, theirs)
+
+
+# --- Clipping by history ------------------------------------------------------------------------
+
+clip = ao.rules.clip_step_by_history
+
+
+@pytest.mark.quick
+def test_the_history_is_one_number_of_each_layer_in_any_storage() -> None:
+    params = {"w": jnp.ones((3, 4, 130)), "b": jnp.ones((3, 5))}
+    for storage in (None, ao.storage.int8(), ao.storage.pair()):
+        tx = ao.optimizer(clip(ao.rules.adam()), 1e-3, storage=storage, stacked=1)
+        state = tx.init(params)
+        _, state = tx.update(params, state, params)
+        norms = ao.read_moments(state, tx, params)["step_norm"]
+        assert norms["w"].shape == norms["b"].shape == (3,)
+        # Adam's first step is 1 for each element, and the mean has seen 2 % of its weights.
+        np.testing.assert_allclose(norms["w"], 0.02 * np.sqrt(4 * 130), rtol=0.01)  # 8 bits
+
+
+@pytest.mark.quick
+def test_layers_are_clipped_apart() -> None:
+    rule = clip(ao.rules.adam(), **HISTORY)
+    grads = np.stack([GRADS[:12], GRADS[12:24], GRADS[24:36]], 1)
+    start = np.stack([START, 2 * START, 3 * START])
+    together, _, _ = run(
+        ao.optimizer(rule, 0.01, stacked=1), jnp.float32(grads), jnp.float32(start)
+    )
+    for i in range(3):
+        alone, _, _ = run(ao.optimizer(rule, 0.01), jnp.float32(grads[:, i]), jnp.float32(start[i]))
+        assert relative_rms(together[:, i], alone) < 1e-6  # roundings
+
+
+@pytest.mark.quick
+def test_a_clipped_rule_follows_its_schedules_and_values_by_path() -> None:
+    rates = np.linspace(0.5, 0.9, 20)
+    made = clip(ao.rules.adam(b1=lambda n: jnp.asarray(rates, jnp.float32)[n]), **HISTORY)
+    updates, _, _ = run(ao.optimizer(made, 0.01), jnp.float32(GRADS[:20]), jnp.float32(START))
+    oracles = oracle_shared.HistoryClipped(oracle.Adam(b1=lambda n: rates[n]), **HISTORY)
+    expected = oracle.optimise(oracles, GRADS[:20], START, 0.01)["updates"]
+    assert relative_rms(updates, expected) < 1e-5  # the schedule is float32
+    by_path = clip(ao.rules.adam(b1=ao.by_path({"a": 0.5, "b": 0.9})), **HISTORY)
+    tx = ao.optimizer(by_path, 0.01)
+    state = tx.init({"a": jnp.ones(3), "b": jnp.ones(3)})
+    _, state = tx.update({"a": jnp.ones(3), "b": jnp.ones(3)}, state)
+    mu = ao.read_moments(state)["mu"]
+    np.testing.assert_allclose([mu["a"][0], mu["b"][0]], [0.5, 0.1], rtol=1e-6)
+
+
+@pytest.mark.quick
+def test_zeros_and_nan_do_not_stop_a_clipped_rule() -> None:
+    tx = ao.optimizer(clip(ao.rules.adam(), warmup=0), 0.1)
+    params = jnp.ones(3)
+    state = tx.init(params)
+    for g in (jnp.zeros(3), jnp.full(3, jnp.nan)):
+        _, state = tx.update(g, state, params)
+        np.testing.assert_array_equal(state[0].step_norm, 0.0)
+    state = tx.init(params)
+    _, state = tx.update(jnp.zeros(3), state, params)
+    updates, _ = tx.update(params, state, params)
+    assert np.all(updates < -0.01)
+
+
+@pytest.mark.quick
+def test_a_replaced_part_is_not_lost_by_clipping() -> None:
+    adam = ao.rules.adam()
+    rule = dataclasses.replace(adam, direction=lambda x: 0 * x.g)
+    tx = ao.optimizer(clip(rule), 0.1)
+    updates, _ = tx.update(jnp.ones(3), tx.init(jnp.ones(3)))
+    np.testing.assert_array_equal(updates, np.zeros(3))
+
+
+@pytest.mark.quick
+@pytest.mark.parametrize(
+    ("how", "error", "text"),
+    [
+        ({"factor": 0.0}, ValueError, "factor must be positive"),
+        ({"b": 1.0}, ValueError, r"b must be in \[0, 1\)"),
+        ({"warmup": -1}, ValueError, "warmup must be finite and not negative"),
+        ({"b": lambda n: 0.9}, TypeError, "b must be a Python number here, not function"),
+        ({"b": np.float32(0.9)}, TypeError, "b must be a Python number here, not float32"),
+    ],
+)
+def test_a_history_that_cannot_be_is_refused(how: Any, error: Any, text: str) -> None:
+    with pytest.raises(error, match=text):
+        clip(ao.rules.adam(), **how)
+
+
+@pytest.mark.quick
+def test_steps_are_clipped_once() -> None:
+    with pytest.raises(ValueError, match="adam has a moment 'step_norm' already"):
+        clip(clip(ao.rules.adam()))

@@ -20,8 +20,11 @@ from tests.engine.kernels.cpu.looping import (
 )
 from tests.support.versions import SINCE_0_10_2
 
-RULES = [name for name in ao.rules.__all__ if name not in ("Rule", "variant")]
-SUMS = ("adafactor", "adamh", "lamb", "mars", "mars_lion", "novograd", "stable_adam")
+RULES = [
+    name for name in ao.rules.__all__ if name not in ("Rule", "clip_step_by_history", "variant")
+]
+SUMS = {"adafactor", "adam_mini", "adamh", "adamp", "came", "lamb", "mars", "mars_lion"}
+SUMS |= {"novograd", "stable_adam"}
 """Rules that sum over a leaf, which a jitted program does in another order than op by op."""
 SHAPES = {
     "flat": (301,),
@@ -137,3 +140,16 @@ def test_beside_xla_s_compiled_step(name: str) -> None:
     assert apart(loop[:3], plain[:3]) < 3 * p.size / 100
     for x, y in zip(loop[:3], plain[:3], strict=True):
         np.testing.assert_allclose(x, y, rtol=0, atol=2.0**-22)
+
+
+@pytest.mark.quick
+@pytest.mark.parametrize("rule", ["adamp", "came"])
+def test_a_rule_that_asks_for_the_number_of_axes_is_not_traced_on_one(rule: str) -> None:
+    p, g = np.random.default_rng(0).standard_normal((2, 6, 20))
+    g -= p * np.sum(p * g, 0) / np.sum(p * p, 0)  # orthogonal, so that AdamP projects its step
+    one = rated(getattr(ao.rules, rule)(), None)
+    found = []
+    for choice in ("always", "never"):
+        with ao.cpu_loops(choice):
+            found.append(run(one, jnp.float32(p), [jnp.float32(g)] * 3, True)[0])
+    np.testing.assert_allclose(found[0], found[1], rtol=1e-5, atol=1e-6)  # float32
