@@ -7,7 +7,6 @@ A `Moment` says what is observed of a leaf (`observe`), how the observation join
 
 import dataclasses
 import re
-import warnings
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, TypeAlias, TypedDict, Unpack
 
@@ -129,7 +128,6 @@ class Moment:
             rates is kept for a rate that follows a schedule.
         age_of: the name of the moment whose age is meant; None: this one's.
         label: the function that made this moment and its arguments, for `repr`.
-        scalar: the former name of `over="all"`, which is taken with a warning.
     """
 
     observe: Read
@@ -144,13 +142,6 @@ class Moment:
     uses_age: bool = True
     age_of: str | None = None
     label: tuple[Any, ...] = ("moment",)
-    scalar: dataclasses.InitVar[bool | None] = None
-
-    def __post_init__(self, scalar: bool | None) -> None:
-        if scalar is not None:
-            text = "scalar=True of a Moment is now over='all'; the old name will be removed in 0.3"
-            warnings.warn(text, FutureWarning, stacklevel=3)
-        object.__setattr__(self, "over", normalize_over("all" if scalar else self.over))
 
     def kept_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """Return the shape in which this moment of a leaf is remembered.
@@ -207,6 +198,7 @@ def ema(
         >>> ao.moments.ema(0.999, ao.moments.square, over=((0, 64), 1)).kept_shape((512, 2048))
         (8,)
     """
+    over = None if over is None else normalize_over(over)
     observe = of if over is None else lambda x: mean_over(of(x), over)
 
     def update(m: Array, x: Array, age: Array) -> Array:

@@ -464,7 +464,8 @@ def encode(
             here = _in_slot(slot, moments, context, scalars[i])
             if resting is not None and slot.format.has_frame:
                 mask, encoded, before = resting
-                mask = any_over(mask, here.moments[0].over)  # a shared number rests with any
+                if (over := here.moments[0].over) is not None:  # who shares a number rests with it
+                    mask = any_over(mask, over)
                 own = {component: encoded[entry] for component, entry in slot.entries}
                 here = here._replace(resting=Resting(mask, own, before[i]))
             parts = slot.format.encode([values[name] for name in slot.names], here)

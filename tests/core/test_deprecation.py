@@ -1,6 +1,5 @@
 """Test that names which were renamed are found, and warn with the new name."""
 
-import dataclasses
 import types
 
 import pytest
@@ -51,11 +50,3 @@ def test_a_name_that_never_was_is_an_attribute_error(module: types.ModuleType) -
 def test_former_names_are_not_listed() -> None:
     for module, names in RENAMED.items():
         assert not set(names) & set(dir(module))
-
-
-@pytest.mark.quick
-def test_a_scalar_moment_is_one_over_all() -> None:
-    with pytest.warns(FutureWarning, match=r"^scalar=True of a Moment is now over='all'; the old"):
-        moment = moments.trace(scalar=True)  # type: ignore[call-arg]
-    assert moment.over == "all"
-    assert dataclasses.replace(moment, init=1.0).over == "all"  # without a warning

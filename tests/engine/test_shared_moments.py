@@ -64,7 +64,8 @@ def test_means_are_of_groups_and_spread_over_them(
     means = mean_over(jnp.float32(x), over)
     assert means.shape == kept_shape(shape, over) == kept
     assert np.all(np.isfinite(means))
-    right = block_means(x, (over,) if isinstance(over, int) else over)
+    axes = (over,) if isinstance(over, int) else over
+    right = block_means(x, axes)
     back = jnp.broadcast_to(spread(means, shape, over), shape)
     np.testing.assert_allclose(back, right, rtol=1e-5, atol=1e-6)  # float32, sums that cancel
     marked = any_over(jnp.float32(x) > 1, over)
