@@ -15,7 +15,7 @@ from tests.support import oracle
 from tests.support.cases import gradients, run
 from tests.support.formats import FORMATS
 from tests.support.oracle import Array, relative_rms
-from tests.support.oracle_recent import Mars
+from tests.support.oracle_mars_adamh import Mars
 from tests.support.oracle_shared import AdamMini, block_means
 
 SETTINGS: dict[str, tuple[tuple[int, ...], Any, tuple[int, ...]]] = {

@@ -15,12 +15,12 @@ import pytest
 
 import adam_optax as ao
 from adam_optax._core.numerics import angle
-from tests.support import oracle, oracle_recent
+from tests.support import oracle, oracle_mars_adamh
 from tests.support.cases import LEARNING_RATE, run
 from tests.support.family import GRADS, START
 from tests.support.formats import FORMATS
 from tests.support.oracle import relative_rms
-from tests.support.oracle_recent import norm, read
+from tests.support.oracle_mars_adamh import norm, read
 
 SHORT = GRADS[:40]
 STEPS = 256_000
@@ -37,7 +37,7 @@ def over_counts(schedule: Any, counts: int) -> Any:
 def test_b3_is_the_nearest_float32_or_its_neighbour_over_256_000_steps() -> None:
     counts = STEPS + 9
     found = over_counts(ao.schedules.ademamix_b3(0.9999, STEPS), counts)
-    left = oracle_recent.one_minus_b3(np.arange(counts), 0.9999, STEPS)
+    left = oracle_mars_adamh.one_minus_b3(np.arange(counts), 0.9999, STEPS)
     off = np.abs(1 - found.astype(np.longdouble) - left)
     assert off.max() < 2**-24 * 1.05  # half a float32 below 1, and a rounding of 1 - b3
     assert (off / left).max() < 4e-4  # what that is of 1 - b3 at .9999
@@ -51,7 +51,7 @@ def test_b3_is_the_nearest_float32_or_its_neighbour_over_256_000_steps() -> None
 
 def test_alpha_is_within_a_rounding_over_256_000_steps() -> None:
     found = over_counts(ao.schedules.ademamix_alpha(8.0, STEPS), STEPS + 9)
-    right = oracle_recent.ademamix_alpha(np.arange(STEPS + 9), 8.0, STEPS)
+    right = oracle_mars_adamh.ademamix_alpha(np.arange(STEPS + 9), 8.0, STEPS)
     assert (np.abs(found - right) / right).max() < 1.2e-7  # two roundings of 6e-8
 
 
@@ -67,7 +67,7 @@ def test_warm_ups_in_float64_equal_the_paper_with_60_digits(x64: None) -> None:
             right = (first * last / ((1 - t) * last + t * first)).exp()
             assert abs(float(Decimal(read(b3, n)) - right)) < 2e-16
             assert abs(read(alpha, n) - float(1 + 7 * t)) < 1e-15
-            oracle_s = oracle_recent.one_minus_b3(n, 0.9999, STEPS)
+            oracle_s = oracle_mars_adamh.one_minus_b3(n, 0.9999, STEPS)
             assert abs(float(oracle_s) - float(1 - right)) < 1e-19  # of 1e-4: in long double
 
 
@@ -90,8 +90,8 @@ def test_ademamix_with_its_warm_ups_is_right_over_256_000_steps() -> None:
     tx = ao.scale_by_ademamix(b3=b3, alpha=alpha)
     scan = lambda s, x: tx.update(x, s)[::-1]  # noqa: E731
     found = np.asarray(jax.jit(lambda g: jax.lax.scan(scan, tx.init(g[0]), g))(jnp.asarray(g))[1])
-    alphas = np.float64(oracle_recent.ademamix_alpha(np.arange(STEPS), 8.0, STEPS))
-    ideal = np.float64(1 - oracle_recent.one_minus_b3(np.arange(STEPS), 0.9999, STEPS))
+    alphas = np.float64(oracle_mars_adamh.ademamix_alpha(np.arange(STEPS), 8.0, STEPS))
+    ideal = np.float64(1 - oracle_mars_adamh.one_minus_b3(np.arange(STEPS), 0.9999, STEPS))
     for rates, bound in ((np.float64(over_counts(b3, STEPS)), 4e-6), (ideal, 1e-4)):
         right = ademamix(np.float64(g), alphas, rates)
         assert relative_rms(found, right) < bound
@@ -188,9 +188,9 @@ def test_where_mars_starts_is_an_argument(zero_start: bool, x64: None) -> None:
     tx = ao.mars(LEARNING_RATE, zero_start=zero_start, **how)
     updates, _, _ = run(tx, jnp.float64(SHORT), jnp.float64(START))
     right, other = (
-        oracle.optimise(oracle_recent.Mars(zero_start=start, **how), SHORT, START, LEARNING_RATE)[
-            "updates"
-        ]
+        oracle.optimise(
+            oracle_mars_adamh.Mars(zero_start=start, **how), SHORT, START, LEARNING_RATE
+        )["updates"]
         for start in (zero_start, not zero_start)
     )
     assert relative_rms(updates, right) < 1e-12  # rounding
@@ -206,7 +206,7 @@ def test_one_norm_of_all_parameters_is_levanters_mars(x64: None) -> None:
     tree = lambda x: {n: jnp.float64(x[..., s, :]) for n, s in cut.items()}  # noqa: E731
     updates, _, _ = run(tx, tree(SHORT), tree(START))
     # One parameter of all is clipped by the norm of all.
-    rule = oracle_recent.Mars(gamma=0.2)
+    rule = oracle_mars_adamh.Mars(gamma=0.2)
     right = oracle.optimise(rule, SHORT, START, LEARNING_RATE, 0.1)["updates"]
     for n, s in cut.items():
         assert relative_rms(updates[n], right[:, s]) < 1e-12  # rounding
@@ -226,7 +226,7 @@ def test_vectors_are_adamws_by_path_as_in_the_authors_code(x64: None) -> None:
     )
     tree = lambda x: {"w": jnp.float64(x[..., 1:, :]), "b": jnp.float64(x[..., 0, :])}  # noqa: E731
     updates, _, _ = run(tx, tree(SHORT), tree(START))
-    mars = oracle_recent.Mars(zero_start=True)
+    mars = oracle_mars_adamh.Mars(zero_start=True)
     w = oracle.optimise(mars, SHORT[:, 1:], START[1:], LEARNING_RATE, 0.01)["updates"]
     b = oracle.optimise(oracle.Adam(0.9, 0.95), SHORT[:, 0], START[0], 0.03, 0.1)["updates"]
     assert relative_rms(updates["w"], w) < 1e-12
@@ -253,7 +253,9 @@ def test_numbers_of_mars_may_follow_schedules(x64: None) -> None:
         "max_norm": lambda n: 1.0 + jnp.asarray(n, float),
     }
     updates, _, _ = run(ao.mars(LEARNING_RATE, **moving), jnp.float64(SHORT), jnp.float64(START))
-    right = oracle.optimise(oracle_recent.Mars(**moving), SHORT, START, LEARNING_RATE)["updates"]
+    right = oracle.optimise(oracle_mars_adamh.Mars(**moving), SHORT, START, LEARNING_RATE)[
+        "updates"
+    ]
     assert relative_rms(updates, right) < 1e-12
 
 
@@ -282,7 +284,7 @@ def test_which_parameters_keep_their_norm_is_by_path(x64: None) -> None:
     tx = ao.adamh(matrix(0.02, 1e-3), fixed_norm=matrix(True, False), weight_decay=decay)
     tree = lambda x: {"w": jnp.float64(x[..., 1:, :]), "b": jnp.float64(x[..., 0, :])}  # noqa: E731
     updates, params, state = run(tx, tree(SHORT), tree(START))
-    rule = oracle_recent.AdamH(learning_rate=0.02)
+    rule = oracle_mars_adamh.AdamH(learning_rate=0.02)
     w = oracle.optimise(rule, SHORT[:, 1:], START[1:], 0.02)["updates"]
     b = oracle.optimise(oracle.Adam(b2=0.95), SHORT[:, 0], START[0], 1e-3, 0.1)["updates"]
     assert relative_rms(updates["w"], w) < 1e-12

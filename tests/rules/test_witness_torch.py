@@ -22,7 +22,7 @@ import adam_optax as ao
 from tests.support.cases import run
 from tests.support.family import GRADS, START
 from tests.support.oracle import relative_rms
-from tests.support.oracle_recent import read
+from tests.support.oracle_mars_adamh import read
 
 torch = pytest.importorskip("torch", reason="pip install 'adam-optax[witness]'")
 

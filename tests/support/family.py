@@ -13,8 +13,8 @@ from tests.support import (
     oracle,
     oracle_factored,
     oracle_family,
+    oracle_mars_adamh,
     oracle_other,
-    oracle_recent,
     oracle_shared,
 )
 from tests.support.cases import LEARNING_RATE, gradients
@@ -84,8 +84,8 @@ WARMED_UP = {
     "b3": ao.schedules.ademamix_b3(0.999, 300),
 }
 WARMED_UP_BY_PAPER: dict[str, Any] = {
-    "alpha": lambda n: oracle_recent.ademamix_alpha(n, 8.0, 400),
-    "b3": lambda n: 1.0 - oracle_recent.one_minus_b3(n, 0.999, 300),
+    "alpha": lambda n: oracle_mars_adamh.ademamix_alpha(n, 8.0, 400),
+    "b3": lambda n: 1.0 - oracle_mars_adamh.one_minus_b3(n, 0.999, 300),
 }
 contrib = optax.contrib
 MEMBERS = [
@@ -159,31 +159,34 @@ MEMBERS = [
         witness=optax.rmsprop,
     ),
     Member("rmsprop", oracle_other.RMSProp, CENTRED, why="a variance of 0 at the first step"),
-    Member("mars", oracle_recent.Mars, why=_paper("MARS")),
-    Member("mars", oracle_recent.Mars, {"zero_start": True}, why=_paper("MARS")),
+    Member("mars", oracle_mars_adamh.Mars, why=_paper("MARS")),
+    Member("mars", oracle_mars_adamh.Mars, {"zero_start": True}, why=_paper("MARS")),
     Member(
         "mars",
-        oracle_recent.Mars,
+        oracle_mars_adamh.Mars,
         {"b1": 0.9, "gamma": 0.2, "max_norm": math.inf, "eps": 1e-4, "eps_root": 1e-6},
         why=_paper("MARS"),
     ),
-    Member("mars", oracle_recent.Mars, {"gamma": 0.5, "max_norm": 30.0}, why=_paper("MARS")),
-    Member("mars_lion", oracle_recent.MarsLion, why=_paper("MARS")),
+    Member("mars", oracle_mars_adamh.Mars, {"gamma": 0.5, "max_norm": 30.0}, why=_paper("MARS")),
+    Member("mars_lion", oracle_mars_adamh.MarsLion, why=_paper("MARS")),
     Member(
-        "mars_lion", oracle_recent.MarsLion, {"gamma": 0.3, "zero_start": True}, why=_paper("MARS")
+        "mars_lion",
+        oracle_mars_adamh.MarsLion,
+        {"gamma": 0.3, "zero_start": True},
+        why=_paper("MARS"),
     ),
-    Member("adamh", oracle_recent.AdamH, why=_paper("AdamH"), rounding=OF_THE_PARAMETER),
+    Member("adamh", oracle_mars_adamh.AdamH, why=_paper("AdamH"), rounding=OF_THE_PARAMETER),
     Member(
         "adamh",
-        oracle_recent.AdamH,
+        oracle_mars_adamh.AdamH,
         {"nesterov": True, "b1": 0.8, "eps": 1e-3, "eps_root": 1e-4, "weight_decay": 0.1},
         why=_paper("AdamH"),
         rounding=OF_THE_PARAMETER,
     ),
-    Member("adam_atan2", oracle_recent.AdamAtan2, why=_paper("Adam-atan2")),
+    Member("adam_atan2", oracle_mars_adamh.AdamAtan2, why=_paper("Adam-atan2")),
     Member(
         "adam_atan2",
-        oracle_recent.AdamAtan2,
+        oracle_mars_adamh.AdamAtan2,
         {"a": 1.0, "b": 0.5, "b2": 0.99, "nesterov": True},
         why=_paper("Adam-atan2"),
     ),
