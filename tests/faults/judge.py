@@ -25,8 +25,8 @@ def plant(fault: Fault, into: pathlib.Path) -> None:
     made = shutil.ignore_patterns("__pycache__", "_build", "generated")
     for part in (PACKAGE.name, "tests", "docs", "notebooks", "benchmarks"):
         shutil.copytree(ROOT / part, into / part, ignore=made)
-    for path in (ROOT / name for name in ("pyproject.toml", "LICENSE", "CITATION.cff")):
-        shutil.copy(path, into)
+    for name in ("pyproject.toml", "LICENSE", "CITATION.cff", "adam_optax_command.py"):
+        shutil.copy(ROOT / name, into)
     for path in ROOT.glob("*.md"):
         shutil.copy(path, into)
     if fault is NONE:
