@@ -86,8 +86,11 @@ from adam_optax._transform import Transformation as Transformation
 from adam_optax._transform import optimizer as optimizer
 from adam_optax._transform import scale_by as scale_by
 from adam_optax._watch import watch as watch
+from adam_optax._wrappers.catalogue import available as available
+from adam_optax._wrappers.catalogue import create as create
 from adam_optax._wrappers.citation import citation as citation
 from adam_optax._wrappers.clip import clip_by_global_norm as clip_by_global_norm
+from adam_optax._wrappers.half_life import half_life as half_life
 from adam_optax._wrappers.memory import Memory as Memory
 from adam_optax._wrappers.memory import memory as memory
 from adam_optax._wrappers.offload import offload as offload
@@ -130,6 +133,7 @@ __all__ = [
     "adopt",
     "amsbound",
     "amsgrad",
+    "available",
     "by_depth",
     "by_path",
     "citation",
@@ -138,7 +142,9 @@ __all__ = [
     "convert",
     "couplings",
     "cpu_loops",
+    "create",
     "directions",
+    "half_life",
     "lamb",
     "laprop",
     "lion",

@@ -13,6 +13,7 @@ from jax import Array
 from jax.typing import DTypeLike
 
 from adam_optax._core.by_path import ABSENT, ByPath, IsLeaf, by_path
+from adam_optax._core.numerics import number_dtype
 from adam_optax._core.types import PyTree
 from adam_optax.storage._base import Format, Moments
 from adam_optax.storage._dense import Dense, dense
@@ -179,7 +180,9 @@ def _refuse_lookalike(storage: object) -> None:
     module, name = getattr(storage, "__module__", ""), getattr(storage, "__name__", "")
     if isinstance(storage, str):
         known = storage.isidentifier() and hasattr(sys.modules["adam_optax.storage"], storage)
-        what, write = repr(storage), f"{made}{storage}()" if known else example
+        dtype = number_dtype(storage)
+        dense = example if dtype is None else f"{made}dense({dtype.name!r})"
+        what, write = repr(storage), f"{made}{storage}()" if known else dense
     elif isinstance(storage, types.FunctionType) and module.startswith(made):
         what, write = "the function that makes it", f"{made}{name}()"
     elif isinstance(storage, np.dtype) or (hasattr(storage, "dtype") and isinstance(storage, type)):
