@@ -91,6 +91,7 @@ from adam_optax._wrappers.catalogue import create as create
 from adam_optax._wrappers.citation import citation as citation
 from adam_optax._wrappers.clip import clip_by_global_norm as clip_by_global_norm
 from adam_optax._wrappers.half_life import half_life as half_life
+from adam_optax._wrappers.hyperparameters import hyperparameters as hyperparameters
 from adam_optax._wrappers.memory import Memory as Memory
 from adam_optax._wrappers.memory import memory as memory
 from adam_optax._wrappers.offload import offload as offload
@@ -145,6 +146,7 @@ __all__ = [
     "create",
     "directions",
     "half_life",
+    "hyperparameters",
     "lamb",
     "laprop",
     "lion",

@@ -7,6 +7,7 @@ have, so that its checkpoints and the code that looks into them go on working.
 
 import functools as ft
 import types
+from collections.abc import Callable
 from typing import Any, NamedTuple, NoReturn
 
 import jax
@@ -24,8 +25,10 @@ from adam_optax._core.types import (
     PyTree,
     UpdateFn,
 )
+from adam_optax._engine import reading
 from adam_optax._engine.groups import Grouping
 from adam_optax._engine.optax_states import Links, first_layout, links_of
+from adam_optax._engine.reading import READER
 from adam_optax._engine.stacked import Stacked, layers_by_path
 from adam_optax._engine.tree import (
     APPLY,
@@ -123,7 +126,8 @@ def scale_by(
             _optax_interop.refuse_unless_last(rule.name)
         return engine.update(updates, state, params)
 
-    tx = Transformation(engine.init, tag_update(update, engine))
+    setattr(tag_update(update, engine), READER, reading.of_moments(engine))
+    tx = Transformation(engine.init, update)
     kept: dict[str, object] = {"mu_dtype": mu_dtype, "nu_dtype": nu_dtype, "storage": storage}
     kept["stacked"] = stacked
     return named(tx, name, **_shown_rule(rule, name), **kept)
@@ -189,7 +193,8 @@ def optimizer(
     engine = Engine(grouping, coupling)
     links = links_of(grouping.recipe)
     splits, layout = first_layout(grouping)
-    length = len(_tail_state(rate, amount, decay, links)) + 1
+    after_first = _tail_state(rate, amount, decay, links)
+    length = len(after_first) + 1
 
     def init(params: PyTree) -> tuple[PyTree, ...]:
         first, tail = engine.init(params), _tail_state(rate, amount, decay, links)
@@ -239,6 +244,8 @@ def optimizer(
         return run(updates, state, params, True, shardings, factor)
 
     setattr(tag_update(update, engine, apply), TAKES_FACTOR, True)
+    spread_mask = _spread_mask(None if decay is None else decay.mask)
+    setattr(update, READER, reading.of_chain(engine, links, after_first, splits, spread_mask))
     tx = Transformation(init, update)
     kept: dict[str, object] = {"mu_dtype": mu_dtype, "nu_dtype": nu_dtype, "storage": storage}
     kept["stacked"] = stacked
@@ -289,6 +296,9 @@ def with_gradient_decay(
         return result, (decaying, *rest)
 
     apply = ft.partial(run, getattr(tx.update, APPLY))
+    reader = getattr(tx.update, READER)
+    reader = reading.with_gradient_decay(reader, weight_decay, _spread_mask(mask))
+    setattr(update, READER, reader)
     decayed = Transformation(init, tag_update(update, getattr(tx.update, TAG), apply))
     function, arguments = getattr(tx.update, CALL)
     given = {"weight_decay": weight_decay, "weight_decay_mask": mask} if adds else {}
@@ -366,6 +376,10 @@ def broadcast_mask(mask: Mask, params: PyTree) -> PyTree:
         return jax.tree.map(lambda m, p: jax.tree.map(lambda _: bool(m), p), mask, params)
     except ValueError as error:
         raise ValueError(f"mask is not a prefix of the tree of parameters: {error}") from error
+
+
+def _spread_mask(mask: Mask) -> Callable[[PyTree], PyTree] | None:
+    return None if mask is None else ft.partial(broadcast_mask, mask)
 
 
 def _is_flags(mask: PyTree) -> bool:
