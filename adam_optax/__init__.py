@@ -94,11 +94,15 @@ from adam_optax._wrappers.half_life import half_life as half_life
 from adam_optax._wrappers.hyperparameters import hyperparameters as hyperparameters
 from adam_optax._wrappers.memory import Memory as Memory
 from adam_optax._wrappers.memory import memory as memory
+from adam_optax._wrappers.micro_batches import fold_micro_batches as fold_micro_batches
 from adam_optax._wrappers.offload import offload as offload
 from adam_optax._wrappers.offload_step import offload_step as offload_step
 from adam_optax._wrappers.parameter_groups import parameter_groups as parameter_groups
 from adam_optax._wrappers.read_state import read_average as read_average
 from adam_optax._wrappers.read_state import read_moments as read_moments
+from adam_optax._wrappers.read_state import swap_average as swap_average
+from adam_optax._wrappers.skip_spikes import SkipSpikesState as SkipSpikesState
+from adam_optax._wrappers.skip_spikes import skip_spikes as skip_spikes
 from adam_optax.directions import Direction as Direction
 from adam_optax.moments import Leaf as Leaf
 from adam_optax.moments import Moment as Moment
@@ -118,6 +122,7 @@ __all__ = [
     "Rule",
     "ScaleByScheduledState",
     "ScaleByState",
+    "SkipSpikesState",
     "Transformation",
     "__version__",
     "adabelief",
@@ -145,6 +150,7 @@ __all__ = [
     "cpu_loops",
     "create",
     "directions",
+    "fold_micro_batches",
     "half_life",
     "hyperparameters",
     "lamb",
@@ -184,9 +190,11 @@ __all__ = [
     "scale_by_yogi",
     "sgd",
     "simplified_ademamix",
+    "skip_spikes",
     "stable_adamw",
     "step",
     "storage",
+    "swap_average",
     "temporal_average",
     "variant",
     "watch",

@@ -27,6 +27,7 @@ from adam_optax._core.types import (
 )
 from adam_optax._engine import reading
 from adam_optax._engine.groups import Grouping
+from adam_optax._engine.leaf import select
 from adam_optax._engine.optax_states import Links, first_layout, links_of
 from adam_optax._engine.reading import READER
 from adam_optax._engine.stacked import Stacked, layers_by_path
@@ -34,6 +35,7 @@ from adam_optax._engine.tree import (
     APPLY,
     TAG,
     TAKES_FACTOR,
+    UPDATE_IF,
     Engine,
     join_trace,
     split_trace,
@@ -118,15 +120,25 @@ def scale_by(
     plan = plan_storage(storage, rule.moments, mu_dtype, nu_dtype)
     engine = Engine(Grouping(rule, plan, layers=layers_by_path(stacked)))
 
-    def update(
-        updates: PyTree, state: PyTree, params: PyTree = None, **extra_args: object
+    def update_if(
+        taken: Array | None,
+        updates: PyTree,
+        state: PyTree,
+        params: PyTree = None,
+        **extra_args: object,
     ) -> tuple[PyTree, PyTree]:
         del extra_args
         if rule.name in _optax_interop.PASSING:
             _optax_interop.refuse_unless_last(rule.name)
-        return engine.update(updates, state, params)
+        return engine.update(updates, state, params, taken=taken)
+
+    def update(
+        updates: PyTree, state: PyTree, params: PyTree = None, **extra_args: object
+    ) -> tuple[PyTree, PyTree]:
+        return update_if(None, updates, state, params, **extra_args)
 
     setattr(tag_update(update, engine), READER, reading.of_moments(engine))
+    setattr(update, UPDATE_IF, update_if)
     tx = Transformation(engine.init, update)
     kept: dict[str, object] = {"mu_dtype": mu_dtype, "nu_dtype": nu_dtype, "storage": storage}
     kept["stacked"] = stacked
@@ -213,6 +225,7 @@ def optimizer(
         applies: bool = False,
         shardings: PyTree = None,
         factor: Array | None = None,
+        taken: Array | None = None,
     ) -> tuple[PyTree, PyTree]:
         first, *tail = state if _is_chain(state, length) else _refuse(state, length)
         if splits:
@@ -227,9 +240,10 @@ def optimizer(
             decay_count = _count(tail[0]) if callable(amount) and links.decay else None
         rate_count = _count(tail[-1 - links.after_rate]) if callable(rate) else None
         result, first = engine.update(
-            updates, first, params, rate_count, decay_count, mask, applies, shardings, factor
+            updates, first, params, rate_count, decay_count, mask, applies, shardings, factor, taken
         )
-        tail = jax.tree.map(safe_increment, tail)
+        later = jax.tree.map(safe_increment, tail)
+        tail = later if taken is None else select(taken, later, tail)
         return result, split_trace(first, tail, layout) if splits else (first, *tail)
 
     def apply(
@@ -238,12 +252,20 @@ def optimizer(
         params: PyTree,
         shardings: PyTree = None,
         factor: Array | None = None,
+        taken: Array | None = None,
         **extra_args: object,
     ) -> tuple[PyTree, PyTree]:
         del extra_args
-        return run(updates, state, params, True, shardings, factor)
+        return run(updates, state, params, True, shardings, factor, taken)
+
+    def update_if(
+        taken: Array, updates: PyTree, state: PyTree, params: PyTree = None, **extra_args: object
+    ) -> tuple[PyTree, PyTree]:
+        del extra_args
+        return run(updates, state, params, taken=taken)
 
     setattr(tag_update(update, engine, apply), TAKES_FACTOR, True)
+    setattr(update, UPDATE_IF, update_if)
     spread_mask = _spread_mask(None if decay is None else decay.mask)
     setattr(update, READER, reading.of_chain(engine, links, after_first, splits, spread_mask))
     tx = Transformation(init, update)

@@ -122,6 +122,16 @@ def _kind(value: object) -> str:
     return "so long an integer" if isinstance(value, int) else type(value).__name__
 
 
+def check_transformation(tx: object) -> None:
+    """Hold what a wrapper was given to be a transformation.
+
+    Raises:
+        TypeError: if it is none.
+    """
+    if not (callable(getattr(tx, "init", None)) and callable(getattr(tx, "update", None))):
+        raise TypeError(f"tx must be an optax transformation, not {type(tx).__name__}")
+
+
 def check_count(value: Array) -> None:
     """Hold the count of steps to an integer scalar.
 

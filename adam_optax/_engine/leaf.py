@@ -27,6 +27,7 @@ from adam_optax._core.numerics import (
     scaled,
     sign_agreement,
 )
+from adam_optax._core.types import PyTree
 from adam_optax._engine.kernels.cpu.looped_step import looped
 from adam_optax._engine.kernels.fused_step import LeafResult, LeafStep, fuse
 from adam_optax._engine.stacked import over_layers
@@ -66,6 +67,7 @@ class StepScalars(NamedTuple):
         storage: for each slot of a leaf's storage, what its format's `scalars` returned for the
             frame of the codes and for that of this step.
         factor: what the gradient is multiplied by first, as `scaled` does; None: nothing.
+        taken: 1 if the step is taken, 0 if all shall stay as it is; None: it is taken.
     """
 
     t: Array
@@ -77,6 +79,7 @@ class StepScalars(NamedTuple):
     learning_rate: Array | None
     storage: tuple[tuple[Any, ...], tuple[Any, ...]] = ((), ())
     factor: Array | None = None
+    taken: Array | None = None
 
 
 ByPrecision: TypeAlias = dict[str, StepScalars]
@@ -312,6 +315,9 @@ def leaf_step(
         # Remember this gradient: each moment in turn, since a later one may use an earlier one.
         for name, moment in rule.moments.items():
             new = moment.update(x.previous[name], moment.observe(x), x.ages[name])
+            if shared.taken is not None and name in storage.uncoded:
+                # Here, so that XLA goes on from what it writes in place, and copies nothing.
+                new = select(shared.taken, new, x.previous[name].astype(new.dtype))
             if name in storage.read_back:  # the step goes on with the stored value
                 kept |= (stored := keep({name: new}))
                 new = decode(storage, stored, rule.moments, here, now)[name].astype(new.dtype)
@@ -343,7 +349,18 @@ def leaf_step(
     # An update has the gradient's dtype, or the parameter's where that is wider.
     wider = p is not None and jnp.finfo(g.dtype).bits < jnp.finfo(p.dtype).bits
     update = update.astype(p.dtype if wider and p is not None else g.dtype)
-    return (_applied(p, update) if applies else update), kept
+    result = _applied(p, update) if applies else update
+    if shared.taken is not None:  # codes are not those of the same numbers anew, but the same bits
+        still = p if applies and p is not None else -jnp.zeros_like(update)
+        result = select(shared.taken, result, still)
+        codes = {n: new for n, new in kept.items() if n not in storage.uncoded}
+        kept |= select(shared.taken, codes, {n: encoded[n] for n in codes})
+    return result, kept
+
+
+def select(taken: Array, new: PyTree, old: PyTree) -> Any:
+    """Return a tree as it is after a step, or as it was where `taken` is 0."""
+    return jax.tree.map(lambda a, b: jnp.where(taken > 0, a, b), new, old)
 
 
 def _applied(p: Array | None, update: Array) -> Array:

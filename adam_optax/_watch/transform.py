@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import optax
 from jax import Array
 
+from adam_optax._core.checks import check_transformation
 from adam_optax._transform import Transformation, named
 from adam_optax._watch import records
 from adam_optax._watch.find_moments import find_moment_readers
@@ -131,8 +132,7 @@ watch = Watch()
 
 def _check(tx: Any, **numbers: Any) -> None:
     """Refuse what is no transformation, and numbers that are not positive integers."""
-    if not (callable(getattr(tx, "init", None)) and callable(getattr(tx, "update", None))):
-        raise TypeError(f"tx must be an optax transformation, not {type(tx).__name__}")
+    check_transformation(tx)
     for name, value in numbers.items():
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
             raise ValueError(f"{name} must be an integer from 1, not {value!r}")

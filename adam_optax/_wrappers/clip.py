@@ -50,13 +50,12 @@ def clip_by_global_norm(max_norm: float | Array) -> Transformation:
         del params
         return optax.EmptyState()
 
-    def factor(updates: Any) -> Array:
-        found: Array = _clip_factor([_sum_of_squares(g) for g in jax.tree.leaves(updates)], limit)
-        return found
+    def factor(updates: Any, state: Any) -> tuple[Array, Any]:
+        return _clip_factor(global_norm(updates), limit), state
 
     def update(updates: Any, state: Any, params: Any = None, **extra_args: Any) -> tuple[Any, Any]:
         del params, extra_args
-        by = factor(updates)
+        by, state = factor(updates, state)
         return jax.tree.map(lambda g: _scaled(g, by), updates), state
 
     setattr(tag_update(update, "clip_by_global_norm"), FACTOR, factor)
@@ -67,18 +66,30 @@ def clip_by_global_norm(max_norm: float | Array) -> Transformation:
 _scaled = jax.jit(scaled)
 
 
-@jax.jit
-def _sum_of_squares(g: Array) -> Array:
-    wide = g.astype(compute_dtype(g))
-    return jnp.sum(abs_sq(wide))
+def global_norm(updates: Any) -> Array:
+    """Return `sqrt(sum |g|^2)` over all leaves, in at least float32; 0 without leaves."""
+    norm: Array = _root_of_sum([sum_of_squares(g) for g in jax.tree.leaves(updates)])
+    return norm
 
 
 @jax.jit
-def _clip_factor(sums: list[Array], limit: Array | float) -> Array:
-    """Return `min(1, limit / norm)`, and 0 if the norm is not finite."""
+def sum_of_squares(g: Array) -> Array:
+    """Return `sum |g|^2` over a leaf, in at least float32."""
+    # XLA would write the squares to memory, where the step needs the same ones for nu.
+    half = 0.5 * g.astype(compute_dtype(g))
+    return 4 * jnp.sum(abs_sq(half))
+
+
+@jax.jit
+def _root_of_sum(sums: list[Array]) -> Array:
     if not sums:
-        return jnp.ones(())
+        return jnp.zeros(())
     dtype = compute_dtype(*sums)
-    norm = safe_sqrt(sum((s.astype(dtype) for s in sums), jnp.zeros((), dtype)))
-    limit = jnp.asarray(limit, dtype)
+    return safe_sqrt(sum((s.astype(dtype) for s in sums), jnp.zeros((), dtype)))
+
+
+@jax.jit
+def _clip_factor(norm: Array, limit: Array | float) -> Array:
+    """Return `min(1, limit / norm)`, and 0 if the norm is not finite."""
+    limit = jnp.asarray(limit, norm.dtype)
     return jnp.where(jnp.isfinite(norm), limit / jnp.maximum(norm, limit), 0)

@@ -53,6 +53,7 @@ class LeafStorage:
         slots: the formats and their moments.
         entries: the state's entries; they follow from the rule and the formats, never from a leaf.
         read_back: the moments whose stored value the step goes on with.
+        uncoded: the moments that are kept as they are, in a dtype of their own.
         skips_nonfinite: whether elements whose gradient is not finite take no step.
         has_frame: whether some codes are read with a frame.
         block: how many neighbours share something, 1 for none; None if that differs among slots.
@@ -65,6 +66,7 @@ class LeafStorage:
     slots: tuple[Slot, ...]
     entries: tuple[str, ...] = dataclasses.field(init=False, compare=False)
     read_back: frozenset[str] = dataclasses.field(init=False, compare=False)
+    uncoded: frozenset[str] = dataclasses.field(init=False, compare=False)
     skips_nonfinite: bool = dataclasses.field(init=False, compare=False)
     has_frame: bool = dataclasses.field(init=False, compare=False)
     block: int | None = dataclasses.field(init=False, compare=False)
@@ -82,6 +84,9 @@ class LeafStorage:
             "entries": tuple(entry for slot in self.slots for _, entry in slot.entries),
             "read_back": frozenset(
                 n for slot in self.slots if slot.format.read_back for n in slot.names
+            ),
+            "uncoded": frozenset(
+                n for slot in self.slots if isinstance(slot.format, Dense) for n in slot.names
             ),
             "skips_nonfinite": any(f.skips_nonfinite for f in formats),
             "has_frame": any(f.has_frame for f in formats),
