@@ -89,7 +89,12 @@ from adam_optax._watch import watch as watch
 from adam_optax._wrappers.catalogue import available as available
 from adam_optax._wrappers.catalogue import create as create
 from adam_optax._wrappers.citation import citation as citation
+from adam_optax._wrappers.clip import clip_by_block_rms as clip_by_block_rms
 from adam_optax._wrappers.clip import clip_by_global_norm as clip_by_global_norm
+from adam_optax._wrappers.clip_by_history import AdaGCState as AdaGCState
+from adam_optax._wrappers.clip_by_history import ZClipState as ZClipState
+from adam_optax._wrappers.clip_by_history import adagc as adagc
+from adam_optax._wrappers.clip_by_history import zclip as zclip
 from adam_optax._wrappers.half_life import half_life as half_life
 from adam_optax._wrappers.hyperparameters import hyperparameters as hyperparameters
 from adam_optax._wrappers.memory import Memory as Memory
@@ -111,6 +116,7 @@ from adam_optax.rules.base import variant as variant
 
 __all__ = [
     "FROZEN",
+    "AdaGCState",
     "ByPath",
     "Decay",
     "DecayOptions",
@@ -124,11 +130,13 @@ __all__ = [
     "ScaleByState",
     "SkipSpikesState",
     "Transformation",
+    "ZClipState",
     "__version__",
     "adabelief",
     "adabound",
     "adadelta",
     "adafactor",
+    "adagc",
     "adagrad",
     "adam",
     "adamax",
@@ -143,6 +151,7 @@ __all__ = [
     "by_depth",
     "by_path",
     "citation",
+    "clip_by_block_rms",
     "clip_by_global_norm",
     "conventions",
     "convert",
@@ -199,6 +208,7 @@ __all__ = [
     "variant",
     "watch",
     "yogi",
+    "zclip",
 ]
 
 try:

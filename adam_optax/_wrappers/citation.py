@@ -16,6 +16,7 @@ PAPERS: Mapping[str, tuple[str, ...]] = {
     "adabound": ("luo2019adaptive",),
     "adadelta": ("zeiler2012adadelta",),
     "adafactor": ("shazeer2018adafactor",),
+    "adagc": ("wang2025adagc",),
     "adagrad": ("duchi2011adaptive",),
     "adam": ("kingma2015adam",),
     "adamax": ("kingma2015adam",),
@@ -23,6 +24,7 @@ PAPERS: Mapping[str, tuple[str, ...]] = {
     "ademamix": ("pagliardini2025ademamix",),
     "adopt": ("taniguchi2024adopt",),
     "amsgrad": ("reddi2018convergence",),
+    "clip_by_block_rms": ("shazeer2018adafactor",),
     "clip_by_global_norm": ("pascanu2013difficulty",),
     "constant_adam": ("kingma2015adam",),
     "fading_adam": ("kingma2015adam",),
@@ -41,6 +43,7 @@ PAPERS: Mapping[str, tuple[str, ...]] = {
     "stochastic_rounding": ("zamirai2020revisiting",),
     "temporal_average": ("kingma2015adam",),
     "yogi": ("zaheer2018adaptive",),
+    "zclip": ("kumar2025zclip",),
 }
 """The BibTeX keys of the papers of each rule and of each other transformation, by name."""
 

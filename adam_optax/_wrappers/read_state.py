@@ -125,11 +125,10 @@ def read_average(state: Any, params: Any, tx: Any = None) -> Any:
     Reference: Kingma & Ba 2015, "Adam: A Method for Stochastic Optimization", section 7.2.
     """
     found = _the_average(state)
-    if AVERAGE in found.moments:
-        average = found.moments[AVERAGE]
-    elif tx is None:
+    average = _dense_average(found)
+    if average is None and tx is None:
         raise ValueError("the average is kept in codes: write read_average(state, params, tx)")
-    else:
+    if average is None:
         average = _decoded(found, tx, params)[AVERAGE]
     return jax.tree.map(lambda m, p: m.astype(p.dtype), average, params)
 
@@ -166,7 +165,7 @@ def swap_average(state: Any, params: Any) -> tuple[Any, Any]:
     [0.]
     """
     found = _the_average(state)
-    kept = found.moments.get(AVERAGE)
+    kept = _dense_average(found)
     for path, p in jax.tree.leaves_with_path(params):
         like = (
             () if kept is None else [m for at, m in jax.tree.leaves_with_path(kept) if at == path]
@@ -195,6 +194,13 @@ def _the_average(state: Any) -> Any:
             "optax.chain(..., adam_optax.temporal_average())"
         )
     return found[0]
+
+
+def _dense_average(state: Any) -> Any:
+    """Return the average as it is kept; None if it is kept in codes."""
+    kept = state.moments.get(AVERAGE)
+    numbers = all(jnp.issubdtype(m.dtype, jnp.inexact) for m in jax.tree.leaves(kept))
+    return kept if len(state.moments) == 1 and numbers else None
 
 
 def _is_average(x: Any) -> bool:

@@ -57,21 +57,19 @@ def test_nu_exceeds_that_of_the_batch_by_the_average_variance(x64: None) -> None
     """The exact relation: `mean(g^2) = mean(g)^2 + var(g)`, averaged as nu is."""
     k, grads = 4, gradients(4)
     tx = ao.fold_micro_batches(ao.adam, k, learning_rate=1e-3)
-    exact = optax.MultiSteps(ao.adam(1e-3), k)
-    params = jnp.asarray(START)
-    moments = []
-    for each in (tx, exact):
-        _, state = walked(each, grads)
-        inner = state if each is tx else state.inner_opt_state
-        moments.append(ao.read_moments(inner))
-    one, other = moments
-    assert relative_rms(one["mu"], other["mu"]) < 1e-11
+    found = ao.read_moments(walked(tx, grads)[1])
+    _, mu, nu = folded(grads, START, lambda t: 1e-3, 0.0, squares="whole")
     variance = np.zeros(SIZE)
     for batch in grads:
         variance = 0.999 * variance + 0.001 * batch.var(axis=0)
-    assert relative_rms(one["nu"], np.asarray(other["nu"]) + variance) < 1e-11
-    assert np.all(np.asarray(one["nu"]) > np.asarray(other["nu"]))
-    assert params.shape == one["nu"].shape
+    assert relative_rms(found["mu"], mu) < 1e-11  # as above
+    assert relative_rms(found["nu"], nu + variance) < 1e-11
+    assert np.all(variance > 0.2 * nu)
+    # The exact way is that of the oracle's whole batch; optax divides by k in float32.
+    exact = optax.MultiSteps(ao.adam(1e-3), k)
+    theirs = ao.read_moments(walked(exact, grads)[1].inner_opt_state)
+    assert relative_rms(theirs["mu"], mu) < 1e-6
+    assert relative_rms(theirs["nu"], nu) < 1e-6
 
 
 @pytest.mark.quick
@@ -104,7 +102,7 @@ def test_parameters_rest_between_steps_and_float32_is_near() -> None:
     assert relative_rms(mine - START, right - START) < 1e-4
 
 
-@pytest.mark.parametrize("storage", [ao.storage.stochastic(), ao.storage.pair(3)], ids=str)
+@pytest.mark.parametrize("storage", [ao.storage.stochastic(), ao.storage.pair(4)], ids=str)
 def test_formats_keep_what_is_folded(storage: Any) -> None:
     grads = np.float32(gradients(4))
     arguments: dict[str, Any] = {"learning_rate": 0.01, "b2": 0.99}
@@ -140,18 +138,19 @@ def test_groups_by_path_and_lamb_step_as_with_a_mean(name: str) -> None:
 @pytest.mark.quick
 def test_a_scan_over_micro_batches_holds_no_sum() -> None:
     """Of accumulation the program holds the sum beside a micro-batch's gradient."""
-    k, n = 4, 1 << 16
-    p = jax.ShapeDtypeStruct((n,), jnp.float32)
-    batches = jax.ShapeDtypeStruct((k,), jnp.float32)
+    k, n = 4, 256
+    p = jax.ShapeDtypeStruct((n, n), jnp.float32)
+    batches = jax.ShapeDtypeStruct((k, 8, n), jnp.float32)
     tx = ao.fold_micro_batches(ao.adam, k, learning_rate=0.1)
     exact = ao.adam(0.1)
-    gradient = jax.grad(lambda p, x: jnp.sum(jnp.sin(p * x)))
+    gradient = jax.grad(lambda p, x: jnp.sum(jnp.sin(x @ p)))
 
     def fold(params: Any, state: Any, batches: Any) -> Any:
-        def body(carry: Any, x: Any) -> Any:
-            return ao.step(tx, gradient(params, x), carry[1], carry[0]), None
+        def body(state: Any, x: Any) -> Any:
+            return tx.update(gradient(params, x), state, params)[1], None
 
-        return jax.lax.scan(body, (params, state), batches)[0]
+        state, _ = jax.lax.scan(body, state, batches[:-1])
+        return ao.step(tx, gradient(params, batches[-1]), state, params)
 
     def accumulate(params: Any, state: Any, batches: Any) -> Any:
         def body(total: Any, x: Any) -> Any:
@@ -168,7 +167,7 @@ def test_a_scan_over_micro_batches_holds_no_sum() -> None:
         memory = lowered.compile().memory_analysis()
         assert memory is not None
         sizes[name] = memory.temp_size_in_bytes
-    assert sizes["fold"] <= sizes["sum"] - 4 * n * 0.9, sizes
+    assert sizes["fold"] <= sizes["sum"] - 0.8 * 4 * n * n, sizes  # but for the smaller ones
 
 
 @pytest.mark.quick
