@@ -453,6 +453,9 @@ TAKES_FACTOR = "adam_optax_takes_factor"
 """The attribute of a link whose twin (`APPLY`) takes such a factor as `factor`, and `taken`."""
 UPDATE_IF = "adam_optax_update_if"
 """The attribute of an `update` function that holds its twin with a further argument, `taken`."""
+INNER = "adam_optax_inner"
+"""The attribute of a wrapper's `update` that holds the wrapped one, which sees the same gradients;
+the wrapper's state has that of the wrapped transformation as `inner_state`."""
 
 
 def tag_update(update: UpdateFn, part: Engine | str, apply: UpdateFn | None = None) -> UpdateFn:

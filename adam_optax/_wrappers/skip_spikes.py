@@ -10,10 +10,13 @@ from jax import Array
 from adam_optax._core import checks
 from adam_optax._core.checks import Kind, hyperparameter
 from adam_optax._core.numerics import safe_increment
-from adam_optax._engine.tree import APPLY
+from adam_optax._engine.tree import APPLY, INNER
 from adam_optax._step import run_step, run_update
 from adam_optax._transform import Transformation, named
 from adam_optax._wrappers.clip import global_norm
+
+LEAST = 1e-6
+"""The least deviation, in units of the largest value: a rounding is no spike."""
 
 
 class History(NamedTuple):
@@ -65,8 +68,8 @@ def skip_spikes(
     A step is a spike if the norm of its gradient over all leaves, or the loss, is above
     `mean + sigma * deviation` of its last `window` values, those of skipped steps among them: a
     level that stays high is the new level after a few steps. The deviation is that of a sample
-    (divided by `n - 1`). Smaller values are no spikes. Until `max(2, window // 2)` values are
-    there, none is a spike.
+    (divided by `n - 1`), and at least a millionth of the largest value. Smaller values are no
+    spikes. Until `max(2, window // 2)` values are there, none is a spike.
 
     A norm or loss that is inf or NaN always skips the step, from the first on, and never enters the
     window. (In OLMo-core, Levanter and MaxText one NaN makes all of the next `window` steps be
@@ -159,6 +162,7 @@ def skip_spikes(
         return params, new._replace(inner_state=inner_state)
 
     setattr(update, APPLY, apply)
+    setattr(update, INNER, inner.update)
     made = Transformation(init, update)
     return named(made, "skip_spikes", tx=tx, window=window, sigma=sigma)
 

@@ -41,13 +41,13 @@ def test_its_rate_may_follow_a_schedule(x64: None) -> None:
         assert relative_rms(mine, shadow) < 1e-13  # roundings
 
 
-# By what a format rounds a number of the size of its block (2^-9, 2^-4, 1/127 of the largest),
-# right on average, over some 1 / (1 - b2) = 20 steps.
+# By what a format rounds a number (2^-9, 2^-9, a code book of two digits, 2^-4), right on average
+# but for dense(), over some 1 / (1 - b2) = 20 steps.
 FORMATS: dict[str, tuple[Any, float]] = {
     "stochastic()": (S.stochastic(), 8e-3),
     'dense("bfloat16")': (S.dense("bfloat16"), 2e-2),
-    "int8()": (S.int8(), 2e-2),
-    "float8()": (S.float8(), 4e-2),
+    "int8()": (S.int8(), 5e-2),
+    "float8()": (S.float8(), 6e-2),
 }
 
 

@@ -22,7 +22,8 @@ def skipped(streams: Sequence[Sequence[float]], window: int, sigma: float) -> li
                 continue
             last = np.asarray(history[-window:], np.float64)
             if len(last) >= max(2, window // 2):
-                skip |= value > last.mean() + sigma * last.std(ddof=1)
+                deviation = max(last.std(ddof=1), 1e-6 * np.abs(last).max())
+                skip |= value > last.mean() + sigma * deviation
             history.append(value)
         found.append(bool(skip))
     return found

@@ -169,6 +169,15 @@ def test_huge_values_stay_finite_and_a_new_level_is_taken_on() -> None:
     assert bool(jnp.all(jnp.isfinite(state.norms.values)))
 
 
+def test_a_rounding_is_no_spike() -> None:
+    tx = ao.skip_spikes(ao.sgd(0.1), window=4)
+    state = tx.init(PARAMS)
+    for size in (1.0, 1.0, 1.0, 1.0 + 1e-6, 1.0, 1.0 + 1e-4):
+        _, state = tx.update(grads_of(size), state)
+    assert int(state.skipped) == 1
+    assert bool(state.last_skipped)
+
+
 def test_it_is_mapped_and_keeps_its_structure() -> None:
     tx = ao.skip_spikes(ao.adam(0.1), window=4)
     state = tx.init(PARAMS)
