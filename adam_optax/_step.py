@@ -99,7 +99,8 @@ def run_step(
             extra = {**extra, "taken": taken}
             taken = None
         new = apply(grads, state, params, shardings=shardings, **extra)
-        return _if_taken(taken, new, (params, state))
+        params, state = _if_taken(taken, new, (params, state))
+        return params, state
     links = _optax_interop.chain_links(update)
     if not links or len(links) != len(state):
         if shardings is not None:
@@ -167,7 +168,8 @@ def run_update(
         return _optax_interop.run_chain(links, last, grads, state, params, extra)
     updates, new = update(grads, state, params, **extra)
     zeros = jax.tree.map(lambda u: -jnp.zeros_like(u), updates)
-    return _if_taken(taken, (updates, new), (zeros, state))
+    updates, state = _if_taken(taken, (updates, new), (zeros, state))
+    return updates, state
 
 
 def _updated(taken: Array | None, update: UpdateFn) -> UpdateFn:

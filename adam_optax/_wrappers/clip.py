@@ -146,6 +146,7 @@ def map_with_layers(f: Callable[..., Any], tree: Any, layers: ByPath | None, *re
         layers: the numbers by path; None: 0.
         *rest: further trees of the same structure.
     """
+    treedef: Any
     leaves, treedef = jax.tree.flatten(tree)
     numbers = [0] * len(leaves) if layers is None else layers.resolve(tree, None, False)
     others = [treedef.flatten_up_to(other) for other in rest]
@@ -160,13 +161,14 @@ def map_with_layers(f: Callable[..., Any], tree: Any, layers: ByPath | None, *re
 def layer_norm(g: Array, layers: int) -> Array:
     """Return `sqrt(sum |g|^2)` of each layer of a leaf, in at least float32."""
     wide = g.astype(compute_dtype(g))
-    return safe_sqrt(jnp.sum(abs_sq(wide), axis=tuple(range(layers, g.ndim))))
+    norm: Array = safe_sqrt(jnp.sum(abs_sq(wide), axis=tuple(range(layers, g.ndim))))
+    return norm
 
 
 def layer_rms(g: Array, layers: int) -> Array:
     """Return the root mean square of each layer of a leaf."""
-    size = math.prod(g.shape[layers:])
-    return layer_norm(g, layers) / max(size, 1) ** 0.5
+    norm: Array = layer_norm(g, layers)
+    return norm / max(math.prod(g.shape[layers:]), 1) ** 0.5
 
 
 @jax.jit

@@ -117,10 +117,9 @@ def skip_spikes(
 
     def init(params: Any) -> SkipSpikesState:
         zero = lambda: jnp.zeros((), jnp.int32)  # noqa: E731  (each can be donated)
-        histories = (History(jnp.zeros(window, jnp.float32), zero()) for _ in range(2))
-        return SkipSpikesState(
-            inner.init(params), *histories, zero(), zero(), zero(), jnp.zeros((), bool)
-        )
+        empty = lambda: History(jnp.zeros(window, jnp.float32), zero())  # noqa: E731
+        none = jnp.zeros((), bool)
+        return SkipSpikesState(inner.init(params), empty(), empty(), zero(), zero(), zero(), none)
 
     def judged(updates: Any, state: SkipSpikesState, loss: Any) -> tuple[Array, SkipSpikesState]:
         """Return whether the step is taken, and the state but for the inner one."""

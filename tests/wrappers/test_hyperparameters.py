@@ -49,7 +49,11 @@ def test_schedules_are_read_at_the_count_of_the_next_step(name: str) -> None:
     tx = wrap(ao.adamw(FALLING, b2=RISING, weight_decay=RISING, eps=1e-6))
     state = after(tx)
     (found,) = plain(ao.hyperparameters(state, tx))
-    right = {"learning_rate": 1 - count / 10, "weight_decay": 0.5 + count * 0.04, "b1": 0.9}
+    right: dict[str, Any] = {
+        "learning_rate": 1 - count / 10,
+        "weight_decay": 0.5 + count * 0.04,
+        "b1": 0.9,
+    }
     right |= {"b2": right["weight_decay"], "eps": 1e-6, "eps_root": 0.0, "params": None}
     assert found == pytest.approx(right)
 
@@ -66,7 +70,7 @@ def test_what_is_read_is_what_the_step_uses() -> None:
 
 
 def test_groups_by_path_and_masks_are_told_apart() -> None:
-    groups = {
+    groups: dict[str, Any] = {
         "head": ao.FROZEN,
         ".*bias": {"weight_decay": 0.0, "b2": RISING},
         ".*": {"learning_rate": 0.1},
@@ -135,7 +139,8 @@ def test_the_step_is_the_same_program_and_reading_adds_scalars_alone() -> None:
     ao.hyperparameters(state, tx, PARAMS)
     assert jax.jit(step).lower(PARAMS, state, PARAMS).as_text() == before
     compiled = [jax.jit(f).lower(PARAMS, state, PARAMS).compile() for f in (step, logged)]
-    one, other = (c.cost_analysis()["flops"] for c in compiled)
+    costs: list[Any] = [c.cost_analysis() for c in compiled]
+    one, other = (cost["flops"] for cost in costs)
     assert other - one < 20  # of a schedule
     results = [jax.jit(f)(PARAMS, state, PARAMS) for f in (step, logged)]
     jax.tree.map(np.testing.assert_array_equal, results[0], results[1][:2])

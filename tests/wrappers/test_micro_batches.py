@@ -104,11 +104,11 @@ def test_parameters_rest_between_steps_and_float32_is_near() -> None:
 
 @pytest.mark.parametrize("storage", [ao.storage.stochastic(), ao.storage.pair(4)], ids=str)
 def test_formats_keep_what_is_folded(storage: Any) -> None:
-    grads = np.float32(gradients(4))
+    grads = gradients(4).astype(np.float32)
     arguments: dict[str, Any] = {"learning_rate": 0.01, "b2": 0.99}
     tx = ao.fold_micro_batches(ao.adamw, 4, **arguments, storage=storage)
     mine, _ = walked(tx, grads)
-    right, _, _ = folded(grads, START, lambda t: 0.01, 1e-4, b2=0.99)
+    right, _, _ = folded(grads.astype(np.float64), START, lambda t: 0.01, 1e-4, b2=0.99)
     assert relative_rms(mine - START, right - START) < 0.02  # roundings of 2^-9, at random
 
 
@@ -118,7 +118,7 @@ def test_groups_by_path_and_lamb_step_as_with_a_mean(name: str) -> None:
     make: Any = ao.lamb if name == "lamb" else ao.adamw
     by_path = ao.by_path({"w": 0.1, "b": ao.FROZEN})
     decay = ao.by_path({"w": 0.1, "b": 0.0})
-    arguments = {"learning_rate": by_path, "b1": ao.by_path({"w": 0.8, "b": 0.9})}
+    arguments: dict[str, Any] = {"learning_rate": by_path, "b1": ao.by_path({"w": 0.8, "b": 0.9})}
     arguments |= {"weight_decay": decay}
     if name == "lamb":
         arguments = {"learning_rate": 0.1, "weight_decay": 0.1}
