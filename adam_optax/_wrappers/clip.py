@@ -167,8 +167,8 @@ def layer_norm(g: Array, layers: int) -> Array:
 
 def layer_rms(g: Array, layers: int) -> Array:
     """Return the root mean square of each layer of a leaf."""
-    norm: Array = layer_norm(g, layers)
-    return norm / max(math.prod(g.shape[layers:]), 1) ** 0.5
+    rms: Array = layer_norm(g, layers) / max(math.prod(g.shape[layers:]), 1) ** 0.5
+    return rms
 
 
 @jax.jit
