@@ -181,9 +181,8 @@ def _judge(history: History, value: Array, sigma: Array | float) -> tuple[Array,
     mean = jnp.sum(scaled) / jnp.maximum(n, 1)
     squares = jnp.where(known, jnp.square(scaled - mean), 0.0)
     deviation = jnp.sqrt(jnp.sum(squares) / jnp.maximum(n - 1, 1))
-    above = (
-        jnp.where(finite, value, 0.0) / unit > mean + jnp.asarray(sigma, jnp.float32) * deviation
-    )
+    bound = mean + jnp.asarray(sigma, jnp.float32) * jnp.maximum(deviation, LEAST)
+    above = jnp.where(finite, value, 0.0) / unit > bound
     spike = finite & above & (history.seen >= max(2, window // 2))
     place = history.seen % window
     entered = jnp.where(finite, value, history.values[place])
