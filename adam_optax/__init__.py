@@ -99,15 +99,28 @@ from adam_optax._transform import Transformation as Transformation
 from adam_optax._transform import optimizer as optimizer
 from adam_optax._transform import scale_by as scale_by
 from adam_optax._watch import watch as watch
+from adam_optax._wrappers.catalogue import available as available
+from adam_optax._wrappers.catalogue import create as create
 from adam_optax._wrappers.citation import citation as citation
+from adam_optax._wrappers.clip import clip_by_block_rms as clip_by_block_rms
 from adam_optax._wrappers.clip import clip_by_global_norm as clip_by_global_norm
+from adam_optax._wrappers.clip_by_history import AdaGCState as AdaGCState
+from adam_optax._wrappers.clip_by_history import ZClipState as ZClipState
+from adam_optax._wrappers.clip_by_history import adagc as adagc
+from adam_optax._wrappers.clip_by_history import zclip as zclip
+from adam_optax._wrappers.half_life import half_life as half_life
+from adam_optax._wrappers.hyperparameters import hyperparameters as hyperparameters
 from adam_optax._wrappers.memory import Memory as Memory
 from adam_optax._wrappers.memory import memory as memory
+from adam_optax._wrappers.micro_batches import fold_micro_batches as fold_micro_batches
 from adam_optax._wrappers.offload import offload as offload
 from adam_optax._wrappers.offload_step import offload_step as offload_step
 from adam_optax._wrappers.parameter_groups import parameter_groups as parameter_groups
 from adam_optax._wrappers.read_state import read_average as read_average
 from adam_optax._wrappers.read_state import read_moments as read_moments
+from adam_optax._wrappers.read_state import swap_average as swap_average
+from adam_optax._wrappers.skip_spikes import SkipSpikesState as SkipSpikesState
+from adam_optax._wrappers.skip_spikes import skip_spikes as skip_spikes
 from adam_optax.directions import Direction as Direction
 from adam_optax.moments import Leaf as Leaf
 from adam_optax.moments import Moment as Moment
@@ -116,6 +129,7 @@ from adam_optax.rules.base import variant as variant
 
 __all__ = [
     "FROZEN",
+    "AdaGCState",
     "ByPath",
     "Decay",
     "DecayOptions",
@@ -127,13 +141,16 @@ __all__ = [
     "Rule",
     "ScaleByScheduledState",
     "ScaleByState",
+    "SkipSpikesState",
     "Transformation",
+    "ZClipState",
     "__version__",
     "acprop",
     "adabelief",
     "adabound",
     "adadelta",
     "adafactor",
+    "adagc",
     "adagrad",
     "adam",
     "adam_atan2",
@@ -148,17 +165,23 @@ __all__ = [
     "adopt",
     "amsbound",
     "amsgrad",
+    "available",
     "by_depth",
     "by_path",
     "came",
     "citation",
+    "clip_by_block_rms",
     "clip_by_global_norm",
     "conventions",
     "convert",
     "couplings",
     "cpu_loops",
+    "create",
     "directions",
+    "fold_micro_batches",
     "grams",
+    "half_life",
+    "hyperparameters",
     "lamb",
     "laprop",
     "lion",
@@ -201,13 +224,16 @@ __all__ = [
     "schedules",
     "sgd",
     "simplified_ademamix",
+    "skip_spikes",
     "stable_adamw",
     "step",
     "storage",
+    "swap_average",
     "temporal_average",
     "variant",
     "watch",
     "yogi",
+    "zclip",
 ]
 
 try:

@@ -2,12 +2,17 @@
 
 import functools as ft
 from collections.abc import Mapping
+from typing import Any
 
+import jax
+import jax.numpy as jnp
 import optax
+from jax import Array
 
 from adam_optax import _optax_interop
 from adam_optax._core.types import PyTree, UpdateFn
-from adam_optax._engine.tree import APPLY, FACTOR, TAKES_FACTOR
+from adam_optax._engine.leaf import select
+from adam_optax._engine.tree import APPLY, FACTOR, TAKES_FACTOR, UPDATE_IF
 
 
 def step(
@@ -66,19 +71,35 @@ def step(
     """
     if params is None:
         raise TypeError("ao.step needs the parameters: ao.step(tx, grads, state, params)")
-    return _step(shardings, tx.update, grads, state, params, extra_args)
+    return run_step(shardings, None, tx.update, grads, state, params, extra_args)
 
 
-def _step(
+def run_step(
     shardings: PyTree,
+    taken: Array | None,
     update: UpdateFn,
     grads: PyTree,
     state: PyTree,
     params: PyTree,
     extra: Mapping[str, object],
 ) -> tuple[PyTree, PyTree]:
+    """Return the parameters and the state after a step, as `step` does.
+
+    Args:
+        shardings: see `step`.
+        taken: 1 if the step is taken, 0 if parameters and state shall stay; None: it is taken.
+        update: the transformation's.
+        grads: the gradients.
+        state: the state.
+        params: the parameters.
+        extra: further arguments of `update`.
+    """
     if (apply := getattr(update, APPLY, None)) is not None:
-        params, state = apply(grads, state, params, shardings=shardings, **extra)
+        if taken is not None and hasattr(update, TAKES_FACTOR):
+            extra = {**extra, "taken": taken}
+            taken = None
+        new = apply(grads, state, params, shardings=shardings, **extra)
+        params, state = _if_taken(taken, new, (params, state))
         return params, state
     links = _optax_interop.chain_links(update)
     if not links or len(links) != len(state):
@@ -87,27 +108,82 @@ def _step(
                 "ao.step takes shardings where tx, or the last link of its chain, is an optimiser "
                 "of adam_optax; leave them out, or chain the other links before it"
             )
-        updates, state = update(grads, state, params, **extra)
-        return optax.apply_updates(params, updates), state
-    last = ft.partial(_step, shardings)
-    if len(links) > 1 and hasattr(links[-2], FACTOR) and hasattr(links[-1], TAKES_FACTOR):
+        updates, after = _updated(taken, update)(grads, state, params, **extra)
+        return optax.apply_updates(params, updates), after
+    scale = getattr(links[-2], FACTOR, None) if len(links) > 1 else None
+    links = [*(_updated(taken, link) for link in links[:-1]), links[-1]]
+    if scale is None or not hasattr(links[-1], TAKES_FACTOR):
+        last = ft.partial(run_step, shardings, taken)
+        return _optax_interop.run_chain(links, last, grads, state, params, extra)
 
-        def last_two(
-            update: UpdateFn,
-            grads: PyTree,
-            kept: PyTree,
-            params: PyTree,
-            extra: Mapping[str, object],
-        ) -> tuple[PyTree, PyTree]:
-            """Scale in the optimiser's step, so that no scaled gradient is written."""
-            factor = getattr(links[-2], FACTOR)(grads)
-            params, new = getattr(links[-1], APPLY)(
-                grads, state[-1], params, shardings=shardings, factor=factor, **extra
-            )
-            return params, (kept, new)
-
-        params, (*first, (kept, new)) = _optax_interop.run_chain(
-            links[:-1], last_two, grads, state[:-1], params, extra
+    def last_two(
+        update: UpdateFn,
+        grads: PyTree,
+        kept: PyTree,
+        params: PyTree,
+        extra: Mapping[str, object],
+    ) -> tuple[PyTree, PyTree]:
+        """Scale in the optimiser's step, so that no scaled gradient is written."""
+        factor, new_kept = scale(grads, kept)
+        kept = _if_taken(taken, new_kept, kept)
+        how = {} if taken is None else {"taken": taken}
+        params, new = getattr(links[-1], APPLY)(
+            grads, state[-1], params, shardings=shardings, factor=factor, **how, **extra
         )
-        return params, (*first, kept, new)
-    return _optax_interop.run_chain(links, last, grads, state, params, extra)
+        return params, (kept, new)
+
+    params, (*first, (kept, new)) = _optax_interop.run_chain(
+        links[:-1], last_two, grads, state[:-1], params, extra
+    )
+    return params, (*first, kept, new)
+
+
+def run_update(
+    taken: Array,
+    update: UpdateFn,
+    grads: PyTree,
+    state: PyTree,
+    params: PyTree,
+    extra: Mapping[str, object],
+) -> tuple[PyTree, PyTree]:
+    """Return updates and state as `update` does, or zeros and the same state.
+
+    The zeros are -0.0, which change no bit of a parameter, and XLA has not to select a second time.
+
+    Args:
+        taken: 1 if the step is taken, 0 if not.
+        update: the transformation's.
+        grads: the gradients.
+        state: the state.
+        params: the parameters, or None.
+        extra: further arguments of `update`.
+    """
+    if (own := getattr(update, UPDATE_IF, None)) is not None:
+        updates, new = own(taken, grads, state, params, **extra)
+        return updates, new
+    links = _optax_interop.chain_links(update)
+    if links and len(links) == len(state):
+        links = [_updated(taken, link) for link in links]
+        last = lambda fn, g, kept, p, extra: fn(g, kept, p, **extra)  # noqa: E731
+        return _optax_interop.run_chain(links, last, grads, state, params, extra)
+    updates, new = update(grads, state, params, **extra)
+    zeros = jax.tree.map(lambda u: -jnp.zeros_like(u), updates)
+    updates, state = _if_taken(taken, (updates, new), (zeros, state))
+    return updates, state
+
+
+def _updated(taken: Array | None, update: UpdateFn) -> UpdateFn:
+    """Return a link's `update`, after which all stays as it is where `taken` is 0."""
+    if taken is None:
+        return update
+
+    def update_if(
+        grads: PyTree, state: PyTree, params: PyTree = None, **extra: object
+    ) -> tuple[PyTree, PyTree]:
+        return run_update(taken, update, grads, state, params, extra)
+
+    return update_if
+
+
+def _if_taken(taken: Array | None, new: PyTree, old: PyTree) -> Any:
+    return new if taken is None else select(taken, new, old)

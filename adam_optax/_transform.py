@@ -7,6 +7,7 @@ have, so that its checkpoints and the code that looks into them go on working.
 
 import functools as ft
 import types
+from collections.abc import Callable
 from typing import Any, NamedTuple, NoReturn
 
 import jax
@@ -24,13 +25,17 @@ from adam_optax._core.types import (
     PyTree,
     UpdateFn,
 )
+from adam_optax._engine import reading
 from adam_optax._engine.groups import Grouping
+from adam_optax._engine.leaf import select
 from adam_optax._engine.optax_states import Links, first_layout, links_of
+from adam_optax._engine.reading import READER
 from adam_optax._engine.stacked import Stacked, layers_by_path
 from adam_optax._engine.tree import (
     APPLY,
     TAG,
     TAKES_FACTOR,
+    UPDATE_IF,
     Engine,
     join_trace,
     split_trace,
@@ -115,15 +120,26 @@ def scale_by(
     plan = plan_storage(storage, rule.moments, mu_dtype, nu_dtype)
     engine = Engine(Grouping(rule, plan, layers=layers_by_path(stacked)))
 
-    def update(
-        updates: PyTree, state: PyTree, params: PyTree = None, **extra_args: object
+    def update_if(
+        taken: Array | None,
+        updates: PyTree,
+        state: PyTree,
+        params: PyTree = None,
+        **extra_args: object,
     ) -> tuple[PyTree, PyTree]:
         del extra_args
         if rule.name in _optax_interop.PASSING:
             _optax_interop.refuse_unless_last(rule.name)
-        return engine.update(updates, state, params)
+        return engine.update(updates, state, params, taken=taken)
 
-    tx = Transformation(engine.init, tag_update(update, engine))
+    def update(
+        updates: PyTree, state: PyTree, params: PyTree = None, **extra_args: object
+    ) -> tuple[PyTree, PyTree]:
+        return update_if(None, updates, state, params, **extra_args)
+
+    setattr(tag_update(update, engine), READER, reading.of_moments(engine))
+    setattr(update, UPDATE_IF, update_if)
+    tx = Transformation(engine.init, update)
     kept: dict[str, object] = {"mu_dtype": mu_dtype, "nu_dtype": nu_dtype, "storage": storage}
     kept["stacked"] = stacked
     return named(tx, name, **_shown_rule(rule, name), **kept)
@@ -189,7 +205,8 @@ def optimizer(
     engine = Engine(grouping, coupling)
     links = links_of(grouping.recipe)
     splits, layout = first_layout(grouping)
-    length = len(_tail_state(rate, amount, decay, links)) + 1
+    after_first = _tail_state(rate, amount, decay, links)
+    length = len(after_first) + 1
 
     def init(params: PyTree) -> tuple[PyTree, ...]:
         first, tail = engine.init(params), _tail_state(rate, amount, decay, links)
@@ -208,6 +225,7 @@ def optimizer(
         applies: bool = False,
         shardings: PyTree = None,
         factor: Array | None = None,
+        taken: Array | None = None,
     ) -> tuple[PyTree, PyTree]:
         first, *tail = state if _is_chain(state, length) else _refuse(state, length)
         if splits:
@@ -222,9 +240,10 @@ def optimizer(
             decay_count = _count(tail[0]) if callable(amount) and links.decay else None
         rate_count = _count(tail[-1 - links.after_rate]) if callable(rate) else None
         result, first = engine.update(
-            updates, first, params, rate_count, decay_count, mask, applies, shardings, factor
+            updates, first, params, rate_count, decay_count, mask, applies, shardings, factor, taken
         )
-        tail = jax.tree.map(safe_increment, tail)
+        later = jax.tree.map(safe_increment, tail)
+        tail = later if taken is None else select(taken, later, tail)
         return result, split_trace(first, tail, layout) if splits else (first, *tail)
 
     def apply(
@@ -233,12 +252,22 @@ def optimizer(
         params: PyTree,
         shardings: PyTree = None,
         factor: Array | None = None,
+        taken: Array | None = None,
         **extra_args: object,
     ) -> tuple[PyTree, PyTree]:
         del extra_args
-        return run(updates, state, params, True, shardings, factor)
+        return run(updates, state, params, True, shardings, factor, taken)
+
+    def update_if(
+        taken: Array, updates: PyTree, state: PyTree, params: PyTree = None, **extra_args: object
+    ) -> tuple[PyTree, PyTree]:
+        del extra_args
+        return run(updates, state, params, taken=taken)
 
     setattr(tag_update(update, engine, apply), TAKES_FACTOR, True)
+    setattr(update, UPDATE_IF, update_if)
+    spread_mask = _spread_mask(None if decay is None else decay.mask)
+    setattr(update, READER, reading.of_chain(engine, links, after_first, splits, spread_mask))
     tx = Transformation(init, update)
     kept: dict[str, object] = {"mu_dtype": mu_dtype, "nu_dtype": nu_dtype, "storage": storage}
     kept["stacked"] = stacked
@@ -289,6 +318,9 @@ def with_gradient_decay(
         return result, (decaying, *rest)
 
     apply = ft.partial(run, getattr(tx.update, APPLY))
+    reader = getattr(tx.update, READER)
+    reader = reading.with_gradient_decay(reader, weight_decay, _spread_mask(mask))
+    setattr(update, READER, reader)
     decayed = Transformation(init, tag_update(update, getattr(tx.update, TAG), apply))
     function, arguments = getattr(tx.update, CALL)
     given = {"weight_decay": weight_decay, "weight_decay_mask": mask} if adds else {}
@@ -366,6 +398,10 @@ def broadcast_mask(mask: Mask, params: PyTree) -> PyTree:
         return jax.tree.map(lambda m, p: jax.tree.map(lambda _: bool(m), p), mask, params)
     except ValueError as error:
         raise ValueError(f"mask is not a prefix of the tree of parameters: {error}") from error
+
+
+def _spread_mask(mask: Mask) -> Callable[[PyTree], PyTree] | None:
+    return None if mask is None else ft.partial(broadcast_mask, mask)
 
 
 def _is_flags(mask: PyTree) -> bool:

@@ -22,6 +22,9 @@ from adam_optax.rules.base import Rule
 Function = TypeVar("Function", bound=Callable[..., Any])
 Options = TypeVar("Options", bound=Mapping[str, Any])
 
+OPTIMIZERS: dict[str, Callable[..., Transformation]] = {}
+"""The optimisers of the top level by name: what is published with a learning rate first."""
+
 
 def optimizer_function(function: Function) -> Function:
     """Publish a function with `**options`: list each option in the signature that tools read.
@@ -40,6 +43,8 @@ def optimizer_function(function: Function) -> Function:
     public: Any = function
     public.__signature__ = signature.replace(parameters=[*explicit, *expanded])
     public.__module__ = function.__module__.partition("._")[0]
+    if public.__module__ == "adam_optax" and explicit[0].name == "learning_rate":
+        OPTIMIZERS[function.__name__] = function
     return function
 
 

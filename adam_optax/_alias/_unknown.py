@@ -1,5 +1,8 @@
 """Explain why an optimiser does not take an argument that others take."""
 
+import difflib
+from collections.abc import Iterable
+
 _RESCALING = "it is the rescaling alone; take the optimiser, or optax.add_decayed_weights"
 _DECAYING = "take {name}w, or conventions.l2 to add the decay to the gradient"
 _UNDER_ROOT = "its eps is under the root already"
@@ -49,6 +52,9 @@ REASONS = {
 
 ELSEWHERE = {
     "lr": "learning_rate",
+    "learn_rate": "learning_rate",
+    "wd": "weight_decay",
+    "weight_decay_mask": "mask",
     "betas": "b1 and b2",
     "beta1": "b1",
     "beta_1": "b1",
@@ -57,6 +63,9 @@ ELSEWHERE = {
     "epsilon": "eps",
     "amsgrad": "the optimiser amsgrad",
     "maximize": "conventions.maximize",
+    "use_ema": "the link temporal_average",
+    "clipnorm": "clip_by_block_rms or clip_by_global_norm, before it in optax.chain,",
+    "global_clipnorm": "the link clip_by_global_norm, before it in optax.chain,",
 }
 """What arguments of other libraries are here."""
 
@@ -74,5 +83,13 @@ def explain(name: str, argument: str, known: list[str]) -> str:
     short = "" if rescales else name.removeprefix("scale_by_")
     if why := reasons.get(short, reasons.get("", "")):
         return f"{name} takes no {argument}: {why.format(name=name)}"
-    here = f", which is {ELSEWHERE[argument]} here" if argument in ELSEWHERE else ""
-    return f"{name} takes no {argument!r}{here}; it takes {', '.join(known)}"
+    listed = f"it takes {', '.join(known)}"
+    if argument in ELSEWHERE:
+        return f"{name} takes no {argument!r}, which is {ELSEWHERE[argument]} here; {listed}"
+    return f"{name} takes no {argument!r}{did_you_mean(argument, known) or ';'} {listed}"
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Return `, did you mean ...?` with the name that is like a word; nothing if none is."""
+    near = difflib.get_close_matches(word.lower(), list(known), n=1, cutoff=0.75)
+    return f", did you mean {near[0]}?" if near else ""

@@ -345,6 +345,7 @@ def scale_by_adam(
 def temporal_average(
     b2: Hyperparameter = 0.999,
     *,
+    warmup: bool = False,
     mu_dtype: DTypeLike | None = None,
     **options: Unpack[MomentOptions],
 ) -> Transformation:
@@ -352,13 +353,18 @@ def temporal_average(
 
     Take the average as the last link of a chain, and read it with `ao.read_average` for evaluation:
     averaged parameters are less noisy than the last ones. The updates go through as they are.
+    `ao.swap_average` exchanges parameters and average, without a copy.
 
     Step: `average += (1-b2) / (1-b2^t) (p + u - average)` for the update `u`, the parameter `p` and
     the step `t`, 1 at the first. That is the paper's `m_t / (1 - b2^t)` of
-    `m = b2 m + (1-b2) (p + u)`, kept corrected.
+    `m = b2 m + (1-b2) (p + u)`, kept corrected. With `warmup`, it is
+    `average = b average + (1-b) (p + u)` with `b = min(b2, (1+t) / (10+t))`, from the parameters
+    before the first step.
 
     Args:
         b2: decay rate of the average, in [0, 1): it looks back some `1 / (1 - b2)` steps.
+        warmup: whether the average looks back on a tenth of the steps at first, as TensorFlow's
+            with `num_updates` and that of most diffusion models do, instead of on all of them.
         mu_dtype: dtype in which the average is kept; None: float32 (float64 for float64
             parameters).
         **options: `nu_dtype`, `storage` and `stacked`, how the moments are kept; see
@@ -385,5 +391,5 @@ def temporal_average(
         Kingma & Ba, [Adam: A Method for Stochastic Optimization](https://arxiv.org/abs/1412.6980),
         ICLR 2015, section 7.2.
     """
-    rule = rules.temporal_average(b2)
+    rule = rules.temporal_average(b2, warmup)
     return scale_by(rule, mu_dtype=mu_dtype, **known(temporal_average, options))

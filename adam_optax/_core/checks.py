@@ -87,6 +87,20 @@ def hyperparameter(
     return value
 
 
+def steps(name: str, value: int, least: int = 0) -> int:
+    """Return a number of steps.
+
+    Raises:
+        TypeError: if the value is no integer.
+        ValueError: if the value is below `least`.
+    """
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{name} must be an integer, not {value!r}")
+    if value < least:
+        raise ValueError(f"{name} must be at least {least}, not {value}")
+    return value
+
+
 def scalar(name: str, value: ArrayLike) -> Array:
     """Return a number of the current step as a scalar array.
 
@@ -120,6 +134,16 @@ def _kind(value: object) -> str:
         order = "" if value.dtype.isnative else " in the other byte order"
         return f"an array of dtype {value.dtype.name}{order}"
     return "so long an integer" if isinstance(value, int) else type(value).__name__
+
+
+def check_transformation(tx: object) -> None:
+    """Hold what a wrapper was given to be a transformation.
+
+    Raises:
+        TypeError: if it is none.
+    """
+    if not (callable(getattr(tx, "init", None)) and callable(getattr(tx, "update", None))):
+        raise TypeError(f"tx must be an optax transformation, not {type(tx).__name__}")
 
 
 def check_count(value: Array) -> None:

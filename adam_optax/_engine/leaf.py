@@ -8,7 +8,7 @@ is not traced again, and un-jitted use runs compiled.
 import contextlib
 import functools as ft
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -28,9 +28,18 @@ from adam_optax._core.numerics import (
     sign_agreement,
 )
 from adam_optax._core.sharing import any_over, spread
+from adam_optax._core.types import PyTree
 from adam_optax._engine.kernels.cpu.looped_step import looped
 from adam_optax._engine.kernels.fused_step import LeafResult, LeafStep, fuse
 from adam_optax._engine.stacked import over_layers
+from adam_optax._engine.step_scalars import (
+    NO_FRAMES,
+    NO_LOG_DECAYS,
+    ByPrecision,
+    Frames,
+    LogDecays,
+    StepScalars,
+)
 from adam_optax.couplings import RATE, Coupling
 from adam_optax.moments import Leaf, Moment
 from adam_optax.rules.base import Recipe, Rule
@@ -40,54 +49,11 @@ from adam_optax.storage._plan import LeafStorage, Slot, plan_storage
 MAX_SQUARABLE = 1.8e19
 """The largest gradient whose square is finite in float32; beyond, some formats take no step."""
 
-NO_LOG_DECAYS: dict[str, Array] = {}
-"""The log decays of a rule whose decay rates follow no schedule."""
-
-NO_FRAMES: dict[str, Frame] = {}
-"""The frames of formats whose codes need none to be read."""
-
 COMPILED = 64
 """How many compiled functions of a kind are kept; used outside jit, one holds megabytes."""
 
 
 # --- What all leaves share ---------------------------------------------------------------------
-
-
-class StepScalars(NamedTuple):
-    """Hold all that depends on the step alone, in one precision: computed once for all leaves.
-
-    Attributes:
-        t: the step, 1 at the first.
-        ages: for each moment, `t`, or its effective age where its decay rate follows a schedule.
-        hyperparams: the rule's schedules and arrays at this step, by name.
-        moments: what each moment's `precompute` returned, by name.
-        rule: what the rule's `precompute` returned.
-        weight_decay: the factor that multiplies a parameter beside its step; None: no decay.
-        learning_rate: the learning rate; None: none.
-        storage: for each slot of a leaf's storage, what its format's `scalars` returned for the
-            frame of the codes and for that of this step.
-        factor: what the gradient is multiplied by first, as `scaled` does; None: nothing.
-    """
-
-    t: Array
-    ages: dict[str, Array]
-    hyperparams: dict[str, Array]
-    moments: dict[str, Any]
-    rule: Any
-    weight_decay: Number | None
-    learning_rate: Array | None
-    storage: tuple[tuple[Any, ...], tuple[Any, ...]] = ((), ())
-    factor: Array | None = None
-
-
-ByPrecision: TypeAlias = dict[str, StepScalars]
-"""The scalars of a step by the name of the real dtype in which a leaf is computed."""
-
-LogDecays: TypeAlias = Mapping[str, Array]
-"""The log decays of the moments whose decay rate follows a schedule, by name."""
-
-Frames: TypeAlias = Mapping[str, Frame]
-"""The numbers with which codes are read (`storage.Format.frame`), by the name of their slot."""
 
 
 @ft.lru_cache(maxsize=COMPILED)
@@ -315,6 +281,9 @@ def leaf_step(
         # Remember this gradient: each moment in turn, since a later one may use an earlier one.
         for name, moment in rule.moments.items():
             new = moment.update(x.previous[name], moment.observe(x), x.ages[name])
+            if shared.taken is not None and name in storage.uncoded:
+                # Here, so that XLA goes on from what it writes in place, and copies nothing.
+                new = select(shared.taken, new, x.previous[name].astype(new.dtype))
             if name in storage.read_back:  # the step goes on with the stored value
                 kept |= (stored := keep({name: new}))
                 new = decode(storage, stored, rule.moments, here, now)[name].astype(new.dtype)
@@ -348,7 +317,18 @@ def leaf_step(
     # An update has the gradient's dtype, or the parameter's where that is wider.
     wider = p is not None and jnp.finfo(g.dtype).bits < jnp.finfo(p.dtype).bits
     update = update.astype(p.dtype if wider and p is not None else g.dtype)
-    return (_applied(p, update) if applies else update), kept
+    result = _applied(p, update) if applies else update
+    if shared.taken is not None:  # codes are not those of the same numbers anew, but the same bits
+        still = p if applies and p is not None else -jnp.zeros_like(update)
+        result = select(shared.taken, result, still)
+        codes = {n: new for n, new in kept.items() if n not in storage.uncoded}
+        kept |= select(shared.taken, codes, {n: encoded[n] for n in codes})
+    return result, kept
+
+
+def select(taken: Array, new: PyTree, old: PyTree) -> Any:
+    """Return a tree as it is after a step, or as it was where `taken` is 0."""
+    return jax.tree.map(lambda a, b: jnp.where(taken > 0, a, b), new, old)
 
 
 def _applied(p: Array | None, update: Array) -> Array:

@@ -11,16 +11,9 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from adam_optax._engine.leaf import (
-    COMPILED,
-    Frames,
-    LogDecays,
-    decode,
-    encode,
-    storage_frames,
-    storage_scalars,
-)
+from adam_optax._engine.leaf import COMPILED, decode, encode, storage_frames, storage_scalars
 from adam_optax._engine.stacked import over_layers
+from adam_optax._engine.step_scalars import Frames, LogDecays
 from adam_optax.rules.base import Recipe
 from adam_optax.storage._base import Entry, Frame, LeafContext, Moments
 from adam_optax.storage._plan import LeafStorage

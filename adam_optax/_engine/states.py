@@ -12,8 +12,8 @@ import optax
 from jax import Array
 
 from adam_optax._core.types import PyTree
-from adam_optax._engine.leaf import NO_FRAMES, NO_LOG_DECAYS
 from adam_optax._engine.optax_states import LAYOUTS, RMS, RMS_WITH_COUNT
+from adam_optax._engine.step_scalars import NO_FRAMES, NO_LOG_DECAYS
 from adam_optax.storage._base import Frame
 
 

@@ -25,14 +25,7 @@ from adam_optax._engine import sharding
 from adam_optax._engine.groups import Group, Grouping
 from adam_optax._engine.kernels.cpu.choice import chosen
 from adam_optax._engine.kernels.fused_step import LeafStep
-from adam_optax._engine.leaf import (
-    NO_FRAMES,
-    NO_LOG_DECAYS,
-    ByPrecision,
-    Frames,
-    compile_leaf_step,
-    compile_step_scalars,
-)
+from adam_optax._engine.leaf import compile_leaf_step, compile_step_scalars, select
 from adam_optax._engine.optax_states import LAYOUTS, Layout, layout_of
 from adam_optax._engine.outside_step import compile_encode, compile_frames, compile_rest
 from adam_optax._engine.states import (
@@ -45,6 +38,7 @@ from adam_optax._engine.states import (
     log_decays_of,
     unpack,
 )
+from adam_optax._engine.step_scalars import NO_FRAMES, NO_LOG_DECAYS, ByPrecision, Frames
 from adam_optax.couplings import RATE, Coupling
 from adam_optax.moments import Moment
 from adam_optax.rules.base import Rule, dynamic_hyperparams
@@ -220,6 +214,7 @@ class Engine:
         applies: bool = False,
         shardings: PyTree = None,
         factor: Array | None = None,
+        taken: Array | None = None,
     ) -> tuple[PyTree, PyTree]:
         """Return the updates of all leaves and the new state.
 
@@ -236,6 +231,7 @@ class Engine:
             applies: whether to return the new parameters instead of the updates.
             shardings: where the leaves are, as `sharding.known_places` takes it; None: unknown.
             factor: what gradients are multiplied by first, as `numerics.scaled` does; None: 1.
+            taken: 1 if the step is taken, 0 if parameters and state shall stay; None: it is taken.
         """
         uniform, alike = self.grouping.uniform, self.grouping.plan.uniform
         counted, trees = _unpack_checked(state, alike.entries if alike else None, self.layout)
@@ -291,8 +287,10 @@ class Engine:
             new_count, after, now, scalars = compute(
                 past_count, hyperparams, decay, rate, decays, before
             )
-            if factor is not None:
-                scalars = {k: one._replace(factor=factor) for k, one in scalars.items()}
+            if factor is not None or taken is not None:
+                scalars = {
+                    k: one._replace(factor=factor, taken=taken) for k, one in scalars.items()
+                }
             step = compile_leaf_step(
                 recipe, storage, self.coupling, applies, group.layers, chosen.get()
             )
@@ -312,7 +310,8 @@ class Engine:
                 if g is None:
                     result = p if applies else None
                     if group.frames and jax.tree.leaves(own):
-                        own = _rest_leaf(group, own, past_count, count, *prepared[id(group)][2:])
+                        rested = _rest_leaf(group, own, past_count, count, *prepared[id(group)][2:])
+                        own = rested if taken is None else select(taken, rested, own)
                 elif group.frozen:
                     result = p if applies else jnp.zeros_like(g if p is None else p)
                 else:
@@ -331,6 +330,10 @@ class Engine:
         except Exception as error:
             _raise_at_path(error, "updates", updates, len(new_updates), is_none)
         moments = {name: jax.tree.unflatten(treedef, col) for name, col in new_trees.items()}
+        if taken is not None:
+            past_scalars = past_count, dict(past), dict(frames)
+            after_step = count, dict(log_decays), dict(new_frames)
+            count, log_decays, new_frames = select(taken, after_step, past_scalars)
         state = pack(count, moments, self.layout, log_decays, new_frames)
         if treedef is not shape and not applies:  # None again, where None stood for a subtree
             found = (u for u in new_updates if u is not None)
@@ -438,9 +441,15 @@ TAG = "adam_optax_part"
 APPLY = "adam_optax_apply"
 """The attribute that holds an `update` function's twin, which returns new parameters instead."""
 FACTOR = "adam_optax_factor"
-"""The attribute of a link that only scales: from gradients to the factor, see `numerics.scaled`."""
+"""The attribute of a link that only scales: from gradients and the link's state to the factor (see
+`numerics.scaled`) and the new state."""
 TAKES_FACTOR = "adam_optax_takes_factor"
-"""The attribute of a link whose twin (`APPLY`) takes such a factor as `factor`."""
+"""The attribute of a link whose twin (`APPLY`) takes such a factor as `factor`, and `taken`."""
+UPDATE_IF = "adam_optax_update_if"
+"""The attribute of an `update` function that holds its twin with a further argument, `taken`."""
+INNER = "adam_optax_inner"
+"""The attribute of a wrapper's `update` that holds the wrapped one, which sees the same gradients;
+the wrapper's state has that of the wrapped transformation as `inner_state`."""
 
 
 def tag_update(update: UpdateFn, part: Engine | str, apply: UpdateFn | None = None) -> UpdateFn:

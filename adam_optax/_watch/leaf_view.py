@@ -13,7 +13,6 @@ from adam_optax._core.numerics import abs_sq, compute_dtype, real_dtype, safe_di
 from adam_optax._core.sharing import ALL
 from adam_optax._engine.groups import Group
 from adam_optax._engine.leaf import (
-    StepScalars,
     allow_complex_promotion,
     compile_step_scalars,
     decode,
@@ -22,6 +21,7 @@ from adam_optax._engine.leaf import (
     with_moment,
 )
 from adam_optax._engine.stacked import over_layers
+from adam_optax._engine.step_scalars import StepScalars
 from adam_optax.couplings import RATE
 from adam_optax.directions import denominator
 from adam_optax.moments import Leaf

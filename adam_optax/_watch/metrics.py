@@ -125,15 +125,18 @@ def _step_size(update: Array, mu: Array) -> Array:
 # --- All layers --------------------------------------------------------------------------------
 
 
-def build_record(full: Sequence[Array], sampled: Sequence[Mapping[str, Array]]) -> Array:
+def build_record(
+    full: Sequence[Array], sampled: Sequence[Mapping[str, Array]], clipped: Sequence[Array]
+) -> Array:
     """Return the record, float32 of shape `(layers, numbers)`, with the numbers as in `WIDTHS`.
 
     Args:
         full: what `full_metrics` returned for each layer.
         sampled: what `sampled_metrics` returned for each layer.
+        clipped: the root mean square of each layer's gradient as it arrives at the optimiser.
     """
     table = jnp.stack(list(full))
-    found = {n: table[:, i] for i, n in enumerate(FULL)}
+    found = {n: table[:, i] for i, n in enumerate(FULL)} | {"clipped_rms": jnp.stack(list(clipped))}
     found |= _summarise({n: jnp.stack([layer[n] for layer in sampled]) for n in SAMPLED})
     return jnp.concatenate([found[n].reshape(len(sampled), -1) for n in WIDTHS], axis=1)
 

@@ -1,5 +1,6 @@
 """Return the records of a state as arrays, as rows for a file or a dashboard, and as a figure."""
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -7,6 +8,7 @@ import jax
 import numpy as np
 from numpy.typing import NDArray
 
+from adam_optax._core.by_path import named_leaves
 from adam_optax._watch.state import (
     QUANTILES,
     WatchState,
@@ -86,6 +88,46 @@ def _read_layer(steps: NDArray[Any], table: NDArray[Any]) -> dict[str, NDArray[A
         out=np.full(len(steps), np.nan, np.float32),
     )
     return {"step": steps, **found, "update_ratio": ratio}
+
+
+def norms(state: Any, params: Any) -> dict[str, NDArray[Any]]:
+    """Return the norm of the gradient over all layers at each record, before and after clipping.
+
+    After clipping is what arrives at the optimiser: the links before it in its chain are run on the
+    gradient where a record is due.
+
+    Args:
+        state: any tree with exactly one state of `adam_optax.watch` in it.
+        params: the parameters, or their shapes: a record holds root mean squares.
+
+    Returns:
+        `step`, the steps of the records, counted from 1, and float32 arrays `before` and `after`.
+
+    Raises:
+        ValueError: as `read` does.
+
+    Example:
+        >>> import jax.numpy as jnp, optax, adam_optax as ao
+        >>> tx = ao.watch(optax.chain(ao.clip_by_global_norm(1.0), ao.adam(1e-3)))
+        >>> params = jnp.ones(2)
+        >>> _, state = tx.update(jnp.array([3.0, 4.0]), tx.init(params), params)
+        >>> found = ao.watch.norms(state, params)
+        >>> print(found["before"], found["after"])
+        [5.] [1.]
+    """
+    layers = read(state)
+    sizes = {name or "parameter": math.prod(p.shape) for name, p in named_leaves(params)}
+    steps = next(iter(layers.values()))["step"] if layers else np.zeros(0, np.int32)
+
+    def whole(quantity: str) -> NDArray[Any]:
+        squares = [
+            np.square(found[quantity].astype(np.float64)) * sizes[layer]
+            for layer, found in layers.items()
+        ]
+        total = np.sqrt(np.sum([np.nan_to_num(s) for s in squares], axis=0))
+        return np.asarray(total, np.float32)
+
+    return {"step": steps, "before": whole("grad_rms"), "after": whole("clipped_rms")}
 
 
 def rows(state: Any, after: int = 0) -> Iterator[tuple[int, str, str, float]]:

@@ -17,6 +17,7 @@ QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 WIDTHS = {
     "grad_rms": 1,
+    "clipped_rms": 1,
     "param_rms": 1,
     "update_rms": 1,
     "signal_to_noise": 1,

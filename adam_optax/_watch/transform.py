@@ -1,6 +1,7 @@
 """Wrap a transformation by one that records what the wrapped one does: `watch(tx)`."""
 
 import dataclasses
+import functools as ft
 from collections.abc import Callable
 from typing import Any
 
@@ -9,13 +10,16 @@ import jax.numpy as jnp
 import optax
 from jax import Array
 
+from adam_optax._core.checks import check_transformation
 from adam_optax._transform import Transformation, named
 from adam_optax._watch import records
+from adam_optax._watch.arriving import gradients_that_arrive
 from adam_optax._watch.find_moments import find_moment_readers
 from adam_optax._watch.metrics import (
     FULL,
     build_record,
     full_metrics,
+    rms,
     sampled_metrics,
     strided_sampler,
 )
@@ -40,6 +44,8 @@ class Watch:
     from the first on, it records of each layer (leaf of the parameters):
 
     * `grad_rms`, `param_rms`, `update_rms`, and `update_ratio`, the update's over the parameter's;
+    * `clipped_rms`: the gradient's as it arrives at the optimiser, after the links before that in
+      its chain, such as clips;
     * `signal_to_noise`: the mean of `mu^2 / nu`, 1 where gradients agree and 0 where they cancel;
     * `step_size`: `|update| / |mu|` per weight, as the quantiles `ao.watch.QUANTILES`: Adam's
       `α / (√ν̂ + eps)`, one learning rate per weight; `|update| / |gradient|` where there is no mu;
@@ -55,7 +61,8 @@ class Watch:
     quantities over all weights. Of layers that are sharded over an automatic mesh, only the samples
     are gathered; axes of type `Explicit` are not supported.
 
-    `ao.watch.read`, `ao.watch.rows` and `ao.watch.plot` show the records of a state.
+    `ao.watch.read`, `ao.watch.rows` and `ao.watch.plot` show the records of a state, and
+    `ao.watch.norms` the gradient's norm over all layers, before and after clipping.
 
     Attributes:
         QUANTILES: the quantiles of `step_size` and `root_nu`.
@@ -112,7 +119,10 @@ class Watch:
             full = layers.full_metrics(due, params)
             grads = layers.grads_after(full)
             done, inner_state = inner.update(grads, state.inner_state, params, **extra_args)
-            record = layers.record(due, full, tx, inner_state, done)
+            arrive = ft.partial(
+                gradients_that_arrive, inner.update, updates, state.inner_state, params, extra_args
+            )
+            record = layers.record(due, full, tx, inner_state, done, arrive)
             return done, append_record(state, inner_state, due, record, every)
 
         return named(Transformation(init, update), "watch", tx=tx)
@@ -123,6 +133,7 @@ class Watch:
 
     read = staticmethod(records.read)
     rows = staticmethod(records.rows)
+    norms = staticmethod(records.norms)
     plot = staticmethod(records.plot)
 
 
@@ -131,8 +142,7 @@ watch = Watch()
 
 def _check(tx: Any, **numbers: Any) -> None:
     """Refuse what is no transformation, and numbers that are not positive integers."""
-    if not (callable(getattr(tx, "init", None)) and callable(getattr(tx, "update", None))):
-        raise TypeError(f"tx must be an optax transformation, not {type(tx).__name__}")
+    check_transformation(tx)
     for name, value in numbers.items():
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
             raise ValueError(f"{name} must be an integer from 1, not {value!r}")
@@ -186,6 +196,7 @@ class _Layers:
         tx: optax.GradientTransformation,
         state: Any,
         updates: Any,
+        arrive: Callable[[], Any],
     ) -> Array:
         """Return the record of this step if one is due, float32 of shape (layers, numbers).
 
@@ -195,6 +206,7 @@ class _Layers:
             tx: the watched transformation.
             state: its state after the step.
             updates: the updates that it returned.
+            arrive: returns the gradients as they arrive at the optimiser.
         """
         grads = self._leaves(self.grads)
         width = min(self.samples, max((g.size for g in grads if g is not None), default=1))
@@ -207,7 +219,10 @@ class _Layers:
             readers = find_moment_readers(tx, state, self.grads, known, self.samples)
             layers = zip(*samples, map(readers.get, paths), strict=True)
             sampled = [sampled_metrics(g, u, reader, width) for g, u, reader in layers]
-            return build_record(full, sampled)
+            clipped = [
+                jnp.float32(UNKNOWN) if g is None else rms(g) for g in self._leaves(arrive())
+            ]
+            return build_record(full, sampled, clipped)
 
         blank = jnp.zeros((len(grads), sum(WIDTHS.values())), jnp.float32)
         return _if_due(due, measure, blank) if grads else blank

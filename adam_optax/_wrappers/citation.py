@@ -17,6 +17,7 @@ PAPERS: Mapping[str, tuple[str, ...]] = {
     "adabound": ("luo2019adaptive",),
     "adadelta": ("zeiler2012adadelta",),
     "adafactor": ("shazeer2018adafactor",),
+    "adagc": ("wang2025adagc",),
     "adagrad": ("duchi2011adaptive",),
     "adam": ("kingma2015adam",),
     "adam_atan2": ("kingma2015adam", "everett2024scaling"),
@@ -29,6 +30,7 @@ PAPERS: Mapping[str, tuple[str, ...]] = {
     "adopt": ("taniguchi2024adopt",),
     "amsgrad": ("reddi2018convergence",),
     "came": ("luo2023came",),
+    "clip_by_block_rms": ("shazeer2018adafactor",),
     "clip_by_global_norm": ("pascanu2013difficulty",),
     "constant_adam": ("kingma2015adam",),
     "fading_adam": ("kingma2015adam",),
@@ -52,6 +54,7 @@ PAPERS: Mapping[str, tuple[str, ...]] = {
     "stochastic_rounding": ("zamirai2020revisiting",),
     "temporal_average": ("kingma2015adam",),
     "yogi": ("zaheer2018adaptive",),
+    "zclip": ("kumar2025zclip",),
 }
 """The BibTeX keys of the papers of each rule and of each other transformation, by name."""
 

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from adam_optax._core.checks import check_transformation
 from adam_optax._transform import Transformation, named
 
 
@@ -42,8 +43,7 @@ def offload(tx: optax.GradientTransformation, always: bool = False) -> Transform
     >>> state[0].mu.shape
     (3,)
     """
-    if not (callable(getattr(tx, "init", None)) and callable(getattr(tx, "update", None))):
-        raise TypeError(f"tx must be an optax transformation, not {type(tx).__name__}")
+    check_transformation(tx)
     inner = optax.with_extra_args_support(tx)
 
     def move(state: Any, space: Any) -> Any:

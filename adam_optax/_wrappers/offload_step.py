@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from adam_optax._core.checks import check_transformation
 from adam_optax._core.types import PyTree
 from adam_optax._engine.tree import APPLY
 from adam_optax._transform import Transformation, named
@@ -88,8 +89,7 @@ def offload_step(
 
     Reference: Ren et al. 2021, "ZeRO-Offload: Democratizing Billion-Scale Model Training".
     """
-    if not (callable(getattr(tx, "init", None)) and callable(getattr(tx, "update", None))):
-        raise TypeError(f"tx must be an optax transformation, not {type(tx).__name__}")
+    check_transformation(tx)
     if isinstance(group_bytes, bool) or not hasattr(group_bytes, "__index__"):
         raise TypeError(f"group_bytes must be an integer, not {group_bytes!r}")
     if operator.index(group_bytes) < 1:

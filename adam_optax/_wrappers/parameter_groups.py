@@ -4,6 +4,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from adam_optax._alias._unknown import explain
 from adam_optax._core.by_path import FROZEN, Frozen, by_path
 from adam_optax._transform import ARGUMENTS, Transformation, named
 
@@ -52,7 +53,7 @@ def parameter_groups(
         own[pattern] = {"learning_rate": FROZEN} if isinstance(group, Frozen) else group
         if unknown := sorted({*own[pattern]} - {*parameters}):
             name = getattr(optimizer, "__name__", "this optimiser")
-            raise TypeError(f"group {pattern!r}: {name} takes no {', '.join(unknown)}")
+            raise TypeError(f"group {pattern!r}: {explain(name, unknown[0], list(parameters))}")
     given = dict(defaults)
     for argument in dict.fromkeys(name for group in own.values() for name in group):
         default = defaults.get(argument, parameters[argument].default)

@@ -98,20 +98,22 @@ def _find_engine(tx: Any, params: Any, entries: set[str]) -> Engine:
     raise ValueError(f"nothing in tx keeps {', '.join(sorted(entries))}; pass what made the state")
 
 
-def read_average(state: Any, params: Any) -> Any:
+def read_average(state: Any, params: Any, tx: Any = None) -> Any:
     """Return the averaged parameters that `temporal_average` keeps in a state.
 
     Use it to evaluate a model that is trained by a chain with `temporal_average` in it.
 
     Args:
-        state: any tree with exactly one state of `temporal_average` in it, kept dense.
+        state: any tree with exactly one state of `temporal_average` in it.
         params: the parameters, in whose dtypes the average is returned.
+        tx: the transformation that made the state; needed where the average is kept in the codes of
+            a format, such as `storage=ao.storage.int8()`.
 
     Returns:
         The average, as a tree like the parameters.
 
     Raises:
-        ValueError: if there is no such state, or there are several.
+        ValueError: if there is no such state, or there are several; if the average needs `tx`.
 
     >>> import jax.numpy as jnp, optax, adam_optax as ao
     >>> tx = optax.chain(ao.sgd(0.25), ao.temporal_average(b2=0.9))
@@ -122,15 +124,84 @@ def read_average(state: Any, params: Any) -> Any:
 
     Reference: Kingma & Ba 2015, "Adam: A Method for Stochastic Optimization", section 7.2.
     """
-    states = jax.tree.leaves(state, is_leaf=_is_average)
-    found = [s.moments["average"] for s in states if _is_average(s)]
+    found = _the_average(state)
+    average = _dense_average(found)
+    if average is None and tx is None:
+        raise ValueError("the average is kept in codes: write read_average(state, params, tx)")
+    if average is None:
+        average = _decoded(found, tx, params)[AVERAGE]
+    return jax.tree.map(lambda m, p: m.astype(p.dtype), average, params)
+
+
+def swap_average(state: Any, params: Any) -> tuple[Any, Any]:
+    """Exchange the parameters and the average that `temporal_average` keeps in a state.
+
+    Use it to evaluate with the average without a second copy of the model: swap, evaluate, and swap
+    again before training goes on. Where memory for a copy is there, `read_average` is simpler.
+
+    Args:
+        state: any tree with exactly one state of `temporal_average` in it, kept in the parameters'
+            dtypes.
+        params: the parameters.
+
+    Returns:
+        The average as parameters, and the state that holds the parameters in its place.
+
+    Raises:
+        ValueError: if there is no such state, or there are several; if the average is not kept in
+            the dtype and shape of its parameter, so that one of the two would lose digits.
+
+    >>> import jax.numpy as jnp, optax, adam_optax as ao
+    >>> tx = optax.chain(ao.sgd(0.25), ao.temporal_average(b2=0.5))
+    >>> params = jnp.array([1.0])
+    >>> state = tx.init(params)
+    >>> for _ in range(2):
+    ...     params, state = ao.step(tx, jnp.array([2.0]), state, params)
+    >>> average, swapped = ao.swap_average(state, params)
+    >>> print(params, average)
+    [0.] [0.16666666]
+    >>> params, state = ao.swap_average(swapped, average)  # and back
+    >>> print(params)
+    [0.]
+    """
+    found = _the_average(state)
+    kept = _dense_average(found)
+    for path, p in jax.tree.leaves_with_path(params):
+        like = (
+            () if kept is None else [m for at, m in jax.tree.leaves_with_path(kept) if at == path]
+        )
+        if not any(m.dtype == p.dtype and m.shape == p.shape for m in like):
+            held = ", ".join(str(m.dtype) for m in like) or "codes"
+            raise ValueError(
+                f"the average of params{jax.tree_util.keystr(path)} is kept as {held}, the "
+                f"parameter is {p.dtype}: swapping would lose digits; take read_average"
+            )
+    after = found._replace(moments={**found.moments, AVERAGE: params})
+    swapped = jax.tree.map(lambda x: after if x is found else x, state, is_leaf=_is_average)
+    return kept, swapped
+
+
+AVERAGE = "average"
+"""The name of the moment of `temporal_average`."""
+
+
+def _the_average(state: Any) -> Any:
+    """Return the one state of `temporal_average` in a tree."""
+    found = [s for s in jax.tree.leaves(state, is_leaf=_is_average) if _is_average(s)]
     if len(found) != 1:
         raise ValueError(
             f"expected one state of temporal_average, found {len(found)}; make the optimiser as "
             "optax.chain(..., adam_optax.temporal_average())"
         )
-    return jax.tree.map(lambda m, p: m.astype(p.dtype), found[0], params)
+    return found[0]
+
+
+def _dense_average(state: Any) -> Any:
+    """Return the average as it is kept; None if it is kept in codes."""
+    kept = state.moments.get(AVERAGE)
+    numbers = all(jnp.issubdtype(m.dtype, jnp.inexact) for m in jax.tree.leaves(kept))
+    return kept if len(state.moments) == 1 and numbers else None
 
 
 def _is_average(x: Any) -> bool:
-    return isinstance(x, OWN_STATES) and "average" in x.moments
+    return isinstance(x, OWN_STATES) and any(n.partition("_")[0] == AVERAGE for n in x.moments)

@@ -15,7 +15,6 @@ from adam_optax._core.by_path import path_name
 from adam_optax._core.numerics import compute_dtype, real_dtype
 from adam_optax._engine import sharding
 from adam_optax._engine.groups import Group
-from adam_optax._engine.leaf import NO_FRAMES
 from adam_optax._engine.outside_step import compile_decode, compile_encode, compile_frames
 from adam_optax._engine.states import (
     count_of,
@@ -26,6 +25,7 @@ from adam_optax._engine.states import (
     states_with_moments,
     unpack,
 )
+from adam_optax._engine.step_scalars import NO_FRAMES
 from adam_optax._engine.tree import Engine, join_trace, pack
 from adam_optax.convert._checks import ConversionError, join_key, join_names
 from adam_optax.moments import Moment

@@ -7,6 +7,7 @@ from typing import Any
 import jax.numpy as jnp
 from jax import Array
 
+from adam_optax._core import checks
 from adam_optax._core.checks import Kind, hyperparameter
 from adam_optax._core.numerics import abs_sq, one_minus_power, safe_divide, safe_sqrt
 from adam_optax.moments import Leaf, ema
@@ -20,9 +21,9 @@ NAME = "step_norm"
 class _Clip:
     """Change a rule; equal clips of one variant share their compiled steps."""
 
-    factor: float
-    b: float
-    warmup: int
+    beta: float
+    relative: float
+    warmup_steps: int
 
     def of(self, rule: Rule) -> Rule:
         """Return a rule that also remembers the length of its steps, and clips them."""
@@ -31,17 +32,17 @@ class _Clip:
             """Return the step, and its length after clipping."""
             step = rule.direction(x)
             length = safe_sqrt(jnp.sum(abs_sq(step)))
-            weight = one_minus_power(self.b, jnp.maximum(x.t - 1, 1.0))
-            bound = self.factor * x.previous[NAME] / weight
+            weight = one_minus_power(self.beta, jnp.maximum(x.t - 1, 1.0))
+            bound = self.relative * x.previous[NAME] / weight
             # Steps of length 0 say nothing of the next ones, and would be the last to be taken.
-            clips = (x.t > self.warmup) & (bound > 0) & (length > bound)
+            clips = (x.t >= self.warmup_steps) & (bound > 0) & (length > bound)
             scale = jnp.where(clips, safe_divide(bound, length, 0.0), 1.0)
             return step * scale, length * scale
 
         def update(m: Array, x: Array, age: Array) -> Array:
             return jnp.where(jnp.isfinite(x), mean.update(m, x, age), m)
 
-        mean = ema(self.b, lambda x: clipped(x)[1], signed=False, corrected=False)
+        mean = ema(self.beta, lambda x: clipped(x)[1], signed=False, corrected=False)
         lengths = dataclasses.replace(mean, update=update, over="all")
         moments = {**rule.moments, NAME: lengths}
         return dataclasses.replace(
@@ -50,24 +51,25 @@ class _Clip:
 
 
 def clip_step_by_history(
-    rule: Rule, factor: float = 1.05, b: float = 0.98, warmup: int = 100
+    rule: Rule, beta: float = 0.98, relative: float = 1.05, warmup_steps: int = 100
 ) -> Rule:
     """Clip the step of each parameter to a multiple of the mean length of its steps so far.
 
     Take it where the loss of a large model has spikes, and one threshold does not suit all layers:
-    AdaGC's rule for gradients (Wang et al. 2025, Algorithm 1), here for what becomes of them. It
-    costs a norm for each parameter array, a second pass over memory, and one number of state.
+    AdaGC's rule for gradients (Wang et al. 2025, Algorithm 1), here for what becomes of them;
+    `adam_optax.adagc` clips the gradients. It costs a norm for each parameter array, a second pass
+    over memory, and one number of state.
 
-    The step `d` is multiplied by `min(1, factor n / |d|)`, after which `n = b n + (1-b) |d|` over
-    `1 - b^t` is the mean length, of steps as they were clipped. In the first `warmup` steps nothing
-    is clipped. The length is that of the whole array, or of each layer where layers are `stacked`;
-    a decoupled weight decay is added after the clipping.
+    The step `d` is multiplied by `min(1, relative n / |d|)`, after which
+    `n = beta n + (1-beta) |d|` over `1 - beta^t` is the mean length, of steps as they were clipped.
+    In the steps before `warmup_steps` nothing is clipped. The length is that of the whole array, or
+    of each layer where layers are `stacked`; a decoupled weight decay is added after the clipping.
 
     Args:
         rule: a variant, one of `adam_optax.rules` or your own.
-        factor: how much longer than the mean a step may be, 1 or somewhat above; default 1.05.
-        b: decay rate of the mean, in [0, 1); default 0.98.
-        warmup: the number of steps at first that are not clipped; default 100.
+        beta: decay rate of the mean, in [0, 1); default 0.98.
+        relative: how many times the mean a length may be, 1 or somewhat above; default 1.05.
+        warmup_steps: the step, counted from 1, from which steps are clipped; default 100.
 
     Returns:
         The rule, with one moment more, `step_norm`, of one number.
@@ -85,12 +87,12 @@ def clip_step_by_history(
         Wang et al., [AdaGC: Improving Training Stability for Large Language Model
         Pretraining](https://arxiv.org/abs/2502.11034), 2025, Algorithm 1.
     """
-    _check("factor", factor, Kind.POSITIVE)
-    _check("b", b, Kind.DECAY_RATE)
-    _check("warmup", warmup, Kind.NON_NEGATIVE)
+    _check("beta", beta, Kind.DECAY_RATE)
+    _check("relative", relative, Kind.POSITIVE)
+    first = checks.steps("warmup_steps", warmup_steps)
     if NAME in rule.moments:
         raise ValueError(f"{rule.name} has a moment {NAME!r} already: its steps are clipped once")
-    return _changed(rule, _Clip(float(factor), float(b), int(warmup)))
+    return _changed(rule, _Clip(float(beta), float(relative), first))
 
 
 def _check(name: str, value: Any, kind: Kind) -> None:

@@ -13,6 +13,7 @@ from jax import Array
 from jax.typing import DTypeLike
 
 from adam_optax._core.by_path import ABSENT, ByPath, IsLeaf, by_path
+from adam_optax._core.numerics import number_dtype
 from adam_optax._core.types import PyTree
 from adam_optax.storage._base import Format, Moments
 from adam_optax.storage._dense import Dense, dense
@@ -52,6 +53,7 @@ class LeafStorage:
         slots: the formats and their moments.
         entries: the state's entries; they follow from the rule and the formats, never from a leaf.
         read_back: the moments whose stored value the step goes on with.
+        uncoded: the moments that are kept as they are, in a dtype of their own.
         skips_nonfinite: whether elements whose gradient is not finite take no step.
         has_frame: whether some codes are read with a frame.
         block: how many neighbours share something, 1 for none; None if that differs among slots.
@@ -64,6 +66,7 @@ class LeafStorage:
     slots: tuple[Slot, ...]
     entries: tuple[str, ...] = dataclasses.field(init=False, compare=False)
     read_back: frozenset[str] = dataclasses.field(init=False, compare=False)
+    uncoded: frozenset[str] = dataclasses.field(init=False, compare=False)
     skips_nonfinite: bool = dataclasses.field(init=False, compare=False)
     has_frame: bool = dataclasses.field(init=False, compare=False)
     block: int | None = dataclasses.field(init=False, compare=False)
@@ -81,6 +84,9 @@ class LeafStorage:
             "entries": tuple(entry for slot in self.slots for _, entry in slot.entries),
             "read_back": frozenset(
                 n for slot in self.slots if slot.format.read_back for n in slot.names
+            ),
+            "uncoded": frozenset(
+                n for slot in self.slots if isinstance(slot.format, Dense) for n in slot.names
             ),
             "skips_nonfinite": any(f.skips_nonfinite for f in formats),
             "has_frame": any(f.has_frame for f in formats),
@@ -184,7 +190,9 @@ def _refuse_lookalike(storage: object) -> None:
     module, name = getattr(storage, "__module__", ""), getattr(storage, "__name__", "")
     if isinstance(storage, str):
         known = storage.isidentifier() and hasattr(sys.modules["adam_optax.storage"], storage)
-        what, write = repr(storage), f"{made}{storage}()" if known else example
+        dtype = number_dtype(storage)
+        dense = example if dtype is None else f"{made}dense({dtype.name!r})"
+        what, write = repr(storage), f"{made}{storage}()" if known else dense
     elif isinstance(storage, types.FunctionType) and module.startswith(made):
         what, write = "the function that makes it", f"{made}{name}()"
     elif isinstance(storage, np.dtype) or (hasattr(storage, "dtype") and isinstance(storage, type)):

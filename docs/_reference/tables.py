@@ -30,6 +30,8 @@ BYTES_WORDS = (
     "them; a dash where the format refuses the rule's moments. Optimisers that take no format are "
     "left out."
 )
+LIMITS = ("adagc", "clip_by_block_rms", "clip_by_global_norm", "zclip")
+"""The links that limit gradients."""
 _OPTAX = {"": optax, "contrib.": getattr(optax, "contrib", None)}
 
 
@@ -64,7 +66,7 @@ def optimizers() -> list[Symbol]:
 
 def transformations() -> list[Symbol]:
     """Return the functions of the top level that leave the learning rate to another link."""
-    names = ("temporal_average", "clip_by_global_norm")
+    names = ("temporal_average", *LIMITS)
     return [
         each
         for each in symbols()
@@ -96,7 +98,7 @@ def bytes_by_format() -> str:
 
 def state(symbol: Symbol) -> str:
     """Make the table of what an optimiser keeps: entry, dtype, bytes a parameter."""
-    if symbol not in optimizers() + transformations() or symbol.name == "clip_by_global_norm":
+    if symbol not in optimizers() + transformations() or symbol.name in LIMITS:
         return ""
     memory = _memory(symbol.name)
     entries = {n: b for n, b in memory.by_entry.items() if b / memory.parameters > 1e-3}

@@ -21,6 +21,7 @@ NOT_GUIDES = ("reference/", "develop/changelog", "develop/contributing")
 WITHOUT_A_GUIDE = {
     "of annotations and `isinstance`: nothing is done with it": (
         *("Direction", "Leaf", "ScaleByScheduledState", "ScaleByState", "Transformation"),
+        *("AdaGCState", "SkipSpikesState", "ZClipState"),
         *(
             "precision.KahanState",
             "precision.SplitMasterState",

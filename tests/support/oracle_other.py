@@ -304,3 +304,17 @@ class TemporalAverage(Leaf):
     def _direction(self, g: Array) -> Array:
         (b2,) = self._now(self.b2)
         return np.asarray(self._average("theta_bar", g, b2) / self._seen(self.b2))
+
+
+def warming_average(start: Array, trajectory: Array, b2: float) -> Array:
+    """Return the averages after each step, from the parameters before the first one.
+
+    shadow <- d·shadow + (1 - d)·theta with d = min(b2, (1 + t) / (10 + t)), as TensorFlow's
+    ExponentialMovingAverage has it with `num_updates=t`.
+    """
+    shadow, found = np.asarray(start, np.float64), []
+    for t, theta in enumerate(trajectory, 1):
+        d = min(b2, (1 + t) / (10 + t))
+        shadow = d * shadow + (1 - d) * np.asarray(theta)
+        found.append(shadow)
+    return np.stack(found)

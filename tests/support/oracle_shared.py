@@ -176,21 +176,22 @@ class Came(Factored):
 class HistoryClipped(_Wrapper):
     """Compute a rule whose steps are clipped by their history, as AdaGC clips gradients.
 
-    n_hat = n / c_b(t - 1); after `warmup` steps, where n_hat > 0,
-    d <- d·min(1, factor·n_hat / |d|); then n <- b·n + (1 - b)·|d| (Wang et al. 2025, Algorithm 1,
-    where n is not corrected, and gradients are clipped by their global norm in the warm-up).
+    n_hat = n / c_beta(t - 1); from the step `warmup_steps` on, where n_hat > 0,
+    d <- d·min(1, relative·n_hat / |d|); then n <- beta·n + (1 - beta)·|d| (Wang et al. 2025,
+    Algorithm 1, where n is not corrected, and gradients are clipped by their global norm in the
+    warm-up).
     """
 
-    factor: float = 1.05
-    b: float = 0.98
-    warmup: int = 100
+    beta: float = 0.98
+    relative: float = 1.05
+    warmup_steps: int = 100
     step_norm: float = field(default=0.0, init=False)
 
     def _changed(self, direction: Array, g: Array) -> Array:
         length = float(np.linalg.norm(direction))
-        if self.t > self.warmup and self.step_norm > 0.0:
-            seen = -math.expm1((self.t - 1) * math.log(self.b))
-            scale = min(1.0, self.factor * self.step_norm / seen / length) if length else 1.0
+        if self.t >= self.warmup_steps and self.step_norm > 0.0:
+            seen = -math.expm1((self.t - 1) * math.log(self.beta))
+            scale = min(1.0, self.relative * self.step_norm / seen / length) if length else 1.0
             direction, length = np.asarray(direction * scale), length * scale
-        self.step_norm = self.b * self.step_norm + (1.0 - self.b) * length
+        self.step_norm = self.beta * self.step_norm + (1.0 - self.beta) * length
         return direction

@@ -195,7 +195,7 @@ def test_parameter_groups_are_the_same_as_arguments_by_path() -> None:
         (
             lambda: ao.parameter_groups(ao.adam, {".*": {"lr": 1.0}}),
             TypeError,
-            r"group '\.\*': adam takes no lr",
+            r"group '\.\*': adam takes no 'lr', which is learning_rate here; it takes",
         ),
         (
             lambda: ao.parameter_groups(ao.adam, {"a": {"learning_rate": 1.0}, ".*": {}}),

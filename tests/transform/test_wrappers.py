@@ -60,7 +60,7 @@ def limited_adam(threshold: float = 0.5) -> ao.Rule:
     return dataclasses.replace(rule, direction=ao.directions.rms_clipped(rule.direction, threshold))
 
 
-HISTORY: Any = {"factor": 1.01, "b": 0.9, "warmup": 3}
+HISTORY: Any = {"beta": 0.9, "relative": 1.01, "warmup_steps": 4}
 Made = Callable[[], Any]
 WRAPPED: dict[str, tuple[Made, Made]] = {
     "cautious adam": (cautious_adam, lambda: oracle_other.Cautious(oracle.Adam())),
@@ -92,8 +92,8 @@ WRAPPED: dict[str, tuple[Made, Made]] = {
         lambda: oracle_shared.HistoryClipped(oracle.Adam(), **HISTORY),
     ),
     "adopt, clipped by history": (
-        lambda: ao.rules.clip_step_by_history(ao.rules.adopt(), 1.02, 0.95, 10),
-        lambda: oracle_shared.HistoryClipped(oracle_family.Adopt(), 1.02, 0.95, 10),
+        lambda: ao.rules.clip_step_by_history(ao.rules.adopt(), 0.95, 1.02, 11),
+        lambda: oracle_shared.HistoryClipped(oracle_family.Adopt(), 0.95, 1.02, 11),
     ),
 }
 EACH = pytest.mark.parametrize("name", WRAPPED)
@@ -277,7 +277,7 @@ def test_a_clipped_rule_follows_its_schedules_and_values_by_path() -> None:
 
 @pytest.mark.quick
 def test_zeros_and_nan_do_not_stop_a_clipped_rule() -> None:
-    tx = ao.optimizer(clip(ao.rules.adam(), warmup=0), 0.1)
+    tx = ao.optimizer(clip(ao.rules.adam(), warmup_steps=0), 0.1)
     params = jnp.ones(3)
     state = tx.init(params)
     for g in (jnp.zeros(3), jnp.full(3, jnp.nan)):
@@ -302,11 +302,11 @@ def test_a_replaced_part_is_not_lost_by_clipping() -> None:
 @pytest.mark.parametrize(
     ("how", "error", "text"),
     [
-        ({"factor": 0.0}, ValueError, "factor must be positive"),
-        ({"b": 1.0}, ValueError, r"b must be in \[0, 1\)"),
-        ({"warmup": -1}, ValueError, "warmup must be finite and not negative"),
-        ({"b": lambda n: 0.9}, TypeError, "b must be a Python number here, not function"),
-        ({"b": np.float32(0.9)}, TypeError, "b must be a Python number here, not float32"),
+        ({"relative": 0.0}, ValueError, "relative must be positive"),
+        ({"beta": 1.0}, ValueError, r"beta must be in \[0, 1\)"),
+        ({"warmup_steps": -1}, ValueError, "warmup_steps must be at least 0, not -1"),
+        ({"beta": lambda n: 0.9}, TypeError, "beta must be a Python number here, not function"),
+        ({"beta": np.float32(0.9)}, TypeError, "beta must be a Python number here, not float32"),
     ],
 )
 def test_a_history_that_cannot_be_is_refused(how: Any, error: Any, text: str) -> None:

@@ -64,6 +64,7 @@ def oracle(b1: float, b2: float, eps: float, rate: float, steps: int) -> dict[st
     rms = lambda x: np.sqrt((x**2).mean())  # noqa: E731
     return {
         "grad_rms": rms(g),
+        "clipped_rms": rms(g),
         "param_rms": rms(PARAMS["layer"]["w"]),
         "update_rms": rms(update),
         "update_ratio": rms(update) / rms(PARAMS["layer"]["w"]),

@@ -108,6 +108,23 @@ def test_steps_have_the_bits_of_one_device_and_ask_nobody(name: str, over: Any) 
         np.testing.assert_allclose(run[0][n], alone[0][n], rtol=1e-6, atol=2e-8)
 
 
+@pytest.mark.parametrize("kind", ["auto", "explicit"])
+def test_spikes_are_those_of_the_whole_gradient_and_averages_stay_in_place(over: Any) -> None:
+    inner = optax.chain(ao.zclip(), ao.adamw(1e-3), ao.temporal_average(warmup=True))
+    tx, params = ao.skip_spikes(inner, window=2), start(over)
+    state = tx.init(params)
+    beside(state.inner_state[-1].moments["average"], params)
+    step = jax.jit(stepper(tx))
+    for size in (1.0, 1.0, 1e6, jnp.nan):
+        before, kept = params, state
+        grads = jax.tree.map(lambda g, size=size: size * g, gradients(0, over))
+        params, state = step(params, state, grads)
+        if bool(state.last_skipped):
+            layouts.same((params, state.inner_state), (before, kept.inner_state))
+    assert (int(state.skipped), int(state.nonfinite)) == (2, 1)
+    layouts.same_places((params, state.inner_state), (before, kept.inner_state))
+
+
 LINKS: dict[str, Any] = {
     "stochastic_rounding": ao.precision.stochastic_rounding,
     "kahan": ao.precision.kahan,
