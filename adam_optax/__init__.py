@@ -14,7 +14,7 @@ Below them, from the outside in:
 - `storage` holds the formats in which moments are kept between steps.
 
 Around them: `precision` (updates of sixteen-bit parameters), `rows` (embedding tables of which a
-batch touches few rows), `watch` (records of what an optimiser does to each layer), `convert`
+batch touches few rows), `release` (each layer's step inside the backward pass), `watch` (records of what an optimiser does to each layer), `convert`
 (states from and to optax, PyTorch and Keras) and `conventions` (Adam as other frameworks write it).
 """
 
@@ -26,6 +26,7 @@ from adam_optax import couplings as couplings
 from adam_optax import directions as directions
 from adam_optax import moments as moments
 from adam_optax import precision as precision
+from adam_optax import release as release
 from adam_optax import rows as rows
 from adam_optax import rules as rules
 from adam_optax import storage as storage
@@ -155,6 +156,7 @@ __all__ = [
     "radam",
     "read_average",
     "read_moments",
+    "release",
     "rmsprop",
     "rows",
     "rules",
