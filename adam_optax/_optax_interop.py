@@ -165,7 +165,7 @@ def _transformations_in(update: UpdateFn) -> list[str]:
 
 _BY_ELEMENT = frozenset(
     {
-        *("add_decayed_weights", "clip", "ema", "identity", "inject_hyperparams"),
+        *("add_decayed_weights", "clip", "ema", "inject_hyperparams", "with_extra_args_support"),
         *("keep_params_nonnegative", "scale", "scale_by_learning_rate", "scale_by_schedule"),
         *("scale_by_sign", "set_to_zero", "trace"),
     }
@@ -180,16 +180,19 @@ def links_that_may_mix(tx: optax.GradientTransformation) -> list[str]:
     """
     names: list[str] = []
     for link in chain_links(tx.update) or [tx.update]:
-        known = False
-        for function in walk_closures(link):
-            tag = getattr(function, TAG, None)
-            name = None if isinstance(tag, Engine) else tag or _optax_name(function)
-            known = known or tag is not None or name is not None
-            if name is not None and name not in PASSING | _TRANSPARENT | _BY_ELEMENT:
-                names.append(name)
-        if not known:
-            names.append(getattr(link, "__qualname__", "a link").partition(".")[0])
-    return list(dict.fromkeys(names))
+        found = {f: getattr(f, TAG, None) or _maker(f) for f in walk_closures(link)}
+        known = [name for name in found.values() if name is not None]
+        names += known or [getattr(link, "__qualname__", "a link").partition(".")[0]]
+    fine = PASSING | _TRANSPARENT | _BY_ELEMENT
+    return [x for x in dict.fromkeys(names) if isinstance(x, str) and x not in fine]
+
+
+def _maker(function: Callable[..., object]) -> str | None:
+    """Return the name of the function or class of optax or ours that made an `update`."""
+    package = str(getattr(function, "__module__", "")).partition(".")[0]
+    first, _, rest = getattr(function, "__qualname__", "").partition(".")
+    made = rest.rpartition(".")[2] in ("update", "update_fn")
+    return first if made and package in ("optax", "adam_optax") else None
 
 
 def _optax_name(function: Callable[..., object]) -> str | None:

@@ -22,7 +22,7 @@ SCHEDULE = optax.cosine_decay_schedule(1e-2, 10)
 
 @pytest.fixture(autouse=True)
 def _made_by_xla() -> Iterator[None]:
-    with ao.cpu_loops("never"):
+    with ao.cpu_loops("never"), jax.numpy_dtype_promotion("standard"):  # optax's schedules and links
         yield
 
 
@@ -72,8 +72,7 @@ CASES: dict[str, Any] = {
 @pytest.mark.matrix(keep=6, quick=["adamw"])
 @pytest.mark.parametrize("name", CASES)
 def test_a_step_has_the_same_bits(name: str) -> None:
-    with jax.numpy_dtype_promotion("standard"):  # optax's own links need it
-        assert_same(*trained(CASES[name](), loss, parameters()))
+    assert_same(*trained(CASES[name](), loss, parameters()))
 
 
 @pytest.mark.heavy
@@ -96,9 +95,7 @@ def test_each_variant_has_the_same_bits(member: Member) -> None:
 def test_sixteen_bit_parameters_are_rounded_alike(link: str) -> None:
     """The dither of a layer's element is that of its place in the whole stack."""
     tx = optax.chain(ao.adamw(1e-3), getattr(ao.precision, link)())
-    wide = lambda scan, p: loss(scan, jax.tree.map(lambda x: x, p))  # noqa: E731
-    with jax.numpy_dtype_promotion("standard"):
-        assert_same(*trained(tx, wide, parameters(jnp.bfloat16)))
+    assert_same(*trained(tx, loss, parameters(jnp.bfloat16)))
 
 
 def test_a_list_of_layers_has_the_same_bits() -> None:
