@@ -14,12 +14,14 @@ Below them, from the outside in:
 - `storage` holds the formats in which moments are kept between steps.
 
 Around them: `precision` (updates of sixteen-bit parameters), `rows` (embedding tables of which a
-batch touches few rows), `release` (each layer's step inside the backward pass), `watch` (records of what an optimiser does to each layer), `convert`
-(states from and to optax, PyTorch and Keras) and `conventions` (Adam as other frameworks write it).
+batch touches few rows), `release` (each layer's step inside the backward pass), `watch` (records of
+what an optimiser does to each layer), `convert` (states from and to optax, PyTorch and Keras),
+`conventions` (Adam as other frameworks write it) and `adapters` (optimisers for Keras, Levanter).
 """
 
 import importlib.metadata as _metadata
 
+from adam_optax import adapters as adapters
 from adam_optax import conventions as conventions
 from adam_optax import convert as convert
 from adam_optax import couplings as couplings
@@ -127,6 +129,7 @@ __all__ = [
     "adamaxw",
     "adamw",
     "adan",
+    "adapters",
     "ademamix",
     "adopt",
     "amsbound",

@@ -1,11 +1,12 @@
-"""Measure the memory of a training step with and without released gradients, compiled ahead of time.
+"""Measure the memory of a compiled training step with and without released gradients.
 
-`python -m benchmarks.release` compiles steps of a transformer of 24 scanned layers for this
-machine's CPU, and with the extra `aot` for accelerators that need not be there.
+`python -m benchmarks.release [TARGET ...]` compiles steps of a transformer of 24 scanned layers for
+this machine's CPU, and with the extra `aot` for accelerators that need not be there.
 """
 
 import functools as ft
 import math
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -18,7 +19,7 @@ from adam_optax.aot import compile_step, targets
 
 jax.config.update("jax_platforms", "cpu")  # accelerators are compiled for, not used
 
-LAYERS, WIDTH, HEADS, WORDS, SEQUENCE, BATCH = 24, 1024, 16, 4096, 128, 4
+LAYERS, WIDTH, HEADS, WORDS, SEQUENCE, BATCH = 24, 512, 8, 1024, 128, 2
 TARGETS = ("cpu", "v5e", "h100")
 FORMATS: dict[str, tuple[Any, Any]] = {
     "float32": (jnp.float32, ao.adamw(1e-3)),
@@ -103,9 +104,10 @@ def table(names: list[str]) -> str:
     rows = [["adamw", *heads], ["---"] * (1 + len(heads))]
     for how in FORMATS:
         found = [x for name in names for x in scratch(name, how)]
+        print(how, *found, file=sys.stderr, flush=True)
         rows.append([how, *(f"{x:.2f}" for x in found)])
     return "\n".join("| " + " | ".join(row) + " |" for row in rows)
 
 
 if __name__ == "__main__":
-    print(table([n for n in TARGETS if not targets.missing(n)]))
+    print(table([n for n in sys.argv[1:] or TARGETS if not targets.missing(n)]))

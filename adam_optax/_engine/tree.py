@@ -332,7 +332,9 @@ class Engine:
                         scalars = {k: one._replace(weight_decay=None) for k, one in scalars.items()}
                     if here is not None and here.layer is not None and not group.layers:
                         rule = ft.partial(unstored_step, group.recipe, self.coupling, applies)
-                        scalars = parts.scalars_of_slice(here, paths[i], rule, (g, p, own, count, scalars))
+                        scalars = parts.scalars_of_slice(
+                            here, paths[i], rule, (g, p, own, count, scalars)
+                        )
                     result, own = step(g, p, own, count, scalars)
                 new_updates.append(result)
                 for name, column in new_trees.items():

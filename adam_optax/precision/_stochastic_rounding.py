@@ -116,9 +116,7 @@ def _check_integer(seed: SupportsIndex) -> int:
 
 
 @jax.jit
-def _step(
-    u: Array, p: Array, key: Array | np.uint32, count: Array, base: Array | None
-) -> Array:
+def _step(u: Array, p: Array, key: Array | np.uint32, count: Array, base: Array | None) -> Array:
     """Return the update to emit for one parameter, or for the slice of one at a base."""
     given = u.astype(jnp.float32)
     p = lax.stop_gradient(p)

@@ -12,7 +12,7 @@ Resources", call it fused backward; PyTorch's users know it as gradient release)
 | `scan(f, init, xs)` | be `jax.lax.scan` in the loss, over layers that `step` releases |
 | `call(f, layer, *args)` | call one layer of a list in the loss, which `step` releases |
 
-The result is `ao.step`'s, bit for bit on one CPU. What needs all gradients before the first step
+The arithmetic is `ao.step`'s, in the same order. What needs all gradients before the first step
 cannot be released, and is refused: clipping by a global norm, steps that are skipped by a norm,
 accumulated gradients.
 """

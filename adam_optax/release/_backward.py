@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools as ft
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, TypeAlias
 
 import jax
@@ -22,8 +22,8 @@ Groups: TypeAlias = tuple[Arrays, Arrays, Arrays, Arrays]
 are scanned over, and what it closes over."""
 
 FLOATS = {1: "float8_e4m3fn", 2: "bfloat16", 4: "float32", 8: "float64"}
-"""The floating dtypes, by bytes, as which integers of a state are handed back: only what is floating
-has a cotangent."""
+"""The floating dtypes, by bytes, as which integers of a state are handed back: integers have no
+cotangent."""
 
 
 def is_inexact(x: Any) -> bool:

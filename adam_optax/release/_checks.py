@@ -1,4 +1,4 @@
-"""Refuse optimisers that need all gradients first, and losses that use released layers otherwise."""
+"""Refuse optimisers that need all gradients first, and losses that use released layers wrongly."""
 
 from collections.abc import Sequence
 
@@ -38,7 +38,7 @@ def check_local(plan: Plan, state: PyTree, params: PyTree) -> None:
         ValueError: naming a parameter, or a part of the state, and the gradient that it needs.
     """
     n = len(plan.whole)
-    closed, (new_params, new_state) = jax.make_jaxpr(
+    closed, (_, new_state) = jax.make_jaxpr(
         lambda grads, state, params: step(plan.tx, grads, state, params), return_shape=True
     )(params, state, params)
     needs = _needs(closed.jaxpr, [1 << k if k < n else 0 for k in range(len(closed.jaxpr.invars))])
@@ -123,7 +123,7 @@ def _users(jaxpr: Jaxpr, variable: Var) -> list[str]:
         inner = _called(equation)
         for i, v in enumerate(equation.invars):
             if v is variable:
-                found += [equation.primitive.name] if inner is None else _users(inner, inner.invars[i])
+                found += (
+                    [equation.primitive.name] if inner is None else _users(inner, inner.invars[i])
+                )
     return found
-
-

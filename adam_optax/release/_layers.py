@@ -16,7 +16,7 @@ from adam_optax.release._plan import Plan
 
 
 @jax.tree_util.register_pytree_node_class
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Released:
     """Stand in the parameters of a loss for layers that are released.
 

@@ -112,6 +112,5 @@ def slices(stacks: Sequence[Array], i: Array) -> list[Array]:
 def written(stacks: Sequence[Array], layers: Sequence[Array], i: Array) -> list[Array]:
     """Return the arrays with another i-th layer."""
     return [
-        lax.dynamic_update_slice_in_dim(x, new, i, 0)
-        for x, new in zip(stacks, layers, strict=True)
+        lax.dynamic_update_slice_in_dim(x, new, i, 0) for x, new in zip(stacks, layers, strict=True)
     ]

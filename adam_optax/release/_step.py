@@ -28,7 +28,7 @@ def step(
     layers: str | Sequence[str],
     has_aux: bool = False,
 ) -> tuple[PyTree, PyTree, Any]:
-    """Return the parameters after a training step, the state and the loss, layer by layer.
+    r"""Return the parameters after a training step, the state and the loss, layer by layer.
 
     The backward pass of a layer ends with the layer's step, so that the gradients of one layer
     exist at a time. Take it where memory is short at the end of the backward pass: for each
@@ -53,7 +53,7 @@ def step(
         args: further arguments of the loss: the batch.
         layers: the path of the layers that are released, such as `"decoder/layers"`: a regular
             expression for whole paths, or several. A list has the paths of its elements:
-            `r"layers/\\d+"`.
+            `r"layers/\d+"`.
         has_aux: whether the loss returns auxiliary results, as in `jax.value_and_grad`.
 
     Returns:
@@ -63,7 +63,7 @@ def step(
     Raises:
         ValueError: if an expression matches no path, if `tx` needs all gradients first, or if
             released layers are used in another way than once by `scan` or `call`.
-        TypeError: if the loss is no floating scalar.
+        TypeError: if the loss is no floating scalar, or an integer is among the released layers.
 
     >>> import jax.numpy as jnp, adam_optax as ao
     >>> def loss(params, x):
@@ -156,9 +156,7 @@ def _nodes(params: PyTree, layers: str | Sequence[str]) -> tuple[list[_Node], Py
         matched.update(here)
         return bool(here)
 
-    found, treedef = jax.tree.flatten_with_path(
-        params, is_leaf=is_layers, is_leaf_takes_path=True
-    )
+    found, treedef = jax.tree.flatten_with_path(params, is_leaf=is_layers, is_leaf_takes_path=True)
     for pattern in patterns:
         if pattern not in matched:
             names = sorted({path_name(p[:1]) for p, _ in jax.tree.leaves_with_path(params)})
@@ -169,7 +167,9 @@ def _nodes(params: PyTree, layers: str | Sequence[str]) -> tuple[list[_Node], Py
     nodes, n = [], 0
     for path, tree in found:
         count = len(jax.tree.leaves(tree))
-        nodes.append(_Node(path_name(path), tree, tuple(range(n, n + count)), is_layers(path, tree)))
+        nodes.append(
+            _Node(path_name(path), tree, tuple(range(n, n + count)), is_layers(path, tree))
+        )
         n += count
     return nodes, treedef
 
@@ -177,6 +177,12 @@ def _nodes(params: PyTree, layers: str | Sequence[str]) -> tuple[list[_Node], Py
 def _box(plan: Plan, state: PyTree, node: _Node) -> Released:
     """Return what stands for released layers in the parameters of a loss."""
     own, paths = plan.own(state, node.which), [path_name(path) for path in plan.whole]
+    for k, p in zip(node.which, jax.tree.leaves(node.tree), strict=True):
+        if not jnp.issubdtype(jnp.result_type(p), jnp.inexact):
+            raise TypeError(
+                f"params/{paths[k]} is {jnp.result_type(p)}, which has no gradient: keep it outside "
+                f"of the layers {node.name!r} that are released"
+            )
     return Released(
         params=node.tree,
         own=[as_floating(x) for x in own],

@@ -18,8 +18,10 @@ MODULES = (
     "storage",
     "precision",
     "rows",
+    "release",
     "convert",
     "conventions",
+    "adapters",
     "aot",
     "lab",
 )

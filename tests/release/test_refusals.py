@@ -84,7 +84,9 @@ def test_blocks_along_the_axis_of_layers_are_refused() -> None:
 
 
 def test_a_path_that_is_not_there_is_named() -> None:
-    with pytest.raises(ValueError, match=r"'blocks' matches no path .* begin with embed, head, lay"):
+    with pytest.raises(
+        ValueError, match=r"'blocks' matches no path .* begin with embed, head, lay"
+    ):
         release(ao.adam(1e-3), layers="blocks")
 
 
@@ -135,7 +137,9 @@ def test_layers_are_not_taken_apart() -> None:
 def test_a_carry_that_changes_is_named() -> None:
     grows = lambda h, p: (jnp.concatenate([h, h]), None)  # noqa: E731
     with pytest.raises(TypeError, match="f must return a carry of the structure and shapes of ini"):
-        release(ao.adam(1e-3), lambda params: loss(lambda _, h, x: ao.release.scan(grows, h, x), params))
+        release(
+            ao.adam(1e-3), lambda params: loss(lambda _, h, x: ao.release.scan(grows, h, x), params)
+        )
 
 
 def test_axes_that_differ_are_named() -> None:
@@ -147,6 +151,17 @@ def test_axes_that_differ_are_named() -> None:
         release(ao.adam(1e-3), more)
 
 
+def test_integers_are_not_released() -> None:
+    tx = ao.adam(ao.by_path({"layers/n": ao.FROZEN, ".*": 1e-3}))
+    params = {"layers": {"w": jnp.ones((2, 3)), "n": jnp.arange(2)}}
+    scan = lambda p: jnp.sum(ao.release.scan(lambda h, x: (h * x["w"], None), 1.0, p["layers"])[0])  # noqa: E731
+    with pytest.raises(TypeError, match="params/layers/n is int32, which has no gradient: keep it"):
+        ao.release.step(tx, scan, tx.init(params), params, layers="layers")
+
+
 def test_a_loss_is_a_scalar() -> None:
-    with pytest.raises(TypeError, match="the loss must be a floating scalar, as for jax.grad"):
-        release(ao.adam(1e-3), lambda params: ao.release.scan(block, params["embed"], params["layers"])[0])
+    with pytest.raises(TypeError, match="the loss must be a floating scalar, as for"):
+        release(
+            ao.adam(1e-3),
+            lambda params: ao.release.scan(block, params["embed"], params["layers"])[0],
+        )
