@@ -180,8 +180,8 @@ def _box(plan: Plan, state: PyTree, node: _Node) -> Released:
     for k, p in zip(node.which, jax.tree.leaves(node.tree), strict=True):
         if not jnp.issubdtype(jnp.result_type(p), jnp.inexact):
             raise TypeError(
-                f"params/{paths[k]} is {jnp.result_type(p)}, which has no gradient: keep it outside "
-                f"of the layers {node.name!r} that are released"
+                f"params/{paths[k]} is {jnp.result_type(p)}, which has no gradient: keep it out of "
+                f"the layers {node.name!r} that are released"
             )
     return Released(
         params=node.tree,

@@ -75,6 +75,7 @@ def test_sixteen_bit_weights_learn_by_stochastic_rounding() -> None:
 
 
 @pytest.mark.heavy
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # Keras's own
 def test_schedules_masks_by_path_and_weights_files_are_kerass(tmp_path: pathlib.Path) -> None:
     import keras
 

@@ -54,5 +54,5 @@ def test_the_optimiser_is_that_of_the_fields() -> None:
 def test_what_is_no_configuration_is_refused() -> None:
     with pytest.raises(TypeError, match=r"base must be levanter.optim.OptimizerConfig, not <class"):
         ao.adapters.levanter_config(dict, ao.adamw)
-    with pytest.raises(TypeError, match="make must be an optimiser, such as ao.adamw, not 3"):
+    with pytest.raises(TypeError, match=r"make must be an optimiser, such as ao\.adamw, not 3"):
         ao.adapters.levanter_config(OptimizerConfig, 3)  # type: ignore[arg-type]
