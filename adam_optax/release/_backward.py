@@ -295,7 +295,7 @@ def _call_forward(
 
 def _call_backward(layer: Layer, residual: PyTree, cotangents: PyTree) -> PyTree:
     how, kept, arguments, params, own, shared, consts = residual
-    groups = arguments, params, [], consts
+    groups: Groups = (arguments, params, [], consts)
     pullback = how.put_together(kept, groups)
     d_arguments, grads, _, d_consts = layer.pull(pullback, _movable(cotangents), groups)
     now = lax.optimization_barrier((d_arguments, d_consts, grads))

@@ -132,9 +132,8 @@ def scan(f: Callable[[PyTree, PyTree], tuple[PyTree, PyTree]], init: PyTree, xs:
 
     one = lambda xs: [jax.ShapeDtypeStruct(x.shape[1:], x.dtype) for x in xs]  # noqa: E731
     closed, (last, y) = jax.make_jaxpr(flat, return_shape=True)(carry, one(params), one(others))
-    if jax.tree.structure(last) != carry_def or [x.shape for x in jax.tree.leaves(last)] != [
-        x.shape for x in carry
-    ]:
+    shapes_of = lambda tree: jax.tree.flatten(jax.tree.map(jnp.shape, tree))  # noqa: E731
+    if shapes_of(last) != shapes_of(init):
         raise TypeError(
             "f must return a carry of the structure and shapes of init, "
             f"{jax.eval_shape(lambda: init)}, not {last}"
