@@ -114,4 +114,4 @@ def test_a_step_is_ao_step() -> None:
 
 def test_what_does_not_fit_is_refused() -> None:
     with pytest.raises(TypeError, match="make must be a function of the learning rate, such as ao"):
-        ao.adapters.keras_optimizer(ao.adamw(1e-3))  # type: ignore[arg-type]
+        ao.adapters.keras_optimizer(ao.adamw(1e-3))

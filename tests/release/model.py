@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -83,7 +84,7 @@ def trained(
 
 def assert_same(ordinary: Any, released: Any, rtol: float = 0.0) -> None:
     """Hold two runs to the same bits, or to a rounding, and to trees of the same structure."""
-    assert jax.tree.structure(ordinary) == jax.tree.structure(released)
+    chex.assert_trees_all_equal_structs(ordinary, released)
     for (path, a), b in zip(
         jax.tree.leaves_with_path(ordinary), jax.tree.leaves(released), strict=True
     ):
