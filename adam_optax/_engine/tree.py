@@ -264,9 +264,9 @@ class Engine:
                     "where something is by path, a gradient of None needs the parameters: "
                     "tx.update(grads, state, params)"
                 )
-            tree = jax.tree.unflatten(treedef, known)
-            tree = tree if here is None else here.widened(tree)
-            groups = self.grouping.of_leaves(tree, is_none)
+            known = known if here is None else [here.whole[path] for path in paths]
+            known = [None if _is_masked(p) else x for x, p in zip(known, ps, strict=True)]
+            groups = self.grouping.of_leaves(jax.tree.unflatten(treedef, known), is_none)
             distinct = {id(group): group for group in groups if not group.frozen}
         told = shardings is not None
         places = sharding.known_places(shardings, ps, treedef) if told else [None] * n
@@ -360,9 +360,10 @@ def _spread_none(
         trees: the state's entries, of one of which the leaves are, if the parameters are not given.
     """
     like = next(iter(trees.values()), updates) if params is None else params
-    hole = lambda x: x is None or isinstance(x, optax.MaskedNode)  # noqa: E731
+    hole = lambda x: x is None or _is_masked(x)  # noqa: E731
     checks.flatten_like(jax.tree.structure(updates, is_leaf=is_none), updates, {"params": like})
-    return at_leaves(updates, like, hole, "updates"), jax.tree.structure(like, is_leaf=hole)
+    grads = [None if _is_masked(g) else g for g in at_leaves(updates, like, hole, "updates")]
+    return grads, jax.tree.structure(like, is_leaf=hole)
 
 
 def _init_leaf(p: ArrayLike, group: Group, count: Array) -> dict[str, Entry]:

@@ -72,7 +72,7 @@ CASES: dict[str, Any] = {
 }
 
 
-ROUNDED = {"injected": 1e-6}
+ROUNDED = {"injected": 1e-6, "by path": 1e-6}
 """Where XLA multiplies by the rate and adds in one rounding, in one of the programs."""
 
 
@@ -181,7 +181,7 @@ def test_the_loss_returns_more_and_is_called_with_a_batch() -> None:
     assert aux == {"factor": 2.0, "n": 3}
     assert value == 2 * loss(jax.lax.scan, params)
     assert state[0].count == 1
-    assert jax.tree.structure(new) == jax.tree.structure(params)
+    assert new.keys() == params.keys()
 
 
 def test_outside_of_a_step_scan_and_call_are_jaxs() -> None:
