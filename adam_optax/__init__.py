@@ -15,18 +15,21 @@ Below them, from the outside in:
 - `storage` holds the formats in which moments are kept between steps.
 
 Around them: `precision` (updates of sixteen-bit parameters), `rows` (embedding tables of which a
-batch touches few rows), `watch` (records of what an optimiser does to each layer), `convert`
-(states from and to optax, PyTorch and Keras) and `conventions` (Adam as other frameworks write it).
+batch touches few rows), `release` (each layer's step inside the backward pass), `watch` (records of
+what an optimiser does to each layer), `convert` (states from and to optax, PyTorch and Keras),
+`conventions` (Adam as other frameworks write it) and `adapters` (optimisers for Keras, Levanter).
 """
 
 import importlib.metadata as _metadata
 
+from adam_optax import adapters as adapters
 from adam_optax import conventions as conventions
 from adam_optax import convert as convert
 from adam_optax import couplings as couplings
 from adam_optax import directions as directions
 from adam_optax import moments as moments
 from adam_optax import precision as precision
+from adam_optax import release as release
 from adam_optax import rows as rows
 from adam_optax import rules as rules
 from adam_optax import schedules as schedules
@@ -161,6 +164,7 @@ __all__ = [
     "adamp",
     "adamw",
     "adan",
+    "adapters",
     "ademamix",
     "adopt",
     "amsbound",
@@ -201,6 +205,7 @@ __all__ = [
     "radam",
     "read_average",
     "read_moments",
+    "release",
     "rmsprop",
     "rows",
     "rules",

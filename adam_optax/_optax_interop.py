@@ -156,13 +156,51 @@ def _transformations_in(update: UpdateFn) -> list[str]:
     for function in walk_closures(update):
         tag = getattr(function, TAG, None)
         name = tag.rule.name if isinstance(tag, Engine) else tag
-        if name is None and str(getattr(function, "__module__", "")).startswith("optax."):
-            qualname = getattr(function, "__qualname__", "")
-            name = qualname.partition(".")[0] if qualname.endswith("update_fn") else None
+        name = name or _optax_name(function)
         known = known or name is not None
         if name is not None and name not in PASSING | _TRANSPARENT:
             names.append(name)
     return names if known else ["stateless"]
+
+
+_BY_ELEMENT = frozenset(
+    {
+        *("add_decayed_weights", "clip", "ema", "inject_hyperparams", "with_extra_args_support"),
+        *("keep_params_nonnegative", "scale", "scale_by_learning_rate", "scale_by_schedule"),
+        *("scale_by_sign", "set_to_zero", "trace"),
+    }
+)
+"""The transformations of optax that treat every element by itself."""
+
+
+def links_that_may_mix(tx: optax.GradientTransformation) -> list[str]:
+    """Return the names of links of which it is not known that they treat every element by itself.
+
+    What an optimiser of this library mixes is known to the optimiser.
+    """
+    names: list[str] = []
+    for link in chain_links(tx.update) or [tx.update]:
+        found = {f: getattr(f, TAG, None) or _maker(f) for f in walk_closures(link)}
+        known = [name for name in found.values() if name is not None]
+        names += known or [getattr(link, "__qualname__", "a link").partition(".")[0]]
+    fine = PASSING | _TRANSPARENT | _BY_ELEMENT
+    return [x for x in dict.fromkeys(names) if isinstance(x, str) and x not in fine]
+
+
+def _maker(function: Callable[..., object]) -> str | None:
+    """Return the name of the function or class of optax or ours that made an `update`."""
+    package = str(getattr(function, "__module__", "")).partition(".")[0]
+    first, _, rest = getattr(function, "__qualname__", "").partition(".")
+    made = rest.rpartition(".")[2] in ("update", "update_fn")
+    return first if made and package in ("optax", "adam_optax") else None
+
+
+def _optax_name(function: Callable[..., object]) -> str | None:
+    """Return the name of the function of optax that made a transformation's `update`."""
+    qualname = getattr(function, "__qualname__", "")
+    if str(getattr(function, "__module__", "")).startswith("optax."):
+        return qualname.partition(".")[0] if qualname.endswith("update_fn") else None
+    return None
 
 
 def find_tags(tx: optax.GradientTransformation) -> list[Engine | str]:

@@ -25,7 +25,7 @@ from adam_optax._core.types import (
     PyTree,
     UpdateFn,
 )
-from adam_optax._engine import reading
+from adam_optax._engine import parts, reading
 from adam_optax._engine.groups import Grouping
 from adam_optax._engine.leaf import select
 from adam_optax._engine.optax_states import Links, first_layout, links_of
@@ -236,7 +236,9 @@ def optimizer(
                 raise ValueError(
                     "weight decay needs the parameters: tx.update(grads, state, params)"
                 )
-            mask = None if decay.mask is None else broadcast_mask(decay.mask, params)
+            here = parts.current.get()
+            whole = params if here is None else here.widened(params)
+            mask = None if decay.mask is None else broadcast_mask(decay.mask, whole)
             decay_count = _count(tail[0]) if callable(amount) and links.decay else None
         rate_count = _count(tail[-1 - links.after_rate]) if callable(rate) else None
         result, first = engine.update(

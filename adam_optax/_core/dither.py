@@ -29,10 +29,25 @@ class TileOffset(NamedTuple):
     Attributes:
         shape: the shape of the whole array.
         start: the index of the tile's first element, by axis.
+        base: the place of the array's first element in a still larger array; None: 0.
     """
 
     shape: tuple[int, ...]
     start: tuple[Array, ...]
+    base: Array | None = None
+
+
+def at_base(shape: tuple[int, ...], base: Array, offset: TileOffset | None = None) -> TileOffset:
+    """Return an offset in an array whose first element is not the first of the dither's places.
+
+    Args:
+        shape: the shape of the array.
+        base: the place of its first element, uint32.
+        offset: where in the array a tile begins; None: the tile is the array.
+    """
+    start = (jnp.zeros((), jnp.uint32),) * len(shape)
+    whole = TileOffset(shape, start) if offset is None else offset
+    return whole._replace(base=base)
 
 
 def dither(
@@ -105,6 +120,8 @@ def _place(shape: tuple[int, ...], offset: TileOffset | None) -> Array:
         if offset is not None:
             index = index + offset.start[axis].astype(jnp.uint32)
         place = place * np.uint32(length % 2**32) + index
+    if offset is not None and offset.base is not None:
+        place = place + offset.base
     return place
 
 

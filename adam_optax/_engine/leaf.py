@@ -17,7 +17,7 @@ from jax import Array
 from jax.typing import DTypeLike
 
 from adam_optax._core import checks
-from adam_optax._core.dither import TileOffset
+from adam_optax._core.dither import TileOffset, at_base
 from adam_optax._core.log_decay import add_decay, effective_age
 from adam_optax._core.numerics import (
     Number,
@@ -178,16 +178,7 @@ def compile_leaf_step(
     platforms = storage.kernel_platforms[applies]
     otherwise: LeafStep = whole
 
-    def unstored(g: Array, p: Array | None, count: Array, scalars: ByPrecision) -> LeafResult:
-        """Take the rule's step without storage: a rule that mixes elements needs no kernel."""
-        numbers = scalars["float32"].hyperparams
-        moments = recipe.factory(**recipe.constants, **numbers).moments
-        dense = plan_storage(None, moments).uniform
-        assert dense is not None
-        bare = {name: one._replace(storage=_nothing(dense)) for name, one in scalars.items()}
-        zeros = {n: jnp.zeros(m.kept_shape(g.shape), jnp.float32) for n, m in moments.items()}
-        return leaf_step(recipe, dense, coupling, applies, g, p, zeros, count, bare)
-
+    unstored = ft.partial(unstored_step, recipe, coupling, applies)
     if accelerators := platforms - {"cpu"}:
         otherwise = fuse(step, unstored, storage.block, accelerators, applies, layers, whole)
     fused = otherwise
@@ -206,6 +197,25 @@ def compile_leaf_step(
     if fused is whole:
         return jax.jit(whole)
     return jax.jit(fused, static_argnames="where" if accelerators else ())
+
+
+def unstored_step(
+    recipe: Recipe,
+    coupling: Coupling,
+    applies: bool,
+    g: Array,
+    p: Array | None,
+    count: Array,
+    scalars: ByPrecision,
+) -> LeafResult:
+    """Take a rule's step without storage, by which it is told whether the rule mixes elements."""
+    numbers = scalars["float32"].hyperparams
+    moments = recipe.factory(**recipe.constants, **numbers).moments
+    dense = plan_storage(None, moments).uniform
+    assert dense is not None
+    bare = {name: one._replace(storage=_nothing(dense)) for name, one in scalars.items()}
+    zeros = {n: jnp.zeros(m.kept_shape(g.shape), jnp.float32) for n, m in moments.items()}
+    return leaf_step(recipe, dense, coupling, applies, g, p, zeros, count, bare)
 
 
 def _is_own(maker: Callable[..., object]) -> bool:
@@ -250,6 +260,8 @@ def leaf_step(
         g = scaled(g, shared.factor)
     rule = recipe.factory(**recipe.constants, **shared.hyperparams)
     before, now = shared.storage
+    if shared.base is not None:
+        offset = at_base(jnp.shape(g), shared.base, offset)
     past = LeafContext((), jnp.shape(g), count - 1, 0, offset=offset)
     decoded = decode(storage, encoded, rule.moments, past, before)
 

@@ -30,6 +30,7 @@ class StepScalars(NamedTuple):
             frame of the codes and for that of this step.
         factor: what the gradient is multiplied by first, as `scaled` does; None: nothing.
         taken: 1 if the step is taken, 0 if all shall stay as it is; None: it is taken.
+        base: the place of the leaf's first element in the array whose slice it is; None: 0.
     """
 
     t: Array
@@ -42,6 +43,7 @@ class StepScalars(NamedTuple):
     storage: tuple[tuple[Any, ...], tuple[Any, ...]] = ((), ())
     factor: Array | None = None
     taken: Array | None = None
+    base: Array | None = None
 
 
 ByPrecision: TypeAlias = dict[str, StepScalars]

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import optax
 from jax import Array
+from jax.tree import leaves_with_path
 from jax.tree_util import PyTreeDef
 from jax.typing import ArrayLike
 
@@ -21,11 +22,16 @@ from adam_optax._core.by_path import at_leaves
 from adam_optax._core.log_decay import no_decay
 from adam_optax._core.numerics import compute_dtype, real_dtype, safe_increment
 from adam_optax._core.types import PyTree, UpdateFn
-from adam_optax._engine import sharding
+from adam_optax._engine import parts, sharding
 from adam_optax._engine.groups import Group, Grouping
 from adam_optax._engine.kernels.cpu.choice import chosen
 from adam_optax._engine.kernels.fused_step import LeafStep
-from adam_optax._engine.leaf import compile_leaf_step, compile_step_scalars, select
+from adam_optax._engine.leaf import (
+    compile_leaf_step,
+    compile_step_scalars,
+    select,
+    unstored_step,
+)
 from adam_optax._engine.optax_states import LAYOUTS, Layout, layout_of
 from adam_optax._engine.outside_step import compile_encode, compile_frames, compile_rest
 from adam_optax._engine.states import (
@@ -246,6 +252,8 @@ class Engine:
         columns = checks.flatten_like(treedef, updates, trees)
         given = {name: t for name, t in (("params", params), ("mask", mask)) if t is not None}
         others = checks.flatten_like(treedef, updates, given) if given else {}
+        here = parts.current.get()  # None but where a part of the whole tree takes its step
+        paths = [] if here is None else [x for x, _ in leaves_with_path(updates, is_leaf=is_none)]
         ps, masks = (others.get(name, [None] * n) for name in ("params", "mask"))
         if uniform is not None:
             groups, distinct = [uniform] * n, {id(uniform): uniform}
@@ -256,6 +264,8 @@ class Engine:
                     "where something is by path, a gradient of None needs the parameters: "
                     "tx.update(grads, state, params)"
                 )
+            known = known if here is None else [here.whole[path] for path in paths]
+            known = [None if _is_masked(p) else x for x, p in zip(known, ps, strict=True)]
             groups = self.grouping.of_leaves(jax.tree.unflatten(treedef, known), is_none)
             distinct = {id(group): group for group in groups if not group.frozen}
         told = shardings is not None
@@ -323,6 +333,11 @@ class Engine:
                         step = ft.partial(step, where=places[i])
                     if masks[i] is False:
                         scalars = {k: one._replace(weight_decay=None) for k, one in scalars.items()}
+                    if here is not None and here.layer is not None and not group.layers:
+                        rule = ft.partial(unstored_step, group.recipe, self.coupling, applies)
+                        scalars = parts.scalars_of_slice(
+                            here, paths[i], rule, (g, p, own, count, scalars)
+                        )
                     result, own = step(g, p, own, count, scalars)
                 new_updates.append(result)
                 for name, column in new_trees.items():
@@ -352,9 +367,10 @@ def _spread_none(
         trees: the state's entries, of one of which the leaves are, if the parameters are not given.
     """
     like = next(iter(trees.values()), updates) if params is None else params
-    hole = lambda x: x is None or isinstance(x, optax.MaskedNode)  # noqa: E731
+    hole = lambda x: x is None or _is_masked(x)  # noqa: E731
     checks.flatten_like(jax.tree.structure(updates, is_leaf=is_none), updates, {"params": like})
-    return at_leaves(updates, like, hole, "updates"), jax.tree.structure(like, is_leaf=hole)
+    grads = [None if _is_masked(g) else g for g in at_leaves(updates, like, hole, "updates")]
+    return grads, jax.tree.structure(like, is_leaf=hole)
 
 
 def _init_leaf(p: ArrayLike, group: Group, count: Array) -> dict[str, Entry]:

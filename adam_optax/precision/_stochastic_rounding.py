@@ -11,8 +11,9 @@ from jax import Array, lax
 from jax.tree_util import KeyPath
 
 from adam_optax._core import checks
-from adam_optax._core.dither import dither
+from adam_optax._core.dither import at_base, dither
 from adam_optax._core.numerics import safe_increment
+from adam_optax._engine import parts
 from adam_optax._engine.tree import tag_update
 from adam_optax._transform import Transformation, named
 from adam_optax.precision._common import check_params, map_leaves
@@ -92,11 +93,13 @@ def stochastic_rounding(seed: SupportsIndex = 0) -> Transformation:
     def update(updates: Any, state: Any, params: Any = None, **extra_args: Any) -> tuple[Any, Any]:
         del extra_args
         checks.check_count(state.count)
+        here = parts.current.get()  # None but where a part of the whole tree takes its step
 
         def update_leaf(path: KeyPath[Any], u: Array, p: Array, entry: Any) -> tuple[Array, Any]:
             path_hash = zlib.crc32(jax.tree_util.keystr(path).encode())
             key = np.uint32((number * _SEED_FACTOR + path_hash) % 2**32)
-            return _step(u, p, key, state.count), entry
+            base = None if here is None else here.base(path)
+            return _step(u, p, key, state.count, base), entry
 
         updates, _ = map_leaves(_LINK, update_leaf, updates, params)
         return updates, StochasticRoundingState(safe_increment(state.count))
@@ -113,10 +116,11 @@ def _check_integer(seed: SupportsIndex) -> int:
 
 
 @jax.jit
-def _step(u: Array, p: Array, key: Array | np.uint32, count: Array) -> Array:
-    """Return the update to emit for one parameter."""
+def _step(u: Array, p: Array, key: Array | np.uint32, count: Array, base: Array | None) -> Array:
+    """Return the update to emit for one parameter, or for the slice of one at a base."""
     given = u.astype(jnp.float32)
     p = lax.stop_gradient(p)
+    at = None if base is None else at_base(p.shape, base)
     wanted = p.astype(jnp.float32) + lax.stop_gradient(given)
-    target = round_to_dtype(wanted, p.dtype, dither(p.shape, count, key))
+    target = round_to_dtype(wanted, p.dtype, dither(p.shape, count, key, at))
     return straight_through(given, update_to_reach(p, target)[0])

@@ -19,8 +19,10 @@ MODULES = (
     "storage",
     "precision",
     "rows",
+    "release",
     "convert",
     "conventions",
+    "adapters",
     "aot",
     "lab",
 )

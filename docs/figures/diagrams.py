@@ -170,9 +170,11 @@ WHAT = {
     "_wrappers": "clip, offload, memory",
     "precision": "16-bit parameters",
     "rows": "embedding tables",
+    "release": "a layer at a time",
     "_watch": "ao.watch",
     "convert": "other programs' states",
     "conventions": "their names, defaults",
+    "adapters": "Keras, Levanter",
     "__init__": "adam_optax, as ao",
     "aot": "compile reports",
     "lab": "comparisons on data",
@@ -249,7 +251,7 @@ def rows() -> list[list[Stop]]:
 
 def architecture() -> str:
     """Draw the parts of the package, what uses others above what is used."""
-    width, step, height, wide, narrow = 960, 80, 46, 170, 26
+    width, step, height, wide, narrow = 1080, 80, 46, 152, 26
     ordered = rows()
     d = Drawing(
         width,

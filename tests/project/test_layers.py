@@ -19,7 +19,10 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("_optax_interop",),
     ("_transform", "_step"),
     ("_alias",),
-    ("_wrappers", "precision", "rows", "_watch", "convert", "conventions"),
+    (
+        *("_wrappers", "precision", "rows", "release", "_watch"),
+        *("convert", "conventions", "adapters"),
+    ),
     ("__init__",),
     ("aot",),
     ("lab",),

@@ -11,7 +11,10 @@ import pytest
 
 import adam_optax as ao
 
-PACKAGES = ("conventions", "convert", "precision", "rows", "rules", "storage")
+PACKAGES = (
+    *("adapters", "conventions", "convert", "precision"),
+    *("release", "rows", "rules", "storage"),
+)
 MODULES = ("couplings", "directions", "moments", "schedules")
 
 

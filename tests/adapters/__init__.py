@@ -1,0 +1,1 @@
+"""Tests of adam_optax.adapters: Keras and Levanter take the steps."""
