@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +15,6 @@ from adam_optax.cli.interrupts import Interrupts, answered
 from tests.adversary import stops
 
 ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture(autouse=True)
-def sigint_is_answered() -> Iterator[None]:
-    """Answer SIGINT as a terminal's process does; a shell's background job ignores the signal."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
 
 
 def press(name: str = "f", module: str = __name__) -> Callable[[], None]:
