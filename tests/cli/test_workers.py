@@ -144,15 +144,16 @@ def test_the_terminals_ctrl_c_ends_what_was_started_here(tmp_path: Path, engine:
         end = time.monotonic() + _LONG
         while not workers(data) and time.monotonic() < end:
             time.sleep(0.1)
-        began = time.monotonic()
         os.killpg(process.pid, signal.SIGINT)
-        out, said = process.communicate(timeout=_LONG)
-        took = time.monotonic() - began
+        try:
+            out, said = process.communicate(timeout=_LONG)
+        finally:
+            if process.poll() is None:  # else the test would wait for it, too
+                os.killpg(process.pid, signal.SIGKILL)
     assert (process.returncode, out) == (130, "")
     told = said.splitlines()
     assert told[0].startswith(f"adam-optax: running the code of {PROBLEM}, from ")
     assert told[1:] == ["adam-optax: interrupted: before a run was finished; nothing is kept"]
-    assert took < 20  # the workers are given time to leave; a busy machine takes its own
     assert not [pid for pid in workers(data) if Path(f"/proc/{pid}").exists()]
 
 

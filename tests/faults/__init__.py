@@ -4,10 +4,17 @@ Each fault is put into a copy of the package or of the site's sources, and the q
 on the copy.
 """
 
-from tests.faults import loops, site, steps, storage, tools
+from tests.faults import lab, loops, site, steps, storage, tools
 from tests.faults.anchor import Fault, planted
 from tests.faults.judge import NONE, Judge
 
 __all__ = ["FAULTS", "NONE", "Fault", "Judge", "planted"]
 
-FAULTS = [*steps.FAULTS, *loops.FAULTS, *storage.FAULTS, *tools.FAULTS, *site.FAULTS]
+FAULTS = [
+    *steps.FAULTS,
+    *loops.FAULTS,
+    *storage.FAULTS,
+    *tools.FAULTS,
+    *lab.FAULTS,
+    *site.FAULTS,
+]

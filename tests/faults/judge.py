@@ -67,27 +67,34 @@ class Judge:
     def caught(self, fault: Fault) -> str:
         """Return the first test that fails, or an empty string if the quick tests pass.
 
-        The test that is known to catch the fault comes first, then those beside it, which `control`
-        runs, too; all, where that test is in no file.
+        The test that is known to catch the fault comes first, which `control` runs, too; then those
+        beside it, and all where that test is in no file: what fails there must pass without a
+        fault, for it would else catch anything.
         """
         with tempfile.TemporaryDirectory() as folder:
             plant(fault, pathlib.Path(folder))
             beside = _files(fault.caught_by, pathlib.Path(folder))
-            known = [[f"{path}::{fault.caught_by}"] for path in beside]
-            for tests in (*known, beside):
-                if tests and (failed := self._failed(fault, folder, tests, may_be_gone=True)):
+            for path in beside:
+                known = [f"{path}::{fault.caught_by}"]
+                if failed := self._failed(fault, folder, known, may_be_gone=True):
                     return failed
-            return "" if beside else self._failed(fault, folder, ["tests"])
+            failed = self._failed(fault, folder, beside or ["tests"])
+        return failed if failed and not self._without_a_fault([failed.partition(" - ")[0]]) else ""
 
     def control(self, tests: Iterable[str]) -> str:
-        """Return the first quick test, in the files of some tests, that fails without a fault.
+        """Return the first of some quick tests, in all of their cases, that fails without a fault.
 
         A test that fails there catches nothing; an empty string: none does.
         """
+        names = sorted({test.partition("[")[0] for test in tests if test})
+        files = {path for name in names for path in _files(name, ROOT)}
+        return self._without_a_fault([*sorted(files), "-k", " or ".join(names)])
+
+    def _without_a_fault(self, tests: list[str]) -> str:
+        """Return the first test that fails on a copy without a fault, or an empty string."""
         with tempfile.TemporaryDirectory() as folder:
             plant(NONE, pathlib.Path(folder))
-            files = {path for test in tests for path in _files(test, pathlib.Path(folder))}
-            return self._failed(NONE, folder, sorted(files))
+            return self._failed(NONE, folder, tests)
 
     def _failed(
         self, fault: Fault, folder: str, tests: list[str], may_be_gone: bool = False

@@ -313,6 +313,7 @@ def test_claims_of_several_seeds_are_judged_by_intervals() -> None:
     assert page.table.columns[1].cells == [claim.verdict for claim in judged]
 
 
+@pytest.mark.quick
 def test_seeds_that_chose_do_not_judge() -> None:
     """Seed 0 has a lucky run at its best rate; seeds 1 to 3 are those that count."""
     runs = [Curve("mlp", "Adam", {"learning_rate": r}, (1.0, r), 0) for r in (0.1, 0.2, 0.3)]

@@ -87,7 +87,7 @@ def test_what_is_finished_is_not_trained_again(
 @pytest.mark.parametrize(
     "other",
     [
-        {"learning_rate": 0.02},
+        pytest.param({"learning_rate": 0.02}, marks=pytest.mark.quick, id="rate"),
         *(
             pytest.param(how, marks=pytest.mark.heavy)
             for how in ({"seed": 1}, {"epochs": 4}, {"batch_size": 8}, {"optimizer": "lion"})

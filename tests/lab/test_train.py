@@ -153,6 +153,7 @@ def test_smoothing_is_the_mean_of_whole_windows(losses: list[float]) -> None:
     np.testing.assert_allclose(smooth(np.asarray(losses, np.float32)), expected, atol=1e-9)
 
 
+@pytest.mark.quick
 def test_smoothing_bends_no_straight_line() -> None:
     """A window that grew from one loss on would bend the curve where the window is full."""
     falling = np.linspace(3, 1, 4 * WINDOW, dtype=np.float32)

@@ -204,6 +204,7 @@ def test_optax_tools_map_over_the_state() -> None:
     np.testing.assert_array_equal(mapped.table, state.table)
 
 
+@pytest.mark.quick
 def test_layers_are_read_in_the_order_of_their_numbers() -> None:
     """JAX sorts keys as text: a map of a deep network had the last layer among the first."""
     kinds = {"kernel": jnp.ones(1), "bias": jnp.ones(1)}
