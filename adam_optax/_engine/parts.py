@@ -6,8 +6,9 @@ part by part has the bits of the step of the whole.
 """
 
 import contextlib
+import functools as ft
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextvars import ContextVar
 from typing import Any, NamedTuple
 
@@ -18,8 +19,11 @@ from jax import Array, ShapeDtypeStruct
 from jax.tree_util import KeyPath
 
 from adam_optax._core.types import PyTree
+from adam_optax._engine.groups import Group
 from adam_optax._engine.kernels.elementwise import is_elementwise
-from adam_optax._engine.kernels.fused_step import LeafArguments
+from adam_optax._engine.kernels.fused_step import LeafArguments, has_kernel
+from adam_optax._engine.leaf import leaf_step, unstored_step
+from adam_optax.couplings import Coupling
 
 
 class Part(NamedTuple):
@@ -69,28 +73,50 @@ def taking(part: Part) -> Iterator[None]:
 
 
 def scalars_of_slice(
-    part: Part, path: KeyPath[Any], unstored: Callable[..., Any], arguments: LeafArguments
+    part: Part,
+    path: KeyPath[Any],
+    group: Group,
+    coupling: Coupling,
+    applies: bool,
+    arguments: LeafArguments,
 ) -> dict[str, Any]:
-    """Return the scalars for a slice of a leaf whose first axis the rule does not know as layers.
+    """Return the scalars of the step for a slice of a leaf, with the place where it begins.
+
+    Where the axis that is sliced counts layers, each layer has places of its own, except in a
+    kernel, which goes over all layers at once.
 
     Args:
         part: the part on which the step is taken.
         path: where the leaf is.
-        unstored: the rule's step without storage, by which it is told whether it mixes elements.
+        group: the rule, the storage and the layers of the leaf.
+        coupling: how weight decay goes with the learning rate.
+        applies: whether the step ends with the new parameter.
         arguments: those of the step of the slice.
 
     Raises:
         ValueError: if the step mixes what is in different layers.
     """
     g, p, encoded, count, scalars = arguments
-    kept = [x.shape[: g.ndim - 1] for x in jax.tree.leaves(encoded)]
-    in_blocks = g.ndim == 1 and any(x.shape != g.shape for x in jax.tree.leaves(encoded))
-    of_whole = ShapeDtypeStruct(part.whole[path].shape, g.dtype)
-    if (
-        in_blocks
-        or any(shape != g.shape[:-1] for shape in kept)
-        or not is_elementwise(unstored, of_whole, p, count, scalars, g.shape)
-    ):
-        raise ValueError(MIXES)
+    unstored = ft.partial(unstored_step, group.recipe, coupling, applies)
+    shape, storage = part.whole[path].shape, group.storage
+    if group.layers:
+        whole = lambda x: ShapeDtypeStruct((*shape[:1], *x.shape[1:]), x.dtype)  # noqa: E731
+        stack = jax.tree.map(whole, (g, p, encoded))
+        step = ft.partial(leaf_step, group.recipe, storage, coupling, applies)
+        if not storage.has_kernel[applies] or not has_kernel(
+            step, unstored, (*stack, count, scalars), storage.block, group.layers
+        ):
+            return dict(scalars)
+    else:
+        kept = [x.shape for x in jax.tree.leaves(encoded)]
+        in_blocks = g.ndim == 1 and any(own != g.shape for own in kept)
+        if (
+            in_blocks
+            or any(own[: g.ndim - 1] != g.shape[:-1] for own in kept)
+            or not is_elementwise(
+                unstored, ShapeDtypeStruct(shape, g.dtype), p, count, scalars, g.shape
+            )
+        ):
+            raise ValueError(MIXES)
     base = part.base(path)
     return {name: one._replace(base=base) for name, one in scalars.items()}

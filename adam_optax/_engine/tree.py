@@ -333,10 +333,14 @@ class Engine:
                         step = ft.partial(step, where=places[i])
                     if masks[i] is False:
                         scalars = {k: one._replace(weight_decay=None) for k, one in scalars.items()}
-                    if here is not None and here.layer is not None and not group.layers:
-                        rule = ft.partial(unstored_step, group.recipe, self.coupling, applies)
+                    if here is not None and here.layer is not None:
                         scalars = parts.scalars_of_slice(
-                            here, paths[i], rule, (g, p, own, count, scalars)
+                            here,
+                            paths[i],
+                            group,
+                            self.coupling,
+                            applies,
+                            (g, p, own, count, scalars),
                         )
                     result, own = step(g, p, own, count, scalars)
                 new_updates.append(result)

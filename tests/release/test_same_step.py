@@ -88,7 +88,8 @@ def test_a_step_has_the_same_bits(name: str) -> None:
 def test_each_storage_has_the_same_bits(name: str, stacked: Any) -> None:
     if "factored" in name and stacked is None:
         pytest.skip("refused where its matrices are long enough")
-    tx = ao.adamw(1e-2, storage=FORMATS[name], stacked=stacked)
+    storage = lambda path, p: FORMATS[name] if p.ndim > 1 else None  # noqa: E731  # no blocks of one
+    tx = ao.adamw(1e-2, storage=storage, stacked=stacked)
     assert_same(*trained(tx, loss, parameters()))
 
 

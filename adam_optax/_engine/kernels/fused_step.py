@@ -81,6 +81,27 @@ def fuse(
     return run
 
 
+def has_kernel(
+    step: LeafStep,
+    unstored: LeafStep,
+    arguments: LeafArguments,
+    block: int | None,
+    layers: int,
+) -> bool:
+    """Tell whether `fuse` takes a leaf's step tile by tile, over all layers at once.
+
+    Args:
+        step: as for `fuse`.
+        unstored: as for `fuse`.
+        arguments: those of the step, or their shapes and dtypes.
+        block: as for `fuse`.
+        layers: as for `fuse`.
+    """
+    g, p, encoded, count, scalars = arguments
+    narrow = g, p, encoded, count, {"float32": scalars["float32"]}
+    return g.ndim > layers and _layout(step, unstored, narrow, block, layers) is not None
+
+
 def _layout(
     step: LeafStep,
     unstored: LeafStep,
