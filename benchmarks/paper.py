@@ -13,27 +13,19 @@ Then copy each `reproduce-figure*.csv` to `adam_optax/lab/paper/results` and eac
 the notebook `adam-paper`, whose text and asserted verdicts are of the runs.
 """
 
-from adam_optax.lab.paper.claims import Claim, claims
+from adam_optax.lab.paper.claims import claims
 from adam_optax.lab.paper.committed import RESULTS
 from adam_optax.lab.paper.figures import FIGURES
-from adam_optax.lab.paper.intervals import Verdict
 from adam_optax.lab.paper.report import read
 
 
 def rows() -> list[str]:
     """Return a line of Markdown for each claim."""
     return [
-        f"| {claim.text} | {_answer(claim)} | {claim.measured} |"
+        f"| {claim.text} | {claim.verdict} | {claim.measured} |"
         for name in FIGURES
         for claim in claims(name, read(RESULTS / f"reproduce-{name}.csv"))
     ]
-
-
-def _answer(claim: Claim) -> str:
-    """Return the verdict; of runs of one seed, which have none, what their costs say."""
-    if claim.verdict is not Verdict.ONE_SEED:
-        return claim.verdict
-    return "yes" if claim.holds else "no"
 
 
 if __name__ == "__main__":

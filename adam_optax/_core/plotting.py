@@ -18,8 +18,9 @@ BLUE, VERMILION, GREEN, PINK = "#0072b2", "#d55e00", "#009e73", "#cc79a7"
 ORANGE, SKY, BLACK, GREY = "#e69f00", "#56b4e9", "#000000", "#5a5a5a"
 COLORS = (BLUE, VERMILION, GREEN, PINK, BLACK, ORANGE, SKY, GREY)
 """Okabe and Ito's colours for all kinds of colour vision, with a grey for their pale yellow."""
-GUIDE, BAD = "#888888", "#b00020"
-"""The colours of what is no curve: guide lines and notes, and marks of runs that diverged."""
+GUIDE, BAD, WORDS, EMPTY = "#888888", "#b00020", "#555555", "#dddddd"
+"""The colours of what is no curve: guide lines, marks of runs that diverged, words below and in a
+figure, and the ground of a map where nothing is known."""
 
 Dashes: TypeAlias = str | tuple[int, tuple[float, ...]]
 """A line style of matplotlib."""
@@ -52,7 +53,7 @@ class Style(NamedTuple):
         return {"color": self.color, "ls": self.dashes}
 
 
-SOLID, DASHED, DOTTED, DASH_DOT, SHORT, LONG, DASH_DOT_DOT, SPARSE = DASHES
+SOLID, DASHED, DOTTED, DASH_DOT, SHORT, LONG, DASH_DOT_DOT, _ = DASHES
 STYLES = {
     "adam": Style(BLUE, SOLID),
     "adamw": Style(VERMILION, DASHED),

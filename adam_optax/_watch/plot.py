@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adam_optax._core.extras import needs_extra
-from adam_optax._core.plotting import DPI, GUIDE, Style, ordered_styles, plain
+from adam_optax._core.plotting import DPI, EMPTY, GUIDE, Style, ordered_styles, plain
 from adam_optax._watch.quantities import (
     QUANTILES,
     QUANTITIES,
@@ -182,7 +182,7 @@ def _draw_map(
     known = table[np.isfinite(table) & (table > 0)]
     is_log = len(known) > 0 and not QUANTITIES[name].is_share
     norm = LogNorm(known.min(), known.max()) if is_log else Normalize(0.0, 1.0)
-    axes.set_facecolor("#dddddd")  # of what is not known, or 0 on a logarithmic scale
+    axes.set_facecolor(EMPTY)  # of what is not known, or 0 on a logarithmic scale
     rows = np.arange(len(table) + 1) - 0.5
     edges = np.concatenate([steps[:1] - 0.5, (steps[1:] + steps[:-1]) / 2, steps[-1:] + 0.5])
     shown = np.where(table > 0, table, np.nan) if is_log else table

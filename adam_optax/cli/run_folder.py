@@ -82,13 +82,14 @@ def run_folder(args: SimpleNamespace, stem: str, names: Sequence[str]) -> Iterat
     """
     check_writable(args.out / stem, names)
     arguments = {k: _plain(v) for k, v in vars(args).items() if k not in _NOT_OF_THE_RUN}
+    made_by = {"command": args.command, "arguments": arguments}
     target = Path(os.path.realpath(args.out))  # where a link leads to, if it is one
     above = [path for path in (target, *target.parents) if not path.exists()]
     with contextlib.ExitStack() as held:
         if args.resume:
-            folder = _unfinished(args.out, stem, args.command, arguments, held)
+            folder = _unfinished(args.out, stem, made_by, held)
         else:
-            folder = _new(args.out, stem, args.command, arguments, held)
+            folder = _new(args.out, stem, made_by, held)
         try:
             yield folder
         finally:
@@ -103,11 +104,7 @@ def _plain(value: object) -> object:
 
 
 def _new(
-    out: Path,
-    stem: str,
-    command: str,
-    arguments: Mapping[str, object],
-    held: contextlib.ExitStack,
+    out: Path, stem: str, made_by: Mapping[str, object], held: contextlib.ExitStack
 ) -> RunFolder:
     """Make the folder of a new run's parts, under a name that no other run has."""
     make_folder(Path(os.path.realpath(out)))
@@ -122,18 +119,14 @@ def _new(
                 break
         number += 1
         name = f"{first}-{number}"
-    record = {"command": command, "arguments": arguments, "started": f"{now:%Y-%m-%d %H:%M:%S%z}"}
+    record = {**made_by, "started": f"{now:%Y-%m-%d %H:%M:%S%z}"}
     write_file(folder.parts / _RECORD, json.dumps(record, indent=1).encode())
     _lock(folder.parts, held)
     return folder
 
 
 def _unfinished(
-    out: Path,
-    stem: str,
-    command: str,
-    arguments: Mapping[str, object],
-    held: contextlib.ExitStack,
+    out: Path, stem: str, made_by: Mapping[str, object], held: contextlib.ExitStack
 ) -> RunFolder:
     """Find the newest run of the same arguments that is unfinished, and that no process runs.
 
@@ -143,9 +136,9 @@ def _unfinished(
     others, running = [], []
     for parts in sorted(_folders(out, stem), key=_begun, reverse=True):
         record = _record(parts)
-        if record.get("command") != command:
+        if record.get("command") != made_by["command"]:
             continue
-        if record.get("arguments") != arguments:
+        if record.get("arguments") != made_by["arguments"]:
             others.append(parts.name)
         elif _lock(parts, held):
             results = parts.with_name(parts.name.removesuffix(_PARTS))

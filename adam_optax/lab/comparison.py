@@ -14,7 +14,7 @@ from adam_optax.lab.grid import LEARNING_RATE, check_runs_planned
 from adam_optax.lab.optimizers import DEFAULT_OPTIMIZERS, Optimizer, build, resolve_all
 from adam_optax.lab.pool import RETRIES, Pool
 from adam_optax.lab.results import Sweep
-from adam_optax.lab.run import Epoch, OnStage, Run
+from adam_optax.lab.run import Epoch, OnStage, Run, ignore_stage
 from adam_optax.lab.shown import Shown
 from adam_optax.lab.task import Task
 from adam_optax.lab.trainer import Trained, Trainer, check_epochs, check_seeds
@@ -171,6 +171,8 @@ def compare(
         LabError: If a name is unknown, a number is out of range, an optimiser refuses a rate, or
             the executor cannot do a run.
     """
+    if tune is not False and learning_rate is not None:
+        raise LabError("give a learning rate or tune it, not both")
     found = resolve_all(optimizers)
     rates = _rates(found, learning_rate)
     for optimizer in found:
@@ -184,8 +186,6 @@ def compare(
     planned = len(found) * len(seeds)
     runs: dict[tuple[str, int], Run] = {}
     tuning: dict[str, Sweep] = {}
-    if tune is not False and learning_rate is not None:
-        raise LabError("give a learning rate or tune it, not both")
 
     def progress(epoch: Epoch) -> None:
         if on_progress is not None:
@@ -267,7 +267,7 @@ def _run_elsewhere(
         add(trainer.keep(seed, epochs, trained))
 
     parts = [trainer.described(pool.source, seed, epochs) for trainer, seed in left]
-    pool.run(parts, keep, lambda: progress(latest[-1]), on_stage or (lambda kind, what: None))
+    pool.run(parts, keep, lambda: progress(latest[-1]), on_stage or ignore_stage)
 
 
 def _rates(

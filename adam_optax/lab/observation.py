@@ -98,8 +98,8 @@ def observe(
         return watch(found.build(rate, **numbers), every=every, keep=RECORDS)
 
     def seen(run: Run) -> Observation:
-        rows = tuple(watch.rows(trainer.state))
-        return Observation(task.problem, run, watch.read(trainer.state), rows)
+        _, state = trainer.latest
+        return Observation(task.problem, run, watch.read(state), tuple(watch.rows(state)))
 
     watched = dataclasses.replace(found, build=build)
     facts = [every, sorted(numbers.items())]

@@ -122,14 +122,6 @@ class FinishedParts:
             np.savez(buffer, losses=losses, train_loss=train_loss, test_accuracy=test_accuracy)
             write_file(path, buffer.getvalue())
 
-    def clear(self, parts: Sequence[Sequence[Job]]) -> None:
-        """Remove the files of these parts, and the directory if nothing else is in it."""
-        for jobs in parts:
-            if path := self._path(jobs):
-                path.unlink(missing_ok=True)
-                if path.parent.is_dir() and not any(path.parent.iterdir()):
-                    path.parent.rmdir()
-
     def _path(self, jobs: Sequence[Job]) -> Path | None:
         runs = [[job.optimizer, job.numbers, job.seed] for job in jobs]
         return self._folder.path("part", runs)

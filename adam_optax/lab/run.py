@@ -14,9 +14,7 @@ if TYPE_CHECKING:
     from adam_optax.lab.reports.tables import Table
 
 OnStage = Callable[[str, str], object]
-"""Called when a stage begins, with its kind (`STAGES`) and what of."""
-STAGES = ("compiling", "tuning", "training")
-"""Kinds of stages of the work on runs."""
+"""Called when a stage begins, with its kind, "compiling", "tuning" or "training", and what of."""
 WINDOW = 20
 """Steps over which the batch loss is averaged, for the target and for the figure; in a shorter run,
 all of its steps."""
@@ -96,6 +94,10 @@ class Epoch:
     def diverged(self) -> bool:
         """Return whether a loss of this epoch is not finite."""
         return not (math.isfinite(self.train_loss) and np.isfinite(self.losses).all())
+
+
+def ignore_stage(kind: str, what: str) -> None:
+    """Take the beginning of a stage, an `OnStage`, where nobody asked to hear of it."""
 
 
 def smooth(losses: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -18,7 +18,7 @@ from adam_optax.lab.optimizers import Optimizer, resolve
 from adam_optax.lab.paired import FEWEST_SEEDS
 from adam_optax.lab.pool import RETRIES, Pool
 from adam_optax.lab.results import Point, Setting
-from adam_optax.lab.run import OnStage
+from adam_optax.lab.run import OnStage, ignore_stage
 from adam_optax.lab.search import Confirmation, Search, Stage, named
 from adam_optax.lab.shown import Shown, counted
 from adam_optax.lab.sweeper import Sweeper
@@ -170,7 +170,7 @@ def suggest(
     found, task = resolve(optimizer), Task(problem, batch_size, data_dir)
     epochs = check_epochs(task.problem, epochs)
     pool = None if executor is None else Pool(executor, retries, task, problem, data_dir)
-    trainer = _Trainer(task, found, parts, on_stage or (lambda kind, what: None), pool)
+    trainer = _Trainer(task, found, parts, on_stage or ignore_stage, pool)
     search = Search(
         task.problem, found, seeds, epochs, trainer.train, on_progress, on_note, trainer.begin
     )

@@ -24,7 +24,7 @@ from adam_optax.lab.pool import RETRIES, Pool
 from adam_optax.lab.program import Outcome, Program
 from adam_optax.lab.results import Point, Sweep
 from adam_optax.lab.resume import Arrays, FinishedParts
-from adam_optax.lab.run import OnStage
+from adam_optax.lab.run import OnStage, ignore_stage
 from adam_optax.lab.task import Task
 from adam_optax.lab.trainer import check_epochs, check_seeds
 
@@ -133,7 +133,7 @@ class Sweeper:
         _check_memory(task, width, epochs)
         self._program = Program(task, optimizers, width, every_epoch)
         self._run: Callable[..., Outcome] | None = None
-        self._on_stage: OnStage = _ignore
+        self._on_stage: OnStage = ignore_stage
         names = [optimizer.name for optimizer in optimizers]
         self._parts = FinishedParts(parts, task, names, epochs, epochs if every_epoch else 1)
 
@@ -144,8 +144,6 @@ class Sweeper:
         on_stage: OnStage | None = None,
     ) -> Sweep:
         """Train all jobs; after Ctrl-C return the finished ones.
-
-        The files of finished parts stay until `clear` is called.
 
         Args:
             todo: The jobs, all of which must give the same hyper-parameters.
@@ -161,7 +159,7 @@ class Sweeper:
         for place, numbers in dict.fromkeys((job.optimizer, job.numbers) for job in todo):
             build(self._optimizers[place], dict(numbers))
         chunks = list(_chunks(todo, self._width))
-        self._on_stage = on_stage or _ignore
+        self._on_stage = on_stage or ignore_stage
         done: dict[int, Arrays] = {}
 
         def keep(place: int, arrays: Arrays) -> None:
@@ -190,10 +188,6 @@ class Sweeper:
             pass
         points = (_points(self._optimizers, chunks[i], done[i]) for i in sorted(done))
         return Sweep(self.task.problem, tuple(itertools.chain(*points)), len(todo))
-
-    def clear(self, todo: Sequence[Job]) -> None:
-        """Remove the finished parts of these jobs, once their results are written elsewhere."""
-        self._parts.clear(list(_chunks(todo, self._width)))
 
     def _trained(self, part: Sequence[Job]) -> Arrays:
         """Train a part; a part with fewer runs than the width is filled up with its last run."""
@@ -242,10 +236,6 @@ class _SweepPart(Part):
         """Train the runs."""
         how = task, self.optimizers, self.width, self.epochs, None, self.every_epoch
         return task.programs.get(self.program, partial(Sweeper, *how))._trained(self.jobs)
-
-
-def _ignore(kind: str, what: str) -> None:
-    """Hear of a stage, and do nothing."""
 
 
 def _chunks(todo: Sequence[Job], width: int) -> Iterator[list[Job]]:

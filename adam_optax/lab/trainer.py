@@ -22,7 +22,7 @@ from adam_optax.lab.grid import LEARNING_RATE, check_float32, check_runs_planned
 from adam_optax.lab.optimizers import Optimizer, build, resolve
 from adam_optax.lab.parts import Part, Source
 from adam_optax.lab.resume import Checkpoints, to_arrays
-from adam_optax.lab.run import Epoch, OnStage, Run, steps_to
+from adam_optax.lab.run import Epoch, OnStage, Run, ignore_stage, steps_to
 from adam_optax.lab.task import Task
 
 _Carry = tuple[optax.Params, optax.OptState]
@@ -105,7 +105,7 @@ class Trainer:
         self._task, self._name, self._parts = task, optimizer.name, parts
         self._optimizer, self._token = optimizer, uuid.uuid4().hex
         self._facts = [optimizer.name, self.learning_rate, *facts]
-        self._on_stage = on_stage or (lambda kind, what: None)
+        self._on_stage = on_stage or ignore_stage
         self._tx = build(optimizer, {LEARNING_RATE: self.learning_rate})
         params = task.params(0)
         state = self._tx.init(params)
@@ -203,11 +203,6 @@ class Trainer:
     def _start(self, seed: int) -> _Carry:
         params = self._task.params(seed)
         return params, self._tx.init(params)
-
-    @property
-    def state(self) -> optax.OptState:
-        """Return the state of the optimiser after the latest epoch of the latest run."""
-        return self._latest[1][1]
 
     def _epochs(self, seed: int, epochs: int, done: int) -> Iterator[Epoch]:
         """Train the epochs after those that are done."""

@@ -40,7 +40,7 @@ def in_an_empty_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         ),
         ("compare digits --on dask --retries x", "'--retries': expected an integer from 0"),
         ("suggest digits --retries 2", "--retries is for workers that die; write --on, too"),
-        ("train digits --on dask", "No such option '--on'"),
+        ("train digits --on dask", "No such option"),  # each version of click goes on otherwise
         ("sweep digits --on nowhere:executor", "executor 'nowhere:executor' cannot be made: "),
     ],
 )

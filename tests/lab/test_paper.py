@@ -426,13 +426,22 @@ def test_a_page_says_what_the_runs_say() -> None:
     assert measured.quoted("claims").splitlines()[2:] == rows_of_claims()
 
 
+def test_a_figure_says_which_seeds_are_lines_and_which_are_bars() -> None:
+    """Lines over rates are of the seed that chose, and bars of others: not of the same runs."""
+    note = " ".join(paper_results("figure4").draw().get_supxlabel().split())
+    assert "Lines: seed 0, by which the rates are chosen; bars: 95 % interval and mean of" in note
+    runs = [replace(run, seed=s) for run in grid(lambda *_: 100) for s in (0, 1)]
+    note = figure("figure4", runs, "").get_supxlabel()
+    assert note.startswith("Mean of seeds 0, 1; bars: 95 % interval of the mean, at the end;")
+
+
 def test_results_come_with_the_package() -> None:
     results = paper_results("figure2")
     assert {curve.optimizer.casefold() for curve in results.curves} <= STYLES.keys()
     assert [claim.holds for claim in results.claims] == [False]
     assert results.size.startswith("mlp: 10 epochs")
     frame = results.to_pandas()
-    assert len(frame) == 270
+    assert len(frame) == (27 + 5 * 3) * 10  # runs at all rates, and three that judge, of ten epochs
     assert frame["cost"].dtype == np.float64
     assert repr(results).startswith("The Adam paper's figure2, each optimiser at its best")
     assert "AdaDelta" in results._repr_html_()

@@ -66,7 +66,7 @@ def test_states_of_every_format_are_kept(tiny: Problem, tmp_path: Path, storage:
         Trainer(task, optimizer, parts=tmp_path).run(0, 4, stopping(3))
     trainer = Trainer(task, optimizer, parts=tmp_path)
     same(trainer.run(0, 4), expected)
-    for one, other in zip(_leaves(trainer.state), _leaves(whole.state), strict=True):
+    for one, other in zip(_leaves(trainer.latest), _leaves(whole.latest), strict=True):
         np.testing.assert_array_equal(one, other)
 
 

@@ -12,6 +12,7 @@ from adam_optax.lab.paper.figures import FIGURES, Panel
 from adam_optax.lab.paper.intervals import half_width
 from adam_optax.lab.paper.trials import Curve, Trial, best, choosing, judged, said_seeds
 from adam_optax.lab.reports import canvas
+from adam_optax.lab.reports.provenance import listed
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -44,11 +45,14 @@ def figure(name: str, curves: Sequence[Curve], size: str) -> "Figure":
     several = any(len(trial.curves) > 1 for trial in judged(curves))
     if gridded:
         _over_rates(axes, panels[0], curves)
-        note += ["bars: 95 % interval of the mean, at the end"] if several else []
+        lines, bars = ({s for t in some(curves) for s in t.seeds} for some in (choosing, judged))
+        if lines != bars:
+            note = [f"Lines: seed {listed(lines)}, by which the rates are chosen"]
+        of = "of the mean" if lines == bars else f"and mean of seeds {listed(bars)}"
+        note += [f"bars: 95 % interval {of}, at the end"] if several else []
         note.append(
             "thin: early, thick: at the end; cross: a run diverged, triangle: the end is above the "
-            "frame; "
-            "Adam, uncorrected is what the paper calls RMSProp with momentum"
+            "frame; Adam, uncorrected is what the paper calls RMSProp with momentum"
         )
         canvas.legend_beside(drawn, *axes[0].get_legend_handles_labels())
     else:

@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from adam_optax._core.plotting import DPI, GUIDE, plain
+from adam_optax._core.plotting import DPI, GUIDE, WORDS, plain
 from adam_optax.lab.errors import needs_lab_extra
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def title(drawn: "Figure", text: str, note: str = "") -> None:
         letters = int(13 * drawn.get_figwidth())  # of a small font, an inch has some thirteen
         lines = [wrapped for line in note.split("\n") for wrapped in textwrap.wrap(line, letters)]
         said = plain("\n".join(lines))
-        drawn.supxlabel(said, fontsize="small", color="#555555", x=0.01, ha="left")
+        drawn.supxlabel(said, fontsize="small", color=WORDS, x=0.01, ha="left")
 
 
 def legend_beside(
@@ -110,7 +110,7 @@ def ticks_at(axis: "Axis", places: Sequence[float], values: Sequence[float]) -> 
 def say(axes: "Axes", text: str) -> None:
     """Write a text into a panel in which there is nothing to draw."""
     axes.text(
-        0.5, 0.5, plain(text), transform=axes.transAxes, ha="center", va="center", color="#555555"
+        0.5, 0.5, plain(text), transform=axes.transAxes, ha="center", va="center", color=WORDS
     )
     axes.set(xticks=[], yticks=[])
 
@@ -125,6 +125,6 @@ def guide(axes: "Axes", height: float, text: str) -> None:
         xytext=(0, 2),
         textcoords="offset points",
         ha="right",
-        color="#555555",
+        color=WORDS,
         fontsize="small",
     )

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from adam_optax._core.plotting import EMPTY
 from adam_optax.lab.reports import canvas
 from adam_optax.lab.reports.words import digits
 from adam_optax.lab.results import Setting
@@ -41,7 +42,7 @@ def draw(
         table[at] = setting.loss if math.isfinite(setting.loss) else np.nan
     known = table[np.isfinite(table)]
     norm = (LogNorm if known.min() > 0 else Normalize)(known.min(), known.max())
-    axes.set_facecolor("#dddddd")
+    axes.set_facecolor(EMPTY)
     image = axes.pcolormesh(
         np.arange(len(x) + 1) - 0.5, np.arange(len(y) + 1) - 0.5, table, norm=norm, cmap="viridis"
     )

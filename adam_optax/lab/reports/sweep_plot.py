@@ -6,7 +6,15 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from adam_optax._core.plotting import BAD, GUIDE, Style, optimizer_styles, ordered_styles, plain
+from adam_optax._core.plotting import (
+    BAD,
+    GUIDE,
+    WORDS,
+    Style,
+    optimizer_styles,
+    ordered_styles,
+    plain,
+)
 from adam_optax.lab.reports import canvas, sweep_map
 from adam_optax.lab.reports.defaults import default_numbers
 from adam_optax.lab.reports.provenance import listed
@@ -228,7 +236,7 @@ def _mark_default(axes: "Axes", scale: Scale, sweep: Sweep, across: str) -> None
         xycoords=("data", "axes fraction"),
         xytext=(3, -11),
         textcoords="offset points",
-        color="#555555",
+        color=WORDS,
         fontsize="small",
     )
 
