@@ -30,7 +30,6 @@ from adam_optax._engine.leaf import (
     compile_leaf_step,
     compile_step_scalars,
     select,
-    unstored_step,
 )
 from adam_optax._engine.optax_states import LAYOUTS, Layout, layout_of
 from adam_optax._engine.outside_step import compile_encode, compile_frames, compile_rest
