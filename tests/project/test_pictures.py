@@ -93,7 +93,8 @@ def test_strangers_get_stable_lines_that_are_free() -> None:
     assert alone not in STYLES.values()
     assert optimizer_styles(["other", "adam", "mine"])["mine"] == alone
     assert optimizer_styles(["Adam"])["Adam"] == STYLES["adam"]
-    names = [f"own {i}" for i in range(30)] + list(STYLES)
+    free = len(COLORS) * len(DASHES) - len(STYLES)
+    names = [f"own {i}" for i in range(free)] + list(STYLES)
     styles = optimizer_styles(names)
     assert list(styles) == names
     assert len(set(styles.values())) == len(names)
