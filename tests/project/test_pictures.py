@@ -206,7 +206,7 @@ def made_up_sweep(problem: Problem, names: Iterable[str], *, loss: float = 0.1) 
 
 
 def test_compared_optimisers_have_the_lines_of_the_registry() -> None:
-    names = [*DEFAULT_OPTIMIZERS, "lion", "mine", "adam pair"]
+    names = [*DEFAULT_OPTIMIZERS, "lion", "own", "adam pair"]
     runs = tuple(made_up_run(name, seed) for name in names for seed in (0, 1))
     drawn = loss_plot.figure(Comparison(problems["digits"], runs, len(runs), False))
     assert lines(drawn) == expected(names)
