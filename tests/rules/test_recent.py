@@ -262,7 +262,7 @@ def test_numbers_of_mars_may_follow_schedules(x64: None) -> None:
 # --- AdamH -------------------------------------------------------------------------------------
 
 
-@pytest.mark.matrix(keep=0, quick=["pair()", "int8()"])
+@pytest.mark.matrix(keep=0, quick=["pair()", "float8()"])
 @pytest.mark.parametrize("name", FORMATS)
 def test_the_norm_stays_in_every_format(name: str) -> None:
     storage: Any = FORMATS[name]
