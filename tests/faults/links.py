@@ -131,6 +131,20 @@ FAULTS = [
         "test_a_sum_over_gradients_in_a_wrapper_is_found",
     ),
     Fault(
+        "a clip that needs all gradients taken for one of layers",
+        "_BY_LAYER",
+        "{'clip_by_block_rms'}",
+        "{'clip_by_block_rms', 'adagc'}",
+        "test_a_clip_says_what_clips_layers_in_its_place[adagc]",
+    ),
+    Fault(
+        "a layer clipped by the limit of a stack that is one leaf",
+        "clip:_numbers",
+        "part is not None and part.layer is not None and n == 0",
+        "False",
+        "test_a_clip_says_what_clips_layers_in_its_place[clip_by_block_rms of a stack]",
+    ),
+    Fault(
         "Keras's schedule a step late",
         "keras_optimizer.AdamOptax._backend_update_step",
         "learning_rate",
