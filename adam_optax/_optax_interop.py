@@ -181,7 +181,7 @@ def links_that_may_mix(tx: optax.GradientTransformation) -> list[str]:
 
     What an optimiser of this library mixes is known to the optimiser.
     """
-    names: list[str] = []
+    names: list[Engine | str] = []
     for link in chain_links(tx.update) or [tx.update]:
         found = [_link_name(f) for f in walk_closures(link)]
         known = [name for name in found if name is not None]

@@ -69,7 +69,7 @@ FAULTS = [
     Fault(
         "parameters lost where they change places with their average",
         "swap_average",
-        "found._replace(moments={**found.moments, AVERAGE: params})",
+        "found._replace(moments={**found.moments, AVERAGE: swapped_in})",
         "found",
         "test_parameters_and_average_change_places_and_back",
     ),
