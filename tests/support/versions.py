@@ -12,6 +12,7 @@ SINCE_0_10_2 = pytest.mark.skipif(
 
 def host_memory() -> str:
     """Return the kind of memory that JAX gives for the host's; on a CPU, JAX 0.10.0 has but one."""
-    kind = jax.device_put(jax.numpy.ones(1), jax.memory.Space.Host).sharding.memory_kind
+    placed = jax.device_put(jax.numpy.ones(1), jax.memory.Space.Host)
+    kind = str(placed.sharding.memory_kind)
     assert kind in ("pinned_host", "device")
     return kind

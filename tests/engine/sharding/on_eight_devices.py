@@ -126,7 +126,8 @@ def test_spikes_are_those_of_the_whole_gradient_and_averages_stay_in_place(over:
     layouts.same_places((params, state.inner_state), (before, kept.inner_state))
 
 
-@pytest.mark.parametrize("kind", ["auto", "explicit"])
+# Of JAX 0.10.0 XLA cannot spread what it places in the host's memory of a CPU by types.
+@pytest.mark.parametrize("kind", ["auto", "explicit"][: 1 + (jax.__version_info__ >= (0, 10, 2))])
 def test_an_average_is_where_its_parameters_are_also_in_the_host_s_memory(over: Any) -> None:
     """A host's memory is there on CPUs, too; the numbers are those of a state on the devices."""
     adamw = ao.adamw(1e-3, storage=ao.storage.pair())
