@@ -74,6 +74,13 @@ FAULTS = [
         "test_parameters_and_average_change_places_and_back",
     ),
     Fault(
+        "an average left in the host's memory",
+        "read_average",
+        "in_memory(m, p).astype(p.dtype)",
+        "m.astype(p.dtype)",
+        "test_what_the_host_holds_is_read_where_it_can_be_computed_with[float32]",
+    ),
+    Fault(
         "a micro-batch's share divided by their number twice",
         "_folded_rate.rates",
         "(1 - now) / k",
