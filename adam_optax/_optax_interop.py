@@ -171,20 +171,29 @@ _BY_ELEMENT = frozenset(
     }
 )
 """The transformations of optax that treat every element by itself."""
+_BY_LAYER = frozenset({"clip_by_block_rms"})
+"""The links of this library that treat every layer by itself, and know what a layer is; optax's of
+the same name does not."""
 
 
 def links_that_may_mix(tx: optax.GradientTransformation) -> list[str]:
-    """Return the names of links of which it is not known that they treat every element by itself.
+    """Return the names of links of which it is not known that they treat every layer by itself.
 
     What an optimiser of this library mixes is known to the optimiser.
     """
-    names: list[str] = []
+    names: list[Engine | str] = []
     for link in chain_links(tx.update) or [tx.update]:
-        found = {f: getattr(f, TAG, None) or _maker(f) for f in walk_closures(link)}
-        known = [name for name in found.values() if name is not None]
+        found = [_link_name(f) for f in walk_closures(link)]
+        known = [name for name in found if name is not None]
         names += known or [getattr(link, "__qualname__", "a link").partition(".")[0]]
     fine = PASSING | _TRANSPARENT | _BY_ELEMENT
     return [x for x in dict.fromkeys(names) if isinstance(x, str) and x not in fine]
+
+
+def _link_name(function: Callable[..., object]) -> Engine | str | None:
+    """Return what an `update` is: an engine, or the name of a link; None if it is not known."""
+    tag: Engine | str | None = getattr(function, TAG, None)
+    return "identity" if isinstance(tag, str) and tag in _BY_LAYER else tag or _maker(function)
 
 
 def _maker(function: Callable[..., object]) -> str | None:

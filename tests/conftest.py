@@ -27,23 +27,31 @@ hypothesis.settings.load_profile("steady")
 
 
 @pytest.hookimpl(tryfirst=True)  # before `-m` deselects
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave most of a test's matrix to the heavy run: `@pytest.mark.matrix(keep=2, quick=["a"])`.
 
     Quick cases stay, and `keep` of the others, spread evenly over the matrix. Cases are quick by
     their ids in `quick`, or by their own mark; a mark of the whole test would thin nothing.
     """
     cases: dict[str, list[pytest.Item]] = {}
+    named: dict[tuple[str, str], bool] = {}
     for item in items:
         matrix = item.get_closest_marker("matrix")
         if matrix is None:
             continue
         if any(mark.name == "quick" for mark in getattr(item.function, "pytestmark", [])):  # type: ignore[attr-defined]
             raise pytest.UsageError(f"{item.nodeid}: quick and matrix; write matrix(quick=[ids])")
-        if item.nodeid.partition("[")[2].removesuffix("]") in matrix.kwargs.get("quick", ()):
-            item.add_marker(pytest.mark.quick)
+        test, _, case = item.nodeid.removesuffix("]").partition("[")
+        for quick in matrix.kwargs.get("quick", ()):
+            named[test, quick] = named.get((test, quick), False) or case == quick
+            if case == quick:
+                item.add_marker(pytest.mark.quick)
         if not (item.get_closest_marker("heavy") or item.get_closest_marker("quick")):
-            cases.setdefault(item.nodeid.partition("[")[0], []).append(item)
+            cases.setdefault(test, []).append(item)
+    whole = not any("::" in argument for argument in config.args)
+    for (test, quick), found in named.items():
+        if whole and not found:
+            raise pytest.UsageError(f"{test}: quick={quick!r} is the id of none of its cases")
     for members in cases.values():
         mark = members[0].get_closest_marker("matrix")
         keep = mark.kwargs["keep"] if mark else len(members)

@@ -108,12 +108,27 @@ def compile_decode(
     ) -> dict[str, Array]:
         context = LeafContext((), shape[layers:], jnp.zeros((), jnp.int32), 0)
         moments, scalars = _moments(recipe, hyperparams), storage_scalars(storage, frames)
+        encoded = jax.tree.map(in_memory, encoded)
         values: dict[str, Array] = over_layers(
             lambda own: decode(storage, own, moments, context, scalars), layers if encoded else 0, 1
         )(encoded)
         return values
 
     return jax.jit(read, static_argnames="shape")
+
+
+def is_on_host(x: object) -> bool:
+    """Tell whether an array is in the host's memory, where no sums can be made."""
+    return isinstance(x, Array) and jax.typeof(x).memory_space == jax.memory.Space.Host
+
+
+def in_memory(x: Array, like: object = None) -> Array:
+    """Return an array in the memory of another one; by default in the device's."""
+    if is_on_host(x) == is_on_host(like):
+        return x
+    spaces = jax.memory.Space
+    moved: Array = jax.device_put(x, spaces.Host if is_on_host(like) else spaces.Device)
+    return moved
 
 
 def _moments(recipe: Recipe, hyperparams: Mapping[str, Array]) -> Moments:

@@ -20,6 +20,7 @@ from adam_optax._engine.leaf import (
     promote,
     with_moment,
 )
+from adam_optax._engine.outside_step import in_memory
 from adam_optax._engine.stacked import over_layers
 from adam_optax._engine.step_scalars import StepScalars
 from adam_optax.couplings import RATE
@@ -112,6 +113,7 @@ def rule_reader(
         leaf: the leaf's gradient.
         sample: takes the sampled elements.
     """
+    encoded = jax.tree.map(in_memory, dict(encoded))  # the host may hold it
     if group.layers:  # each layer is read by itself, all of it, and sampled at the end
         whole: Callable[..., LeafView] = lambda g, own: rule_reader(  # noqa: E731
             dataclasses.replace(group, layers=0), count, log_decays, frames, own, g, _all

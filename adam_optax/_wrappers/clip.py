@@ -10,9 +10,10 @@ import jax.numpy as jnp
 import optax
 from jax import Array
 
-from adam_optax._core.by_path import ByPath
+from adam_optax._core.by_path import ByPath, path_name
 from adam_optax._core.checks import Kind, check_layers, hyperparameter
 from adam_optax._core.numerics import abs_sq, compute_dtype, safe_sqrt, scaled
+from adam_optax._engine import parts
 from adam_optax._engine.stacked import Stacked, layers_by_path
 from adam_optax._engine.tree import FACTOR, tag_update
 from adam_optax._transform import Transformation, named
@@ -78,7 +79,8 @@ def clip_by_block_rms(
     optax's, whose link is this one but for what follows.
 
     A leaf whose root mean square is not finite becomes zero, a zero leaf stays zero. Squares are
-    summed in at least float32, and each gradient keeps its dtype.
+    summed in at least float32, and each gradient keeps its dtype. `ao.release` takes the clip,
+    which needs no other leaf's gradient.
 
     Args:
         threshold: the largest root mean square of a leaf, a positive number or a scalar array.
@@ -111,7 +113,7 @@ def clip_by_block_rms(
     def update(updates: Any, state: Any, params: Any = None, **extra_args: Any) -> tuple[Any, Any]:
         del params, extra_args
         clip = lambda g, n: scale_layers(g, _clip_factor(layer_rms(g, n), limit))  # noqa: E731
-        return map_with_layers(clip, updates, layers), state
+        return map_with_layers("clip_by_block_rms", clip, updates, layers), state
 
     tx = Transformation(init, tag_update(update, "clip_by_block_rms"))
     return named(tx, "clip_by_block_rms", threshold=threshold, stacked=stacked)
@@ -137,10 +139,13 @@ def sum_of_squares(g: Array) -> Array:
 # --- Leaf by leaf --------------------------------------------------------------------------------
 
 
-def map_with_layers(f: Callable[..., Any], tree: Any, layers: ByPath | None, *rest: Any) -> Any:
+def map_with_layers(
+    link: str, f: Callable[..., Any], tree: Any, layers: ByPath | None, *rest: Any
+) -> Any:
     """Map a function of a leaf, and of how many of the leaf's leading axes are layers.
 
     Args:
+        link: the name of the link, for errors.
         f: takes the leaf, the number, and the leaves of `rest`.
         tree: the tree.
         layers: the numbers by path; None: 0.
@@ -148,13 +153,36 @@ def map_with_layers(f: Callable[..., Any], tree: Any, layers: ByPath | None, *re
     """
     treedef: Any
     leaves, treedef = jax.tree.flatten(tree)
-    numbers = [0] * len(leaves) if layers is None else layers.resolve(tree, None, False)
     others = [treedef.flatten_up_to(other) for other in rest]
     found = []
-    for i, (leaf, n) in enumerate(zip(leaves, numbers, strict=True)):
+    for i, (leaf, n) in enumerate(zip(leaves, _numbers(link, tree, layers), strict=True)):
         check_layers(leaf, n)
         found.append(f(leaf, n, *(other[i] for other in others)))
     return jax.tree.unflatten(treedef, found)
+
+
+def _numbers(link: str, tree: Any, layers: ByPath | None) -> list[int]:
+    """Return for each leaf how many of its leading axes are layers.
+
+    Raises:
+        ValueError: if the step is taken layer by layer, and a leaf's layers are not known as such.
+    """
+    part = parts.current.get()  # None but where a part of the whole tree takes its step
+    whole = tree if part is None else part.widened(tree)
+    numbers = iter([] if layers is None else layers.resolve(whole, None, False))
+    is_none = lambda x: x is None  # noqa: E731
+    here = jax.tree.leaves(tree, is_leaf=is_none)
+    found = []
+    for (path, x), leaf in zip(
+        jax.tree.leaves_with_path(whole, is_leaf=is_none), here, strict=True
+    ):
+        n = 0 if x is None or layers is None else next(numbers)
+        if leaf is None:
+            continue
+        if part is not None and part.layer is not None and n == 0:
+            raise ValueError(f"{link} of {path_name(path)}: {parts.MIXES}")
+        found.append(n)
+    return found
 
 
 @ft.partial(jax.jit, static_argnums=1)

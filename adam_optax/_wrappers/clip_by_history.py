@@ -191,7 +191,7 @@ def adagc(
 
     def init(params: Any) -> AdaGCState:
         zeros = lambda p, n: jnp.zeros(jnp.shape(p)[:n], jnp.float32)  # noqa: E731
-        return AdaGCState(jnp.zeros((), jnp.int32), map_with_layers(zeros, params, layers))
+        return AdaGCState(jnp.zeros((), jnp.int32), map_with_layers("adagc", zeros, params, layers))
 
     def update(
         updates: Any, state: AdaGCState, params: Any = None, **extra_args: Any
@@ -201,7 +201,7 @@ def adagc(
         clip = lambda g, n, average: _adagc_leaf(  # noqa: E731
             g, layer_norm(g, n), average, step, whole, decay, of_average, limit, first
         )
-        both = map_with_layers(clip, updates, layers, state.norms)
+        both = map_with_layers("adagc", clip, updates, layers, state.norms)
         is_pair = lambda x: isinstance(x, _Clipped)  # noqa: E731
         grads, norms = (
             jax.tree.map(lambda pair, i=i: pair[i], both, is_leaf=is_pair) for i in range(2)

@@ -8,7 +8,7 @@ from jax import Array
 
 from adam_optax._core import checks
 from adam_optax._core.numerics import compute_dtype
-from adam_optax._engine.outside_step import compile_decode
+from adam_optax._engine.outside_step import compile_decode, in_memory
 from adam_optax._engine.states import (
     OWN_STATES,
     count_of,
@@ -105,7 +105,7 @@ def read_average(state: Any, params: Any, tx: Any = None) -> Any:
 
     Args:
         state: any tree with exactly one state of `temporal_average` in it.
-        params: the parameters, in whose dtypes the average is returned.
+        params: the parameters, in whose dtypes and memory the average is returned.
         tx: the transformation that made the state; needed where the average is kept in the codes of
             a format, such as `storage=ao.storage.int8()`.
 
@@ -130,7 +130,7 @@ def read_average(state: Any, params: Any, tx: Any = None) -> Any:
         raise ValueError("the average is kept in codes: write read_average(state, params, tx)")
     if average is None:
         average = _decoded(found, tx, params)[AVERAGE]
-    return jax.tree.map(lambda m, p: m.astype(p.dtype), average, params)
+    return jax.tree.map(lambda m, p: in_memory(m, p).astype(p.dtype), average, params)
 
 
 def swap_average(state: Any, params: Any) -> tuple[Any, Any]:
@@ -176,7 +176,11 @@ def swap_average(state: Any, params: Any) -> tuple[Any, Any]:
                 f"the average of params{jax.tree_util.keystr(path)} is kept as {held}, the "
                 f"parameter is {p.dtype}: swapping would lose digits; take read_average"
             )
-    after = found._replace(moments={**found.moments, AVERAGE: params})
+    # The host may hold the state, as with `ao.offload`, but computes nothing.
+    kept, swapped_in = (
+        jax.tree.map(in_memory, one, other) for one, other in ((kept, params), (params, kept))
+    )
+    after = found._replace(moments={**found.moments, AVERAGE: swapped_in})
     swapped = jax.tree.map(lambda x: after if x is found else x, state, is_leaf=_is_average)
     return kept, swapped
 

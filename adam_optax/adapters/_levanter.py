@@ -68,6 +68,8 @@ def levanter_config(
         )
 
     fields = [(n, type(x), dataclasses.field(default=x)) for n, x in plain.items()]
+    # Levanter's configurations were not always frozen, and dataclasses do not mix.
+    frozen = getattr(getattr(base, "__dataclass_params__", None), "frozen", False)
     return dataclasses.make_dataclass(
-        "AdamOptaxConfig", fields, bases=(base,), namespace={"build": build}, frozen=True
+        "AdamOptaxConfig", fields, bases=(base,), namespace={"build": build}, frozen=frozen
     )

@@ -17,6 +17,7 @@ from jax import Array
 
 from adam_optax._core.log_decay import log_decay_of
 from adam_optax._engine.groups import Group
+from adam_optax._engine.outside_step import is_on_host
 from adam_optax._engine.states import frames_of, log_decays_of, states_with_moments, unpack
 from adam_optax._engine.tree import Engine, pack
 from adam_optax._optax_interop import find_engines
@@ -69,7 +70,7 @@ def change_storage(
 
     Returns:
         The state for `tx_to`, with the dtypes and shapes of `tx_to.init(params)`; each array lies
-        on devices as its parameter does.
+        on devices as its parameter does, in the host's memory if the state was there.
 
     Raises:
         ConversionError: if `tx_from` did not make the state, the two transformations differ in more
@@ -90,7 +91,11 @@ def change_storage(
         names = " and tx_to ".join(", ".join(sorted(found)) for found in rules)
         raise ConversionError(f"tx_from is {names}; the two may differ in storage alone")
     _check_same_structure(state, template)
-    return encode_state(decode_state(state, tx_from, params), tx_to, params)
+    changed = encode_state(decode_state(state, tx_from, params), tx_to, params)
+    if any(is_on_host(x) for x in jax.tree.leaves(state)):  # as with `ao.offload`
+        away = jax.memory.Space.Host
+        changed = jax.tree.map(lambda x: jax.device_put(x, away) if jnp.ndim(x) else x, changed)
+    return changed
 
 
 def decode_state(state: Any, tx: Any, params: Any) -> Any:

@@ -17,13 +17,34 @@ CALLS = frozenset({"jit", "pjit", "closed_call", "core_call", "checkpoint", "rem
 """The primitives whose one jaxpr takes their arguments and returns their results."""
 
 
+_BY_LEAF = "ao.clip_by_block_rms(..., stacked=1), which clips each layer by itself"
+_BY_HISTORY = "ao.rules.clip_step_by_history, which clips each layer's step by its own lengths"
+INSTEAD = {
+    "clip_by_global_norm": ("the norm of all gradients", _BY_LEAF),
+    "zclip": ("the norm of all gradients", _BY_HISTORY),
+    "adagc": ("the norm of all gradients, in its warm-up", _BY_HISTORY),
+    "clip_by_block_rms": ("to be told what a layer is, as optax's is not", _BY_LEAF),
+    "skip_spikes": ("the norm of all gradients", "clipping by layer"),
+}
+"""What links need that a released step does not have, and what to write in their place."""
+
+
 def check_links(tx: optax.GradientTransformation) -> None:
-    """Refuse links of which it is not known that they treat every element by itself.
+    """Refuse links of which it is not known that they treat every layer by itself.
 
     Raises:
-        ValueError: naming the link.
+        ValueError: naming the link, and another one that does.
     """
-    if links := _optax_interop.links_that_may_mix(tx):
+    links = _optax_interop.links_that_may_mix(tx)
+    for link in links:
+        if link in INSTEAD:
+            needs, instead = INSTEAD[link]
+            raise ValueError(
+                f"ao.release.step takes the step of a layer before other gradients exist, and "
+                f"{link} needs {needs}: take {instead}, or ao.step(tx, grads, state, params) with "
+                "all gradients"
+            )
+    if links:
         raise ValueError(
             f"ao.release.step takes the step of a layer before other gradients exist, and cannot "
             f"tell that {', '.join(links)} needs no more than that: leave it out, or take "

@@ -112,6 +112,21 @@ def test_a_step_is_ao_step() -> None:
     np.testing.assert_array_equal(kept[0].value, state[0].mu["net/a/kernel"])
 
 
+@pytest.mark.quick
+def test_a_schedule_of_keras_is_read_at_the_count_before_the_step() -> None:
+    """As Keras's own optimisers read it, which count a step when it is taken."""
+    import keras
+
+    schedule = keras.optimizers.schedules.PiecewiseConstantDecay([0, 1], [0.5, 0.25, 0.125])
+    weight = keras.Variable(np.ones(3, np.float32), name="w")
+    optimizer = ao.adapters.keras_optimizer(ao.sgd, schedule)
+    optimizer.build([weight])
+    for right in (0.5, 0.25, 0.125, 0.125):
+        before = np.asarray(weight.value)
+        optimizer.apply([jnp.ones(3)], [weight])
+        np.testing.assert_array_equal(before - np.asarray(weight.value), np.full(3, right))
+
+
 def test_what_does_not_fit_is_refused() -> None:
     with pytest.raises(TypeError, match="make must be a function of the learning rate, such as ao"):
         ao.adapters.keras_optimizer(ao.adamw(1e-3))

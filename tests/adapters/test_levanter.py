@@ -1,5 +1,6 @@
 """A configuration as Levanter's makes the optimiser with its schedule, mask and decay."""
 
+import abc
 import dataclasses
 from typing import Any
 
@@ -14,13 +15,14 @@ import adam_optax as ao
 pytestmark = pytest.mark.quick
 
 
-@dataclasses.dataclass(frozen=True)
-class OptimizerConfig:
-    """Have the fields and methods of `levanter.optim.OptimizerConfig` that a subclass calls."""
+class Shared(abc.ABC):
+    """Have the methods of `levanter.optim.OptimizerConfig` that a subclass calls."""
 
-    learning_rate: float = 6e-4
-    weight_decay: float = 0.1
-    warmup: int = 2
+    learning_rate: float
+
+    @abc.abstractmethod
+    def build(self, num_train_steps: int) -> Any:
+        """Return the optimiser of a run."""
 
     def lr_scheduler(self, num_train_steps: int) -> Any:
         """Return the learning rate by the step."""
@@ -31,9 +33,28 @@ class OptimizerConfig:
         return lambda params: {name: name == "weight" for name in params}
 
 
-def test_the_optimiser_is_that_of_the_fields() -> None:
+@dataclasses.dataclass(frozen=True)
+class OptimizerConfig(Shared):
+    """Have fields of the configuration, which is frozen in newer versions."""
+
+    learning_rate: float = 6e-4
+    weight_decay: float = 0.1
+    warmup: int = 2
+
+
+@dataclasses.dataclass
+class BeforeConfig(Shared):
+    """Have fields of the configuration as it was before, which can be set."""
+
+    learning_rate: float = 6e-4
+    weight_decay: float = 0.1
+    warmup: int = 2
+
+
+@pytest.mark.parametrize("base", [OptimizerConfig, BeforeConfig])
+def test_the_optimiser_is_that_of_the_fields(base: type) -> None:
     formats = {"mu": ao.storage.stochastic()}
-    config = ao.adapters.levanter_config(OptimizerConfig, ao.adamw, b2=0.95, storage=formats)
+    config = ao.adapters.levanter_config(base, ao.adamw, b2=0.95, storage=formats)
     made: Any = config(learning_rate=1e-2, b2=0.99)
     assert {f.name for f in dataclasses.fields(made)} >= {"learning_rate", "warmup", "b2"}
     ours, schedule = made.build(10), optax.linear_schedule(0.0, 1e-2, 10)

@@ -40,7 +40,7 @@ def same(one: Any, other: Any) -> None:
     chex.assert_trees_all_equal(one, other)
 
 
-@pytest.mark.matrix(keep=6, quick=["adamw"])
+@pytest.mark.matrix(keep=6, quick=["adam"])
 @pytest.mark.parametrize("pair", EVERY, ids=IDS)
 def test_every_state_of_optax_is_taken_over_in_our_dtypes(pair: Pair) -> None:
     # optax has no complex moment of lower precision, and orders complex numbers by their real part.

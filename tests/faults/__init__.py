@@ -4,7 +4,7 @@ Each fault is put into a copy of the package or of the site's sources, and the q
 on the copy.
 """
 
-from tests.faults import lab, loops, site, steps, storage, tools
+from tests.faults import lab, links, loops, site, steps, storage, tools
 from tests.faults.anchor import Fault, planted
 from tests.faults.judge import NONE, Judge
 
@@ -12,6 +12,7 @@ __all__ = ["FAULTS", "NONE", "Fault", "Judge", "planted"]
 
 FAULTS = [
     *steps.FAULTS,
+    *links.FAULTS,
     *loops.FAULTS,
     *storage.FAULTS,
     *tools.FAULTS,

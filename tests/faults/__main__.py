@@ -1,5 +1,6 @@
 """Print which test catches each fault, or those that are named: `python -m tests.faults [name]`."""
 
+import importlib.util
 import pathlib
 import sys
 import tempfile
@@ -11,6 +12,9 @@ if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as cache, Judge(pathlib.Path(cache)) as judge:
         for fault in (NONE, *FAULTS):
             if fault.name in sys.argv[1:] or not sys.argv[1:]:
+                if fault.needs and importlib.util.find_spec(fault.needs) is None:
+                    print(f"{fault.name}: needs {fault.needs}", flush=True)
+                    continue
                 start = time.perf_counter()
                 if fault is NONE:
                     test = judge.control(each.caught_by for each in FAULTS)

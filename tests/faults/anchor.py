@@ -27,6 +27,7 @@ class Fault:
             string takes it out.
         caught_by: a quick test that fails, without its file: `test_it_is_so[case]`. It is tried
             first; nothing else depends on it.
+        needs: a package without which no test can catch it; the tests then skip it.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Fault:
     right: str
     wrong: str
     caught_by: str = ""
+    needs: str = ""
 
 
 class Symbol(NamedTuple):
@@ -101,7 +103,8 @@ def _symbols(package: pathlib.Path) -> dict[str, list[Symbol]]:
     for path in sorted(package.rglob("*.py")):
         module = ast.parse(path.read_text())
         for name, node in _defined(module):
-            found.setdefault(name, []).append(Symbol(path, module, node))
+            if not _is_overload(node):
+                found.setdefault(name, []).append(Symbol(path, module, node))
     return found
 
 
@@ -117,6 +120,12 @@ def _defined(node: ast.AST, within: str = "") -> Iterator[tuple[str, ast.AST]]:
                 yield within + name, child
         elif isinstance(child, ast.stmt | ast.excepthandler | ast.match_case):
             yield from _defined(child, within)
+
+
+def _is_overload(node: ast.AST) -> bool:
+    """Tell whether a definition is of types alone, beside the one that runs."""
+    decorators = getattr(node, "decorator_list", [])
+    return any(isinstance(x, ast.Name) and x.id == "overload" for x in decorators)
 
 
 def _dotted(path: pathlib.Path, package: pathlib.Path) -> str:

@@ -26,8 +26,6 @@ def release(tx: Any, how: Callable[..., Any] | None = None, layers: Any = "layer
 
 
 NEEDS_ALL = {
-    "clip_by_global_norm": lambda: optax.chain(ao.clip_by_global_norm(1.0), ao.adam(1e-3)),
-    "optax's": lambda: optax.chain(optax.clip_by_global_norm(1.0), ao.adam(1e-3)),
     "apply_if_finite": lambda: optax.apply_if_finite(ao.adam(1e-3), 3),
     "MultiSteps": lambda: optax.MultiSteps(ao.adam(1e-3), 2).gradient_transformation(),
     "offload": lambda: ao.offload(ao.adam(1e-3)),
@@ -39,14 +37,52 @@ NEEDS_ALL = {
 
 @pytest.mark.parametrize("name", NEEDS_ALL)
 def test_a_link_that_may_need_more_than_the_layer_is_named(name: str) -> None:
-    named = {"optax's": "clip_by_global_norm", "trust ratio": "scale_by_trust_ratio"}
-    named |= {"watch": "Watch"}
+    named = {"watch": "Watch", "trust ratio": "scale_by_trust_ratio"}
     with (
         jax.numpy_dtype_promotion("standard"),
         pytest.raises(ValueError, match="needs no more than that: leave it out") as info,
     ):
         release(NEEDS_ALL[name]())
     assert named.get(name, name) in str(info.value)
+
+
+CLIPS: dict[str, tuple[Callable[[], Any], str]] = {
+    "clip_by_global_norm": (
+        lambda: optax.chain(ao.clip_by_global_norm(1.0), ao.adam(1e-3)),
+        r"clip_by_global_norm needs the norm of all gradients: take ao\.clip_by_block_rms\(",
+    ),
+    "optax's clip_by_global_norm": (
+        lambda: optax.chain(optax.clip_by_global_norm(1.0), ao.adam(1e-3)),
+        r"clip_by_global_norm needs the norm of all gradients: take ao\.clip_by_block_rms\(",
+    ),
+    "optax's clip_by_block_rms": (
+        lambda: optax.chain(optax.clip_by_block_rms(1.0), ao.adam(1e-3)),
+        r"clip_by_block_rms needs to be told what a layer is, .*: take ao\.clip_by_block_rms\(",
+    ),
+    "zclip": (
+        lambda: optax.chain(ao.zclip(), ao.adam(1e-3)),
+        r"zclip needs the norm of all gradients: take ao\.rules\.clip_step_by_history, which",
+    ),
+    "adagc": (
+        lambda: optax.chain(ao.adagc(stacked=1), ao.adam(1e-3)),
+        r"adagc needs the norm of all gradients, in its warm-up: take ao\.rules\.clip_step_by_hi",
+    ),
+    "skip_spikes": (
+        lambda: ao.skip_spikes(ao.adam(1e-3)),
+        r"skip_spikes needs the norm of all gradients: take clipping by layer, or ao\.step\(",
+    ),
+    "clip_by_block_rms of a stack": (
+        lambda: optax.chain(ao.clip_by_block_rms(1.0), ao.adam(1e-3)),
+        r"clip_by_block_rms of layers/in/kernel: the step looks at a whole .* with stacked=1",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CLIPS)
+def test_a_clip_says_what_clips_layers_in_its_place(name: str) -> None:
+    make, message = CLIPS[name]
+    with jax.numpy_dtype_promotion("standard"), pytest.raises(ValueError, match=message):
+        release(make())
 
 
 def test_a_sum_over_gradients_in_a_wrapper_is_found() -> None:

@@ -13,6 +13,7 @@ import adam_optax as ao
 from tests.rules.test_averaging import GRADS, START, walk
 from tests.support.oracle import relative_rms
 from tests.support.oracle_other import warming_average
+from tests.support.versions import host_memory
 
 S = ao.storage
 
@@ -118,3 +119,37 @@ def test_it_is_offloaded_with_the_rest() -> None:
     one, two = (each.update(params, each.init(params), params) for each in (tx, away))
     chex.assert_trees_all_equal(one, two)
     np.testing.assert_array_equal(ao.read_average(two[1], params), ao.read_average(one[1], params))
+
+
+@pytest.mark.quick
+@pytest.mark.parametrize("storage", [None, S.int8()], ids=["float32", "int8()"])
+def test_what_the_host_holds_is_read_where_it_can_be_computed_with(storage: Any) -> None:
+    """JAX refuses a sum of what is in the host's memory and what is in the device's."""
+    inner = optax.chain(
+        ao.adam(0.1, storage=S.pair()), ao.temporal_average(warmup=True, storage=storage)
+    )
+    away, params = ao.offload(inner, always=True), {"w": jnp.float32(np.linspace(0.5, 2, 64))}
+    runs = []
+    for tx in (inner, away):
+        run = jax.jit(lambda p, s, tx=tx: ao.step(tx, jax.tree.map(jnp.cos, p), s, p))
+        runs.append(run(params, tx.init(params)))
+    (params, near), (_, state) = runs
+    kinds = lambda tree: {x.sharding.memory_kind for x in jax.tree.leaves(tree) if x.ndim}  # noqa: E731
+    assert kinds(state) == {host_memory()}
+    chex.assert_trees_all_equal(jax.device_get(state), jax.device_get(near))
+    average = ao.read_average(state, params, away)
+    chex.assert_trees_all_equal(average, ao.read_average(near, params, inner))
+    assert np.isfinite(average["w"] @ params["w"])
+    moments = ao.read_moments(state[0], away, params)
+    chex.assert_trees_all_equal(moments, ao.read_moments(near[0], inner, params))
+    watched = ao.watch(away, every=1)
+    ao.step(watched, params, watched.init(params)._replace(inner_state=state), params)
+    wide = ao.offload(optax.chain(ao.adam(0.1), ao.temporal_average(warmup=True)), always=True)
+    changed = ao.convert.change_storage(state, away, wide, params)
+    assert kinds(changed) == {host_memory()}
+    if storage is None:
+        average, swapped = ao.swap_average(state, params)
+        assert np.isfinite(average["w"] @ params["w"])
+        assert kinds(swapped) == {host_memory()}
+        back = ao.swap_average(swapped, average)
+        chex.assert_trees_all_equal(jax.device_get(back), jax.device_get((params, state)))

@@ -64,7 +64,7 @@ def test_a_leaf_without_a_gradient_rests_without_drift(name: str) -> None:
     check_rested(name, *steps_after(name, lambda t: None, 100_000))
 
 
-@pytest.mark.matrix(keep=1, quick=["float8()"])
+@pytest.mark.matrix(keep=1, quick=["half-float8()"])
 @EACH
 @pytest.mark.parametrize("share", [1, 2], ids=["all", "half"])
 def test_elements_whose_gradient_is_not_finite_rest_without_drift(name: str, share: int) -> None:

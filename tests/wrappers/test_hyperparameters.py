@@ -69,6 +69,7 @@ def test_what_is_read_is_what_the_step_uses() -> None:
         assert found["params"] == ("dense/bias", "dense/kernel", "head")
 
 
+@pytest.mark.quick
 def test_groups_by_path_and_masks_are_told_apart() -> None:
     groups: dict[str, Any] = {
         "head": ao.FROZEN,

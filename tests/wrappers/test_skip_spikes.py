@@ -27,7 +27,7 @@ OPTIMIZERS: dict[str, Any] = {
     "kahan": lambda: optax.chain(ao.adam(0.01), ao.precision.kahan()),
     "groups": lambda: ao.adamw(ao.by_path({"b": ao.FROZEN, ".*": 0.01}), weight_decay=0.1),
 }
-SOME = pytest.mark.matrix(keep=2, quick=["adamw", "pair"])
+SOME = pytest.mark.matrix(keep=2, quick=["update-adamw", "update-optax", "step-pair"])
 EACH = pytest.mark.parametrize("name", OPTIMIZERS)
 
 

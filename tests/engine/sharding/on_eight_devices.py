@@ -17,6 +17,7 @@ import adam_optax as ao
 from adam_optax.aot import hlo
 from tests.engine.sharding import layouts
 from tests.engine.sharding.layouts import KINDS, LAYOUTS, STORAGE, gradients, ran, start, stepper
+from tests.support.versions import host_memory
 
 pytestmark = pytest.mark.skipif(jax.device_count() != 8, reason="needs eight devices")
 EXACT = {"float32", "stochastic()"}
@@ -123,6 +124,33 @@ def test_spikes_are_those_of_the_whole_gradient_and_averages_stay_in_place(over:
             layouts.same((params, state.inner_state), (before, kept.inner_state))
     assert (int(state.skipped), int(state.nonfinite)) == (2, 1)
     layouts.same_places((params, state.inner_state), (before, kept.inner_state))
+
+
+# Of JAX 0.10.0 XLA cannot spread what it places in the host's memory of a CPU by types.
+@pytest.mark.parametrize("kind", ["auto", "explicit"][: 1 + (jax.__version_info__ >= (0, 10, 2))])
+def test_an_average_is_where_its_parameters_are_also_in_the_host_s_memory(over: Any) -> None:
+    """A host's memory is there on CPUs, too; the numbers are those of a state on the devices."""
+    adamw = ao.adamw(1e-3, storage=ao.storage.pair())
+    inner = optax.chain(adamw, ao.temporal_average(0.99, warmup=True))
+    runs = []
+    for tx in (inner, ao.offload(inner, always=True)):
+        params = start(over)
+        state = tx.init(params)
+        step = jax.jit(lambda p, s, g, tx=tx: ao.step(tx, g, s, p))
+        for t in range(3):
+            params, state = step(params, state, gradients(t, over))
+        runs.append((params, state))
+    near, (params, state) = runs
+    layouts.same(near, jax.device_get((params, state)))
+    held = state[-1].moments["average"]
+    assert {x.sharding.memory_kind for x in jax.tree.leaves(held)} == {host_memory()}
+    swapped_in, swapped = ao.swap_average(state, params)
+    for average in (near[1][-1].moments["average"], ao.read_average(state, params), swapped_in):
+        layouts.same_places(average, params)
+        layouts.same(average, jax.device_get(held))
+    kinds = {x.sharding.memory_kind for x in jax.tree.leaves(swapped) if x.ndim}
+    assert kinds == {host_memory()}
+    layouts.same(ao.swap_average(swapped, swapped_in)[0], params)
 
 
 LINKS: dict[str, Any] = {
