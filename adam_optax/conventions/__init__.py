@@ -18,9 +18,9 @@ solver of 2017, the only one whose source was read: `MATLAB.differs` says what i
 Not here, because they cannot be expressed exactly or their sources were not read: CNTK; DL4J; AdamW
 of MXNet (its bias correction multiplies the decay, too) and of bitsandbytes (whose decay on CUDA
 comes after the step); NAdam of MXNet (its schedule runs faster with more parameters); Nesterov in
-TensorFlow 1; Adan of optimi (its decay divides); the `clipping_threshold` of timm's Adafactor (it
-lengthens short steps); and PyTorch on complex parameters, which PyTorch takes as pairs of real
-ones.
+TensorFlow 1; Adan of optimi (its decay divides); the `clipping_threshold` of AdafactorBigVision
+before timm 1.0.30 (it lengthens short steps); and PyTorch on complex parameters, which PyTorch
+takes as pairs of real ones.
 """
 
 from adam_optax.conventions._adafactor import capped_adafactor

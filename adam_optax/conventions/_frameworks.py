@@ -309,8 +309,8 @@ TIMM = _convention(
     "numbers than its classes, which are these: a decay of 0 if none is given, and for AdamP "
     "wd_ratio 0.01 and nesterov. AdamP's `channel_axis` is 0 for weights as PyTorch lays them out. "
     "`capped_adafactor` is AdafactorBigVision; its `unscaled_wd` is `couplings.INDEPENDENT`. "
-    "Its `clipping_threshold` is not here: it divides by min(1, rms times the threshold), which "
-    "lengthens short steps and shortens none.",
+    "Before timm 1.0.30, its `clipping_threshold` divides by min(1, rms times the threshold), "
+    "which lengthens short steps and shortens none: that is not here.",
     rates={"capped_adafactor": 1.0},
     adamw={**_ALGORITHM_1, "weight_decay": 1e-2},
     simplified_nadam={**_BETAS, "eps": 1e-8, "weight_decay": 1e-2},
