@@ -127,7 +127,7 @@ def check(tx: Any, expected: Any, grads: Any, start: Any) -> None:
     assert max(off) < ROUNDING
 
 
-@pytest.mark.matrix(keep=4)
+@pytest.mark.matrix(keep=4, quick=["bert"])
 @pytest.mark.parametrize("name", VECTORS)
 def test_500_steps_follow_the_source(name: str, x64: None) -> None:
     tx, formula = VECTORS[name]
