@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
+from adam_optax._core import checks
 from adam_optax._core.checks import Kind, hyperparameter
 from adam_optax._core.types import Schedule
 
@@ -100,7 +101,7 @@ def ademamix_alpha(alpha: float, steps: int, start: float = 0.0) -> Schedule:
     """
     alpha = _number("alpha", alpha, Kind.NON_NEGATIVE)
     start = _number("start", start, Kind.NON_NEGATIVE)
-    return _AlphaWarmup(ademamix_alpha, alpha, _steps(steps), start)
+    return _AlphaWarmup(ademamix_alpha, alpha, max(checks.steps("steps", steps), 1), start)
 
 
 def ademamix_b3(b3: float, steps: int, start: float = 0.9) -> Schedule:
@@ -145,7 +146,7 @@ def ademamix_b3(b3: float, steps: int, start: float = 0.9) -> Schedule:
     b3, start = (_number(n, b, Kind.DECAY_RATE) for n, b in (("b3", b3), ("start", start)))
     if start > b3:
         raise ValueError(f"start must not be above b3, {b3}, not {start}: a warm-up lengthens")
-    return _HalfLifeWarmup(ademamix_b3, b3, _steps(steps), start)
+    return _HalfLifeWarmup(ademamix_b3, b3, max(checks.steps("steps", steps), 1), start)
 
 
 def _number(name: str, value: Any, kind: Kind) -> float:
@@ -153,11 +154,3 @@ def _number(name: str, value: Any, kind: Kind) -> float:
     if not isinstance(value, float | int) and callable(getattr(value, "item", None)):
         value = value.item()
     return float(hyperparameter(name, value, kind, schedule=False))
-
-
-def _steps(steps: int) -> int:
-    if isinstance(steps, bool) or not isinstance(steps, int):
-        raise TypeError(f"steps must be an integer, not {steps!r}")
-    if steps < 0:
-        raise ValueError(f"steps must not be negative, not {steps}")
-    return max(steps, 1)

@@ -329,7 +329,8 @@ def test_all_that_take_weight_decay_take_a_coupling_by_keyword() -> None:
         make = getattr(ao, name)
         if not (name.islower() and callable(make)):
             continue
-        if name in ("adadelta", "scale_by_novograd"):  # decay is L2, or knows no learning rate
+        # Decay is L2, in the direction whose norm is fixed, or knows no learning rate.
+        if name in ("adadelta", "adamh", "scale_by_novograd"):
             continue
         parameters = inspect.signature(make).parameters
         if "weight_decay" in parameters:

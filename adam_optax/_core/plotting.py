@@ -89,6 +89,16 @@ STYLES = {
     "rows.adam, lazy": Style(SKY, DOTTED),
     "adabound": Style(BLACK, LONG),
     "amsbound": Style(BLACK, SHORT),
+    "mars": Style(ORANGE, DASHED),
+    "mars_lion": Style(SKY, DASH_DOT),
+    "adamh": Style(BLUE, LONG),
+    "adam_atan2": Style(BLUE, DASHED),
+    "adam_mini": Style(BLUE, DOTTED),
+    "acprop": Style(PINK, LONG),
+    "qhadam": Style(VERMILION, SOLID),
+    "grams": Style(ORANGE, DOTTED),
+    "adamp": Style(BLACK, SOLID),
+    "came": Style(GREEN, DASH_DOT_DOT),
 }
 """The optimisers' lines by name, in lower case: those of the library, two of optax, four of the
 Adam paper, the lessons' SGD with momentum, and the two ways to update the rows of a table."""

@@ -43,7 +43,7 @@ def levanter_config(
     ...     OptimizerConfig, ao.adamw, b2=0.95, storage=ao.storage.pair()
     ... )
     >>> Config(learning_rate=1e-3, b2=0.99).build(1000)
-    adamw(learning_rate=<...>, b1=0.9, b2=0.99, ...)
+    adamw(learning_rate=..., b1=0.9, b2=0.99, ...)
 
     Reference: `OptimizerConfig` of Levanter, github.com/stanford-crfm/levanter,
     src/levanter/optim/config.py.

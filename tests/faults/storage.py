@@ -111,7 +111,7 @@ FAULTS = [
     Fault(
         "rounded to nearest, not at random",
         "_stochastic_rounding:_step",
-        "dither(p.shape, count, key)",
+        "dither(p.shape, count, key, at)",
         "np.uint32(1 << 31)",
         "test_stochastic_rounding_lands_on_the_target_from_every_parameter[False-bfloat16]",
     ),

@@ -1,6 +1,7 @@
 """Test the paper's experiments: the command on a tiny problem, models, optimisers, claims."""
 
 import csv
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -424,6 +425,14 @@ def test_an_edge_is_said() -> None:
 
 def test_a_page_says_what_the_runs_say() -> None:
     assert measured.quoted("claims").splitlines()[2:] == rows_of_claims()
+    verdicts = Counter(line.split("|")[2].strip() for line in rows_of_claims())
+    borne_out, not_borne_out, unknown = (
+        verdicts[verdict] for verdict in ("borne out", "not borne out", "cannot tell at this size")
+    )
+    told = f"{borne_out} were borne out and {not_borne_out} were not; {unknown} cannot be told"
+    assert told in " ".join(
+        Path(__file__).parents[2].joinpath("README.md").read_text("utf-8").split()
+    )
 
 
 def test_a_figure_says_which_seeds_are_lines_and_which_are_bars() -> None:

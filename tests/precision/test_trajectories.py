@@ -119,8 +119,8 @@ def test_a_longer_search_finds_no_trajectory_that_is_worse() -> None:
 def test_the_search_finds_a_dither_that_follows_from_the_last_one(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def rotated(shape: tuple[int, ...], count: Any, key: Any) -> Any:
-        return dither(shape, jnp.zeros((), jnp.int32), key) + count.astype(jnp.uint32) * GOLDEN
+    def rotated(shape: tuple[int, ...], count: Any, key: Any, at: Any) -> Any:
+        return dither(shape, jnp.zeros((), jnp.int32), key, at) + count.astype(jnp.uint32) * GOLDEN
 
     monkeypatch.setattr(_stochastic_rounding, "dither", rotated)
     jax.clear_caches()  # what was traced has the dither in it

@@ -93,7 +93,8 @@ def test_strangers_get_stable_lines_that_are_free() -> None:
     assert alone not in STYLES.values()
     assert optimizer_styles(["other", "adam", "mine"])["mine"] == alone
     assert optimizer_styles(["Adam"])["Adam"] == STYLES["adam"]
-    names = [f"own {i}" for i in range(30)] + list(STYLES)
+    free = len(COLORS) * len(DASHES) - len(STYLES)
+    names = [f"own {i}" for i in range(free)] + list(STYLES)
     styles = optimizer_styles(names)
     assert list(styles) == names
     assert len(set(styles.values())) == len(names)
@@ -205,7 +206,7 @@ def made_up_sweep(problem: Problem, names: Iterable[str], *, loss: float = 0.1) 
 
 
 def test_compared_optimisers_have_the_lines_of_the_registry() -> None:
-    names = [*DEFAULT_OPTIMIZERS, "lion", "mine", "adam pair"]
+    names = [*DEFAULT_OPTIMIZERS, "lion", "own", "adam pair"]
     runs = tuple(made_up_run(name, seed) for name in names for seed in (0, 1))
     drawn = loss_plot.figure(Comparison(problems["digits"], runs, len(runs), False))
     assert lines(drawn) == expected(names)

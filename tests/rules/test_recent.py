@@ -119,7 +119,7 @@ def ademamix(g: Any, alphas: Any, b3s: Any) -> Any:
         (lambda s: s.ademamix_b3(1.0, 9), ValueError, r"b3 must be in \[0, 1\), not 1.0"),
         (lambda s: s.ademamix_b3(0.5, 9), ValueError, "start must not be above b3, 0.5, not 0.9"),
         (lambda s: s.ademamix_b3(0.99, 9.0), TypeError, "steps must be an integer, not 9.0"),
-        (lambda s: s.ademamix_alpha(5.0, -1), ValueError, "steps must not be negative, not -1"),
+        (lambda s: s.ademamix_alpha(5.0, -1), ValueError, "steps must be at least 0, not -1"),
         (lambda s: s.ademamix_alpha("5", 9), TypeError, "alpha must be a number or a scalar array"),
         (lambda s: s.ademamix_alpha(-5.0, 9), ValueError, "alpha must be finite and not negative"),
     ],
@@ -262,7 +262,7 @@ def test_numbers_of_mars_may_follow_schedules(x64: None) -> None:
 # --- AdamH -------------------------------------------------------------------------------------
 
 
-@pytest.mark.matrix(keep=0, quick=["pair()", "dense()"])
+@pytest.mark.matrix(keep=0, quick=["pair()", "float8()"])
 @pytest.mark.parametrize("name", FORMATS)
 def test_the_norm_stays_in_every_format(name: str) -> None:
     storage: Any = FORMATS[name]

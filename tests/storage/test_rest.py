@@ -189,3 +189,24 @@ def test_each_group_has_a_frame_of_its_own() -> None:
             _, one = alone.update(grads[n], one, params[n])
         for entry, x in one[0].moments.items():
             np.testing.assert_array_equal(state[0].moments[entry][n], x)
+
+
+CLIPPED_BY_NORM = {"adafactor", "came", "mars", "mars_lion", "stable_adamw"}
+"""Optimisers whose steps, or gradients, are clipped by the norm of an array."""
+
+
+@pytest.mark.heavy  # two compilations of each optimiser
+def test_one_gradient_that_is_not_finite_reaches_its_array_by_a_norm_alone() -> None:
+    params = grads = jnp.ones((4, 32))
+    reached = set()
+    for name in ao.available():
+        whole = {"factored": False} if name in ("adafactor", "came") else {}  # else not stored
+        tx = ao.create(name, learning_rate=1e-2, storage=ao.storage.int8(), **whole)
+        update = jax.jit(tx.update)
+        _, state = update(grads, tx.init(params), params)
+        updates, state = update(grads.at[1, 3].set(jnp.nan), state, params)
+        if jnp.isnan(updates).sum() > 1:
+            reached.add(name)
+        updates, _ = update(grads, state, params)
+        assert jnp.isfinite(updates).all(), name
+    assert reached == CLIPPED_BY_NORM
