@@ -337,10 +337,10 @@ BIG_VISION = _convention(
 MATLAB = _convention(
     "MATLAB",
     "nnet.internal.cnn.solver.SolverADAM of 2017; documentation of trainingOptions, adamupdate",
-    f'{_HAT_NOTE_8} So `trainingOptions("adam")` was in the solver of 2017. The documentation '
-    "prints m / (sqrt(v) + eps), and says that a bias is corrected but not where eps then stands; "
-    "what `adamupdate` calls was not read. `L2Regularization` is `l2`: 1e-4 by default, but for "
-    "biases.",
+    f'{_HAT_NOTE_8} So the solver of 2017 wrote it, behind `trainingOptions("adam")`. The '
+    "documentation calls Epsilon an offset of the denominator, which leaves open whether the root "
+    "is corrected; what `adamupdate` calls was not read. `L2Regularization` is `l2`: 1e-4 by "
+    "default, but for biases.",
     adam=_EPS_HAT_8,
 )
 ALL = (
