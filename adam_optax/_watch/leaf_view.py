@@ -33,8 +33,10 @@ from adam_optax.storage._plan import LeafStorage
 
 NU_LIKE_GRADIENT = frozenset({"adamax"})
 """Rules whose nu has the scale of the gradient, not of its square, and contains eps."""
-MU_NORMALISED = frozenset({"adopt", "came", "laprop", "novograd"})
+MU_NORMALISED = frozenset({"adopt", "came", "capped_adafactor", "laprop", "novograd"})
 """Rules whose mu averages gradients that were divided by the root of nu before."""
+EPS_HAT = frozenset({"fading_adam"})
+"""Rules whose eps is epsilon-hat, beside those that are told so by an argument."""
 
 
 class LeafView(NamedTuple):
@@ -227,17 +229,19 @@ def _view(name: str, x: Leaf, numbers: Mapping[str, Any]) -> LeafView:
         return view._replace(signal_to_noise=_signal_to_noise(mu, nu * nu), root_nu=nu)
     return view._replace(
         signal_to_noise=_signal_to_noise(mu, jnp.ones_like(nu) if name in MU_NORMALISED else nu),
-        denominator=_denominator(nu, x.scalars, numbers),
+        denominator=_denominator(name, nu, x.scalars, numbers),
         root_nu=safe_sqrt(nu),
     )
 
 
-def _denominator(nu: Array, rule_scalars: Any, numbers: Mapping[str, Any]) -> Array | None:
+def _denominator(
+    name: str, nu: Array, rule_scalars: Any, numbers: Mapping[str, Any]
+) -> Array | None:
     """Return the root of nu and epsilon, where and as the rule adds epsilon; None without one."""
     eps, eps_root = numbers.get("eps"), numbers.get("eps_root", 0.0)
     if eps is None:
         return None
-    if numbers.get("eps_hat"):
+    if name in EPS_HAT or numbers.get("eps_hat") or numbers.get("correct_nu"):
         eps = eps * (rule_scalars[-1] if isinstance(rule_scalars, tuple) else rule_scalars)
     if numbers.get("eps_in_sqrt"):
         eps, eps_root = 0.0, eps

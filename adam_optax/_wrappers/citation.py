@@ -30,6 +30,7 @@ PAPERS: Mapping[str, tuple[str, ...]] = {
     "adopt": ("taniguchi2024adopt",),
     "amsgrad": ("reddi2018convergence",),
     "came": ("luo2023came",),
+    "capped_adafactor": ("shazeer2018adafactor", "zhai2022scaling"),
     "clip_by_block_rms": ("shazeer2018adafactor",),
     "clip_by_global_norm": ("pascanu2013difficulty",),
     "constant_adam": ("kingma2015adam",),
@@ -49,10 +50,12 @@ PAPERS: Mapping[str, tuple[str, ...]] = {
     "rmsprop": ("tieleman2012lecture",),
     "scheduled_nadam": ("kingma2015adam", "dozat2016incorporating"),
     "simplified_ademamix": ("morwani2025connections",),
+    "simplified_nadam": ("kingma2015adam", "dozat2016incorporating", "choi2019empirical"),
     "split_master": ("micikevicius2018mixed",),
     "stable_adam": ("wortsman2023stable",),
     "stochastic_rounding": ("zamirai2020revisiting",),
     "temporal_average": ("kingma2015adam",),
+    "uncorrected_adam": ("kingma2015adam",),
     "yogi": ("zaheer2018adaptive",),
     "zclip": ("kumar2025zclip",),
 }
@@ -61,6 +64,7 @@ PAPERS: Mapping[str, tuple[str, ...]] = {
 OPTION_PAPERS: Mapping[str, str] = {
     "nesterov": "dozat2016incorporating",
     "centered": "graves2013generating",
+    "correct_nu": "stjohn2021adamd",
 }
 """The BibTeX key of the paper of a rule's option, which is cited if the option is set."""
 

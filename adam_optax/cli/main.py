@@ -34,6 +34,7 @@ COMMANDS = {
     "suggest": "studies:SUGGEST",
     "watch": "studies:WATCH",
     "reproduce": "reproduce:REPRODUCE",
+    "conventions": "conventions:CONVENTIONS",
     "convert": "convert:CONVERT",
     "compile-report": "compile_report:COMPILE_REPORT",
 }

@@ -6,7 +6,7 @@ from typing import NoReturn
 from adam_optax._core.extras import MissingExtraError, needs_extra
 from adam_optax.cli.console import BAD_INPUT, fail
 
-_EXTRAS = {"convert": "convert", "compile-report": "cli"}
+_EXTRAS = {"convert": "convert", "conventions": "cli", "compile-report": "cli"}
 """The extra of a command, if it is not `lab`: `compile-report` names the compilers' itself."""
 
 

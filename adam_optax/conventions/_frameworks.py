@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
+import jax.numpy as jnp
+
 from adam_optax.couplings import INDEPENDENT
 
 
@@ -143,8 +145,8 @@ KERAS2 = _convention(
     amsgrad={**_EPS_HAT_7, **_RAW_MAX},
 )
 LUA_TORCH = _convention(
-    "Lua Torch",
-    "torch/optim: adam.lua",
+    "Torch7",
+    "torch/optim (Lua): adam.lua",
     f"{_HAT_NOTE_8} Its `learningRateDecay` is `time_decay`, its `weightDecay` is `l2`.",
     adam=_EPS_HAT_8,
 )
@@ -197,7 +199,7 @@ PADDLE = _convention(
     adamw={**_ALGORITHM_1, "weight_decay": 1e-2},
 )
 JAX_EXAMPLES = _convention(
-    "jax.example_libraries",
+    "JAX examples",
     "jax/example_libraries/optimizers.py",
     f"{_AS_OPTAX} {_OUTSIDE_NOTE}",
     None,
@@ -234,6 +236,113 @@ H2O = _convention(
     rates={"adadelta": 1.0},
     adadelta={"rho": 0.99, "eps": 1e-8},
 )
+MAXTEXT = _convention(
+    "MaxText",
+    "src/maxtext/optimizers/optimizers.py, configs/base.yml; praxis/optimizers.py: sharded_adam",
+    f"{_AS_OPTAX} `adamw` is both of its opt_types, adamw and adam_pax. adam_pax, praxis' form, "
+    "has the bias correction in the decay rates, b (1 - b^(t-1)) / (1 - b^t) at step t: its "
+    "moments are optax's corrected ones, and its steps optax's. Gradients are clipped before "
+    "that, by `ao.clip_by_global_norm(1.0)`. praxis can also cap the step's root mean square, "
+    "before the decay: `directions.rms_clipped`. AdamW decays by 0.1 where optax's decays by 1e-4.",
+    3e-5,
+    adamw={**_ALGORITHM_1, "b2": 0.95, "weight_decay": 0.1},
+)
+LEVANTER = _convention(
+    "Levanter",
+    "src/levanter/optim/config.py: AdamConfig, LionConfig",
+    f"{_AS_OPTAX} b2 is 0.95 where optax's is 0.999, and the decay 0.1 where optax's is 1e-4. "
+    "Gradients are clipped first, by `ao.clip_by_global_norm(1.0)`. `nesterov` is `nadamw`, "
+    "`adamc_weight_decay` is `couplings.corrected(peak)`, and `update_rms_clipping` bounds the "
+    "step with the decay in it: `directions.clip_by_rms`.",
+    6e-4,
+    adamw={**_ALGORITHM_1, "b2": 0.95, "weight_decay": 0.1},
+    lion={"b1": 0.9, "b2": 0.95, "weight_decay": 0.1},
+)
+BERT = _convention(
+    "BERT",
+    "google-research/bert: optimization.py",
+    "`uncorrected_adam`: no bias correction, so that a step is 3.16 times optax's at step 1, 3.24 "
+    "times at step 100 and 1.00 times at step 10,000. eps is 1e-6, beside the uncorrected root. "
+    "The decay is decoupled, times the rate, and 0 unless its `create_optimizer` sets 0.01, for "
+    "all but biases and LayerNorm: a `mask`.",
+    None,
+    uncorrected_adam={**_BETAS, "eps": 1e-6, "correct_nu": False, "weight_decay": 0.01},
+)
+ADAMD = _convention(
+    "AdamD",
+    "arXiv:2110.10828",
+    "`uncorrected_adam`: nu alone is corrected, so that a step is 0.1 times optax's at step 1 and "
+    "1.00 times from step 100 on. eps is epsilon-hat, as descriptions of the paper print it; the "
+    "paper's own text was not read.",
+    uncorrected_adam={**_BETAS, "eps": 1e-8, "correct_nu": True},
+)
+OPTIMI = _convention(
+    "optimi",
+    "warner-benjamin/optimi: optimi/{adam,adamw,stableadamw,radam,lion}.py",
+    "As optax in exact arithmetic, at every step: its decay rates carry the bias correction. b2 is "
+    "0.99 and eps 1e-6 where optax has 0.999 and 1e-8. AdamW decays by 1e-2; `decouple_lr`, its "
+    "fully decoupled decay, is `couplings.relative(max_lr)`, and wants a decay some 1,000 times "
+    "smaller. `weight_decay` of Adam and RAdam is `l2`. Its Adan divides by 1 + lr decay, which "
+    "cannot be expressed here.",
+    None,
+    adam={**_ALGORITHM_1, "b2": 0.99, "eps": 1e-6},
+    adamw={**_ALGORITHM_1, "b2": 0.99, "eps": 1e-6, "weight_decay": 1e-2},
+    stable_adamw={"b1": 0.9, "b2": 0.99, "eps": 1e-6, "weight_decay": 1e-2},
+    radam={**_ALGORITHM_1, "b2": 0.99, "eps": 1e-6, "threshold": 5.0},
+    lion={"b1": 0.9, "b2": 0.99, "weight_decay": 0.0},
+)
+_ADAFACTOR: dict[str, Any] = {
+    "decay_rate": 0.8,
+    "decay_offset": 0,
+    "b2_cap": 0.999,
+    "clipping_threshold": None,
+    "momentum": 0.9,
+    "dtype_momentum": jnp.bfloat16,
+    "eps": 1e-30,
+}
+TIMM = _convention(
+    "timm",
+    "timm/optim/{nadamw,adamp,adafactor_bv}.py, and torch.optim.AdamW",
+    f"{_AS_OPTAX} `simplified_nadam` is its NAdamW, whose look-ahead has one bias correction: at "
+    "step 1 a step is 1.9 times Adam's, where `nadamw`'s is 1.47 times. `corrected_weight_decay` "
+    "is `couplings.corrected(peak)`, `caution` is `directions.cautious`. Its factory has other "
+    "numbers than its classes, which are these: a decay of 0 if none is given, and for AdamP "
+    "wd_ratio 0.01 and nesterov. AdamP's `channel_axis` is 0 for weights as PyTorch lays them out. "
+    "`capped_adafactor` is AdafactorBigVision; its `unscaled_wd` is `couplings.INDEPENDENT`. "
+    "Before timm 1.0.30, its `clipping_threshold` divides by min(1, rms times the threshold), "
+    "which lengthens short steps and shortens none: that is not here.",
+    rates={"capped_adafactor": 1.0},
+    adamw={**_ALGORITHM_1, "weight_decay": 1e-2},
+    simplified_nadam={**_BETAS, "eps": 1e-8, "weight_decay": 1e-2},
+    adamp={
+        **_BETAS,
+        "eps": 1e-8,
+        "delta": 0.1,
+        "wd_ratio": 0.1,
+        "nesterov": False,
+        "weight_decay": 0.0,
+    },
+    capped_adafactor={"min_dim_size_to_factor": 16, **_ADAFACTOR, "weight_decay": 0.0},
+)
+BIG_VISION = _convention(
+    "big_vision",
+    "big_vision/optax.py: scale_by_adafactor, make",
+    "`capped_adafactor`: Adafactor whose second moment forgets at least 0.1 % at every step, with "
+    "a mean of the steps in bfloat16. `config.wd` follows the schedule and not its peak: "
+    "`couplings.relative(config.lr)`, on parameters named `kernel`. Gradients are clipped first, "
+    "by `ao.clip_by_global_norm(config.grad_clip_norm)`.",
+    None,
+    capped_adafactor={"min_dim_size_to_factor": 32, **_ADAFACTOR},
+)
+MATLAB = _convention(
+    "MATLAB",
+    "nnet.internal.cnn.solver.SolverADAM of 2017; documentation of trainingOptions, adamupdate",
+    f'{_HAT_NOTE_8} So the solver of 2017 wrote it, behind `trainingOptions("adam")`. The '
+    "documentation calls Epsilon an offset of the denominator, which leaves open whether the root "
+    "is corrected; what `adamupdate` calls was not read. `L2Regularization` is `l2`: 1e-4 by "
+    "default, but for biases.",
+    adam=_EPS_HAT_8,
+)
 ALL = (
     PAPER,
     OPTAX,
@@ -253,5 +362,13 @@ ALL = (
     BITSANDBYTES,
     ODL,
     H2O,
+    MAXTEXT,
+    LEVANTER,
+    BERT,
+    ADAMD,
+    OPTIMI,
+    TIMM,
+    BIG_VISION,
+    MATLAB,
 )
 """All conventions, in the order of this file."""

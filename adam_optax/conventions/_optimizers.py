@@ -201,3 +201,140 @@ def constant_adam(
     return optimizer_with_decay(
         rule, learning_rate, weight_decay, mask, mu_dtype=mu_dtype, **known(constant_adam, options)
     )
+
+
+@optimizer_function
+def uncorrected_adam(
+    learning_rate: ScalarOrSchedule | None,
+    b1: ScalarOrSchedule = 0.9,
+    b2: ScalarOrSchedule = 0.999,
+    eps: ScalarOrSchedule = 1e-6,
+    *,
+    correct_nu: bool = False,
+    weight_decay: ScalarOrSchedule | None = None,
+    mask: Mask = None,
+    mu_dtype: DTypeLike | None = None,
+    **options: Unpack[DecayOptions],
+) -> Transformation:
+    """Minimise with Adam as BERT writes it: without bias correction; or as AdamD does, with half.
+
+    Take this form to go on with a run of BERT's `AdamWeightDecayOptimizer`; else take `ao.adamw`.
+    With b2 of 0.999, the first step is 3.2 times as long as Adam's, and the tenth 6.5 times, so
+    that BERT's schedules begin at a rate of 0. AdamD, `correct_nu`, begins with steps of 0.1 and
+    grows to Adam's: a warm-up of its own.
+
+    Step: `μ / (√ν + eps)`, times `-learning_rate`, with `μ = b1 μ + (1-b1) g` and
+    `ν = b2 ν + (1-b2) |g|²` for the gradient `g`; with `correct_nu` times `√(1-b2^t)` at the step
+    `t`, 1 at the first. With decay, `λ p` is added to the step.
+
+    Args:
+        learning_rate: step size: a number, a scalar array or a schedule `count -> value`, as may be
+            every other number below; None leaves out the factor and its sign.
+        b1: decay rate of the first moment `mu`, in [0, 1).
+        b2: decay rate of the second moment `nu`, in [0, 1).
+        eps: added to the root of the uncorrected second moment, in units of the gradient.
+        correct_nu: whether the second moment, and it alone, is corrected for its bias (AdamD).
+        weight_decay: strength λ of the decoupled weight decay, times the learning rate unless the
+            option `coupling` says otherwise; None: no decay.
+        mask: which parameters decay: a tree of bools, a prefix of such a tree, or a function from
+            the parameters to one; None: all parameters.
+        mu_dtype: dtype in which `mu` is kept; None: float32 (float64 for float64 parameters).
+        **options: `coupling`, how the decay goes with the learning rate, and `nu_dtype`,
+            `storage` and `stacked`, how the moments are kept; see `ao.DecayOptions`.
+
+    Returns:
+        The optimiser; `state[0]` holds `count` and the moments `mu` and `nu`.
+
+    Raises:
+        ValueError: if a number is out of range, or if `mask` or `coupling` is given without
+            `weight_decay`.
+        TypeError: if an argument has the wrong type, or this function does not take it.
+
+    Example:
+        >>> import jax.numpy as jnp, adam_optax as ao
+        >>> params, grads = jnp.ones(3), jnp.full(3, 2.0)
+        >>> tx = ao.conventions.uncorrected_adam(0.1)
+        >>> updates, state = tx.update(grads, tx.init(params), params)
+        >>> print(f"{updates[0]:.3f}")
+        -0.316
+
+    References:
+        Devlin et al., [BERT: Pre-training of Deep Bidirectional Transformers for Language
+        Understanding](https://arxiv.org/abs/1810.04805), NAACL 2019.
+        St John, [AdamD: Improved bias-correction in Adam](https://arxiv.org/abs/2110.10828), 2021,
+        for `correct_nu`.
+    """
+    return optimizer_with_decay(
+        rules.uncorrected_adam(b1, b2, eps, correct_nu),
+        learning_rate,
+        weight_decay,
+        mask,
+        mu_dtype=mu_dtype,
+        **known(uncorrected_adam, options),
+    )
+
+
+@optimizer_function
+def simplified_nadam(
+    learning_rate: ScalarOrSchedule | None,
+    b1: ScalarOrSchedule = 0.9,
+    b2: ScalarOrSchedule = 0.999,
+    eps: ScalarOrSchedule = 1e-8,
+    *,
+    weight_decay: ScalarOrSchedule | None = None,
+    mask: Mask = None,
+    mu_dtype: DTypeLike | None = None,
+    **options: Unpack[DecayOptions],
+) -> Transformation:
+    """Minimise with NAdam as timm and MLCommons write it: with one bias correction for both terms.
+
+    Take this form to go on with a run of timm's `NAdamW` or of MLCommons' baseline; else take
+    `ao.nadamw`, whose mean is corrected as it will be at the next step. At the first step this one
+    is 1.9 times Adam's, that one 1.47 times.
+
+    Step: `(b1 μ + (1-b1) g) / (1-b1^t) / (√ν̂ + eps)`, times `-learning_rate`, with
+    `μ = b1 μ + (1-b1) g` and Adam's ν̂ (see `ao.adam`) for the gradient `g` and the step `t`, 1 at
+    the first. With decay, `λ p` is added to the step.
+
+    Args:
+        learning_rate: step size: a number, a scalar array or a schedule `count -> value`, as may be
+            every other number below; None leaves out the factor and its sign.
+        b1: decay rate of the first moment `mu`, in [0, 1).
+        b2: decay rate of the second moment `nu`, in [0, 1).
+        eps: added to the root in the denominator, in units of the gradient.
+        weight_decay: strength λ of the decoupled weight decay, times the learning rate unless the
+            option `coupling` says otherwise; None: no decay.
+        mask: which parameters decay: a tree of bools, a prefix of such a tree, or a function from
+            the parameters to one; None: all parameters.
+        mu_dtype: dtype in which `mu` is kept; None: float32 (float64 for float64 parameters).
+        **options: `coupling`, how the decay goes with the learning rate, and `nu_dtype`,
+            `storage` and `stacked`, how the moments are kept; see `ao.DecayOptions`.
+
+    Returns:
+        The optimiser; `state[0]` holds `count` and the moments `mu` and `nu`.
+
+    Raises:
+        ValueError: if a number is out of range, or if `mask` or `coupling` is given without
+            `weight_decay`.
+        TypeError: if an argument has the wrong type, or this function does not take it.
+
+    Example:
+        >>> import jax.numpy as jnp, adam_optax as ao
+        >>> params, grads = jnp.ones(3), jnp.full(3, 2.0)
+        >>> tx = ao.conventions.simplified_nadam(0.1)
+        >>> updates, state = tx.update(grads, tx.init(params), params)
+        >>> print(f"{updates[0]:.3f}")
+        -0.190
+
+    References:
+        Choi et al., [On Empirical Comparisons of Optimizers for Deep
+        Learning](https://arxiv.org/abs/1910.05446), 2019, Table 1.
+    """
+    return optimizer_with_decay(
+        rules.simplified_nadam(b1, b2, eps),
+        learning_rate,
+        weight_decay,
+        mask,
+        mu_dtype=mu_dtype,
+        **known(simplified_nadam, options),
+    )

@@ -24,7 +24,14 @@ from adam_optax.rules.amsgrad import amsgrad
 from adam_optax.rules.averaging import temporal_average
 from adam_optax.rules.base import Rule, variant
 from adam_optax.rules.came import came
-from adam_optax.rules.framework_variants import constant_adam, fading_adam, scheduled_nadam
+from adam_optax.rules.framework_variants import (
+    capped_adafactor,
+    constant_adam,
+    fading_adam,
+    scheduled_nadam,
+    simplified_nadam,
+    uncorrected_adam,
+)
 from adam_optax.rules.grams import grams
 from adam_optax.rules.lamb import lamb
 from adam_optax.rules.laprop import laprop
@@ -58,6 +65,7 @@ __all__ = [
     "adopt",
     "amsgrad",
     "came",
+    "capped_adafactor",
     "clip_step_by_history",
     "constant_adam",
     "fading_adam",
@@ -75,8 +83,10 @@ __all__ = [
     "rmsprop",
     "scheduled_nadam",
     "simplified_ademamix",
+    "simplified_nadam",
     "stable_adam",
     "temporal_average",
+    "uncorrected_adam",
     "variant",
     "yogi",
 ]

@@ -3,8 +3,8 @@
 import jax.numpy as jnp
 from jax import Array
 
-from adam_optax._core.numerics import Number, abs_sq, safe_divide, safe_sqrt
-from adam_optax.directions import clip_by_rms
+from adam_optax._core.numerics import Number, abs_sq, is_python_number, safe_divide, safe_sqrt
+from adam_optax.directions import Direction, rms_clipped
 from adam_optax.moments import Leaf, Moment, ema
 from adam_optax.rules.base import Rule, variant
 
@@ -61,21 +61,49 @@ def adafactor(
         Shazeer & Stern, [Adafactor: Adaptive Learning Rates with Sublinear Memory
         Cost](https://arxiv.org/abs/1804.04235), ICML 2018, Algorithm 4.
     """
-
-    def update(m: Array, x: Array, t: Array) -> Array:
-        age = jnp.maximum(t - decay_offset, 1.0)
-        return m + jnp.exp(-decay_rate * jnp.log(age)) * (x - m)  # 1 - b_t = age^-decay_rate
+    step = clipped_ratio(clipping_threshold)
 
     def scaled_grad(x: Leaf) -> Array:
-        step = safe_divide(x.g, safe_sqrt(x.current["nu"]), 0.0)
-        step = step if clipping_threshold is None else clip_by_rms(clipping_threshold)(step, x)
-        return step * _parameter_scale(x) if multiply_by_parameter_scale else step
+        return step(x) * _parameter_scale(x) if multiply_by_parameter_scale else step(x)
 
-    nu = Moment(lambda x: abs_sq(x.g) + eps, update, signed=False)
+    nu = mean_square(decay_rate, decay_offset, eps)
     if momentum is None:
         return Rule({"nu": nu}, scaled_grad)
     mu = ema(momentum, lambda x: x.learning_rate * scaled_grad(x), corrected=False)
     return Rule({"nu": nu, "mu": mu}, lambda x: x.current["mu"], handles=("learning_rate",))
+
+
+def mean_square(decay_rate: Number, decay_offset: int, eps: Number, b2_cap: Number = 1.0) -> Moment:
+    """Average squared gradients with the decay rate `min(b2_cap, 1 - t^-decay_rate)` at step `t`.
+
+    Args:
+        decay_rate: exponent of the decay rate.
+        decay_offset: the step from which `t` counts.
+        eps: added to the squared gradients, in their units.
+        b2_cap: the largest decay rate; by default there is no bound.
+    """
+
+    def update(m: Array, x: Array, t: Array) -> Array:
+        age = jnp.maximum(t - decay_offset, 1.0)
+        moved = jnp.exp(-decay_rate * jnp.log(age))  # 1 - b_t = age^-decay_rate
+        if not is_python_number(b2_cap) or b2_cap < 1:
+            moved = jnp.maximum(moved, 1 - b2_cap)
+        return m + moved * (x - m)
+
+    return Moment(lambda x: abs_sq(x.g) + eps, update, signed=False)
+
+
+def clipped_ratio(clipping_threshold: Number | None) -> Direction:
+    """Build the direction `g / √ν`, whose root mean square is bounded.
+
+    Args:
+        clipping_threshold: the bound; None stands for none.
+    """
+
+    def over_root(x: Leaf) -> Array:
+        return safe_divide(x.g, safe_sqrt(x.current["nu"]), 0.0)
+
+    return over_root if clipping_threshold is None else rms_clipped(over_root, clipping_threshold)
 
 
 def _parameter_scale(x: Leaf, least: float = 1e-3) -> Array:

@@ -1,14 +1,14 @@
 """Define AdamP (Heo et al. 2021)."""
 
 import math
-from collections.abc import Mapping
 
 import jax.numpy as jnp
 from jax import Array
 
-from adam_optax._core.numerics import Number, one_minus_power, safe_divide, safe_sqrt
-from adam_optax.directions import denominator
+from adam_optax._core.numerics import Number, safe_divide, safe_sqrt
+from adam_optax.directions import first_moment, ratio
 from adam_optax.moments import Leaf, ema, square
+from adam_optax.rules._look_ahead import look_ahead
 from adam_optax.rules.base import Rule, variant
 
 
@@ -64,16 +64,8 @@ def adamp(
         Heo et al., [AdamP: Slowing Down the Slowdown for Momentum Optimizers on Scale-invariant
         Weights](https://arxiv.org/abs/2006.08217), ICLR 2021, Algorithm 2.
     """
-
-    def seen(t: Array, ages: Mapping[str, Array]) -> Array:
-        """Return the weight that `mu` has seen, by which both terms of the look-ahead are over."""
-        return one_minus_power(b1, ages["mu"])
-
-    def adam(x: Leaf) -> Array:
-        above = x.hat["mu"]
-        if nesterov:
-            above = b1 * above + (1 - b1) * x.g / x.scalars
-        return safe_divide(above, denominator(x.hat["nu"], eps), least=eps)
+    ahead, seen = look_ahead(b1)
+    adam = ratio(eps, num=ahead if nesterov else first_moment)
 
     def projected(x: Leaf, d: Array, axes: tuple[int, ...]) -> tuple[Array, Array]:
         """Return whether weights are scale-invariant, and the step without their direction."""

@@ -17,6 +17,8 @@ from adam_optax._core.numerics import (
 )
 from adam_optax.directions import denominator, eps_hat_scale, ratio, ratio_eps_hat
 from adam_optax.moments import Leaf, Moment, ema, grad, square
+from adam_optax.rules._look_ahead import look_ahead
+from adam_optax.rules.adafactor import clipped_ratio, mean_square
 from adam_optax.rules.base import Rule, variant
 
 
@@ -167,3 +169,148 @@ def fading_adam(
     mu = Moment(grad, update, read, correction, decay=b1, uses_age=False)
     moments = {"mu": mu, "nu": ema(b2, square, signed=False)}
     return Rule(moments, ratio_eps_hat(eps), eps_hat_scale(b2))
+
+
+@variant(decay_rates=("b1", "b2"), non_negative=("eps",))
+def uncorrected_adam(
+    b1: Number = 0.9, b2: Number = 0.999, eps: Number = 1e-6, correct_nu: bool = False
+) -> Rule:
+    """Build Adam's rule as BERT writes it: without bias correction; or as AdamD does, with half.
+
+    Take this form to go on with a run of BERT's `AdamWeightDecayOptimizer`; else take `adam`. With
+    b2 of 0.999, the first step is 3.2 times as long as Adam's, and the tenth 6.5 times. AdamD,
+    `correct_nu`, begins with steps of 0.1 and grows to Adam's.
+
+    Moments: `mu`, the mean gradient, and `nu`, the mean squared gradient.
+
+    Step: `μ / (√ν + eps)`,
+    with `μ = b1 μ + (1-b1) g` and `ν = b2 ν + (1-b2) |g|²` for the gradient `g`; with `correct_nu`
+    times `√(1-b2^t)` at the step `t`, 1 at the first.
+
+    Args:
+        b1: decay rate of the first moment `mu`, in [0, 1); default 0.9.
+        b2: decay rate of the second moment `nu`, in [0, 1); default 0.999.
+        eps: added to the root of the uncorrected second moment, in units of the gradient;
+            default 1e-6.
+        correct_nu: whether the second moment, and it alone, is corrected for its bias (AdamD);
+            default False.
+
+    Returns:
+        The rule, for `adam_optax.optimizer` or `adam_optax.scale_by`.
+
+    Raises:
+        ValueError: if a number is out of range.
+
+    Example:
+        >>> import adam_optax as ao
+        >>> tx = ao.optimizer(ao.rules.uncorrected_adam(), 1e-4, decay=ao.Decay(0.01))
+
+    References:
+        Devlin et al., [BERT: Pre-training of Deep Bidirectional Transformers for Language
+        Understanding](https://arxiv.org/abs/1810.04805), NAACL 2019.
+        St John, [AdamD: Improved bias-correction in Adam](https://arxiv.org/abs/2110.10828), 2021,
+        for `correct_nu`.
+    """
+    mu, nu = ema(b1, corrected=False), ema(b2, square, signed=False, corrected=correct_nu)
+    moments = {"mu": mu, "nu": nu}
+    if correct_nu:
+        return Rule(moments, ratio_eps_hat(eps), eps_hat_scale(b2))
+    return Rule(moments, ratio(eps))
+
+
+@variant(decay_rates=("b1", "b2"), non_negative=("eps",))
+def simplified_nadam(b1: Number = 0.9, b2: Number = 0.999, eps: Number = 1e-8) -> Rule:
+    """Build NAdam's rule as timm and MLCommons write it: with one bias correction for both terms.
+
+    Take this form to go on with a run of timm's `NAdamW` or of MLCommons' baseline; else take
+    `adam` with `nesterov`, whose mean is corrected as it will be at the next step. At the first
+    step this one is 1.9 times Adam's, that one 1.47 times.
+
+    Moments: `mu`, the mean gradient, and `nu`, the mean squared gradient.
+
+    Step: `(b1 μ + (1-b1) g) / (1-b1^t) / (√ν̂ + eps)`,
+    with `μ = b1 μ + (1-b1) g` and Adam's ν̂ (see `adam`) for the gradient `g` and the step `t`, 1 at
+    the first.
+
+    Args:
+        b1: decay rate of the first moment `mu`, in [0, 1); default 0.9.
+        b2: decay rate of the second moment `nu`, in [0, 1); default 0.999.
+        eps: added to the root in the denominator, in units of the gradient; default 1e-8.
+
+    Returns:
+        The rule, for `adam_optax.optimizer` or `adam_optax.scale_by`.
+
+    Raises:
+        ValueError: if a number is out of range.
+
+    Example:
+        >>> import adam_optax as ao
+        >>> tx = ao.optimizer(ao.rules.simplified_nadam(), 1e-3, decay=ao.Decay(0.01))
+
+    References:
+        Choi et al., [On Empirical Comparisons of Optimizers for Deep
+        Learning](https://arxiv.org/abs/1910.05446), 2019, Table 1.
+    """
+    ahead, seen = look_ahead(b1)
+    moments = {"mu": ema(b1), "nu": ema(b2, square, signed=False)}
+    return Rule(moments, ratio(eps, num=ahead), seen)
+
+
+@variant(
+    decay_rates=("b2_cap", "momentum"),
+    non_negative=("clipping_threshold", "eps"),
+    optional=("clipping_threshold", "momentum"),
+)
+def capped_adafactor(
+    decay_rate: Number = 0.8,
+    decay_offset: int = 0,
+    b2_cap: Number = 0.999,
+    clipping_threshold: Number | None = None,
+    momentum: Number | None = 0.9,
+    eps: Number = 1e-30,
+) -> Rule:
+    """Build Adafactor's rule as big_vision writes it: with a bound on the second moment's rate.
+
+    Take this form to go on with a run of big_vision's or timm's; else take `adafactor`. The bound
+    lets the second moment forget, where Adafactor's averages over ever more steps; the mean of the
+    steps is taken before the learning rate, and steps do not depend on the parameter's size.
+
+    Moments: `nu`, the mean squared gradient, and, with momentum, `mu`, the mean step.
+
+    Step: `momentum μ + (1-momentum) d / max(1, rms(d) / threshold), d = g / √ν`,
+    with `ν = b ν + (1-b) (|g|² + eps)`, `b = min(b2_cap, 1 - t^-decay_rate)` for the gradient `g`
+    and the step `t`, 1 at the first.
+
+    Args:
+        decay_rate: exponent of the second moment's decay rate, `1 - t^-decay_rate`; default 0.8.
+        decay_offset: the step from which `t` counts; default 0.
+        b2_cap: the largest decay rate of the second moment, in [0, 1); default 0.999.
+        clipping_threshold: the largest root mean square of `d`; None stands for no bound;
+            default None.
+        momentum: decay rate of the average `mu` of the steps, in [0, 1); None stands for no
+            average; default 0.9.
+        eps: added to the squared gradients, in units of the squared gradient; default 1e-30.
+
+    Returns:
+        The rule, for `adam_optax.optimizer` or `adam_optax.scale_by`.
+
+    Raises:
+        ValueError: if a number is out of range.
+
+    Example:
+        >>> import adam_optax as ao
+        >>> rule = ao.rules.capped_adafactor()
+        >>> tx = ao.optimizer(rule, 1e-3, storage={"nu": ao.storage.factored(32)})
+
+    References:
+        Zhai et al., [Scaling Vision Transformers](https://arxiv.org/abs/2106.04560), CVPR 2022,
+        section 3.4.
+        Shazeer & Stern, [Adafactor: Adaptive Learning Rates with Sublinear Memory
+        Cost](https://arxiv.org/abs/1804.04235), ICML 2018, Algorithm 4.
+    """
+    step = clipped_ratio(clipping_threshold)
+    nu = mean_square(decay_rate, decay_offset, eps, b2_cap)
+    if momentum is None:
+        return Rule({"nu": nu}, step)
+    mu = ema(momentum, step, corrected=False)
+    return Rule({"nu": nu, "mu": mu}, lambda x: x.current["mu"])

@@ -10,8 +10,9 @@ from adam_optax.cli.main import COMMANDS, command, main
 TITLE = "Command line"
 WORDS = (
     "The package has one command. What follows is what `adam-optax COMMAND --help` prints. "
-    "Experiments on data need the extra `lab`, `convert` the extra `convert`, and `compile-report` "
-    "the extra `aot`; each brings the command line's own packages, too."
+    "Experiments on data need the extra `lab`, `convert` the extra `convert`, `compile-report` the "
+    "extra `aot`, and `conventions` the extra `cli`; each brings the command line's own packages, "
+    "too."
 )
 
 

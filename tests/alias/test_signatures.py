@@ -34,7 +34,10 @@ def _functions(module: Any) -> dict[str, Callable[..., Any]]:
 ALIASES = _functions(ao)
 FRAMEWORKS = {
     name: getattr(ao.conventions, name)
-    for name in ("scheduled_nadam", "fading_adam", "constant_adam")
+    for name in (
+        *("scheduled_nadam", "fading_adam", "constant_adam"),
+        *("uncorrected_adam", "simplified_nadam", "capped_adafactor"),
+    )
 }
 ALL = ALIASES | FRAMEWORKS
 OPTAX = {

@@ -185,6 +185,7 @@ def test_a_missing_extra_says_what_to_install(
         (["compare", "digits"], "lab"),
         (["convert", "--help"], "convert"),
         (["compile-report", "--target", "cpu"], "cli"),
+        (["conventions"], "cli"),
     ],
 )
 def test_without_the_packages_of_the_command_line_one_line_says_what_to_install(

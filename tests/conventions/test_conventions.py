@@ -17,6 +17,7 @@ import adam_optax as ao
 from adam_optax import conventions
 from adam_optax.conventions import ALL, KERAS, PYTORCH, Convention
 from tests.support import oracle_frameworks as oracle
+from tests.support import oracle_stacks as stacks
 from tests.support.cases import gradients, run
 from tests.support.oracle import relative_rms
 
@@ -31,6 +32,16 @@ HAT7 = ft.partial(oracle.epsilon_hat, **MEANS, eps=1e-7)
 INSIDE = ft.partial(oracle.adamax_inside, **NEAR)
 OUTSIDE = ft.partial(oracle.adamax_outside, **NEAR)
 NESTEROV = ft.partial(oracle.nesterov, **NEAR)
+PAX: dict[str, Any] = {"b1": 0.9, "b2": 0.95, "eps": 1e-8}
+OPTIMI: dict[str, Any] = {"b1": 0.9, "b2": 0.99, "eps": 1e-6}
+
+
+def _free(formula: Callable[..., Any], **numbers: Any) -> Callable[[Any], Any]:
+    """Return a formula without its decay, which does not look at the parameters then."""
+    if formula is not stacks.big_vision_adafactor:
+        numbers["decay"] = 0.0
+    return lambda grads: formula(grads, START, **numbers)
+
 
 # Each framework's formula and weight decay, from its source; nothing here is read from the library.
 FORMULAS: dict[tuple[str, str], tuple[Callable[[Any], Any], float]] = {
@@ -65,7 +76,7 @@ FORMULAS: dict[tuple[str, str], tuple[Callable[[Any], Any], float]] = {
     ("Keras 2", "adam"): (HAT7, 0.0),
     ("Keras 2", "adamw"): (HAT7, 4e-3),
     ("Keras 2", "amsgrad"): (ft.partial(oracle.amsgrad_hat, **MEANS, eps=1e-7), 0.0),
-    ("Lua Torch", "adam"): (HAT8, 0.0),
+    ("Torch7", "adam"): (HAT8, 0.0),
     ("Lasagne", "adam"): (HAT8, 0.0),
     ("Lasagne", "amsgrad"): (ft.partial(oracle.amsgrad_hat, **NEAR), 0.0),
     ("Lasagne", "adamax"): (OUTSIDE, 0.0),
@@ -80,24 +91,44 @@ FORMULAS: dict[tuple[str, str], tuple[Callable[[Any], Any], float]] = {
     ("Chainer", "adamw"): (HAT8, 0.0),
     ("Paddle", "adam"): (ALG1, 0.0),
     ("Paddle", "adamw"): (ALG1, 1e-2),
-    ("jax.example_libraries", "adam"): (ALG1, 0.0),
-    ("jax.example_libraries", "adamax"): (OUTSIDE, 0.0),
+    ("JAX examples", "adam"): (ALG1, 0.0),
+    ("JAX examples", "adamax"): (OUTSIDE, 0.0),
     ("DeepSpeed", "adam"): (ALG1, 0.0),
     ("DeepSpeed", "adamw"): (ALG1, 0.0),
     ("bitsandbytes", "adam"): (ALG1, 0.0),
     ("ODL", "constant_adam"): (ft.partial(oracle.constant_adam, **NEAR), 0.0),
     ("H2O", "adadelta"): (ft.partial(oracle.adadelta, rho=0.99, eps=1e-8), 0.0),
+    ("MaxText", "adamw"): (_free(stacks.adam_pax, **PAX, eps_root=0.0), 0.1),
+    ("Levanter", "adamw"): (ft.partial(oracle.algorithm_1, **PAX), 0.1),
+    ("Levanter", "lion"): (_free(stacks.lion, b1=0.9, b2=0.95), 0.1),
+    ("BERT", "uncorrected_adam"): (_free(stacks.bert_adam, **MEANS, eps=1e-6), 0.01),
+    ("AdamD", "uncorrected_adam"): (lambda grads: stacks.adamd(grads, START, **NEAR), 0.0),
+    ("optimi", "adam"): (_free(stacks.optimi_adam, **OPTIMI), 0.0),
+    ("optimi", "adamw"): (_free(stacks.optimi_adam, **OPTIMI), 1e-2),
+    ("optimi", "radam"): (_free(stacks.optimi_adam, **OPTIMI, rectified=True), 0.0),
+    ("optimi", "lion"): (_free(stacks.lion, b1=0.9, b2=0.99), 0.0),
+    ("timm", "adamw"): (ALG1, 1e-2),
+    ("timm", "simplified_nadam"): (_free(stacks.nadamw, **NEAR), 1e-2),
+    ("timm", "adamp"): (ALG1, 0.0),  # of vectors; of matrices: `test_stacks`
+    ("timm", "capped_adafactor"): (_free(stacks.big_vision_adafactor), 0.0),
+    ("big_vision", "capped_adafactor"): (_free(stacks.big_vision_adafactor), 0.0),
+    ("MATLAB", "adam"): (HAT8, 0.0),
 }
-ENTRIES = [(c, name) for c in ALL for name in c.options]
+WITH_DECAY_INSIDE = {("optimi", "stable_adamw")}
+"""Optimisers whose decay is not added to the formula: `test_stacks` has them."""
+ENTRIES = [(c, name) for c in ALL for name in c.options if (c.name, name) in FORMULAS]
 EACH = pytest.mark.parametrize(
     ("convention", "name"), ENTRIES, ids=[f"{c.name}-{name}" for c, name in ENTRIES]
 )
 
 
 def build(convention: Convention, name: str) -> Any:
-    """Build an optimiser with the arguments of a convention."""
+    """Build an optimiser with the arguments of a convention, its moments in full precision."""
     optimizer = getattr(ao, name, None) or getattr(conventions, name)
-    return optimizer(oracle.RATE, **getattr(convention, name))
+    options = dict(getattr(convention, name))
+    if "dtype_momentum" in options:
+        options["dtype_momentum"] = jnp.float64  # two bytes would hide the formula
+    return optimizer(oracle.RATE, **options)
 
 
 def expected_updates(convention: Convention, name: str, grads: Any) -> Any:
@@ -111,7 +142,8 @@ def expected_updates(convention: Convention, name: str, grads: Any) -> Any:
 
 
 def test_every_entry_has_a_formula() -> None:
-    assert {(c.name, name) for c, name in ENTRIES} == FORMULAS.keys()
+    every = {(c.name, name) for c in ALL for name in c.options}
+    assert every == FORMULAS.keys() | WITH_DECAY_INSIDE
 
 
 @pytest.mark.matrix(keep=8)

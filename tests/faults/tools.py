@@ -224,4 +224,18 @@ FAULTS = [
         "False",
         "test_a_schedule_that_returns_no_number[learning_rate-1j-complex64]",
     ),
+    Fault(
+        "a table that has the two epsilons exchanged",
+        "_by_eps_hat",
+        'RAW if options["eps_hat"] else HAT',
+        'HAT if options["eps_hat"] else RAW',
+        "test_eps_is_where_the_table_says[TensorFlow 1-adam]",
+    ),
+    Fault(
+        "BERT's Adam with the second moment corrected",
+        "framework_variants:uncorrected_adam",
+        "ema(b2, square, signed=False, corrected=correct_nu)",
+        "ema(b2, square, signed=False)",
+        "test_500_steps_follow_the_source[bert]",
+    ),
 ]

@@ -49,11 +49,13 @@ class Table:
         title: The title: what was measured.
         columns: The columns, all of the same length.
         notes: Sentences below the table.
+        elsewhere: Where columns are that a narrow table leaves out.
     """
 
     title: str
     columns: Sequence[Column]
     notes: Sequence[str] = ()
+    elsewhere: str = "in the files"
 
     @property
     def rows(self) -> list[tuple[str, ...]]:
@@ -82,7 +84,7 @@ def layout(table: Table, width: int | None) -> "list[RenderableType]":
     gone = [column.head for column in table.columns if column.head not in _heads(columns)]
     notes = list(table.notes)
     if gone:
-        notes.append(f"left out at this width, and in the files: {', '.join(gone)}")
+        notes.append(f"left out at this width, and {table.elsewhere}: {', '.join(gone)}")
     shown: list[RenderableType] = [Text(table.title)]
     if width is None or _width(columns) <= width:
         shown.append(_drawn(columns))
