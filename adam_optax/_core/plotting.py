@@ -95,10 +95,10 @@ STYLES = {
     "adam_atan2": Style(BLUE, DASHED),
     "adam_mini": Style(BLUE, DOTTED),
     "acprop": Style(PINK, LONG),
-    "qhadam": Style(VERMILION, SOLID),
+    "qhadam": Style(GREEN, DASH_DOT_DOT),
     "grams": Style(ORANGE, DOTTED),
     "adamp": Style(BLACK, SOLID),
-    "came": Style(GREEN, DASH_DOT_DOT),
+    "came": Style(VERMILION, SOLID),
 }
 """The optimisers' lines by name, in lower case: those of the library, two of optax, four of the
 Adam paper, the lessons' SGD with momentum, and the two ways to update the rows of a table."""
