@@ -27,7 +27,7 @@ def holds(target: str, name: str, tx: Any) -> None:
     assert found.copied <= (1024 if name == "ademamix" else 1023)
     each = 12 if name == "came" else 8 if again else 2  # CAME has means of two squares
     assert found.kernels <= each * len(LEAVES) + 4
-    assert found.scratch < (8 * size(LEAVES) if again else 4096)
+    assert found.scratch < (each * size(LEAVES) if again else 4096)
 
 
 @pytest.mark.parametrize("target", ["v5e", "h100"])
