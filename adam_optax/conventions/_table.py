@@ -61,11 +61,9 @@ def _uncorrected(options: Options) -> str:
 
 
 _FORMS: Mapping[str, tuple[str | Place, str | Place]] = {
-    **dict.fromkeys(("adam", "adamw", "amsgrad", "radam"), (_by_eps_hat, BOTH)),
-    **dict.fromkeys(("nadam", "nadamw"), (_by_eps_hat, BOTH)),
+    **dict.fromkeys(("adam", "adamw", "amsgrad", "radam", "nadam", "nadamw"), (_by_eps_hat, BOTH)),
     **dict.fromkeys(("adamax", "adamaxw"), (_adamax, MEAN)),
-    **dict.fromkeys(("scheduled_nadam", "simplified_nadam"), (HAT, BOTH)),
-    **dict.fromkeys(("adamp", "stable_adamw"), (HAT, BOTH)),
+    **dict.fromkeys(("scheduled_nadam", "simplified_nadam", "adamp", "stable_adamw"), (HAT, BOTH)),
     "fading_adam": (RAW, BOTH),
     "constant_adam": (RAW, FIRST_STEP),
     "uncorrected_adam": (RAW, _uncorrected),
