@@ -1,4 +1,7 @@
-"""Attack the readers of files with mutants: a few of each kind here, 10,000 in the heavy run."""
+"""Attack the readers of files with mutants: a few of each kind here, 2,500 in the heavy run.
+
+10,000 of each passed, too; they take six minutes, in which they found nothing more.
+"""
 
 from pathlib import Path
 
@@ -34,9 +37,9 @@ def test_a_few_mutants_of_every_kind(kinds: dict[str, Kind], tmp_path: Path) -> 
 
 @pytest.mark.heavy
 @pytest.mark.parametrize("name", KINDS)
-def test_ten_thousand_mutants(kinds: dict[str, Kind], name: str, tmp_path: Path) -> None:
-    found = files.attack(kinds[name], seed=1, folder=tmp_path, mutants_=10_000)
-    assert sum(found.values()) == 10_000
+def test_thousands_of_mutants(kinds: dict[str, Kind], name: str, tmp_path: Path) -> None:
+    found = files.attack(kinds[name], seed=1, folder=tmp_path, mutants_=2_500)
+    assert sum(found.values()) == 2_500
 
 
 def test_the_adversary_sees_what_it_looks_for(kinds: dict[str, Kind], tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import ast
 import dataclasses
 import importlib.util
+import os
 import pathlib
 from collections.abc import Iterator
 
@@ -14,8 +15,9 @@ EACH = pytest.mark.parametrize("fault", FAULTS, ids=[fault.name for fault in FAU
 
 
 @pytest.fixture(scope="session")
-def judge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Judge]:
-    with Judge(tmp_path_factory.mktemp("compiled")) as judge:
+def judge() -> Iterator[Judge]:
+    # With what the quick tests compiled: a fault changes little of it.
+    with Judge(pathlib.Path(os.environ["JAX_COMPILATION_CACHE_DIR"])) as judge:
         yield judge
 
 
