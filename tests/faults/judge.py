@@ -1,6 +1,8 @@
 """Tell which test catches a fault: run the quick tests on a copy of the package that has it."""
 
 import ast
+import contextlib
+import importlib.util
 import json
 import os
 import pathlib
@@ -9,7 +11,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from tests.faults.anchor import PACKAGE, Fault, planted
 
@@ -17,11 +19,11 @@ ROOT = PACKAGE.parent
 SERVER = pathlib.Path(__file__).with_name("server.py")
 FAILED, NOT_FOUND, NONE_SELECTED = 1, 4, 5  # what pytest returns
 NONE = Fault("no fault", symbol="", right="", wrong="")
-"""A copy where every module is written back from its tree, and nothing is wrong."""
+"""Every module of the copy is written back from its tree, and nothing is wrong."""
 
 
-def plant(fault: Fault, into: pathlib.Path) -> None:
-    """Copy the package, the tests and the site's sources to a folder, with the fault in one."""
+def copy(into: pathlib.Path) -> None:
+    """Copy the package, the tests and the site's sources to a folder."""
     made = shutil.ignore_patterns("__pycache__", "_build", "generated")
     for part in (PACKAGE.name, "tests", "docs", "notebooks", "benchmarks"):
         shutil.copytree(ROOT / part, into / part, ignore=made)
@@ -29,12 +31,23 @@ def plant(fault: Fault, into: pathlib.Path) -> None:
         shutil.copy(ROOT / name, into)
     for path in ROOT.glob("*.md"):
         shutil.copy(path, into)
-    if fault is NONE:
-        for path in (into / PACKAGE.name).rglob("*.py"):
-            path.write_text(ast.unparse(ast.parse(path.read_text())) + "\n")
-    else:
-        path, text = planted(fault)
-        (into / path.relative_to(ROOT)).write_text(text, encoding="utf-8")
+
+
+@contextlib.contextmanager
+def plant(fault: Fault, folder: pathlib.Path) -> Iterator[None]:
+    """Put a fault into its file of a copy, for as long as the context lasts."""
+    path, text = planted(fault)
+    path = folder / path.relative_to(ROOT)
+    right = path.read_text(encoding="utf-8")
+    # Python tells by a module's second and size whether what it compiled is still true.
+    compiled = pathlib.Path(importlib.util.cache_from_source(str(path)))
+    try:
+        path.write_text(text, encoding="utf-8")
+        compiled.unlink(missing_ok=True)
+        yield
+    finally:
+        path.write_text(right, encoding="utf-8")
+        compiled.unlink(missing_ok=True)
 
 
 class Judge:
@@ -50,6 +63,7 @@ class Judge:
         every = {"MIN_COMPILE_TIME_SECS": "0", "MIN_ENTRY_SIZE_BYTES": "-1"}
         keeps = {f"JAX_PERSISTENT_CACHE_{name}": value for name, value in every.items()}
         cached = {"JAX_COMPILATION_CACHE_DIR": str(cache)} | keeps
+        self._copies = tempfile.TemporaryDirectory()
         self._server = subprocess.Popen(
             [sys.executable, "-P", SERVER],  # -P: `tests` is to be the copy's
             env=os.environ | {"JAX_PLATFORMS": "cpu"} | cached,
@@ -63,6 +77,7 @@ class Judge:
 
     def __exit__(self, *_: object) -> None:
         self._server.communicate()
+        self._copies.cleanup()
 
     def caught(self, fault: Fault) -> str:
         """Return the first test that fails, or an empty string if the quick tests pass.
@@ -71,9 +86,9 @@ class Judge:
         beside it, and all where that test is in no file: what fails there must pass without a
         fault, for it would else catch anything.
         """
-        with tempfile.TemporaryDirectory() as folder:
-            plant(fault, pathlib.Path(folder))
-            beside = _files(fault.caught_by, pathlib.Path(folder))
+        folder = self._copy("faults")
+        with plant(fault, folder):
+            beside = _files(fault.caught_by, folder)
             for path in beside:
                 known = [f"{path}::{fault.caught_by}"]
                 if failed := self._failed(fault, folder, known, may_be_gone=True):
@@ -92,12 +107,21 @@ class Judge:
 
     def _without_a_fault(self, tests: list[str]) -> str:
         """Return the first test that fails on a copy without a fault, or an empty string."""
-        with tempfile.TemporaryDirectory() as folder:
-            plant(NONE, pathlib.Path(folder))
-            return self._failed(NONE, folder, tests)
+        folder = self._copy("none")
+        for path in (folder / PACKAGE.name).rglob("*.py"):
+            path.write_text(ast.unparse(ast.parse(path.read_text())) + "\n")
+        return self._failed(NONE, folder, tests)
+
+    def _copy(self, name: str) -> pathlib.Path:
+        """Return a copy that the runs on it share: to make one takes longer than most runs."""
+        folder = pathlib.Path(self._copies.name, name)
+        if not folder.exists():
+            folder.mkdir()
+            copy(folder)
+        return folder
 
     def _failed(
-        self, fault: Fault, folder: str, tests: list[str], may_be_gone: bool = False
+        self, fault: Fault, folder: pathlib.Path, tests: list[str], may_be_gone: bool = False
     ) -> str:
         code, output = self._run(folder, tests)
         if code == 0 or (may_be_gone and code in (NOT_FOUND, NONE_SELECTED)):
@@ -107,11 +131,11 @@ class Judge:
             return failed[1]
         raise RuntimeError(f"{fault.name}: the tests did not run ({code}):\n{output}")
 
-    def _run(self, folder: str, tests: list[str]) -> tuple[int, str]:
+    def _run(self, folder: pathlib.Path, tests: list[str]) -> tuple[int, str]:
         assert self._server.stdin is not None
         assert self._server.stdout is not None
-        output = pathlib.Path(folder, "output.txt")
-        print(json.dumps([folder, str(output), *tests]), file=self._server.stdin, flush=True)
+        output = folder / "output.txt"
+        print(json.dumps([str(folder), str(output), *tests]), file=self._server.stdin, flush=True)
         return int(self._server.stdout.readline()), output.read_text()
 
 
