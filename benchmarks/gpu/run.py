@@ -1,0 +1,69 @@
+"""Go through the parts case by case, in the process that has the device."""
+
+import os
+import traceback
+from collections.abc import Iterable, Sequence
+
+import jax
+
+from benchmarks.gpu import equality, figures, language, machine, offloading, steps
+from benchmarks.gpu.case import AbsentError, Case, Measured, Part, Setup
+from benchmarks.gpu.results import ABSENT, FAILED, Results
+from benchmarks.gpu.timing import Clock, spent
+
+PARTS = (equality.PART, steps.PART, offloading.PART, language.PART, figures.PART)
+
+
+def run(setup: Setup, seconds: float, names: Sequence[str], parent: int) -> None:
+    """Do the cases that are not done yet, until the time is over.
+
+    Args:
+        setup: what was asked for.
+        seconds: how long.
+        names: of the parts.
+        parent: the process that watches; without it the run ends after its case.
+    """
+    results, parts = Results(setup.out), [part for part in PARTS if part.name in names]
+    clock = Clock(seconds, {part.name: part.share for part in parts})
+    with results.locked():
+        if not setup.miniature:  # else what is on disk would pass for a fast compiler
+            jax.config.update("jax_enable_compilation_cache", False)
+        cases = {part.name: part.cases(setup) for part in PARTS}
+        planned = {p.name: [p.title, *(case.key for case in cases[p.name])] for p in PARTS}
+        results.plan(machine.facts(setup), planned)
+        while clock.left() > 0 and (left := _left(parts, cases, results)):
+            for i, part in enumerate(left):
+                stop = clock.until(part.name, [other.name for other in left[i:]])
+                for case in _waiting(part, cases, results):
+                    if clock.reached(stop) or os.getppid() != parent:
+                        break
+                    with results.running(part.name, case.key):
+                        done(part.name, case, results)
+            if os.getppid() != parent:
+                return
+
+
+def _waiting(part: Part, cases: dict[str, list[Case]], results: Results) -> list[Case]:
+    finished = results.done()
+    return [case for case in cases[part.name] if (part.name, case.key) not in finished]
+
+
+def _left(parts: Iterable[Part], cases: dict[str, list[Case]], results: Results) -> list[Part]:
+    return [part for part in parts if _waiting(part, cases, results)]
+
+
+def done(part: str, case: Case, results: Results) -> None:
+    """Do a case and append what it measured; what fails is a row, and the next case is done."""
+
+    def tried() -> list[Measured]:
+        try:
+            return list(case.measure())
+        except AbsentError as lack:
+            return [Measured(ABSENT, note=str(lack))]
+        except Exception as error:
+            traceback.print_exc()
+            return [Measured(FAILED, note=f"{type(error).__name__}: {error}")]
+
+    found, took = spent(tried)
+    results.append(part, case.key, found, took)
+    print(f"{part}: {case.key} ({took:.1f} s)", flush=True)
