@@ -16,7 +16,7 @@ import adam_optax as ao
 from adam_optax._engine.kernels import primitive
 from adam_optax._engine.leaf import compile_leaf_step
 from benchmarks.contenders import formats
-from benchmarks.gpu.case import Case, Measured, Part, Setup
+from benchmarks.gpu.case import Case, Measured, Part, Setup, need
 from tests.support import cases as adams
 from tests.support import family
 from tests.support.formats import FORMATS
@@ -110,10 +110,12 @@ def _bits(x: Any) -> Any:
 def of_kernel(name: str, dtype: str) -> Iterator[Measured]:
     """Compare a step by the kernel with the same by XLA alone, on the device."""
     tx, device, found = ao.adamw(1e-2, storage=formats()[name]), jax.devices()[0], []
+    if device.platform == "cpu":  # whose kernels are loops that LLVM compiles
+        need("llvmlite")
     for kernels in (True, False):
         compile_leaf_step.cache_clear()  # what is compiled does not know of the choice
         plain = contextlib.nullcontext() if kernels else _plain()
-        with plain, ao.cpu_loops("always" if kernels else "never"):
+        with plain, ao.cpu_loops("auto" if kernels else "never"):
             found.append(trajectory(tx, TILES, device, dtype))
     compile_leaf_step.cache_clear()
     far, same = apart(*found, TILES)

@@ -160,9 +160,10 @@ def _page(
     for part, (title, *keys) in planned.items():
         of_part = [row for row in rows if row.part == part]
         done = {row.case for row in of_part}
-        yield from ("", f"## {title}", "", f"{len(done)} of {len(keys)} cases.")
-        if set(keys) - done:
-            yield "The same command goes on with the others."
+        lost = {row.case for row in of_part if row.measured.measure in (FAILED, ABSENT)}
+        less = f", {len(lost)} of which failed or lacked something" if lost else ""
+        more = " The same command goes on." if set(keys) - done else ""
+        yield from ("", f"## {title}", "", f"{len(done)} of {len(keys)} cases{less}.{more}")
         yield from ["", *_columns(of_part)] if of_part else []
 
 

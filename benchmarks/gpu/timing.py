@@ -12,6 +12,8 @@ import jax.numpy as jnp
 from benchmarks.gpu.case import Measured, Setup
 
 T = TypeVar("T")
+SAMPLES, LEAST = 7, 0.1
+"""How often a time is taken, and the seconds of a sample at least."""
 
 
 class Clock:
@@ -65,10 +67,10 @@ def timed(
 ) -> Measured:
     """Time what was compiled and run once: the median over samples, in milliseconds.
 
-    A sample is as many steps as take 0.1 s, handed out one after the other and waited for at their
-    end, so that the host's share of a step is hidden where a device works on its own.
+    A sample is as many steps as take `LEAST`, handed out one after the other and waited for at
+    their end, so that the host's share of a step is hidden where a device works on its own.
     """
-    samples, least = (2, 0.0) if setup.miniature else (7, 0.1)
+    samples, least = (2, 0.0) if setup.miniature else (SAMPLES, LEAST)
 
     def sample(repeats: int) -> float:
         began = time.perf_counter()
