@@ -173,9 +173,7 @@ def test_a_case_that_ends_its_process_is_a_row_and_the_process_begins_anew(
         def wait(self, _: float) -> int:
             return codes.pop(0)
 
-    monkeypatch.setattr(
-        command, "subprocess", SimpleNamespace(**vars(subprocess) | {"Popen": Inner})
-    )
+    monkeypatch.setattr(subprocess, "Popen", Inner)
     command.watch(results, [], 60.0)
     assert codes == []
     ((_, case, measure, *_, note), _) = lines(tmp_path)
@@ -186,9 +184,8 @@ def test_a_case_that_ends_its_process_is_a_row_and_the_process_begins_anew(
 def test_a_table_has_a_line_for_each_case_and_says_what_is_missing(tmp_path: pathlib.Path) -> None:
     results = Results(tmp_path)
     results.tidy()
-    results.plan(
-        {"device": "a GPU"}, {"steps": ["Steps", "a", "b", "c"], "figures": ["Figures", "d"]}
-    )
+    planned = {"steps": ["Steps", "a", "b", "c"], "figures": ["Figures", "d"]}
+    results.plan({"device": "a GPU"}, planned)
     results.append("steps", "a", [Measured("step", "ms", 2.0, 1.5, 2.5, 7), Measured("z")], 1.0)
     results.append("steps", "b", [Measured("failed", note="no | memory")], 1.0)
     assert results.table() == (tmp_path / "results.md").read_text()[:-1]
@@ -238,10 +235,11 @@ def test_the_time_of_a_step_is_that_of_as_many_as_were_handed_out(
 def test_a_miniature_that_is_killed_goes_on_where_it_was(tmp_path: pathlib.Path) -> None:
     what = [sys.executable, "-m", "benchmarks.gpu", "--miniature", "--minutes", "30"]
     what += ["--out", str(tmp_path)]
-    how = {"cwd": ROOT, "env": os.environ | {"JAX_PLATFORMS": "cpu"}}
+    env, pipe = os.environ | {"JAX_PLATFORMS": "cpu"}, subprocess.PIPE
     with subprocess.Popen(
-        what, **how, stdout=subprocess.PIPE, text=True, start_new_session=True
-    ) as one:  # type: ignore[call-overload]
+        what, cwd=ROOT, env=env, stdout=pipe, text=True, start_new_session=True
+    ) as one:
+        assert one.stdout is not None
         for line in one.stdout:
             if line.startswith("steps: one leaf"):
                 break
