@@ -91,7 +91,7 @@ def apart(one: Any, other: Any, shape: tuple[int, ...]) -> tuple[float, float]:
 
     The share is that of the elements of parameters and state that have the same bits.
     """
-    start = numbers(shape)[1].astype(np.float64)
+    start = numbers(shape)[1].astype(one[0].dtype).astype(np.float64)
     far = relative_rms(*(np.asarray(x[0], np.float64) - start for x in (one, other)))
     pairs = list(zip(_leaves(one), _leaves(other), strict=True))
     same = sum(int(np.sum(_bits(a) == _bits(b))) for a, b in pairs)
@@ -150,23 +150,27 @@ def of_formats(one: Variant, names: list[str]) -> Iterator[Measured]:
     """Compare each format on the device with the same on the CPU."""
     with concurrent.futures.ThreadPoolExecutor() as pool:  # XLA compiles on many cores
         pairs = list(pool.map(functools.partial(_on_both, one), names))
-    same = [name for name, (_, share) in zip(names, pairs, strict=True) if share == 1.0]
-    for name, (far, share) in zip(names, pairs, strict=True):
-        if isinstance(far, str):
-            yield Measured(name, note=far)
+    shares = {}
+    for name, found in zip(names, pairs, strict=True):
+        if isinstance(found, str):
+            yield Measured(name, note=found)
         else:
+            far, shares[name] = found
             yield Measured(name, "relative", far)
-            yield Measured(f"{name}, equal bits", "", share)
+    least = min(shares, key=lambda name: shares[name])
+    yield Measured("least equal bits", "", shares[least], note=f"in {least}")
+    same = [name for name, share in shares.items() if share == 1.0]
     yield Measured("the CPU's bits", note=", ".join(same) or "in no format")
 
 
-def _on_both(one: Variant, name: str) -> tuple[Any, float]:
+def _on_both(one: Variant, name: str) -> tuple[float, float] | str:
+    """Return how far the device is from the CPU, and the equal share; or why there is no such."""
     try:
         with ao.cpu_loops("never"):
             tx = one.ours(storage=FORMATS[name])
             found = [trajectory(tx, SHAPE, device) for device in _devices().values()]
     except (TypeError, ValueError) as refusal:
-        return f"refused: {refusal}"[:80], 0.0
+        return f"refused: {refusal}"[:80]
     return apart(*found, SHAPE)
 
 

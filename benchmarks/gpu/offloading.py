@@ -26,7 +26,7 @@ def cases(setup: Setup) -> list[Case]:
     return found + [
         Case(f"{way}: {name}", functools.partial(of_way, setup, way, name))
         for way in ("offload", "offload_step", "on the device")
-        for name in FORMATS
+        for name in (FORMATS[::2] if setup.miniature else FORMATS)
     ]
 
 

@@ -60,8 +60,10 @@ def shapes(setup: Setup, tree: str) -> Shapes:
 def cases(setup: Setup) -> list[Case]:
     """List the copy and, for each kind of parameters, ours, optax's and the others'."""
     found = [Case("copy, device to device", lambda: [copied(setup)])]
-    for tree, dtype, how in KINDS:
-        names = [f"{name}, {how}" for name in (FORMATS[:3] if setup.miniature else FORMATS)]
+    small = KINDS[:2] + KINDS[6:7], FORMATS[:2]
+    kinds, formats = small if setup.miniature else (KINDS, FORMATS)
+    for tree, dtype, how in kinds:
+        names = [f"{name}, {how}" for name in formats]
         for name in names[:1] + ["optax"] * (how == "step") + names[1:]:
             measure = functools.partial(of_jax, setup, tree, dtype, name)
             found.append(Case(f"{tree}, {dtype}: {name}", measure))

@@ -33,6 +33,7 @@ def do(
         part = Part("steps", "Steps", 1.0, lambda _: cases)
         monkeypatch.setattr(run, "PARTS", (part,))
         monkeypatch.setattr(machine, "facts", lambda _: {"device": "none"})
+        Results(tmp_path).tidy()  # as the process that watches does
         run.run(Setup(tmp_path, miniature=True), SECONDS, ["steps"], os.getppid())
         return lines(tmp_path)
 
