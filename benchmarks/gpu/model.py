@@ -59,7 +59,7 @@ class Decoder(nn.Module):
         embed = nn.Embed(s.words, s.width, dtype=jnp.bfloat16, embedding_init=normal)
         places = self.param("places", normal, (s.length, s.width))
         x = embed(words) + places[None].astype(jnp.bfloat16)
-        split = {"params": True}
+        split: dict[Any, bool] = {"params": True}
         layers = nn.scan(Block, {"params": 0}, split_rngs=split, length=s.layers)
         x, _ = layers(s)(x, None)
         return embed.attend(nn.LayerNorm(dtype=jnp.bfloat16)(x)).astype(jnp.float32)

@@ -187,7 +187,8 @@ def test_a_table_has_a_line_for_each_case_and_says_what_is_missing(tmp_path: pat
     results.tidy()
     planned = {"steps": ["Steps", "a", "b", "c"], "figures": ["Figures", "d"]}
     results.plan({"device": "a GPU"}, planned)
-    results.append("steps", "a", [Measured("step", "ms", 2.0, 1.5, 2.5, 7), Measured("z")], 1.0)
+    taken = Measured("step", "ms", 2.0, 1.5, 2.5, 7)
+    results.append("steps", "a", [taken, Measured("on", note="a CPU")], 1.0)
     results.append("steps", "b", [Measured("failed", note="no | memory")], 1.0)
     assert results.table() == (tmp_path / "results.md").read_text()[:-1]
     assert results.table().splitlines() == [
@@ -201,7 +202,7 @@ def test_a_table_has_a_line_for_each_case_and_says_what_is_missing(tmp_path: pat
         "",
         "| case | step [ms] | said |",
         "|---|---|---|",
-        "| a | 2 (1.5-2.5) |  |",
+        "| a | 2 (1.5-2.5) | on: a CPU |",
         "| b |  | failed: no \\| memory |",
         "",
         "## Figures",
