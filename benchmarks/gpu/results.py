@@ -18,6 +18,8 @@ END = "took"
 """The measure with which a case ends: without its line a case was not finished."""
 FAILED, ABSENT = "failed", "absent"
 """The measures whose note says why a case measured nothing."""
+SAME = ("size", "device", "jax")
+"""The facts that are those of all results in a folder."""
 
 
 class Row(NamedTuple):
@@ -111,16 +113,29 @@ class Results:
         Args:
             facts: words by name.
             planned: by the part's name, its title and then the keys.
+
+        Raises:
+            SystemExit: if the folder has results of another machine, which would share a table.
         """
+        before = self._known().get("facts", facts)
+        for name in SAME:
+            if self.done() and before.get(name) != facts.get(name):
+                where, said = self._file.parent, f"{before.get(name)}, not {facts.get(name)}"
+                raise SystemExit(f"{where} has results of {name} {said}: choose another --out")
         text = json.dumps({"facts": facts, "planned": planned}, indent=1)
         write_atomically(self._facts, text.encode() + b"\n")
 
     def table(self) -> str:
         """Write, and return, facts and results as Markdown."""
-        known = json.loads(read_regular(self._facts)) if self._facts.exists() else {}
+        known = self._known()
         text = "\n".join(_page(known.get("facts", {}), known.get("planned", {}), self.rows()))
         write_atomically(self._table, text.encode() + b"\n")
         return text
+
+    def _known(self) -> dict[str, Any]:
+        """Return the facts and the plan that were written last."""
+        found = json.loads(read_regular(self._facts)) if self._facts.exists() else {}
+        return dict(found)
 
 
 def _parsed(line: list[str]) -> Row | None:

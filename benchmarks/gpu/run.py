@@ -26,6 +26,8 @@ def run(setup: Setup, seconds: float, names: Sequence[str], parent: int) -> None
     results, parts = Results(setup.out), [part for part in PARTS if part.name in names]
     clock = Clock(seconds, {part.name: part.share for part in parts})
     with results.locked():
+        if not setup.miniature and jax.default_backend() == "cpu":
+            raise SystemExit("JAX sees no GPU here: install jax[cuda13], or write --miniature")
         if not setup.miniature:  # else what is on disk would pass for a fast compiler
             jax.config.update("jax_enable_compilation_cache", False)
         cases = {part.name: part.cases(setup) for part in PARTS}

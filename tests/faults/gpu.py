@@ -25,6 +25,13 @@ FAULTS = [
         "test_a_case_of_which_a_kill_left_a_part_is_not_done[1]",
     ),
     Fault(
+        "results of another machine in one table",
+        "benchmarks/gpu/results.py",
+        "if self.done() and before.get(name) != facts.get(name):",
+        "if not facts:",
+        "test_results_of_another_machine_are_not_added_to",
+    ),
+    Fault(
         "a case that fails ends the run",
         "benchmarks/gpu/run.py",
         "except Exception as error",

@@ -139,6 +139,23 @@ def test_of_two_runs_into_one_folder_the_second_is_refused(tmp_path: pathlib.Pat
         command.main(["--out", str(tmp_path)])
 
 
+@pytest.mark.quick
+def test_results_of_another_machine_are_not_added_to(tmp_path: pathlib.Path) -> None:
+    results, h100, h200 = Results(tmp_path), {"device": "an H100"}, {"device": "an H200"}
+    results.tidy()
+    results.plan(h100, {})
+    results.plan(h200, {})  # nothing was measured on the other
+    results.append("steps", "a", [], 1.0)
+    results.plan(h200, {})
+    with pytest.raises(SystemExit, match=r"results of device an H200, not an H100: choose another"):
+        results.plan(h100, {})
+
+
+def test_a_full_run_without_a_gpu_is_refused(tmp_path: pathlib.Path) -> None:
+    with pytest.raises(SystemExit, match=r"JAX sees no GPU here: install .* or write --miniature"):
+        run.run(Setup(tmp_path), 1.0, NAMES, os.getppid())
+
+
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
