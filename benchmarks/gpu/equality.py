@@ -18,9 +18,8 @@ from adam_optax._engine.leaf import compile_leaf_step
 from benchmarks.contenders import formats
 from benchmarks.gpu.case import Case, Measured, Part, Setup, need
 from tests.support import cases as adams
-from tests.support import family
+from tests.support import family, oracle
 from tests.support.formats import FORMATS
-from tests.support.oracle import relative_rms
 
 KERNELS = (
     "pair()",
@@ -42,12 +41,13 @@ Variant = adams.Case | family.Member
 
 def cases(setup: Setup) -> list[Case]:
     """List kernels, then float32 of every variant, then all formats of Adam and of the others."""
-    variants = {one.id: one for one in (*adams.CASES, *family.MEMBERS)}
+    everyone: list[Variant] = [*adams.CASES, *family.MEMBERS]
+    variants = {one.id: one for one in everyone}
     one_each = list({one.name: one for one in reversed(variants.values())}.values())[::-1]
     kernels, dtypes = list(KERNELS), ["float32", "bfloat16"]
     if setup.miniature:
         kernels, dtypes = ["pair()"], ["float32"]
-        variants, one_each = {"adamw": adams.Case("adamw", adams.oracle.Adam)}, one_each[:1]
+        variants, one_each = {"adamw": adams.Case("adamw", oracle.Adam)}, one_each[:1]
     found = [
         Case(f"kernel: {name}, {dtype}", functools.partial(of_kernel, name, dtype))
         for dtype in dtypes
@@ -92,7 +92,7 @@ def apart(one: Any, other: Any, shape: tuple[int, ...]) -> tuple[float, float]:
     The share is that of the elements of parameters and state that have the same bits.
     """
     start = numbers(shape)[1].astype(one[0].dtype).astype(np.float64)
-    far = relative_rms(*(np.asarray(x[0], np.float64) - start for x in (one, other)))
+    far = oracle.relative_rms(*(np.asarray(x[0], np.float64) - start for x in (one, other)))
     pairs = list(zip(_leaves(one), _leaves(other), strict=True))
     same = sum(int(np.sum(_bits(a) == _bits(b))) for a, b in pairs)
     return far, same / sum(a.size for a, _ in pairs)
@@ -118,7 +118,7 @@ def of_kernel(name: str, dtype: str) -> Iterator[Measured]:
         with plain, ao.cpu_loops("auto" if kernels else "never"):
             found.append(trajectory(tx, TILES, device, dtype))
     compile_leaf_step.cache_clear()
-    far, same = apart(*found, TILES)
+    far, same = apart(found[0], found[1], TILES)
     calls = [set(TARGET.findall(one[2])) for one in found]
     kernel = ", ".join(sorted(calls[0] - calls[1])) or "no kernel here: XLA's step ran twice"
     yield Measured("from XLA", "relative", far, note=kernel)
@@ -137,7 +137,7 @@ def of_oracle(one: Variant) -> Iterator[Measured]:
     bound = getattr(one, "rounding", 3e-6)
     for title, device in _devices().items():
         found = trajectory(one.ours(), SHAPE, device)[0]
-        far = relative_rms(found.astype(np.float64) - start, right)
+        far = oracle.relative_rms(found.astype(np.float64) - start, right)
         note = "" if far <= bound else f"{title}: beyond {bound:.1g}, the bound of the tests"
         yield Measured(f"{title} from float64", "relative", far, note=note)
 
@@ -171,7 +171,7 @@ def _on_both(one: Variant, name: str) -> tuple[float, float] | str:
             found = [trajectory(tx, SHAPE, device) for device in _devices().values()]
     except (TypeError, ValueError) as refusal:
         return f"refused: {refusal}"[:80]
-    return apart(*found, SHAPE)
+    return apart(found[0], found[1], SHAPE)
 
 
 PART = Part(

@@ -31,9 +31,8 @@ LENGTHS, SEEDS = (100, 400, 1600), (0, 1, 2)
 
 def cases(setup: Setup) -> list[Case]:
     """List trainings: a length and seed with all formats before the next, to be stopped fairly."""
-    lengths, seeds, names = LENGTHS, SEEDS, list(FORMATS)
-    if setup.miniature:
-        lengths, seeds, names = (10,), SEEDS[:1], ["float32", "pair()"]
+    all_of_it = LENGTHS, SEEDS, tuple(FORMATS)
+    lengths, seeds, names = ((10,), (0,), ("float32", "pair()")) if setup.miniature else all_of_it
     return [
         Case(f"{steps} steps, seed {seed}: {name}", functools.partial(of_format, setup, *one))
         for steps in lengths

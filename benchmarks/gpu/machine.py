@@ -18,12 +18,13 @@ PACKAGES = ("jax", "jaxlib", "optax", "flax", "numpy", "torch", "torchao", "bits
 def facts(setup: Setup) -> dict[str, str]:
     """Return the facts: device, driver, versions, date."""
     device = jax.devices()[0]
+    query = "nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"
     found = {
         "size": "miniature: a trial, whose times say nothing" if setup.miniature else "full",
         "device": f"{len(jax.devices())} {device.device_kind} ({device.platform})",
         "device's memory": _memory(device),
-        "driver": _said("nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"),
-        "platform": " ".join(device.client.platform_version.split()),
+        "driver": _said(*query),
+        "platform": " ".join(getattr(device.client, "platform_version", "unknown").split()),
         "host": f"{os.cpu_count()} cores, {platform.platform()}",
         "Python": platform.python_version(),
     }

@@ -46,8 +46,14 @@ def lines(folder: pathlib.Path) -> list[list[str]]:
         return list(csv.reader(stream))[1:]
 
 
-def returns(*found: Measured) -> Callable[[], list[Measured]]:
-    return lambda: list(found)
+def test_a_part_that_newer_libraries_break_is_a_row(
+    do: Callable[[list[Case]], list[list[str]]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "benchmarks.gpu.language", None)
+    (failed, took) = do(run.part("language").cases(Setup(pathlib.Path())))
+    assert failed[1:3] == ["import", "failed"]
+    assert failed[-1].startswith("ModuleNotFoundError: import of benchmarks.gpu.language")
+    assert took[1:3] == ["import", "took"]
 
 
 def test_parts_have_their_names() -> None:
@@ -106,7 +112,11 @@ def test_what_fails_or_is_missing_is_a_row_and_the_next_case_is_done(
         yield Measured("x", "", 1.0)
         raise RuntimeError("no memory\nfor this")
 
-    cases = [Case("a", fails), Case("b", lambda: need("no_such_package") or ()), Case("c", list)]
+    def lacks() -> Iterator[Measured]:
+        need("no_such_package")
+        yield Measured("x", "", 1.0)
+
+    cases = [Case("a", fails), Case("b", lacks), Case("c", list)]
     found = do(cases)
     assert [line[1:3] + line[-1:] for line in found if line[2] != "took"] == [
         ["a", "failed", "RuntimeError: no memory for this"],
@@ -232,7 +242,7 @@ def test_a_table_has_a_line_for_each_case_and_says_what_is_missing(tmp_path: pat
 def test_the_time_of_a_step_is_that_of_as_many_as_were_handed_out(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    now, steps, waits = [0.0], [], []
+    now, steps, waits = [0.0], list[int](), list[int]()
 
     def dispatch() -> int:
         now[0] += 0.0625 if len(steps) != 4 else 0.1875  # one lasts longer
