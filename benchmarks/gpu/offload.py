@@ -38,10 +38,10 @@ def linked(setup: Setup) -> Measured:
 def of_way(setup: Setup, way: str, name: str) -> Iterator[Measured]:
     """Measure a step, what it needs on the device, and what goes over the link."""
     before, tx = _in_use(), WAYS[way](ao.adamw(1e-3, storage=formats()[name]))
-    shape = (64, 128) if setup.miniature else (4096, 8192)
-    params, grads = ([drawn(seed, shape, "float32") for _ in range(12)] for seed in (0, 1))
+    leaves, shape = (2, (64, 128)) if setup.miniature else (12, (4096, 8192))
+    params, grads = ([drawn(seed, shape, "float32") for _ in range(leaves)] for seed in (0, 1))
     run = [(params, tx.init(params))]
-    size, count = sum(x.nbytes for x in jax.tree.leaves(params)), 12 * shape[0] * shape[1]
+    size, count = sum(x.nbytes for x in params), sum(x.size for x in params)
     state = sum(x.nbytes for x in jax.tree.leaves(run[0][1]))
 
     def apply(params: Any, state: Any, grads: Any) -> Any:

@@ -13,7 +13,7 @@ from benchmarks.gpu.results import ABSENT, FAILED, Results
 from benchmarks.gpu.timing import Clock, spent
 
 
-def part(name: str) -> Part:
+def load(name: str) -> Part:
     """Return a part; where newer libraries break its module, one whose only case says so."""
     try:
         found: Part = importlib.import_module(f"{__package__}.{name}").PART
@@ -27,7 +27,7 @@ def part(name: str) -> Part:
     return found
 
 
-PARTS = tuple(map(part, NAMES))
+PARTS = tuple(map(load, NAMES))
 
 
 def run(setup: Setup, seconds: float, names: Sequence[str], parent: int) -> None:

@@ -50,7 +50,7 @@ def test_a_part_that_newer_libraries_break_is_a_row(
     do: Callable[[list[Case]], list[list[str]]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "benchmarks.gpu.language", None)
-    (failed, took) = do(run.part("language").cases(Setup(pathlib.Path())))
+    (failed, took) = do(run.load("language").cases(Setup(pathlib.Path())))
     assert failed[1:3] == ["import", "failed"]
     assert failed[-1].startswith("ModuleNotFoundError: import of benchmarks.gpu.language")
     assert took[1:3] == ["import", "took"]
