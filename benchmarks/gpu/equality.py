@@ -17,6 +17,7 @@ from adam_optax._engine.kernels import primitive
 from adam_optax._engine.leaf import compile_leaf_step
 from benchmarks.contenders import formats
 from benchmarks.gpu.case import Case, Measured, Part, Setup, need
+from benchmarks.gpu.timing import compiled
 from tests.support import cases as adams
 from tests.support import family, oracle
 from tests.support.formats import FORMATS
@@ -72,24 +73,23 @@ def numbers(shape: tuple[int, ...]) -> tuple[Any, Any]:
 
 def trajectory(tx: Any, shape: tuple[int, ...], device: Any, dtype: str = "float32") -> Any:
     """Compile for a device and run steps; return parameters, state, and the compiled text."""
-    grads, start = (jax.device_put(jnp.asarray(x, dtype), device) for x in numbers(shape))
+    grads, params = (jax.device_put(jnp.asarray(x, dtype), device) for x in numbers(shape))
 
-    def run(grads: Any, params: Any) -> Any:
-        def step(carry: Any, g: Any) -> Any:
-            return ao.step(tx, g, carry[1], carry[0]), None
-
-        return jax.lax.scan(step, (params, tx.init(params)), grads)[0]
+    def step(g: Any, state: Any, params: Any) -> Any:
+        return ao.step(tx, g, state, params)
 
     with jax.default_device(device):
-        made = jax.jit(run).lower(grads, start).compile()
-        params, state = made(grads, start)
+        state = jax.jit(tx.init)(params)
+        made, _ = compiled(step, grads[0], state, params)
+        for g in grads:
+            params, state = made(g, state, params)
     return np.asarray(params), jax.tree.map(np.asarray, state), made.as_text()
 
 
 def apart(one: Any, other: Any, shape: tuple[int, ...]) -> tuple[float, float]:
     """Return how far two ways from one start are apart, over their length; and the equal share.
 
-    The share is that of the elements of parameters and state that have the same bits.
+    The share is that of the elements of the state that have the same bits.
     """
     start = numbers(shape)[1].astype(one[0].dtype).astype(np.float64)
     far = oracle.relative_rms(*(np.asarray(x[0], np.float64) - start for x in (one, other)))
@@ -99,8 +99,8 @@ def apart(one: Any, other: Any, shape: tuple[int, ...]) -> tuple[float, float]:
 
 
 def _leaves(found: Any) -> list[Any]:
-    """Return parameters and state of a trajectory."""
-    return [np.asarray(x) for x in jax.tree.leaves(found[:2])]
+    """Return the arrays of the state of a trajectory."""
+    return [np.asarray(x) for x in jax.tree.leaves(found[1])]
 
 
 def _bits(x: Any) -> Any:
@@ -122,7 +122,7 @@ def of_kernel(name: str, dtype: str) -> Iterator[Measured]:
     calls = [set(TARGET.findall(one[2])) for one in found]
     kernel = ", ".join(sorted(calls[0] - calls[1])) or "no kernel here: XLA's step ran twice"
     yield Measured("from XLA", "relative", far, note=kernel)
-    yield Measured("equal bits", "", same)
+    yield Measured("equal bits of the state", "", same)
 
 
 def _plain() -> Any:
@@ -158,9 +158,9 @@ def of_formats(one: Variant, names: list[str]) -> Iterator[Measured]:
             far, shares[name] = found
             yield Measured(name, "relative", far)
     least = min(shares, key=lambda name: shares[name])
-    yield Measured("least equal bits", "", shares[least], note=f"in {least}")
+    yield Measured("least equal bits of a state", "", shares[least], note=f"in {least}")
     same = [name for name, share in shares.items() if share == 1.0]
-    yield Measured("the CPU's bits", note=", ".join(same) or "in no format")
+    yield Measured("states of the CPU's bits", note=", ".join(same) or "in no format")
 
 
 def _on_both(one: Variant, name: str) -> tuple[float, float] | str:
