@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import pathlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,8 +16,9 @@ from adam_optax.lab.task import Task
 from benchmarks.gpu.case import AbsentError, Case, Measured, Part, Setup
 from benchmarks.gpu.timing import spent
 
+PANELS = {panel.name: panel for of in FIGURES.values() for panel in of}
 SMALL = Size(1, 256, 8, per_decade=1)
-SHAPES = {"mnist": ((28, 28, 1), 10)}
+SHAPES = {"mnist": ((28 * 28,), 10)}
 """Shapes of the examples, and numbers of classes, that a miniature makes up."""
 
 
@@ -36,24 +36,22 @@ def cases(setup: Setup) -> list[Case]:
 
 
 @functools.cache
-def task(setup: Setup, panel: Panel) -> tuple[Task, Size]:
-    """Return a panel's problem with its data, and its size.
+def task(setup: Setup, name: str) -> tuple[Task, Size]:
+    """Return the problem of a panel with its data, and its size.
 
     Raises:
         AbsentError: if the data is not there.
     """
+    panel = PANELS[name]
     if setup.miniature:
         problem = dataclasses.replace(panel.problem(SMALL), load=lambda _: made_up(panel.data))
         return Task(problem), SMALL
     own = setup.data / panel.data
+    place = own if own.exists() else setup.data
     try:
-        return Task(panel.problem(panel.paper), None, _place(setup.data, own)), panel.paper
+        return Task(panel.problem(panel.paper), None, place), panel.paper
     except DataError as error:
         raise AbsentError(f"{panel.data} is not in {setup.data}: {error}") from error
-
-
-def _place(folder: pathlib.Path, own: pathlib.Path) -> pathlib.Path:
-    return own if own.exists() else folder
 
 
 def made_up(data: str) -> Any:
@@ -62,14 +60,14 @@ def made_up(data: str) -> Any:
 
     shape, classes = SHAPES[data]
     rng = np.random.default_rng(0)
-    x = rng.integers(0, 256, (SMALL.examples or 0, *shape)).astype(np.uint8)
+    x = rng.random((SMALL.examples or 0, *shape), np.float32)
     y = rng.integers(0, classes, len(x)).astype(np.int32)
     return Data(x, y, x[:64], y[:64])
 
 
 def of_one(setup: Setup, panel: Panel, one: Contender) -> Iterator[Measured]:
     """Train an optimiser with one seed at every setting; name the best."""
-    made, size = task(setup, panel)
+    made, size = task(setup, panel.name)
     grid = {LEARNING_RATE: one.rates(size.per_decade), **panel.grid}
     todo = jobs(made.problem, [one.optimizer], grid, (0,))
     width = default_width(made, size.epochs, len(todo))
