@@ -14,7 +14,7 @@ import pytest
 
 from benchmarks.gpu import __main__ as command
 from benchmarks.gpu import machine, run, timing
-from benchmarks.gpu.case import NAMES, Case, Measured, Part, Setup, need
+from benchmarks.gpu.case import NAMES, AbsentError, Case, Measured, Part, Setup, need
 from benchmarks.gpu.results import Results
 from benchmarks.gpu.timing import Clock
 
