@@ -161,6 +161,12 @@ def test_results_of_another_machine_are_not_added_to(tmp_path: pathlib.Path) -> 
         results.plan(h100, {})
 
 
+def test_figures_without_their_data_say_what_is_missing(tmp_path: pathlib.Path) -> None:
+    first = run.load("figures").cases(Setup(tmp_path, data=tmp_path / "none"))[0]
+    with pytest.raises(AbsentError, match=r"mnist is not in .*none: .*: no such file"):
+        list(first.measure())
+
+
 def test_a_full_run_without_a_gpu_is_refused(tmp_path: pathlib.Path) -> None:
     with pytest.raises(SystemExit, match=r"JAX sees no GPU here: install .* or write --miniature"):
         run.run(Setup(tmp_path), 1.0, NAMES, os.getppid())
