@@ -32,7 +32,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--miniature", action="store_true", help="all parts in small, on a CPU")
     parser.add_argument("--retry", action="store_true", help="do failed cases again")
     parser.add_argument("--text", type=pathlib.Path, metavar="FILE", help="to train on")
-    parser.add_argument("--data", type=pathlib.Path, default=pathlib.Path("data"), metavar="DIR")
+    of = {"type": pathlib.Path, "default": pathlib.Path("data"), "metavar": "DIR"}
+    parser.add_argument("--data", **of, help="where the data of the paper's figures is (data)")
     parser.add_argument("--watched-by", type=int, help=argparse.SUPPRESS)  # the inner process
     args = parser.parse_args(arguments)
     if not args.minutes > 0:

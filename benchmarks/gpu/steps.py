@@ -50,7 +50,7 @@ KINDS = (
 
 
 def shapes(setup: Setup, tree: str) -> Shapes:
-    """Return the shapes: 268 M parameters in one leaf, or GPT-2's 124 M in 150 leaves."""
+    """Return the shapes: 268 M parameters in one leaf, or GPT-2's 124 M in 148 leaves."""
     if tree == "one leaf":
         return [(64 if setup.miniature else 2**18, 1024)]
     width, layers, words, length = (16, 1, 64, 8) if setup.miniature else (768, 12, 50304, 1024)
