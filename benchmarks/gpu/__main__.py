@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from benchmarks.gpu.case import NAMES, Measured, Setup
 from benchmarks.gpu.results import FAILED, Results
 
+DATA = "where the data of the paper's figures is (data)"
 GRACE = 45.0
 """Seconds after the end of the minutes in which a case that has begun may end."""
 ENVIRONMENT = {"XLA_PYTHON_CLIENT_MEM_FRACTION": "0.6"}
@@ -32,8 +33,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--miniature", action="store_true", help="all parts in small, on a CPU")
     parser.add_argument("--retry", action="store_true", help="do failed cases again")
     parser.add_argument("--text", type=pathlib.Path, metavar="FILE", help="to train on")
-    of = {"type": pathlib.Path, "default": pathlib.Path("data"), "metavar": "DIR"}
-    parser.add_argument("--data", **of, help="where the data of the paper's figures is (data)")
+    parser.add_argument(
+        "--data", type=pathlib.Path, default=pathlib.Path("data"), metavar="DIR", help=DATA
+    )
     parser.add_argument("--watched-by", type=int, help=argparse.SUPPRESS)  # the inner process
     args = parser.parse_args(arguments)
     if not args.minutes > 0:
