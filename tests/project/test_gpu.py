@@ -1,6 +1,7 @@
 """Hold the benchmark of one GPU to its promises: shared time, no case twice, failures as rows."""
 
 import csv
+import functools
 import json
 import os
 import pathlib
@@ -10,11 +11,14 @@ import sys
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 
+import jax
+import jax.numpy as jnp
 import pytest
 
 from benchmarks.gpu import __main__ as command
-from benchmarks.gpu import machine, run, timing
+from benchmarks.gpu import language, machine, run, timing
 from benchmarks.gpu.case import NAMES, AbsentError, Case, Measured, Part, Setup, need
+from benchmarks.gpu.model import Decoder, Shape, codes
 from benchmarks.gpu.results import Results
 from benchmarks.gpu.timing import Clock
 
@@ -264,6 +268,28 @@ def test_the_time_of_a_step_is_that_of_as_many_as_were_handed_out(
     taken = timing.timed(Setup(pathlib.Path()), dispatch, waits.append)
     assert waits == [1, 2, *range(6, 34, 4)]  # of four steps, waited for at the end
     assert taken == Measured("step", "ms", 62.5, 62.5, 93.75, 7)
+
+
+def test_the_language_model_has_the_parameters_of_gpt2() -> None:
+    shape = Shape()
+    words = jax.ShapeDtypeStruct((shape.batch, shape.length + 1), jnp.int32)
+    one = jax.ShapeDtypeStruct((1, shape.length), jnp.int32)
+    gradient = jax.value_and_grad(functools.partial(language.loss, shape=shape))
+    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):  # of Flax
+        params = jax.eval_shape(Decoder(shape).init, jax.random.key(0), one)
+        value, grads = jax.eval_shape(gradient, params, words)
+    assert value.shape == ()
+    assert jax.tree.map(jnp.shape, grads) == jax.tree.map(jnp.shape, params)
+    # GPT-2's 124,439,808 with its 50,257 words, here 50,304: a multiple of 128.
+    assert sum(x.size for x in jax.tree.leaves(params)) == 124_439_808 + 47 * shape.width
+
+
+@pytest.mark.quick
+def test_words_are_numbered_by_how_common_they_are_and_the_rest_share_a_number() -> None:
+    found, distinct = codes("a b a\nc, a b", 4)
+    #            "a" " b" " a" "\n" "c" "," " a" " b"
+    assert found.tolist() == [2, 0, 1, 3, 3, 3, 1, 0]
+    assert distinct == 4
 
 
 @pytest.mark.heavy
