@@ -76,7 +76,8 @@ def watch(results: Results, arguments: list[str], seconds: float) -> None:
         if at is None:  # not a case's fault, so that it would be so again
             raise SystemExit(f"the process with the device ended with {code}")
         note = f"its process ended with {code}: {_named(code)}"
-        results.append(*at, [Measured(FAILED, note=note)], time.monotonic() - began)
+        took = time.monotonic() - began  # of the process, with all its cases
+        results.append(*at, [Measured(FAILED, note=note)], took)
 
 
 def _waited(inner: "subprocess.Popen[bytes]", seconds: float) -> int | None:

@@ -72,16 +72,18 @@ def _left(parts: Iterable[Part], cases: dict[str, list[Case]], results: Results)
 
 def done(part: str, case: Case, results: Results) -> None:
     """Do a case and append what it measured; what fails is a row, and the next case is done."""
+    found: list[Measured] = []
 
-    def tried() -> list[Measured]:
+    def tried() -> None:
         try:
-            return list(case.measure())
+            for one in case.measure():
+                found.append(one)  # stays, whatever fails after it
         except AbsentError as lack:
-            return [Measured(ABSENT, note=str(lack))]
+            found.append(Measured(ABSENT, note=str(lack)))
         except Exception as error:
             traceback.print_exc()
-            return [Measured(FAILED, note=f"{type(error).__name__}: {error}")]
+            found.append(Measured(FAILED, note=f"{type(error).__name__}: {error}"))
 
-    found, took = spent(tried)
+    _, took = spent(tried)
     results.append(part, case.key, found, took)
     print(f"{part}: {case.key} ({took:.1f} s)", flush=True)

@@ -34,7 +34,7 @@ FAULTS = [
     Fault(
         "a case that fails ends the run",
         "benchmarks/gpu/run.py",
-        'return [Measured(FAILED, note=f"{type(error).__name__}: {error}")]',
+        'found.append(Measured(FAILED, note=f"{type(error).__name__}: {error}"))',
         "raise",
         "test_what_fails_or_is_missing_is_a_row_and_the_next_case_is_done",
     ),

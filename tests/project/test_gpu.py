@@ -123,6 +123,7 @@ def test_what_fails_or_is_missing_is_a_row_and_the_next_case_is_done(
     cases = [Case("a", fails), Case("b", lacks), Case("c", list)]
     found = do(cases)
     assert [line[1:3] + line[-1:] for line in found if line[2] != "took"] == [
+        ["a", "x", ""],  # was measured before
         ["a", "failed", "RuntimeError: no memory for this"],
         ["b", "absent", "no_such_package is not installed"],
     ]
