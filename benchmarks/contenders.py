@@ -157,7 +157,7 @@ class InTorch(Stepper):
         for p, g in zip(params, grads, strict=True):
             p.requires_grad_(True)
             p.grad = g
-        optimizer = _torch_optimizer(name, params)
+        optimizer = torch_optimizer(name, params)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, STEPS)
 
         def step() -> None:
@@ -174,19 +174,20 @@ class InTorch(Stepper):
         step()
         self.compiled = max(0.0, first - (time.perf_counter() - began))
         kept = [t for s in optimizer.state.values() for t in s.values() if torch.is_tensor(t)]
-        self.state = sum(_bytes(t) for t in kept)
+        self.state = sum(tensor_bytes(t) for t in kept)
         self.parameters, self.leaves = sum(p.numel() for p in params), len(params)
         self.step = step
 
 
-def _torch_optimizer(name: str, params: Any) -> Any:
+def torch_optimizer(name: str, params: Any) -> Any:
+    """Return an AdamW: of PyTorch, `fused` or `foreach`, or of a library for it, `torchao.NAME`."""
     import torch
 
     how = {"lr": RATE, "weight_decay": DECAY}
-    if name == "torchao":
-        from torchao.optim import AdamW8bit
+    if name.startswith("torchao"):
+        from torchao import optim as of_torchao
 
-        return AdamW8bit(params, **how)
+        return getattr(of_torchao, name.partition(".")[2] or "AdamW8bit")(params, **how)
     if name == "deepspeed":
         os.environ.setdefault("DS_ACCELERATOR", "cpu")
         from deepspeed.ops.adam import DeepSpeedCPUAdam
@@ -199,10 +200,10 @@ def _torch_optimizer(name: str, params: Any) -> Any:
     return torch.optim.AdamW(params, **how, **{name: True})
 
 
-def _bytes(x: Any) -> int:
+def tensor_bytes(x: Any) -> int:
     """Return the bytes of a tensor, or of the tensors inside one of torchao's."""
     if hasattr(x, "__tensor_flatten__"):
-        return sum(_bytes(getattr(x, name)) for name in x.__tensor_flatten__()[0])
+        return sum(tensor_bytes(getattr(x, name)) for name in x.__tensor_flatten__()[0])
     return int(x.numel() * x.element_size())
 
 

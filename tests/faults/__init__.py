@@ -4,7 +4,7 @@ Each fault is put into a copy of the package or of the site's sources, and the q
 on the copy.
 """
 
-from tests.faults import lab, links, loops, site, steps, storage, tools
+from tests.faults import gpu, lab, links, loops, site, steps, storage, tools
 from tests.faults.anchor import Fault, planted
 from tests.faults.judge import NONE, Judge
 
@@ -18,4 +18,5 @@ FAULTS = [
     *tools.FAULTS,
     *lab.FAULTS,
     *site.FAULTS,
+    *gpu.FAULTS,
 ]
