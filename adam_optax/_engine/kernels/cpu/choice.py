@@ -29,10 +29,10 @@ def cpu_loops(choice: str) -> Iterator[None]:
 
     XLA for CPUs makes one loop for each result of a step, and decodes the moments anew in each of
     them. A loop of this library makes all results in one pass over memory, and takes a fraction of
-    the time to compile. States have the same bits, parameters are the same to a rounding. Loops
-    need the extra `cpu` (llvmlite), and are for one CPU device: on accelerators, spread over
-    several devices by XLA, in float64, differentiated, mapped or exported, XLA compiles the step
-    whatever is chosen.
+    the time to compile. States have the same bits, but for a code of `pair()` in 200,000 that is
+    its neighbour; parameters are the same to a rounding. Loops need the extra `cpu` (llvmlite), and
+    are for one CPU device: on accelerators, spread over several devices by XLA, in float64,
+    differentiated, mapped or exported, XLA compiles the step whatever is chosen.
 
     Without this choice, `ADAM_OPTAX_CPU_LOOPS` in the environment decides when the library is
     imported, and else `"auto"`. A program that is traced already, such as a jitted function that

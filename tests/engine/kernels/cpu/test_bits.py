@@ -18,6 +18,7 @@ from tests.engine.kernels.cpu.looping import (
     uncontracted,
     wild,
 )
+from tests.support.cases import gradients
 from tests.support.versions import SINCE_0_10_2
 
 RULES = [
@@ -140,6 +141,19 @@ def test_beside_xla_s_compiled_step(name: str) -> None:
     assert apart(loop[:3], plain[:3]) < 3 * p.size / 100
     for x, y in zip(loop[:3], plain[:3], strict=True):
         np.testing.assert_allclose(x, y, rtol=0, atol=2.0**-22)
+
+
+def test_few_codes_on_a_border_are_their_neighbours_in_xla_s_compiled_step() -> None:
+    """In a large leaf some logarithms, fused otherwise, are rounded to the next code of pair()."""
+    shape, steps = (512, 1024), 3
+    grads = gradients(steps, shape[0] * shape[1]).reshape(steps, *shape).astype(np.float32)
+    one, p = rated(ao.rules.adam(), FORMATS["pair()"]), parameters(shape)
+    found = []
+    for choice in ("always", "never"):
+        with ao.cpu_loops(choice):
+            found.append(run(one, p, list(jnp.asarray(grads)))[steps:])
+    assert sum(x.size for x in found[0]) > p.size
+    assert apart(*found) <= 30  # found: 4 of 524,288
 
 
 @pytest.mark.quick
