@@ -2,8 +2,9 @@
 
 Imports, first steps with and without JAX's cache of compiled programs, states, and what is
 installed, each measured in fresh processes (`costs_probes.py`). All sides take turns, in rounds
-until `--minutes` are over. A row is appended to `benchmarks/costs.csv`, and `docs/measured/costs.md`
-is written anew from it. What is not installed (PyTorch, Keras) is left out.
+until `--minutes` are over. A row is appended to `benchmarks/costs.csv`, and the tables of
+`docs/measured/costs.md` are written anew from it. What is not installed (PyTorch, Keras) is left
+out.
 """
 
 import argparse

@@ -12,6 +12,7 @@ ROOT = pathlib.Path(__file__).parents[1]
 HISTORY = ROOT / "benchmarks" / "costs.csv"
 PAGE = ROOT / "docs" / "measured" / "costs.md"
 Row = Mapping[str, str]
+NOTHING = "\N{EN DASH}"
 
 TOLERANCES = {
     "own modules": 1.10,
@@ -109,7 +110,7 @@ def first(row: Row) -> Iterator[str]:
                 cells.append(_cell(row, f"{kind} first|{side}"))
                 cells.append(_cell(row, f"{kind} first over optax|{side}"))
             eager = side.startswith("PyTorch")
-            cells.append("–" if eager else _cell(row, f"cold compile|{side}"))
+            cells.append(NOTHING if eager else _cell(row, f"cold compile|{side}"))
             yield _line([_code(side), *cells])
 
 
@@ -129,7 +130,7 @@ def states(row: Row) -> Iterator[str]:
             cells = [f"{rate:.4g}", f"{one - rate * 2**20:.0f}", f"{one / 1e6:.4g}"]
             cells.append(f"{many / 1e6:.4g}")
             arrays = row.get(f"state arrays|{name}")
-            cells += [arrays, f"{float(arrays) * each / 1e3:.0f}"] if arrays else ["–", "–"]
+            cells += [arrays, f"{float(arrays) * each / 1e3:.0f}"] if arrays else [NOTHING, NOTHING]
             yield _line([_code(name), *cells])
 
 
@@ -157,7 +158,7 @@ def changes(rows: Sequence[Row]) -> Iterator[str]:
     yield from _head([f"{last['date']}, {last['commit']}", "now", was, "", "all rows"])
     for title, column in TRACKED.items():
         if column in last:
-            old = _cell(before, column) if column in before else "–"
+            old = _cell(before, column) if column in before else NOTHING
             line = sparkline([_middle(row, column) for row in rows if column in row])
             yield _line([title, _cell(last, column), old, verdict(before, last, column), line])
 

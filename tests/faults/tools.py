@@ -238,4 +238,12 @@ FAULTS = [
         "ema(b2, square, signed=False)",
         "test_500_steps_follow_the_source[bert]",
     ),
+    Fault(
+        "the core imports what an extra brings, and no list names",
+        "adam_optax/_core/checks.py",
+        "import chex\n",
+        "import chex\nimport llvmlite.binding\n",
+        "test_the_import_brings_no_other_package_and_few_more_modules",
+        needs="llvmlite",
+    ),
 ]
