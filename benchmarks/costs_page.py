@@ -98,20 +98,26 @@ def renewed(rows: Sequence[Row], page: str = "") -> str:
 
 
 def first(row: Row) -> Iterator[str]:
-    """Yield the table of imports and first steps."""
-    heads = ["import", "CPU s", "MB in memory", "modules", "first step, cold [CPU s]"]
-    heads += ["over optax's", "warm [CPU s]", "over optax's", "compile, cold [CPU s]"]
-    yield from _head(heads)
-    for side in SIDES:
-        if f"import|{side}" in row:
-            cells = [_cell(row, f"import|{side}"), f"{_middle(row, f'rss|{side}') / 1e6:.0f}"]
-            cells += [f"{_middle(row, f'modules|{side}'):.0f}"]
-            for kind in ("cold", "warm"):
-                cells.append(_cell(row, f"{kind} first|{side}"))
-                cells.append(_cell(row, f"{kind} first over optax|{side}"))
-            eager = side.startswith("PyTorch")
-            cells.append(NOTHING if eager else _cell(row, f"cold compile|{side}"))
-            yield _line([_code(side), *cells])
+    """Yield the tables of imports and of first steps."""
+    measured = [side for side in SIDES if f"import|{side}" in row]
+    yield from _head(["import", "CPU s", "over optax's", "peak memory [MB]", "modules"])
+    packages: dict[str, str] = {}
+    for side in measured:
+        packages.setdefault(SIDES[side], side)
+    for package, side in packages.items():
+        cells = [_cell(row, f"import|{side}"), _cell(row, f"import over optax|{side}")]
+        cells += [f"{_middle(row, f'rss|{side}') / 1e6:.0f}"]
+        yield _line([f"`import {package}`", *cells, f"{_middle(row, f'modules|{side}'):.0f}"])
+    yield ""
+    heads = ["first step", "cold [CPU s]", "over optax's", "warm [CPU s]", "over optax's"]
+    yield from _head([*heads, "of it compiling, cold", "warm"])
+    for side in measured:
+        columns = [f"{kind} first{of}" for kind in ("cold", "warm") for of in ("", " over optax")]
+        cells = [_cell(row, f"{column}|{side}") for column in columns]
+        eager = side.startswith("PyTorch")
+        for kind in ("cold", "warm"):
+            cells.append(NOTHING if eager else _cell(row, f"{kind} compile|{side}"))
+        yield _line([_code(side), *cells])
 
 
 def states(row: Row) -> Iterator[str]:
@@ -158,7 +164,7 @@ def changes(rows: Sequence[Row]) -> Iterator[str]:
     yield from _head([f"{last['date']}, {last['commit']}", "now", was, "", "all rows"])
     for title, column in TRACKED.items():
         if column in last:
-            old = _cell(before, column) if column in before else NOTHING
+            old = _cell(before, column)
             line = sparkline([_middle(row, column) for row in rows if column in row])
             yield _line([title, _cell(last, column), old, verdict(before, last, column), line])
 
@@ -198,6 +204,8 @@ def _middle(row: Row, column: str) -> float:
 
 
 def _cell(row: Row, column: str) -> str:
+    if column not in row:
+        return NOTHING
     middle, *ends = _numbers(row, column)
     if not ends:
         return f"{middle:,.0f}"

@@ -240,8 +240,8 @@ def operations() -> dict[str, int]:
             step = jax.jit(lambda p, s, g, tx=tx: ao.step(tx, g, s, p))
             text = step.lower(params, jax.eval_shape(tx.init, params), params).as_text()
         found[name] = len(re.findall(r"^\s+%\S+ = ", text, re.MULTILINE))
-    state, step = _jax_step("optax", [jax.numpy.zeros(SHAPE)] * LEAVES)
-    text = jax.jit(step).lower(params, state, params).as_text()
+    state, theirs = _jax_step("optax", [jax.numpy.zeros(SHAPE)] * LEAVES)
+    text = jax.jit(theirs).lower(params, state, params).as_text()
     return found | {"optax": len(re.findall(r"^\s+%\S+ = ", text, re.MULTILINE))}
 
 

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from benchmarks import costs, costs_page
-from benchmarks.costs_probes import formats, operations, state_bytes
+from benchmarks.costs_probes import OURS, formats, operations, state_bytes
 
 LAST = costs_page.history()[-1]
 ANEW = (
@@ -33,7 +33,7 @@ def test_the_wheel_is_little_larger() -> None:
 def test_no_state_is_larger() -> None:
     now = {
         f"state {layout}|{name}": x
-        for name, sizes in state_bytes(costs.OURS).items()
+        for name, sizes in state_bytes(OURS).items()
         for layout, x in sizes.items()
     }
     assert len(LAST.keys() & now.keys()) >= 4 * len(formats()) - 8  # a format may be new
@@ -42,8 +42,8 @@ def test_no_state_is_larger() -> None:
 
 def test_a_step_is_lowered_to_few_more_operations() -> None:
     for package in ("jax", "optax"):
-        if (now := importlib.metadata.version(package)) != LAST[package]:
-            pytest.skip(f"the last row has {package} {LAST[package]}, and here is {now}")
+        if (here := importlib.metadata.version(package)) != LAST[package]:
+            pytest.skip(f"the last row has {package} {LAST[package]}, and here is {here}")
     found = operations()
     now = {f"operations|{name}": float(n) for name, n in found.items() if name != "optax"}
     assert len(LAST.keys() & now.keys()) == 3
