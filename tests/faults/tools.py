@@ -252,4 +252,12 @@ FAULTS = [
         "False",
         "test_a_collective_in_parts_counts_once[2]",
     ),
+    Fault(
+        "the core imports what an extra brings, and no list names",
+        "adam_optax/_core/checks.py",
+        "import chex\n",
+        "import chex\nimport llvmlite.binding\n",
+        "test_the_import_brings_no_other_package_and_few_more_modules",
+        needs="llvmlite",
+    ),
 ]
