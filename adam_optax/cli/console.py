@@ -47,8 +47,12 @@ def show(table: "Table") -> None:
     width = console.width if console.is_terminal else None
     if width is None:
         console.width = width_of(table)
-    for part in layout(table, width):
-        console.print(part)
+        with console.capture() as captured:
+            console.print(*layout(table, width), sep="\n")
+        # rich fills lines up to the width, which in a file only makes them long.
+        print("\n".join(line.rstrip() for line in captured.get().splitlines()))
+        return
+    console.print(*layout(table, width), sep="\n")
 
 
 def finish(report: "Report", folder: Path, stem: str, shown: "Shown") -> None:

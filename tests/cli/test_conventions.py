@@ -80,6 +80,11 @@ def test_a_framework_is_told_with_its_differences(capsys: pytest.CaptureFixture[
     assert "PyTorch" not in both
 
 
+def test_in_a_file_no_line_is_filled_up(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = printed("timm", capsys=capsys).splitlines()
+    assert [line for line in lines if line != line.rstrip()] == []
+
+
 def test_a_framework_that_is_not_there_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     said = refused("pytroch", capsys=capsys)
     assert "no framework is called 'pytroch', did you mean 'PyTorch'? there are Kingma" in said
