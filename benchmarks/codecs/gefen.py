@@ -7,7 +7,6 @@ package gives, and steps on gradients follow the package's own (`tests/benchmark
 
 import dataclasses
 import functools as ft
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -37,7 +36,8 @@ Floats = NDArray[np.float64]
 class Gefen(Format):
     """Keep the mean of nu over blocks, and mu as codes of a codebook in units of a block's absmax.
 
-    Blocks run over the flattened leaf, and the step is made with what is kept, as theirs is.
+    The step is made with what is kept, as theirs is. Blocks run along the last axis; theirs, over
+    the flattened leaf, are the same where the block divides that axis.
 
     Attributes:
         block: the elements that share nu and the absmax of mu; 1: each has its own nu.
@@ -54,25 +54,24 @@ class Gefen(Format):
         """Return nu's mean of each block, or mu's codes and the absmax of each block."""
         (m,), (moment,) = values, context.moments
         if not moment.signed:
-            return {"": _means(m.reshape(-1), self.block), "absmax": MASKED}
-        groups = grouped(m.reshape(-1), self._scaled)
+            return {"": _means(m, self.block), "absmax": MASKED}
+        groups = grouped(m, self._scaled)
         absmax = jnp.max(jnp.abs(groups), axis=-1)
         unit = jnp.where(absmax > 0, absmax, 1.0)[..., None]
         table = self._table()
         middles = jnp.asarray((table[1:] + table[:-1]) / 2, jnp.float32)
         codes = jnp.searchsorted(middles, groups / unit).astype(jnp.uint8)
-        return {"": ungrouped(codes, (m.size,)).reshape(m.shape), "absmax": absmax}
+        return {"": ungrouped(codes, m.shape), "absmax": absmax}
 
     def decode(self, encoded: Mapping[str, Any], context: LeafContext) -> tuple[Array, ...]:
         """Return the moment in float32."""
         (moment,), shape, kept = context.moments, context.shape, encoded[""]
-        size = math.prod(shape)
         if moment.signed:
-            codes = grouped(kept.reshape(-1).astype(jnp.int32), self._scaled)
+            codes = grouped(kept.astype(jnp.int32), self._scaled)
             groups = jnp.asarray(self._table(), jnp.float32)[codes] * encoded["absmax"][..., None]
         else:
             groups = jnp.broadcast_to(kept[..., None], (*kept.shape, self.block))
-        return (ungrouped(groups, (size,)).reshape(shape),)
+        return (ungrouped(groups, shape),)
 
     @property
     def _scaled(self) -> int:
@@ -83,11 +82,12 @@ class Gefen(Format):
         return np.array(self.codebook or normal_codebook(self._scaled))
 
 
-def _means(flat: Array, block: int) -> Array:
+def _means(m: Array, block: int) -> Array:
     """Return the mean of each block, the last of which may be shorter."""
-    count = np.minimum(block, flat.size - block * np.arange(-(-flat.size // block)))
+    size = m.shape[-1] if m.ndim else 1
+    count = np.minimum(block, size - block * np.arange(-(-size // block)))
     inside = np.arange(block)[None, :] < count[:, None]
-    groups = jnp.where(inside, grouped(flat, block), 0.0)
+    groups = jnp.where(inside, grouped(m, block), 0.0)
     return jnp.sum(groups, axis=-1) / jnp.asarray(count, jnp.float32)
 
 
