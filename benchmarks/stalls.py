@@ -23,9 +23,14 @@ DATA = pathlib.Path(__file__).with_name("stalls.json")
 ALL: dict[str, Any] = {f"`{name}`": storage for name, storage in FORMATS.items()} | {
     "bitsandbytes, torchao 8 bits": Nearest(ao.storage.int8()),
     "torchao 4 bits": Nearest(ao.storage.int4()),
-    **CODECS,
+    **{
+        n: CODECS[n]
+        for n in ("HeavyBall bf16+8", "FlashOptim", "COAT", "SOLO 4/4", "SOLO 2/2", "Gefen")
+    },
 }
-"""Every format that is measured, by the name that tables show."""
+"""Every format that is measured, by the name that tables show.
+
+Of SOLO with 4 and 2 bits, mu is that of 4/4 and nu that of 2/2."""
 ASIDE = {True: "alike", False: "unlike"}
 """How neighbours are, by whether their gradients are of one size."""
 Found = Mapping[str, Any]
@@ -90,8 +95,8 @@ def main(argv: list[str] | None = None) -> None:
     """Measure, or read what was measured, and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", nargs="*", default=[*ALL], help="formats, as tables show them")
-    parser.add_argument("--rows", type=int, default=64, help="of 256 elements (64)")
-    parser.add_argument("--columns", type=int, default=32, help="foreseen of each block (32)")
+    parser.add_argument("--rows", type=int, default=32, help="of 256 elements (32)")
+    parser.add_argument("--columns", type=int, default=16, help="foreseen of each block (16)")
     parser.add_argument("--seed", type=int, default=0, help="of the gradients (0)")
     parser.add_argument("--json", type=pathlib.Path, help="where to keep what is measured")
     parser.add_argument("--read", type=pathlib.Path, help="what was kept, instead of measuring")

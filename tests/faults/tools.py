@@ -238,4 +238,11 @@ FAULTS = [
         "ema(b2, square, signed=False)",
         "test_500_steps_follow_the_source[bert]",
     ),
+    Fault(
+        "the chance of a step from a moment that has not decayed",
+        "benchmarks/stall_rates.py",
+        "(end - b * old)",
+        "(end - old)",
+        "test_the_chance_is_that_of_a_simulation[nu-False]",
+    ),
 ]
