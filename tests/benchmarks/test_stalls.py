@@ -22,7 +22,7 @@ from benchmarks.stall_rates import (
     rates,
     warm,
 )
-from benchmarks.stalls import ALL, ASIDE, DATA, tables
+from benchmarks.stalls import ALL, DATA, tables
 from benchmarks.stored import Stored, flipped, ordered, stored
 from tests.support.formats import FORMATS
 from tests.support.measured import quoted
