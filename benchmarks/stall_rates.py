@@ -143,11 +143,12 @@ def foresee(one: Stored, kept: Kept, sigma: Array, g: Array, columns: int) -> di
         mask = jnp.arange(ROW) % one.apart == at
         found = {}
         for n, ends in cells(one, codes, new, count + 1, mask).items():
-            found[n] = jnp.sum(chance(n, *ends, old[n], sigma) * mask) / (mask.sum() * len(g))
+            found[n] = jnp.mean(chance(n, *ends, old[n], sigma), where=mask)
         return found
 
     every = np.linspace(0, one.apart, min(columns, one.apart), endpoint=False).astype(int)
-    return jax.tree.map(jnp.mean, lax.map(column, jnp.asarray(every)))
+    found: dict[str, Array] = jax.tree.map(jnp.mean, lax.map(column, jnp.asarray(every)))
+    return found
 
 
 def deviations(rows: int, alike: bool, seed: int) -> Array:
@@ -223,11 +224,11 @@ def rates(
     sums = watch(storage, sigma, keys[2], warm(storage, sigma, keys[2]))
     found = {}
     for n, all_steps in sums.items():
-        rest, up, up_exact, down, down_exact, level = np.asarray(all_steps, float).mean(0)
+        rest, up, up_exact, down, down_exact, level = np.asarray(all_steps, float).mean(0).tolist()
         b = DECAY[n]
         size = (1 - b) / (1 + b) if n == "mu" else 1 - b ** (WARM + WATCHED / 2)
         shares = up / up_exact, down / down_exact
-        found[n] = Rates(float(seen[n]), rest, *map(float, shares), level / size)
+        found[n] = Rates(float(seen[n]), rest, *shares, level / size)
     return found
 
 
@@ -258,7 +259,8 @@ def follow(one: Stored, sigma: Array, key: Array, kept: Kept, steps: int) -> Arr
         nu = one.read(after, count + 1, sigma.shape)["nu"]
         return after, (nu / sigma**2).reshape(len(FACTORS), -1).mean(1)
 
-    return lax.scan(body, kept, WARM + jnp.arange(steps))[1]
+    levels: Array = lax.scan(body, kept, WARM + jnp.arange(steps))[1]
+    return levels
 
 
 @ft.lru_cache(maxsize=64)

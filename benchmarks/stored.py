@@ -60,7 +60,7 @@ class Stored:
                 code = unpacked(encoded[""], bits, shape)
                 found[name] = code if name == "mu" else -code  # of nu, the largest has code 0
             elif isinstance(slot.format, Corrected):
-                found[slot.names[0]] = ordered(encoded[""]) * 256 + encoded["rest"]
+                found[slot.names[0]] = ordered(encoded[""]) * 256 + ordered(encoded["rest"])
             elif len(slot.names) == 2:  # int4
                 byte = encoded[""].astype(jnp.int32)
                 found |= dict(zip(slot.names, (byte >> 4, byte & 15), strict=True))

@@ -243,6 +243,6 @@ FAULTS = [
         "benchmarks/stall_rates.py",
         "(end - b * old)",
         "(end - old)",
-        "test_the_chance_is_that_of_a_simulation[nu-False]",
+        "test_the_chance_is_that_of_a_simulation[mu-False]",
     ),
 ]
