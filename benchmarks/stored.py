@@ -10,13 +10,11 @@ from jax import Array, lax
 
 from adam_optax._engine.leaf import decode, encode, storage_frames, storage_scalars
 from adam_optax.storage import LeafContext
+from adam_optax.storage._float8 import Float8
 from adam_optax.storage._pair.base import PairFormat
 from adam_optax.storage._pair.elementwise import unpack_codes
 from adam_optax.storage._pair.one_byte import OneBytePair
 from adam_optax.storage._plan import LeafStorage
-from benchmarks.codecs.groups import unpacked
-from benchmarks.codecs.heavyball import Corrected
-from benchmarks.codecs.solo import Solo
 from tests.storage.formats import MOMENTS, leaf_storage
 
 Kept = Mapping[str, Any]
@@ -46,21 +44,15 @@ class Stored:
     def codes(self, kept: Kept, count: Array, shape: tuple[int, ...]) -> dict[str, Array]:
         """Return the code of each number as an int32 that grows with the number."""
         found: dict[str, Array] = {}
-        for slot in self.storage.slots:
+        context, scalars = self._at(count, shape)
+        for slot, own in zip(self.storage.slots, scalars, strict=True):
             encoded = {component: kept[entry] for component, entry in slot.entries}
             if isinstance(slot.format, PairFormat):
-                context, scalars = self._at(count, shape)
-                own = scalars[self.storage.slots.index(slot)]
                 found["mu"] = _ratio(slot.format, encoded, context._replace(scalars=own))
-                nu = self.read(kept, count, shape)["nu"] * own.nu_scale  # without its decay
-                found["nu"] = (ordered(nu) + 64) >> 7  # without the rounding of that product
-            elif isinstance(slot.format, Solo):
+                found["nu"] = self._without_decay("nu", own.nu_scale, kept, count, shape)
+            elif isinstance(slot.format, Float8):
                 (name,) = slot.names
-                bits = slot.format.mu_bits if name == "mu" else slot.format.nu_bits
-                code = unpacked(encoded[""], bits, shape)
-                found[name] = code if name == "mu" else -code  # of nu, the largest has code 0
-            elif isinstance(slot.format, Corrected):
-                found[slot.names[0]] = ordered(encoded[""]) * 256 + ordered(encoded["rest"])
+                found[name] = self._without_decay(name, own, kept, count, shape)
             elif len(slot.names) == 2:  # int4
                 byte = encoded[""].astype(jnp.int32)
                 found |= dict(zip(slot.names, (byte >> 4, byte & 15), strict=True))
@@ -69,6 +61,16 @@ class Stored:
             else:  # factored: no element has a code of its own
                 found[slot.names[0]] = ordered(self.read(kept, count, shape)[slot.names[0]])
         return found
+
+    def _without_decay(
+        self, name: str, scale: Array, kept: Kept, count: Array, shape: tuple[int, ...]
+    ) -> Array:
+        """Return the place of numbers on a grid that has a scale, of which 2^16 are in an octave.
+
+        A block may write a number that rests by another code.
+        """
+        scaled = self.read(kept, count, shape)[name] * scale
+        return (ordered(scaled) + 64) >> 7  # without the rounding of that product
 
     @property
     def shared(self) -> tuple[str, ...]:
