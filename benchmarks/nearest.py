@@ -42,10 +42,6 @@ class Nearest(Format):
         """Return how many neighbours share something."""
         return self.form.block
 
-    def together(self, moments: Moments) -> tuple[str, ...]:
-        """Return the moments that the format keeps together."""
-        return self.form.together(moments)
-
     def encode(self, values: Sequence[Array], context: LeafContext) -> dict[str, Any]:
         """Return the format's arrays, rounded to nearest."""
         return self.form.encode(values, Undithered(*context))
@@ -53,3 +49,12 @@ class Nearest(Format):
     def decode(self, encoded: Mapping[str, Any], context: LeafContext) -> tuple[Array, ...]:
         """Return the moments that the format reads."""
         return self.form.decode(encoded, context)
+
+
+@dataclasses.dataclass(frozen=True, repr=False)
+class NearestTogether(Nearest):
+    """Keep moments as a format without frame does that keeps two in one code."""
+
+    def together(self, moments: Moments) -> tuple[str, ...]:
+        """Return the moments that the format keeps together."""
+        return self.form.together(moments)

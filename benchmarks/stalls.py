@@ -13,7 +13,7 @@ from typing import Any
 
 import adam_optax as ao
 from benchmarks.codecs import CODECS
-from benchmarks.nearest import Nearest
+from benchmarks.nearest import Nearest, NearestTogether
 from benchmarks.stall_rates import FACTORS, Answer, Rates, answers, needed, rates
 from benchmarks.stored import stored
 from tests.support.formats import FORMATS, size
@@ -22,7 +22,7 @@ DATA = pathlib.Path(__file__).with_name("stalls.json")
 """What was measured for the page."""
 ALL: dict[str, Any] = {f"`{name}`": storage for name, storage in FORMATS.items()} | {
     "bitsandbytes, torchao 8 bits": Nearest(ao.storage.int8()),
-    "torchao 4 bits": Nearest(ao.storage.int4()),
+    "torchao 4 bits": NearestTogether(ao.storage.int4()),
     **{
         n: CODECS[n]
         for n in ("HeavyBall bf16+8", "FlashOptim", "COAT", "SOLO 4/4", "SOLO 2/2", "Gefen")

@@ -22,7 +22,7 @@ from benchmarks.stall_rates import (
     rates,
     warm,
 )
-from benchmarks.stalls import ALL, DATA, tables
+from benchmarks.stalls import ALL, ASIDE, DATA, tables
 from benchmarks.stored import Stored, flipped, ordered, stored
 from tests.support.formats import FORMATS
 from tests.support.measured import quoted
@@ -137,6 +137,10 @@ def test_the_page_shows_what_was_measured() -> None:
 def test_the_page_says_how_far_foreseen_is_from_measured() -> None:
     found = json.loads(DATA.read_text())
     every = [
-        Rates(**one[a][n]) for one in found.values() for a in ("alike", "unlike") for n in DECAY
+        Rates(**one[aside][moment])
+        for name, one in found.items()
+        for aside in ASIDE.values()
+        for moment in DECAY
+        if name != "COAT"  # the page says why
     ]
-    assert max(abs(r.foreseen - r.measured) for r in every) <= 0.03
+    assert max(abs(r.foreseen - r.measured) for r in every) <= 0.025
