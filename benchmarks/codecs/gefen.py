@@ -86,9 +86,11 @@ def _means(m: Array, block: int) -> Array:
     """Return the mean of each block, the last of which may be shorter."""
     size = m.shape[-1] if m.ndim else 1
     count = np.minimum(block, size - block * np.arange(-(-size // block)))
-    inside = np.arange(block)[None, :] < count[:, None]
-    groups = jnp.where(inside, grouped(m, block), 0.0)
-    return jnp.sum(groups, axis=-1) / jnp.asarray(count, jnp.float32)
+    groups = grouped(m, block)
+    inside = jnp.asarray(np.arange(block)[None, :] < count[:, None])
+    whole = jnp.where(jnp.broadcast_to(inside, groups.shape), groups, 0.0)
+    each = jnp.broadcast_to(jnp.asarray(count, jnp.float32), groups.shape[:-1])
+    return jnp.sum(whole, axis=-1) / each
 
 
 def fitted(gradients: Sequence[Any]) -> list[Gefen]:

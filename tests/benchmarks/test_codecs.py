@@ -135,7 +135,7 @@ def test_solo_takes_the_nearest_of_its_map(name: str, bits: int) -> None:
 @pytest.mark.parametrize("moment", [MU, NU])
 def test_heavyball_is_its_formulas(moment: Any) -> None:
     m = moment_values(moment, 500)
-    m[:3] = 0.0, 1.0, m[2] * 1e-30
+    m[:3] = 0.0, 1.0, 1e-30
     encoded, value, u = kept("HeavyBall bf16+8", m, moment)
     code, number = transcribed.heavyball(m, u)
     off = np.asarray(encoded["rest"]).astype(int) - code
@@ -197,12 +197,13 @@ def test_order_and_sign_are_kept_in_a_group(name: str, moment: Any) -> None:
     m = np.sort(moment_values(moment, 32))
     _, value, _ = kept(name, m, moment)
     assert np.all(np.diff(value) >= -1e-7 * np.abs(value[1:]))
-    assert np.all(value * m >= 0)
+    if name != "Gefen":  # whose codebook has no zero: what is nearly zero can change its sign
+        assert np.all(value * m >= 0)
 
 
 @pytest.mark.parametrize("name", CODECS)
 def test_steps_are_finite_on_any_shape(name: str) -> None:
-    params = {"w": jnp.ones((3, 37)), "b": jnp.ones(())}
+    params = {"w": jnp.linspace(-1, 1, 111).reshape(3, 37), "b": jnp.ones(())}
     tx = ao.adamw(1e-2, storage=CODECS[name])
     state, step = tx.init(params), jax.jit(tx.update)
     for t in range(3):
