@@ -1,7 +1,7 @@
 """Keep moments as COAT does: in floats of 8 bits, each group's range expanded by a power.
 
-Source: COAT (arXiv 2410.19313) and the kernel of its authors in NVlabs/VILA, which wants a GPU;
-codes and numbers were compared with a transcription of that kernel in NumPy (`tests/benchmarks`).
+Source: COAT (arXiv 2410.19313) and the kernel of its authors in NVlabs/VILA, which wants a GPU,
+so that this codec was checked beside a transcription of it in NumPy only (`tests/benchmarks`).
 """
 
 import dataclasses
