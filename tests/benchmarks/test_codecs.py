@@ -169,7 +169,7 @@ def test_gefens_codebook_is_the_best(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def error(cuts: Any) -> float:
         runs = [slice(a, b) for a, b in itertools.pairwise((0, *cuts, x.size))]
-        means = [np.average(x[r], weights=w[r]) for r in runs]
+        means = np.array([np.average(x[r], weights=w[r]) for r in runs])
         means[0], means[-1] = -1, 1
         return sum(float(w[r] @ (x[r] - c) ** 2) for r, c in zip(runs, means, strict=True))
 
