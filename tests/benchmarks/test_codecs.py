@@ -97,6 +97,9 @@ def test_coat_keeps_a_group_of_equal_numbers() -> None:
     _, value, _ = kept("COAT", np.full(128, -0.3, np.float32), MU)
     np.testing.assert_allclose(value, -0.3, rtol=1e-6)
     assert not kept("COAT", np.zeros(128, np.float32), NU)[1].any()
+    near = np.full(128, 0.3, np.float32)
+    near[::3] = np.nextafter(near[::3], np.float32(1))  # a power of 10^8, which has to stay finite
+    np.testing.assert_allclose(kept("COAT", near, MU)[1], near, rtol=1e-6)
 
 
 @pytest.mark.parametrize(("name", "bits"), [("SOLO 4/4", 4), ("SOLO 4/2", 2)])
