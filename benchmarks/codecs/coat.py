@@ -1,7 +1,7 @@
 """Keep moments as COAT does: in floats of 8 bits, each group's range expanded by a power.
 
-Source: COAT (arXiv 2410.19313) and the kernel of its authors in NVlabs/VILA, which wants a GPU;
-codes and numbers were compared with a transcription of that kernel in NumPy (`tests/benchmarks`).
+Source: COAT (arXiv 2410.19313) and the kernel of its authors in NVlabs/VILA, which wants a GPU,
+so that this codec was checked beside a transcription of it in NumPy only (`tests/benchmarks`).
 """
 
 import dataclasses
@@ -48,7 +48,7 @@ class Coat(Format):
         size = jnp.abs(groups)
         high, low = jnp.max(size, axis=-1) + TINY, jnp.min(size, axis=-1) + TINY
         middle = jnp.sqrt(high) * jnp.sqrt(low)
-        octaves = jnp.log2(high) - jnp.log2(low)
+        octaves = jnp.log2(high / low)
         power = jnp.floor(jnp.log2(top * top / 2) / octaves * STEPS) / STEPS
         # The kernel divides by zero for a group of equal numbers: any power keeps them.
         power = jnp.where(octaves > 0, jnp.maximum(power, 1 / STEPS), 1.0)

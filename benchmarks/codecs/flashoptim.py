@@ -1,7 +1,7 @@
 """Keep moments as FlashOptim does: companded to 8 bits by softsign and root, in groups of 32.
 
-Source: FlashOptim (arXiv 2602.23349), package flashoptim 0.1.4. Its kernels want a GPU; codes and
-numbers were compared with a transcription of its formulas in NumPy (`tests/benchmarks`).
+Source: FlashOptim (arXiv 2602.23349), package flashoptim 0.1.4. Its kernels want a GPU, so
+that this codec was checked beside a transcription of them in NumPy only (`tests/benchmarks`).
 """
 
 import dataclasses

@@ -26,12 +26,15 @@ def ungrouped(groups: Array, shape: tuple[int, ...]) -> Array:
 def packed(codes: Array, bits: int) -> Array:
     """Put the codes of neighbours along the last axis into one byte: four of 2 bits, two of 4."""
     each = grouped(codes.astype(jnp.uint8), 8 // bits)
-    shifts = jnp.arange(8 - bits, -1, -bits, dtype=jnp.uint8)
-    return jnp.sum(each << shifts, axis=-1, dtype=jnp.uint8)
+    return jnp.sum(each << _shifts(bits, each.ndim), axis=-1, dtype=jnp.uint8)
 
 
 def unpacked(byte: Array, bits: int, shape: tuple[int, ...]) -> Array:
     """Return the codes that `packed` put into bytes, in an array of a shape, as int32."""
-    shifts = jnp.arange(8 - bits, -1, -bits, dtype=jnp.uint8)
-    each = (byte[..., None] >> shifts) & jnp.uint8(2**bits - 1)
+    each = (byte[..., None] >> _shifts(bits, byte.ndim + 1)) & jnp.uint8(2**bits - 1)
     return ungrouped(each.astype(jnp.int32), shape)
+
+
+def _shifts(bits: int, ndim: int) -> Array:
+    """Return by how many bits each code of a byte is shifted, along the last of the axes."""
+    return jnp.arange(8 - bits, -1, -bits, dtype=jnp.uint8).reshape((1,) * (ndim - 1) + (-1,))

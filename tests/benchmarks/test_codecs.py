@@ -97,6 +97,9 @@ def test_coat_keeps_a_group_of_equal_numbers() -> None:
     _, value, _ = kept("COAT", np.full(128, -0.3, np.float32), MU)
     np.testing.assert_allclose(value, -0.3, rtol=1e-6)
     assert not kept("COAT", np.zeros(128, np.float32), NU)[1].any()
+    near = np.full(128, 0.3, np.float32)
+    near[::3] = np.nextafter(near[::3], np.float32(1))  # a power of 10^8, which has to stay finite
+    np.testing.assert_allclose(kept("COAT", near, MU)[1], near, rtol=1e-6)
 
 
 @pytest.mark.parametrize(("name", "bits"), [("SOLO 4/4", 4), ("SOLO 4/2", 2)])
@@ -135,7 +138,7 @@ def test_solo_takes_the_nearest_of_its_map(name: str, bits: int) -> None:
 @pytest.mark.parametrize("moment", [MU, NU])
 def test_heavyball_is_its_formulas(moment: Any) -> None:
     m = moment_values(moment, 500)
-    m[:3] = 0.0, 1.0, m[2] * 1e-30
+    m[:3] = 0.0, 1.0, 1e-30
     encoded, value, u = kept("HeavyBall bf16+8", m, moment)
     code, number = transcribed.heavyball(m, u)
     off = np.asarray(encoded["rest"]).astype(int) - code
@@ -169,7 +172,7 @@ def test_gefens_codebook_is_the_best(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def error(cuts: Any) -> float:
         runs = [slice(a, b) for a, b in itertools.pairwise((0, *cuts, x.size))]
-        means = [np.average(x[r], weights=w[r]) for r in runs]
+        means = np.array([np.average(x[r], weights=w[r]) for r in runs])
         means[0], means[-1] = -1, 1
         return sum(float(w[r] @ (x[r] - c) ** 2) for r, c in zip(runs, means, strict=True))
 
@@ -197,12 +200,13 @@ def test_order_and_sign_are_kept_in_a_group(name: str, moment: Any) -> None:
     m = np.sort(moment_values(moment, 32))
     _, value, _ = kept(name, m, moment)
     assert np.all(np.diff(value) >= -1e-7 * np.abs(value[1:]))
-    assert np.all(value * m >= 0)
+    if name != "Gefen":  # whose codebook has no zero: what is nearly zero can change its sign
+        assert np.all(value * m >= 0)
 
 
 @pytest.mark.parametrize("name", CODECS)
 def test_steps_are_finite_on_any_shape(name: str) -> None:
-    params = {"w": jnp.ones((3, 37)), "b": jnp.ones(())}
+    params = {"w": jnp.linspace(-1, 1, 111).reshape(3, 37), "b": jnp.ones(())}
     tx = ao.adamw(1e-2, storage=CODECS[name])
     state, step = tx.init(params), jax.jit(tx.update)
     for t in range(3):
