@@ -62,7 +62,12 @@ def moments_table(moment: str, found: Mapping[str, Found]) -> Iterator[str]:
             shares = [f"{share:.2f}" for share in (r.away, r.back)]
             shares = ["-", "-"] if moment in one["shared"] else shares
             cells.append(
-                ", ".join([*(s.replace("-0.00", "0.00") for s in shares), f"{r.level:.3g}"])
+                ", ".join(
+                    [
+                        *(s.replace("-0.00", "0.00") for s in shares),
+                        f"{r.level:.2f}" if r.level < 100 else f"{r.level:.2g}",
+                    ]
+                )
             )
         yield f"| {name} | {one['bytes']:.2f} | {' | '.join(cells)} |"
 

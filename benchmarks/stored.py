@@ -15,6 +15,9 @@ from adam_optax.storage._pair.base import PairFormat
 from adam_optax.storage._pair.elementwise import unpack_codes
 from adam_optax.storage._pair.one_byte import OneBytePair
 from adam_optax.storage._plan import LeafStorage
+from benchmarks.codecs.groups import unpacked
+from benchmarks.codecs.heavyball import Corrected
+from benchmarks.codecs.solo import Solo
 from tests.storage.formats import MOMENTS, leaf_storage
 
 Kept = Mapping[str, Any]
@@ -53,6 +56,13 @@ class Stored:
             elif isinstance(slot.format, Float8):
                 (name,) = slot.names
                 found[name] = self._without_decay(name, own, kept, count, shape)
+            elif isinstance(slot.format, Solo):
+                (name,) = slot.names
+                bits = slot.format.mu_bits if name == "mu" else slot.format.nu_bits
+                code = unpacked(encoded[""], bits, shape)
+                found[name] = code if name == "mu" else -code  # of nu, the largest has code 0
+            elif isinstance(slot.format, Corrected):
+                found[slot.names[0]] = ordered(encoded[""]) * 256 + ordered(encoded["rest"])
             elif len(slot.names) == 2:  # int4
                 byte = encoded[""].astype(jnp.int32)
                 found |= dict(zip(slot.names, (byte >> 4, byte & 15), strict=True))
