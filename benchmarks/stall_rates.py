@@ -10,7 +10,7 @@ one description for every format, whatever its grid, rounding and blocks.
 import functools as ft
 import math
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +20,8 @@ from jax.scipy.special import erf, ndtr
 
 from benchmarks.stored import Kept, Stored, flipped
 
+Ends: TypeAlias = tuple[Array, Array]
+"""The lower and the upper ends of ranges of numbers."""
 DECAY = {"mu": 0.9, "nu": 0.999}
 POWER = {"mu": 1, "nu": 2}
 ROW = 256
@@ -82,12 +84,26 @@ def as_number(place: Array) -> Array:
     return lax.bitcast_convert_type(flipped(place), jnp.float32)
 
 
-def cells(one: Stored, codes: Mapping[str, Array], new: Mapping[str, Array], count: Array,
-          mask: Array) -> dict[str, tuple[Array, Array]]:  # fmt: skip
+def reach(name: str, old: Array, sigma: Array) -> Ends:
+    """Return between which numbers a moment is after a step, but for a chance of 1e-15."""
+    b = DECAY[name]
+    far = (1 - b) * (8 * sigma) ** POWER[name]
+    return b * old - (far if name == "mu" else 0), b * old + far
+
+
+def cells(
+    one: Stored,
+    codes: Mapping[str, Array],
+    new: Mapping[str, Array],
+    count: Array,
+    mask: Array,
+    within: Mapping[str, Ends],
+) -> dict[str, Ends]:
     """Return between which new numbers elements keep their codes, by moment.
 
     Each element's number is varied by bisection of all float32 numbers, beside the other elements'
-    new numbers, with the dither of the step. A code never falls as its number grows.
+    new numbers, with the dither of the step. Within reach of a step a code never falls as its
+    number grows; beyond, a number may stretch its block, and so the block's codes.
 
     Args:
         one: the format.
@@ -95,6 +111,7 @@ def cells(one: Stored, codes: Mapping[str, Array], new: Mapping[str, Array], cou
         new: the exact moments after the step.
         count: the steps then.
         mask: which elements are varied, no two of a block.
+        within: between which numbers they are varied, by moment.
     """
     lanes = [(n, more) for n in DECAY for more in (0, 1)]  # the least numbers of two codes
     wanted = jnp.stack([codes[n] + more for n, more in lanes])
@@ -103,7 +120,7 @@ def cells(one: Stored, codes: Mapping[str, Array], new: Mapping[str, Array], cou
     def coded(y: Array) -> Array:
         both = {n: jnp.stack([new[n]] * 4) for n in DECAY}
         for i, (n, _) in enumerate(lanes):
-            both[n] = both[n].at[i].set(jnp.where(mask, y[i], new[n]))
+            both[n] = both[n].at[i].set(jnp.where(mask, jnp.clip(y[i], *within[n]), new[n]))
 
         def code(mu: Array, nu: Array) -> Any:
             return one.codes(one.write(mu, nu, count), count, mu.shape)
@@ -138,11 +155,12 @@ def foresee(one: Stored, kept: Kept, sigma: Array, g: Array, columns: int) -> di
     count = jnp.int32(WARM)
     old = one.read(kept, count, g.shape)
     codes, new = one.codes(kept, count, g.shape), exact(old, g)
+    within = {n: reach(n, old[n], sigma) for n in DECAY}
 
     def column(at: Array) -> Any:
         mask = jnp.arange(ROW) % one.apart == at
         found = {}
-        for n, ends in cells(one, codes, new, count + 1, mask).items():
+        for n, ends in cells(one, codes, new, count + 1, mask, within).items():
             found[n] = jnp.mean(chance(n, *ends, old[n], sigma), where=mask)
         return found
 

@@ -59,16 +59,10 @@ def moments_table(moment: str, found: Mapping[str, Found]) -> Iterator[str]:
         for aside in ASIDE.values():
             r = Rates(**one[aside][moment])
             cells.append(f"{r.foreseen:.3f}, {r.measured:.3f}, {r.foreseen - r.measured:+.3f}")
-            shares = [f"{share:.2f}" for share in (r.away, r.back)]
+            shares = [f"{share:.2f}".replace("-0.00", "0.00") for share in (r.away, r.back)]
             shares = ["-", "-"] if moment in one["shared"] else shares
-            cells.append(
-                ", ".join(
-                    [
-                        *(s.replace("-0.00", "0.00") for s in shares),
-                        f"{r.level:.2f}" if r.level < 100 else f"{r.level:.2g}",
-                    ]
-                )
-            )
+            level = f"{r.level:.2f}" if r.level < 100 else f"{r.level:.2g}"
+            cells.append(", ".join([*shares, level]))
         yield f"| {name} | {one['bytes']:.2f} | {' | '.join(cells)} |"
 
 

@@ -29,6 +29,7 @@ from tests.support.measured import quoted
 
 DRAWS = 200_000
 ROWS = 8
+EVERYWHERE: Any = dict.fromkeys(DECAY, (-np.inf, np.inf))
 KEPT = ["dense('bfloat16')", "stochastic()", "pair()", "int8()"]
 
 
@@ -67,8 +68,8 @@ def one_step(one: Stored, rows: int) -> tuple[Array, dict[str, Array], Any]:
     count = jnp.int32(WARM)
     kept = one.write(mu, nu, count)
     old, codes = (f(kept, count, mu.shape) for f in (one.read, one.codes))
-    mask = jnp.arange(256) % one.apart == 0
-    return mask, old, cells(one, codes, {"mu": mu, "nu": nu}, count + 1, mask)
+    mask, new = jnp.arange(256) % one.apart == 0, {"mu": mu, "nu": nu}
+    return mask, old, cells(one, codes, new, count + 1, mask, EVERYWHERE)
 
 
 @pytest.mark.quick
