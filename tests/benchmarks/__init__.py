@@ -1,0 +1,1 @@
+"""The benchmarks' own code: the peers' formats, and what is printed of them."""
