@@ -67,7 +67,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="of the gradients (0)")
     parser.add_argument("--codecs", action="store_true", help="show the peers' newest formats")
     args = parser.parse_args()
-    print(f"| rms, peak, l1 | B | {' | '.join(STREAMS)} |")
+    whose = "theirs: " if args.codecs else ""
+    print(f"| {whose}rms, peak, l1 | B | {' | '.join(STREAMS)} |")
     print("|---" * (2 + len(STREAMS)) + "|")
     what = args.n, args.b1, args.b2, args.seed
     lines = [codecs(*what) if args.codecs else ours(*what)]

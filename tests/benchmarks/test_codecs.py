@@ -76,6 +76,7 @@ def test_flashoptim_is_its_formulas(name: str, moment: Any) -> None:
         np.testing.assert_allclose(value[part][same], number[same], rtol=1e-6)
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize("name", ["COAT", "COAT, nu e5m2"])
 @pytest.mark.parametrize("moment", [MU, NU])
 def test_coat_is_its_kernel(name: str, moment: Any) -> None:

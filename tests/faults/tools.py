@@ -4,6 +4,13 @@ from tests.faults.anchor import Fault
 
 FAULTS = [
     Fault(
+        "a peer's format measured with half of its range",
+        "benchmarks/codecs/coat.py",
+        "jnp.log2(top * top / 2)",
+        "jnp.log2(top)",
+        "test_coat_is_its_kernel[moment0-COAT]",
+    ),
+    Fault(
         "mu and nu swapped on the way from PyTorch",
         "_ADAM",
         '{"exp_avg": "mu", "exp_avg_sq": "nu"}',
