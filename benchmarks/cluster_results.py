@@ -10,16 +10,19 @@ import io
 import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from adam_optax._core import plotting
 from benchmarks import cluster_cells
 from benchmarks.cluster_cells import FORMATS, FSDP, LAYOUTS, SLICES, STEP, WAYS, Cell
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 HERE = Path(__file__).parent
 RESULTS = HERE / "clusters.csv"
 PAGE = HERE.parent / "docs" / "measured" / "clusters.md"
-FIGURE = HERE.parent / "docs" / "measured" / "figures" / "clusters.png"
+FIGURE = HERE.parent / "docs" / "measured" / "figures" / "clusters.svg"
 COMPILED, NO_ROOM, SLOW, FAILED = "compiled", "does not fit", "over the time limit", "failed"
 OUTCOMES = (COMPILED, NO_ROOM, SLOW, FAILED)
 
@@ -35,7 +38,7 @@ class Result(NamedTuple):
         moved: Bytes that a step moves to and from memory.
         moved_each: The same for each parameter, of all chips together.
         collectives: Operations in which chips talk, by kind: `all-gather 10`, with `; ` between.
-        talked: Bytes of the arrays that these operations give.
+        received: Bytes that it receives in them, the least, as `aot.facts` counts them.
         scratch: Bytes of temporary memory.
         copied: Bytes of results that are not written over their arguments.
         kernels: Number of kernels.
@@ -50,7 +53,7 @@ class Result(NamedTuple):
     moved: int = 0
     moved_each: float = 0.0
     collectives: str = ""
-    talked: int = 0
+    received: int = 0
     scratch: int = 0
     copied: int = 0
     kernels: int = 0
@@ -159,7 +162,7 @@ def _row(of: Results) -> list[str]:
         moved.append(_span(each, lambda x: f"{x:.1f}"))
     talk = [r for r in of.values() if r.collectives]
     kinds = sorted({kind for r in talk for kind in re.findall(r"[a-z-]+(?= )", r.collectives)})
-    bytes_ = _span([r.talked for r in talk], size)
+    bytes_ = _span([r.received for r in talk], size)
     said = f"{', '.join(kinds)} ({bytes_})" if kinds else "none"
     return [f"{len(of)}", *moved, said, _span([r.scratch for r in of.values()], size)]
 
@@ -200,6 +203,8 @@ STYLES = dict(
 )
 """A line for each format: Adam's colour, and a dash of its own."""
 MARKS = dict(zip(FORMATS, "osD^", strict=True))
+Curves = dict[tuple[str, str], list[tuple[int, Result]]]
+"""Numbers of chips and results, by model and format."""
 DRAWN = {"state": "state [bytes]", "moved": "moved by a step [bytes]"}
 """The quantities that the figure shows, by their fields."""
 
@@ -209,16 +214,27 @@ def draw(found: Results, path: Path = FIGURE) -> None:
 
     The steps are those by `ao.step` under FSDP on the first accelerator.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
+    from matplotlib import rc_context
+
+    from docs.learn.drawing import LOOK, shorten
 
     first = next(iter(SLICES))
     lines = curves(found, first)
     models = list(dict.fromkeys(model for model, _ in lines))
     if not models:
         return
-    figure = Figure(figsize=(9, 5.6), dpi=150, layout="constrained")
-    FigureCanvasAgg(figure)
+    with rc_context(LOOK):
+        figure = _figure(lines, models, first)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(path, metadata={"Date": None})
+    path.write_text(shorten(path.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+def _figure(lines: Curves, models: list[str], accelerator: str) -> "Figure":
+    """Return a figure with a row for each quantity and a column for each model."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(10, 5.6), layout="constrained")
     grid = figure.subplots(len(DRAWN), len(models), sharex=True, sharey="row", squeeze=False)
     for row, (field, label) in zip(grid, DRAWN.items(), strict=True):
         for axes, model in zip(row, models, strict=True):
@@ -237,16 +253,15 @@ def draw(found: Results, path: Path = FIGURE) -> None:
         axes.set_title(f"{model} parameters", loc="left")
         axes.set_xticks(ticks, [f"{n:,}" for n in ticks])
         axes.minorticks_off()
-    figure.supxlabel(f"{first} chips; FSDP, ao.step", fontsize="small", color=plotting.WORDS)
+    figure.supxlabel(f"{accelerator} chips; FSDP, ao.step", fontsize="small", color=plotting.WORDS)
     handles, names = grid[0][0].get_legend_handles_labels()
     figure.legend(handles, names, loc="outside right upper", handlelength=4.5, frameon=False)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path)
+    return figure
 
 
-def curves(found: Results, accelerator: str) -> dict[tuple[str, str], list[tuple[int, Result]]]:
+def curves(found: Results, accelerator: str) -> Curves:
     """Return the points of the figure's lines, by model and format, from few chips to many."""
-    points: dict[tuple[str, str], list[tuple[int, Result]]] = {}
+    points: Curves = {}
     for cell in sorted(cluster_cells.cells(), key=lambda c: c.chips):
         drawn = (cell.accelerator, cell.layout, cell.way) == (accelerator, FSDP, STEP)
         result = found.get(cell)

@@ -20,14 +20,15 @@ import multiprocessing
 import multiprocessing.connection
 import time
 import warnings
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeAlias
 
 import jax
 import optax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 import adam_optax as ao
-from adam_optax.aot import facts, hlo, targets
+from adam_optax.aot import facts, targets
 from benchmarks import cluster_results as results
 from benchmarks.cluster_cells import (
     FORMATS,
@@ -42,6 +43,8 @@ from benchmarks.cluster_cells import (
     state_layout,
 )
 from benchmarks.cluster_results import FAILED, NO_ROOM, SLOW, Result
+
+Pipe: TypeAlias = "multiprocessing.connection.Connection[Any, Any]"
 
 jax.config.update("jax_platforms", "cpu")  # accelerators are compiled for, not used
 
@@ -102,7 +105,7 @@ def measure(cell: Cell) -> Result:
         return Result(outcome, short, **held, versions=versions(cell))
     seconds = round(time.perf_counter() - begun, 1)
     total = sum(math.prod(x.shape) for x in jax.tree.leaves(params))
-    found, text = facts(compiled, total, cell.chips), compiled.as_text() or ""
+    found = facts(compiled, total, cell.chips)
     in_all = held["arguments"] + found.scratch + found.copied
     return Result(
         NO_ROOM if in_all > room else results.COMPILED,
@@ -111,7 +114,7 @@ def measure(cell: Cell) -> Result:
         moved=round(found.moved * total / cell.chips),
         moved_each=round(found.moved, 3),
         collectives="; ".join(f"{kind} {n}" for kind, n in sorted(found.collectives.items())),
-        talked=round(hlo.talked(text)),
+        received=round(sum(found.received.values())),
         scratch=found.scratch,
         copied=found.copied,
         kernels=found.kernels,
@@ -148,7 +151,7 @@ def versions(cell: Cell) -> str:
     return f"jax {jax.__version__}, {compiler} {importlib.metadata.version(compiler)}"
 
 
-def work(pipe: "multiprocessing.connection.Connection[Any, Any]") -> None:
+def work(pipe: Pipe) -> None:
     """Measure each cell that the pipe brings, in a process of its own."""
     jax.config.update("jax_enable_compilation_cache", False)  # seconds are those of compiling
     while (cell := pipe.recv()) is not None:
@@ -163,14 +166,14 @@ def work(pipe: "multiprocessing.connection.Connection[Any, Any]") -> None:
 class Compiler:
     """Measure cells in another process, which is stopped where it takes too long."""
 
-    def __init__(self, limit: float) -> None:
-        self.limit = limit
+    def __init__(self, limit: float, work: Callable[[Pipe], None] = work) -> None:
+        self.limit, self._work = limit, work
         self._start()
 
     def _start(self) -> None:
         spawn = multiprocessing.get_context("spawn")
         self._pipe, theirs = spawn.Pipe()
-        self._process = spawn.Process(target=work, args=(theirs,), daemon=True)
+        self._process = spawn.Process(target=self._work, args=(theirs,), daemon=True)
         self._process.start()
         theirs.close()
 

@@ -73,25 +73,6 @@ def collectives(text: str) -> dict[str, int]:
     return dict(collections.Counter(COLLECTIVE.findall(text)))
 
 
-def talked(text: str) -> float:
-    """Count the bytes of the arrays that collective operations give a device, in the whole module.
-
-    >>> talked("  %a = f32[64] all-gather(%b), dimensions={0}")
-    256.0
-    >>> talked("  %a = (f32[8], f32[64]) all-gather-start(%b), dimensions={0}")
-    256.0
-    """
-    total = 0.0
-    for line in text.splitlines():
-        if one := COLLECTIVE.search(line):
-            _, _, kind = line[: one.start()].partition(" = ")
-            sizes = [size for size, _ in arrays(kind)]
-            if one[0].endswith("-start(") and one[1] != "all-reduce":  # operands, then results
-                sizes = sizes[len(sizes) // 2 :]
-            total += sum(sizes)
-    return total
-
-
 def _is_kernel(one: Instruction) -> bool:
     if one.operation in FREE or one.operation in MOVES:
         return False
