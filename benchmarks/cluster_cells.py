@@ -60,9 +60,9 @@ LAYOUTS = (FSDP, EXPERT, BOTH, ZERO, ZERO_WHOLE, PARALLEL)
 """How a model is spread; see `axes` and `spec`."""
 FORMATS = {
     "float32": None,
+    "stochastic()": ao.storage.stochastic(),
     "pair()": ao.storage.pair(),
     "pair(1, block=128)": ao.storage.pair(1, block=128),
-    "stochastic()": ao.storage.stochastic(),
 }
 STEP, UPDATE = "ao.step", "update"
 WAYS = (STEP, UPDATE)

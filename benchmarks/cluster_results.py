@@ -202,7 +202,7 @@ STYLES = dict(
     )
 )
 """A line for each format: Adam's colour, and a dash of its own."""
-MARKS = dict(zip(FORMATS, "osD^", strict=True))
+MARKS = dict(zip(FORMATS, "o^sD", strict=True))
 Curves = dict[tuple[str, str], list[tuple[int, Result]]]
 """Numbers of chips and results, by model and format."""
 DRAWN = {"state": "state [bytes]", "moved": "moved by a step [bytes]"}
@@ -251,11 +251,11 @@ def _figure(lines: Curves, models: list[str], accelerator: str) -> "Figure":
     ticks = sorted({n for points in lines.values() for n, _ in points})
     for axes, model in zip(grid[0], models, strict=True):
         axes.set_title(f"{model} parameters", loc="left")
-        axes.set_xticks(ticks, [f"{n:,}" for n in ticks])
+        axes.set_xticks(ticks, [f"{n:,}" for n in ticks], fontsize="small")
         axes.minorticks_off()
-    figure.supxlabel(f"{accelerator} chips; FSDP, ao.step", fontsize="small", color=plotting.WORDS)
+    figure.supxlabel(f"number of {accelerator} chips")
     handles, names = grid[0][0].get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside right upper", handlelength=4.5, frameon=False)
+    figure.legend(handles, names, loc="outside upper center", ncols=len(FORMATS), handlelength=4.5)
     return figure
 
 
