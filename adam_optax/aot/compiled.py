@@ -32,6 +32,8 @@ class Compiled(NamedTuple):
         seconds: Seconds to trace, lower and compile.
         donation: Which results are written over the donated arguments, and what XLA copies; `None`:
             they cannot be read off the module, as those of a step with ordered effects.
+        received: Bytes that a device receives in them from others, by kind: the least, those of a
+            ring, and of what is in a loop once; it sends as many.
     """
 
     moved: float
@@ -41,6 +43,7 @@ class Compiled(NamedTuple):
     collectives: Mapping[str, int] = MappingProxyType({})
     seconds: float = 0.0
     donation: Donation | None = None
+    received: Mapping[str, float] = MappingProxyType({})
 
 
 def compile_update(
@@ -172,6 +175,7 @@ def facts(compiled: jax.stages.Compiled, parameters: int, shards: int = 1) -> Co
         scratch=memory.temp_size_in_bytes,
         collectives=hlo.collectives(text),
         donation=donated,
+        received=hlo.received(text),
     )
 
 

@@ -238,4 +238,18 @@ FAULTS = [
         "ema(b2, square, signed=False)",
         "test_500_steps_follow_the_source[bert]",
     ),
+    Fault(
+        "a collective counted with each of its parts",
+        "_collectives",
+        "channel[1] if channel else line",
+        "line",
+        "test_a_collective_in_parts_counts_once[fused]",
+    ),
+    Fault(
+        "the array of an asynchronous collective moved three times",
+        "moved",
+        'one.operation.endswith(("-start", "-update"))',
+        "False",
+        "test_a_collective_in_parts_counts_once[2]",
+    ),
 ]
