@@ -12,7 +12,7 @@ from jax.ref import Ref
 from jax.typing import DTypeLike
 
 from adam_optax._engine.kernels.backends import Backend
-from adam_optax._engine.kernels.layout import LANES, SCALAR, SHARED, Layout, Place
+from adam_optax._engine.kernels.layout import LANES, LEAF, SCALAR, SHARED, Layout, Place
 from adam_optax._engine.kernels.pallas_call import Flavour, KernelBody, pallas_step, unpacked
 from adam_optax._engine.kernels.tile import Tile
 
@@ -23,14 +23,34 @@ MEMORY = 2**25
 
 
 def block(layout: Layout) -> tuple[int, int] | None:
-    """Return some rows and all columns, or those of 128 blocks, if they fit the chip's memory."""
+    """Return some rows and all columns, or as many columns as fit the chip's memory.
+
+    The columns are a multiple of a tile's, or of 128 blocks where blocks share something: Mosaic
+    cuts the last axis of each array at multiples of 128. They divide the leaf's if such a number is
+    near; else the last call of a row has fewer, and what it computes beside them is not written.
+    """
     if (rows := _rows(layout)) is None:
         return None
-    each = rows * sum(d.itemsize for d in (*layout.dtypes, *layout.out_dtypes))
-    for columns in (layout.columns, LANES * layout.width):
-        if layout.columns % columns == 0 and columns * each <= MEMORY:
-            return rows, columns
-    return None
+    fit = int(MEMORY // (rows * _bytes(layout)))
+    if layout.columns <= fit:
+        return rows, layout.columns
+    unit = layout.width * (LANES if SHARED in (*layout.roles, *layout.out_roles) else 1)
+    if unit > min(fit, layout.columns):
+        return None
+    units, most = -(-layout.columns // unit), fit // unit
+    fewest = -(-units // most)
+    if layout.columns % unit == 0:
+        calls = next((n for n in range(fewest, 2 * fewest) if units % n == 0), fewest)
+    else:
+        calls = fewest
+    return rows, unit * -(-units // calls)
+
+
+def _bytes(layout: Layout) -> float:
+    """Return the bytes of an element's arguments and results, its part of what a block shares."""
+    roles, dtypes = (*layout.roles, *layout.out_roles), (*layout.dtypes, *layout.out_dtypes)
+    parts = {LEAF: 1.0, SHARED: 1 / layout.width, SCALAR: 0.0}
+    return sum(d.itemsize * parts[role] for role, d in zip(roles, dtypes, strict=True))
 
 
 def _rows(layout: Layout) -> int | None:

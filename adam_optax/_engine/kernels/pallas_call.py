@@ -69,7 +69,7 @@ def pallas_step(
     results = list(zip(layout.out_roles, layout.out_dtypes, strict=True))
     done = pl.pallas_call(
         flavour.body(tile, layout, columns, place),
-        grid=(pl.cdiv(layout.rows, rows), layout.columns // columns),
+        grid=(pl.cdiv(layout.rows, rows), pl.cdiv(layout.columns, columns)),
         in_specs=[flavour.scalars] * 2 + [spec(layout.roles[i]) for i in tile.read],
         out_specs=[spec(role) for role in layout.out_roles],
         out_shape=[jax.ShapeDtypeStruct(layout.flat(role), dtype) for role, dtype in results],
