@@ -21,7 +21,7 @@ class Stochastic(Format):
     function: ClassVar[str] = "stochastic"
     seed: int = 0
     skips_nonfinite: ClassVar[bool] = True
-    kernel_platforms: ClassVar[frozenset[str]] = frozenset({"cpu"})
+    kernel_platforms: ClassVar[frozenset[str]] = frozenset({"tpu", "cpu"})
 
     def encode(self, values: Sequence[Array], context: LeafContext) -> dict[str, Any]:
         """Round the moment up or down by the dither, so that it is right on average."""

@@ -16,7 +16,7 @@ from adam_optax._engine.kernels import backends
 from adam_optax.aot import Compiled, targets
 from adam_optax.aot.compiled import facts
 from benchmarks import sharded_bytes
-from tests.aot.compiled import compiled
+from tests.aot.compiled import compiled, measured
 
 pytestmark = pytest.mark.heavy
 S = ao.storage
@@ -49,6 +49,26 @@ def test_a_step_moves_every_byte_once(name: str, target: str) -> None:
     # The leaf of 4096, in which each block is a tenth of a kernel, is left to XLA, which takes up
     # to 170 bytes an element of it for its passes.
     assert found.scratch < 2**20
+
+
+@pytest.mark.parametrize(
+    ("storage", "shape", "dtype", "least"),
+    [
+        (S.pair(), (1024, 128256), "float32", 16.0),
+        (S.int8(128), (2, 256, 65536), "float32", 16.13),
+        (S.stochastic(), (2, 1024, 28672), "bfloat16", 14.0),
+    ],
+    ids=["pair", "int8", "stochastic"],
+)
+def test_wide_rows_are_moved_once(
+    storage: Any, shape: tuple[int, ...], dtype: str, least: float
+) -> None:
+    """Compile leaves as wide as a vocabulary or a feed-forward network, of which tiles are cut."""
+    params = {"w": jax.ShapeDtypeStruct(shape, jnp.dtype(dtype))}
+    found = measured("v5e", ao.adam(1e-3, storage=storage), params, in_one=True)
+    assert found.moved == pytest.approx(least, abs=0.01)
+    assert found.copied < 1024
+    assert found.scratch < 4096
 
 
 @pytest.mark.parametrize("target", ["v5p", "a100", "b200"])

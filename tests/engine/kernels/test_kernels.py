@@ -8,8 +8,14 @@ import numpy as np
 import pytest
 
 import adam_optax as ao
+from adam_optax._engine.kernels import mosaic
+from adam_optax._engine.kernels.layout import LEAF, SCALAR, SHARED, Layout
 from tests.engine.kernels.running import FORMATS, SHAPES, arrays, engine, kernels_in, run
 
+WIDE = {"pair": ao.storage.pair(), "int8": ao.storage.int8(128)}
+EACH_WIDE = pytest.mark.parametrize(
+    ("name", "columns"), [("pair", 128 * 67), ("int8", 2**14 + 128)]
+)
 EACH = pytest.mark.parametrize("flavour", ["tpu", "cuda"])
 RULES: dict[str, Any] = {
     "adam": ao.rules.adam(),
@@ -118,6 +124,8 @@ def test_where_there_is_a_kernel() -> None:
     assert kernels_in(update(ao.storage.pair()), large) == 0, "an update leaves the kernel"
     tx = ao.adam(0.1, storage=ao.storage.pair())
     assert kernels_in(lambda g: ao.step(tx, g, tx.init(g), g), large) == 1
+    tx = ao.adam(0.1, storage=ao.storage.stochastic())
+    assert kernels_in(lambda g: ao.step(tx, g, tx.init(g), g), large) == 1
     assert kernels_in(update(BLOCKS), jnp.zeros((255, 256))) == 0, "small"
     assert kernels_in(update(BLOCKS), jnp.zeros((256, 257))) == 0, "ragged"
     assert kernels_in(update(BLOCKS), jnp.zeros(2**16)) == 0, "no rows"
@@ -126,6 +134,45 @@ def test_where_there_is_a_kernel() -> None:
     assert kernels_in(update(BLOCKS, make=ao.lamb), large) == 0, "a norm of the leaf"
     assert kernels_in(update(ao.storage.int8(), make=ao.novograd), large) == 0
     assert kernels_in(update(ao.storage.int8(), make=ao.stable_adamw), large) == 0
+
+
+def layout(shape: tuple[int, ...], roles: str = "LLL", width: int = 128) -> Layout:
+    """Return the layout of a step: `L` is an array of the leaf, `H` what blocks share."""
+    kinds = tuple({"L": LEAF, "H": SHARED}[r] for r in roles) + (SCALAR,) * 99
+    floats = (np.dtype("float32"),)
+    return Layout(shape, width, kinds, floats * len(kinds), kinds[: len(roles)], floats * 3)
+
+
+@pytest.mark.quick
+@pytest.mark.parametrize(
+    ("columns", "roles", "block"),
+    [
+        (1024, "LLL", 1024),
+        (28672, "LLL", 28672),  # 99 scalars take no room
+        (53248, "LLL", 26624),  # halves
+        (128256, "LLL", 42752),  # thirds, of 334 tiles
+        (128 * 997, "LLL", 128 * 333),  # 997 is prime: the last of three calls has fewer
+        (57344, "LLH", 57344),
+        (2**17, "LLH", 2**15),  # an array of what blocks share is cut at 128 blocks
+        (2**17 + 128, "LLH", 2**14 * 3),
+    ],
+)
+def test_a_tile_for_rows_of_any_width(columns: int, roles: str, block: int) -> None:
+    assert mosaic.block(layout((64, columns), roles)) == (32, block)
+
+
+def test_blocks_of_which_128_do_not_fit_get_no_kernel() -> None:
+    assert mosaic.block(layout((64, 2**20), "LLH", 2048)) is None
+
+
+@EACH_WIDE
+def test_a_kernel_whose_last_columns_are_fewer_is_the_plain_step(
+    name: str, columns: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Shrink the chip's memory, so that a leaf that is not large has wide rows."""
+    monkeypatch.setattr(mosaic, "MEMORY", 2**23 if columns > 2**14 else 2**18)
+    one, other = both(RULES["adam"], WIDE[name], "tpu", (16 if name == "pair" else 32, columns))
+    alike(one, other, 64)
 
 
 @pytest.mark.usefixtures("x64")
