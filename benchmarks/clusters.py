@@ -91,10 +91,10 @@ def on_a_chip(tree: Any) -> int:
 def measure(cell: Cell) -> Result:
     """Compile a cell's step, or say why there is none."""
     params, state, at, moments = placed(cell)
-    held = {"state": on_a_chip(state), "arguments": on_a_chip((params, params, state))}
-    if held["arguments"] > (room := MEMORY[cell.accelerator]):
-        needed = f"{results.size(held['arguments'])} of arguments, {results.size(room)} of memory"
-        return Result(NO_ROOM, needed, **held)
+    kept, given = on_a_chip(state), on_a_chip((params, params, state))
+    if given > (room := MEMORY[cell.accelerator]):
+        needed = f"{results.size(given)} of arguments, {results.size(room)} of memory"
+        return Result(NO_ROOM, needed, kept, given)
     where = jax.tree.map(lambda x: x.sharding, state)
     begun = time.perf_counter()
     try:
@@ -102,15 +102,16 @@ def measure(cell: Cell) -> Result:
     except jax.errors.JaxRuntimeError as error:
         short = " ".join(str(error).split())[:200]
         outcome = NO_ROOM if "RESOURCE_EXHAUSTED" in short else FAILED
-        return Result(outcome, short, **held, versions=versions(cell))
+        return Result(outcome, short, kept, given, versions=versions(cell))
     seconds = round(time.perf_counter() - begun, 1)
     total = sum(math.prod(x.shape) for x in jax.tree.leaves(params))
     found = facts(compiled, total, cell.chips)
-    in_all = held["arguments"] + found.scratch + found.copied
+    in_all = given + found.scratch + found.copied
     return Result(
         NO_ROOM if in_all > room else results.COMPILED,
         f"{results.size(in_all)} in all" if in_all > room else "",
-        **held,
+        kept,
+        given,
         moved=round(found.moved * total / cell.chips),
         moved_each=round(found.moved, 3),
         collectives="; ".join(f"{kind} {n}" for kind, n in sorted(found.collectives.items())),
@@ -142,7 +143,8 @@ def compile_step(
     with warnings.catch_warnings(), jax.numpy_dtype_promotion("standard"):  # optax needs it
         warnings.filterwarnings("ignore", "Some donated buffers were not usable")
         traced = jitted.trace(params, state, params)
-        return traced.lower(lowering_platforms=(platform,)).compile()
+        compiled: jax.stages.Compiled = traced.lower(lowering_platforms=(platform,)).compile()
+    return compiled
 
 
 def versions(cell: Cell) -> str:

@@ -9,7 +9,7 @@ from benchmarks.cluster_cells import FSDP, PARALLEL, Cell
 
 CELLS = [
     Cell("7.5 B", "v5p", 256, FSDP, "float32", "ao.step"),
-    Cell("70 B", "h100", 256, FSDP, "pair()", "ao.step"),
+    Cell("7.5 B", "h100", 256, FSDP, "pair()", "ao.step"),
 ]
 
 
