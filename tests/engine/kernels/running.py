@@ -23,6 +23,7 @@ from adam_optax.storage._plan import plan_storage
 
 S = ao.storage
 FORMATS: dict[str, Any] = {
+    "stochastic": S.stochastic(),
     "pair(2)": S.pair(),
     "pair(3)": S.pair(3),
     "pair(4)": S.pair(4),
