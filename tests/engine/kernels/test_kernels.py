@@ -14,7 +14,12 @@ from tests.engine.kernels.running import FORMATS, SHAPES, arrays, engine, kernel
 
 WIDE = {"pair": ao.storage.pair(), "int8": ao.storage.int8(128)}
 EACH_WIDE = pytest.mark.parametrize(
-    ("name", "columns"), [("pair", 128 * 67), ("int8", 2**14 + 128)]
+    ("name", "rows", "columns", "memory"),
+    [
+        pytest.param("pair", 16, 128 * 67, 2**18, marks=pytest.mark.quick),
+        pytest.param("int8", 32, 2**15 + 128, 2**24, marks=pytest.mark.heavy),
+    ],
+    ids=["pair", "int8"],
 )
 EACH = pytest.mark.parametrize("flavour", ["tpu", "cuda"])
 RULES: dict[str, Any] = {
@@ -167,11 +172,11 @@ def test_blocks_of_which_128_do_not_fit_get_no_kernel() -> None:
 
 @EACH_WIDE
 def test_a_kernel_whose_last_columns_are_fewer_is_the_plain_step(
-    name: str, columns: int, monkeypatch: pytest.MonkeyPatch
+    name: str, rows: int, columns: int, memory: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Shrink the chip's memory, so that a leaf that is not large has wide rows."""
-    monkeypatch.setattr(mosaic, "MEMORY", 2**23 if columns > 2**14 else 2**18)
-    one, other = both(RULES["adam"], WIDE[name], "tpu", (16 if name == "pair" else 32, columns))
+    monkeypatch.setattr(mosaic, "MEMORY", memory)
+    one, other = both(RULES["adam"], WIDE[name], "tpu", (rows, columns))
     alike(one, other, 64)
 
 
