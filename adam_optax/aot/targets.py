@@ -115,21 +115,30 @@ def topology(name: str, slices: int = 1) -> tuple[jax.Device, ...]:
 
 
 @functools.cache
-def devices(target: str) -> tuple[jax.Device, ...]:
-    """Return the devices of a target: eight of an accelerator, or this machine's for `cpu`."""
+def nodes(target: str, count: int) -> tuple[jax.Device, ...]:
+    """Return the GPUs of nodes that need not be there, eight in each.
+
+    Args:
+        target: Kind of GPU, such as `h100`.
+        count: Number of nodes.
+    """
     from jax.experimental import topologies
 
-    for name, value in QUIET.items():
-        os.environ.setdefault(name, value)
-    if platform(target) == "cpu":
-        return tuple(jax.devices("cpu"))
-    if target in TPUS:
-        return topology(TPUS[target])
-    config = {"target_config": GPUS[target], "topology": "1x1x8"}
+    config = {"target_config": GPUS[target], "topology": f"1x{count}x8"}
     try:
         return tuple(topologies.get_topology_desc(platform="cuda", **config).devices)
     except NotImplementedError as error:  # JAX was used before, and its plugin found no GPU
         raise RuntimeError("set JAX_PLATFORMS=cpu before JAX is used") from error
+
+
+@functools.cache
+def devices(target: str) -> tuple[jax.Device, ...]:
+    """Return the devices of a target: eight of an accelerator, or this machine's for `cpu`."""
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
+    if platform(target) == "cpu":
+        return tuple(jax.devices("cpu"))
+    return topology(TPUS[target]) if target in TPUS else nodes(target, 1)
 
 
 def device(target: str) -> jax.Device:

@@ -4,6 +4,27 @@ from tests.faults.anchor import Fault
 
 FAULTS = [
     Fault(
+        "a table of clusters that a hand has changed",
+        "docs/measured/clusters.md",
+        "Of 1,920 steps ",
+        "Of 1,920 steps all ",
+        "test_the_page_has_the_table_of_the_file",
+    ),
+    Fault(
+        "ZeRO-1 compiled with whole moments",
+        "benchmarks/cluster_cells.py",
+        "{ZERO: BOTH, ZERO_WHOLE: FSDP}",
+        "{ZERO: BOTH}",
+        "test_zero_1_spreads_the_moments_over_all_chips[ZeRO-1]",
+    ),
+    Fault(
+        "a killed run's half line taken for a whole one",
+        "benchmarks/cluster_results.py",
+        'if lines and not lines[-1].endswith("\\n"):',
+        "if not lines:",
+        "test_a_run_goes_on_where_it_was_killed",
+    ),
+    Fault(
         "a page with a link that leads nowhere",
         "docs/choose/index.md",
         "(../learn/comparing.md)",

@@ -41,6 +41,7 @@ DRAWING = {
     "adam_optax/lab/reports/loss_plot.py": "optimisers compared",
     "adam_optax/lab/reports/sweep_map.py": "losses as colours",
     "adam_optax/lab/reports/sweep_plot.py": "optimisers, or values in an order",
+    "benchmarks/cluster_results.py": "Adam in formats of few bits",
     "benchmarks/rows.py": "ways to keep a table",
     "benchmarks/rows_training.py": "ways to keep a table",
     "benchmarks/side_by_side.py": "this library's optimisers, and those of others",
