@@ -11,30 +11,25 @@ nobody disturbed and that saves nothing.
 
 Then checkpoints are damaged at random places, each a fresh copy, by a bit that flips or by an end
 that is cut off: none may be restored wrong in silence.
-
-All processes are forks of one that has imported everything and computed nothing.
 """
 
 import argparse
 import os
 import random
 import re
-import select
-import signal
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from functools import partial
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 
-import jax
 import orbax.checkpoint as ocp
 
 from docs.how_to.programs import go_on_after_a_crash as program
 from tests.adversary import damage, small_run
-from tests.adversary.processes import fork, wait
 
 _PATIENCE = 1200.0
 """Seconds after which a process that says nothing hangs; the machine may be busy."""
@@ -42,72 +37,40 @@ _FARTHEST = 4
 """Steps that a process takes at most before it is killed."""
 
 
-def undisturbed(steps: int, out: Path) -> int:
+def undisturbed(steps: int, out: Path) -> None:
     """Train without a checkpoint, and write the bits."""
+    damage.write_to(out.parent / "log")
     train, run = small_run.steps_of(small_run.NAMES), small_run.fresh(small_run.NAMES)
     for number in range(steps):
         run = train(run, number)
     out.write_bytes(small_run.bits(run))
-    return 0
 
 
-def one_life(steps: int, folder: Path, told: int, out: Path) -> int:
+def one_life(steps: int, folder: Path, told: Connection | None, out: Path) -> None:
     """Go on from the newest checkpoint that is whole, save after every step, write the bits.
 
     Args:
         steps: Of the whole training.
         folder: Of the checkpoints.
-        told: A pipe that gets a line for each thing that is done.
+        told: A pipe that gets the step from which it goes on, and each before it is saved.
         out: Where the bits go.
-
-    Returns:
-        The exit code.
     """
+    damage.write_to(out.parent / "log")
 
-    def tell(what: str) -> None:
-        os.write(told, f"{what}\n".encode())
+    def tell(step: int) -> None:
+        if told is not None:
+            told.send(step)
 
     options = ocp.CheckpointManagerOptions(max_to_keep=3)
     with ocp.CheckpointManager(folder, options=options) as manager:
         first, run = program.restore_newest(manager, small_run.fresh(small_run.NAMES))
-        tell(f"from {first}")
+        tell(first)
         train = small_run.steps_of(small_run.NAMES)
         for number in range(first, steps):
             run = train(run, number)
-            tell(f"saves {number + 1}")
+            tell(number + 1)
             program.save(manager, number + 1, run)
     out.write_bytes(small_run.bits(run))
-    return 0
-
-
-@dataclass
-class Told:
-    """Read what a process tells, line by line.
-
-    Attributes:
-        pipe: The end of the pipe.
-        lines: What was told, with the time.
-    """
-
-    pipe: int
-    lines: list[tuple[float, str]] = field(default_factory=list)
-    _rest: str = ""
-
-    def more(self) -> bool:
-        """Wait for more; `False`: the process ended."""
-        if not select.select([self.pipe], [], [], _PATIENCE)[0]:
-            raise AssertionError(f"a process hangs after {self.lines[-1:]}")
-        said = os.read(self.pipe, 1 << 16).decode()
-        *lines, self._rest = (self._rest + said).split("\n")
-        self.lines += [(time.monotonic(), line) for line in lines]
-        return bool(said)
-
-    def until(self, wanted: str) -> bool:
-        """Wait for a line; `False`: the process ended before."""
-        while wanted not in [line for _, line in self.lines]:
-            if not self.more():
-                return False
-        return True
 
 
 @dataclass
@@ -142,40 +105,47 @@ def kill(number: int, steps: int, folder: Path, rng: random.Random, count: Count
         rng: The moments, and places of damage.
         count: What the kills met so far.
     """
-    checkpoints, log = folder / "checkpoints", folder / "log"
+    checkpoints = folder / "checkpoints"
     newest = max(saved_steps(checkpoints), default=0)
-    read, write = os.pipe()
+    ahead, share = rng.randrange(_FARTHEST + 1), rng.random()
+    hears, tells = damage.SPAWN.Pipe(duplex=False)
+    given = (steps, checkpoints, tells, folder / "none")
+    process = damage.SPAWN.Process(target=one_life, args=given)
     born = time.monotonic()
-    child = fork(partial(one_life, steps, checkpoints, write, folder / "none"), log)
-    os.close(write)
-    told, ahead, share = Told(read), rng.randrange(_FARTHEST + 1), rng.random()
-    while not told.lines and told.more():
-        pass
-    alive = bool(told.lines)
-    if alive:
-        first = int(told.lines[0][1].removeprefix("from "))
-        count.back += first < newest
-        count.fresh += not ahead
-    if alive and ahead:
-        alive = told.until(f"saves {min(first + ahead, steps - 1)}")
-        # From the begin of one save to that of the next, most of the time files are written.
-        time.sleep(share * min((time.monotonic() - told.lines[0][0]) / ahead, 3.0))
-    else:  # it compiles
-        time.sleep(0.2 * share * (time.monotonic() - born))
-    os.kill(child, signal.SIGKILL)
-    code = wait(child, int, _PATIENCE)
-    os.close(read)
-    if not alive or code != -signal.SIGKILL:
-        raise AssertionError(f"ended with {code} before it was killed: {log.read_text()[-3000:]}")
+    process.start()
+    tells.close()
+    try:
+        first = at = _hear(hears)
+        begun = time.monotonic()
+        while at < min(first + ahead, steps - 1):
+            at = _hear(hears)
+    except EOFError:
+        log = (folder / "log").read_text()[-3000:]
+        raise AssertionError(f"a process ended before it was killed: {log}") from None
+    now = time.monotonic()
+    # Before a step it compiles; else from the begin of one save to that of the next, most of
+    # which is the writing of files.
+    time.sleep(share * (min((now - begun) / ahead, 3.0) if ahead else 0.2 * (now - born)))
+    process.kill()
+    process.join()
+    count.back += first < newest
+    count.fresh += not ahead
     half = [path for path in checkpoints.glob("*") if "tmp" in path.name]
     count.half += bool(half)
     whole = saved_steps(checkpoints)
-    said = f"kill {number}, after {told.lines[-1][1]}: {whole} are whole, {len(half)} half written"
+    said = f"kill {number}, from {first} to {at}: {whole} are whole, {len(half)} half written"
     if number % 4 == 3 and len(whole) > 1:
         where = damage.inflict(checkpoints / str(whole[-1]), damage.draw(rng))
         count.damaged += 1
         said += f"; damaged {whole[-1]}: {re.sub('[0-9a-f]{32}', '*', where)}"
     print(said, flush=True)
+
+
+def _hear(pipe: Connection) -> int:
+    """Return the next step that a process tells."""
+    if not pipe.poll(_PATIENCE):
+        raise AssertionError("a process hangs")
+    return int(pipe.recv())
 
 
 def kills(times: int, seed: int, folder: Path) -> None:
@@ -187,12 +157,10 @@ def kills(times: int, seed: int, folder: Path) -> None:
     steps, rng, count = 2 * times + 2 * _FARTHEST, random.Random(f"{seed}/kills"), Count()
     alone, ended = folder / "alone", folder / "ended"
     start = time.monotonic()
-    _finish(partial(undisturbed, steps, alone), folder)
+    _finish(undisturbed, steps, alone)
     for number in range(times):
         kill(number, steps, folder, rng, count)
-    with open(os.devnull, "w") as nowhere:
-        last = partial(one_life, steps, folder / "checkpoints", nowhere.fileno(), ended)
-        _finish(last, folder)
+    _finish(one_life, steps, folder / "checkpoints", None, ended)
     if alone.read_bytes() != ended.read_bytes():
         raise AssertionError("the killed training ended on other bits")
     print(
@@ -204,10 +172,16 @@ def kills(times: int, seed: int, folder: Path) -> None:
     )
 
 
-def _finish(work: partial[int], folder: Path) -> None:
-    log = folder / "log"
-    if code := wait(fork(work, log), int, _PATIENCE):
-        raise AssertionError(f"exit code {code}: {log.read_text()[-3000:]}")
+def _finish(work: Callable[..., None], *given: Any) -> None:
+    """Run a function in a process of its own to the end."""
+    process = damage.SPAWN.Process(target=work, args=given)
+    process.start()
+    process.join(_PATIENCE)
+    process.kill()
+    process.join()
+    if process.exitcode:
+        log = given[-1].parent / "log"
+        raise AssertionError(f"exit code {process.exitcode}: {log.read_text()[-3000:]}")
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -221,9 +195,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parser.parse_args(argv)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        jax.config.update("jax_compilation_cache_dir", str(folder / "compiled"))
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
-        jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+        os.environ |= {  # of the processes, which would else compile all anew
+            "JAX_COMPILATION_CACHE_DIR": str(folder / "compiled"),
+            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+            "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+        }
         if args.kills:
             kills(args.kills, args.seed, folder)
         if args.flips:

@@ -7,13 +7,14 @@ is in which, depends on Orbax's threads, so that two runs of one seed differ by 
 
 import collections
 import json
+import multiprocessing
+import os
 import random
 import re
 import shutil
 import types
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,6 @@ import orbax.checkpoint as ocp
 
 from docs.how_to.programs import go_on_after_a_crash as program
 from tests.adversary import small_run
-from tests.adversary.processes import fork, wait
 
 KINDS = {
     "arrays and their index": re.compile(r"(^|/)d/"),
@@ -40,7 +40,9 @@ OUTCOMES = ORBAX, FINGERPRINT, DIED, RIGHT, WRONG = (
     "restored wrong",
 )
 """What may come of a damage; the last must not."""
-_STEP, _PATIENCE = 3, 300.0
+SPAWN = multiprocessing.get_context("spawn")
+"""How processes start: a fork of one that has Orbax's threads hangs at times."""
+_STEP, _PATIENCE = 3, 60.0
 """Which checkpoint is damaged; seconds after which one that is read hangs."""
 
 
@@ -116,7 +118,14 @@ def _frames(error: BaseException) -> Iterator[types.CodeType]:
         trace = trace.tb_next
 
 
-def read_damaged(name: str, damages: list[Damage], folder: Path, begin: int) -> int:
+def write_to(log: Path) -> None:
+    """Send all that this process prints to a file."""
+    descriptor = os.open(log, os.O_CREAT | os.O_WRONLY | os.O_TRUNC)
+    for number in (1, 2):
+        os.dup2(descriptor, number)
+
+
+def read_damaged(name: str, damages: list[Damage], folder: Path, begin: int) -> None:
     """Save a run in a format, damage copies one by one, and write what came of each.
 
     Args:
@@ -124,10 +133,8 @@ def read_damaged(name: str, damages: list[Damage], folder: Path, begin: int) -> 
         damages: What is done to each copy.
         folder: Where all is; `outcomes` has a line for each.
         begin: From which damage on: an earlier process may have died.
-
-    Returns:
-        The exit code.
     """
+    write_to(folder / "log")
     train, run = small_run.steps_of([name]), small_run.fresh([name])
     for number in range(_STEP):
         run = train(run, number)
@@ -145,7 +152,6 @@ def read_damaged(name: str, damages: list[Damage], folder: Path, begin: int) -> 
             print(json.dumps([number, place]), file=out, flush=True)
             found = outcome(folder / "copy", like, truth)
             print(json.dumps([number, found]), file=out, flush=True)
-    return 0
 
 
 def search(names: list[str], flips: int, seed: int, folder: Path) -> None:
@@ -188,16 +194,22 @@ def _outcomes(name: str, damages: list[Damage], folder: Path) -> list[tuple[str,
     """Return what came of each damage, and where it was."""
     found: dict[int, str] = {}
     places: dict[int, str] = {}
-    log, written = folder / "log", folder / "outcomes"
+    written = folder / "outcomes"
     written.touch()
     while len(found) < len(damages):
-        child = fork(partial(read_damaged, name, damages, folder, len(found)), log)
-        code = wait(child, lambda: written.stat().st_size, _PATIENCE)
+        begin = len(found)
+        process = SPAWN.Process(target=read_damaged, args=(name, damages, folder, begin))
+        process.start()
+        size = -1
+        while process.is_alive() and size < (size := written.stat().st_size):
+            process.join(_PATIENCE)
+        process.kill()
+        process.join()
         for line in written.read_text().splitlines():
             number, said = json.loads(line)
             (found if said in OUTCOMES else places)[number] = said
-        if code > 0 or (code < 0 and len(places) == len(found)):
-            raise AssertionError(f"{name}: exit code {code}: {log.read_text()[-2000:]}")
-        if code < 0:
+        if len(found) == begin and len(places) == begin:
+            raise AssertionError(f"{name}: {(folder / 'log').read_text()[-2000:]}")
+        if len(found) < len(damages):
             found[len(found)] = DIED
     return [(found[number], places[number]) for number in range(len(damages))]

@@ -28,6 +28,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -41,7 +42,6 @@ import adam_optax
 from adam_optax.cli import main
 from adam_optax.lab import MLP, Data, Problem, problems
 from adam_optax.lab.paper import figures
-from tests.adversary.processes import fork
 
 _PROBLEM = "tests.adversary.stops:small"
 LINES = {
@@ -159,7 +159,21 @@ def start(line: Sequence[str], log: Path) -> int:
         line: The arguments.
         log: Where what the command prints goes.
     """
-    return fork(partial(main.main, line), log)
+    child = os.fork()
+    if child:
+        return child
+    code = 1
+    try:
+        descriptor = os.open(log, os.O_CREAT | os.O_WRONLY | os.O_TRUNC)
+        for number in (1, 2):
+            os.dup2(descriptor, number)
+        sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w")
+        code = main.main(line)
+        sys.stdout.flush()
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        os._exit(code)
 
 
 def end(child: int, log: Path, since: float) -> Ended:
