@@ -2,8 +2,8 @@
 
     python -m tests.adversary.crashes --kills 50 --flips 1000 --seed 0
 
-One training has a network in each storage format. It saves after every step, in the background, by
-the program that `docs/how_to/checkpoints.md` shows. SIGKILL comes at a random moment: before the
+Each storage format has a training, and its share of the kills. It saves after every step, in the
+background, by the program that `docs/how_to/checkpoints.md` shows. SIGKILL comes at a random moment: before the
 first step or later, mostly while a checkpoint is written. After every fourth kill the newest
 checkpoint is damaged, as by a machine that lost its power. The next process goes on from the newest
 that is whole. What comes out after all kills must be, bit by bit, what one process gives that
@@ -37,19 +37,20 @@ _FARTHEST = 4
 """Steps that a process takes at most before it is killed."""
 
 
-def undisturbed(steps: int, out: Path) -> None:
+def undisturbed(name: str, steps: int, out: Path) -> None:
     """Train without a checkpoint, and write the bits."""
     damage.write_to(out.parent / "log")
-    train, run = small_run.steps_of(small_run.NAMES), small_run.fresh(small_run.NAMES)
+    train, run = small_run.steps_of([name]), small_run.fresh([name])
     for number in range(steps):
         run = train(run, number)
     out.write_bytes(small_run.bits(run))
 
 
-def one_life(steps: int, folder: Path, told: Connection | None, out: Path) -> None:
+def one_life(name: str, steps: int, folder: Path, told: Connection | None, out: Path) -> None:
     """Go on from the newest checkpoint that is whole, save after every step, write the bits.
 
     Args:
+        name: Of the format.
         steps: Of the whole training.
         folder: Of the checkpoints.
         told: A pipe that gets the step from which it goes on, and each before it is saved.
@@ -63,9 +64,9 @@ def one_life(steps: int, folder: Path, told: Connection | None, out: Path) -> No
 
     options = ocp.CheckpointManagerOptions(max_to_keep=3)
     with ocp.CheckpointManager(folder, options=options) as manager:
-        first, run = program.restore_newest(manager, small_run.fresh(small_run.NAMES))
+        first, run = program.restore_newest(manager, small_run.fresh([name]))
         tell(first)
-        train = small_run.steps_of(small_run.NAMES)
+        train = small_run.steps_of([name])
         for number in range(first, steps):
             run = train(run, number)
             tell(number + 1)
@@ -78,12 +79,14 @@ class Count:
     """Count what the kills met.
 
     Attributes:
+        kills: Processes killed.
         fresh: Processes killed before their first step.
         half: Kills that left a checkpoint half written.
         damaged: Checkpoints that were damaged after a kill.
         back: Processes that went on from another than the newest checkpoint.
     """
 
+    kills: int = 0
     fresh: int = 0
     half: int = 0
     damaged: int = 0
@@ -95,11 +98,11 @@ def saved_steps(folder: Path) -> list[int]:
     return sorted(int(path.name) for path in folder.glob("*") if path.name.isdigit())
 
 
-def kill(number: int, steps: int, folder: Path, rng: random.Random, count: Count) -> None:
+def kill(name: str, steps: int, folder: Path, rng: random.Random, count: Count) -> None:
     """Start a process, kill it at a random moment, and damage the newest checkpoint at times.
 
     Args:
-        number: Of the kill, from 0.
+        name: Of the format.
         steps: Of the training.
         folder: Where all is.
         rng: The moments, and places of damage.
@@ -109,32 +112,33 @@ def kill(number: int, steps: int, folder: Path, rng: random.Random, count: Count
     newest = max(saved_steps(checkpoints), default=0)
     ahead, share = rng.randrange(_FARTHEST + 1), rng.random()
     hears, tells = damage.SPAWN.Pipe(duplex=False)
-    given = (steps, checkpoints, tells, folder / "none")
+    given = (name, steps, checkpoints, tells, folder / "none")
     process = damage.SPAWN.Process(target=one_life, args=given)
-    born = time.monotonic()
+    born, begun = time.monotonic(), time.time()
     process.start()
     tells.close()
     try:
         first = at = _hear(hears)
-        begun = time.monotonic()
-        while at < min(first + ahead, steps - 1):
+        while at < first + ahead:
             at = _hear(hears)
+        if ahead:  # files of the last step are written, until the next is told
+            hears.poll(0.5 * share)
+        else:  # it compiles
+            time.sleep(0.2 * share * (time.monotonic() - born))
     except EOFError:
         log = (folder / "log").read_text()[-3000:]
         raise AssertionError(f"a process ended before it was killed: {log}") from None
-    now = time.monotonic()
-    # Before a step it compiles; else from the begin of one save to that of the next, most of
-    # which is the writing of files.
-    time.sleep(share * (min((now - begun) / ahead, 3.0) if ahead else 0.2 * (now - born)))
     process.kill()
     process.join()
+    count.kills += 1
     count.back += first < newest
     count.fresh += not ahead
-    half = [path for path in checkpoints.glob("*") if "tmp" in path.name]
+    half = [path for path in checkpoints.glob("*tmp*") if path.stat().st_mtime > begun]
     count.half += bool(half)
     whole = saved_steps(checkpoints)
-    said = f"kill {number}, from {first} to {at}: {whole} are whole, {len(half)} half written"
-    if number % 4 == 3 and len(whole) > 1:
+    said = f"{name}, kill {count.kills}, from {first} to {at}: whole are {whole}"
+    said += f", half written {len(half)}"
+    if count.kills % 4 == 0 and len(whole) > 1:
         where = damage.inflict(checkpoints / str(whole[-1]), damage.draw(rng))
         count.damaged += 1
         said += f"; damaged {whole[-1]}: {re.sub('[0-9a-f]{32}', '*', where)}"
@@ -149,25 +153,33 @@ def _hear(pipe: Connection) -> int:
 
 
 def kills(times: int, seed: int, folder: Path) -> None:
-    """Kill a training so many times, and compare the bits on which it ends.
+    """Kill trainings so many times, and compare the bits on which they end.
 
     Raises:
         AssertionError: If they are not those of a training that nobody disturbed.
     """
-    steps, rng, count = 2 * times + 2 * _FARTHEST, random.Random(f"{seed}/kills"), Count()
-    alone, ended = folder / "alone", folder / "ended"
-    start = time.monotonic()
-    _finish(undisturbed, steps, alone)
-    for number in range(times):
-        kill(number, steps, folder, rng, count)
-    _finish(one_life, steps, folder / "checkpoints", None, ended)
-    if alone.read_bytes() != ended.read_bytes():
-        raise AssertionError("the killed training ended on other bits")
+    count, start, names = Count(), time.monotonic(), small_run.NAMES
+    for place, name in enumerate(names):
+        here, rng = folder / f"killed{place}", random.Random(f"{seed}/{name}")
+        here.mkdir()
+        share = times * (place + 1) // len(names) - times * place // len(names)
+        steps = (_FARTHEST + 1) * share + 2  # no process comes to the end before it is killed
+        if not share:
+            continue
+        _finish(undisturbed, name, steps, here / "alone")
+        for _ in range(share):
+            kill(name, steps, here, rng, count)
+        newest = max(saved_steps(here / "checkpoints"), default=0)
+        _finish(one_life, name, steps, here / "checkpoints", None, here / "ended")
+        count.back += (here / "checkpoints" / f"damaged-{newest}").exists()
+        if (here / "alone").read_bytes() != (here / "ended").read_bytes():
+            raise AssertionError(f"{name}: the killed training ended on other bits")
+        print(f"{name}: the bits of an undisturbed training; the last went on from {newest}")
     print(
-        f"killed {times} times in {steps} steps: {count.fresh} before a step, {count.half} left a "
-        f"checkpoint half written, {count.damaged} newest checkpoints were damaged, of which "
-        f"{count.back} were not taken; {len(small_run.NAMES)} formats ended on the bits of the "
-        f"undisturbed training ({time.monotonic() - start:.0f} s)",
+        f"killed {count.kills} times: {count.fresh} before a step was made, {count.half} while a "
+        f"checkpoint was written; {count.damaged} newest checkpoints damaged, {count.back} not "
+        f"taken; all formats ended on the bits of undisturbed trainings "
+        f"({time.monotonic() - start:.0f} s)",
         flush=True,
     )
 
@@ -189,7 +201,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--kills", type=int, default=0, help="of one training (0)")
+    parser.add_argument("--kills", type=int, default=0, help="of all trainings (0)")
     parser.add_argument("--flips", type=int, default=0, help="places of damage (0)")
     parser.add_argument("--seed", type=int, default=0, help="of moments and places (0)")
     args = parser.parse_args(argv)
