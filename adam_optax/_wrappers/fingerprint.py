@@ -58,13 +58,7 @@ def fingerprint(tree: Any) -> Array | NDArray[np.uint32]:
         >>> kept = {"run": run, "fingerprint": ao.fingerprint(run)}  # save this
         >>> ao.check_fingerprint(kept["run"], kept["fingerprint"])  # once it is restored
     """
-    leaves = _sorted_leaves(tree)
-    known = np.array([_known(*each) for each in leaves.items()], np.uint32).reshape(-1, 2)
-    bits = [_hash_bits(_readable(leaf)) for leaf in leaves.values()]  # all begin, none is awaited
-    if any(isinstance(each, jax.core.Tracer) for each in bits):
-        return _with_header(jnp.concatenate([known, jnp.stack(bits)], axis=1))
-    fetched = np.array(jax.device_get(bits), np.uint32).reshape(-1, 2)
-    return _with_header(np.concatenate([known, fetched], axis=1))
+    return _of_leaves(_sorted_leaves(tree))
 
 
 def check_fingerprint(tree: Any, fingerprint: Any) -> None:
@@ -91,9 +85,11 @@ def check_fingerprint(tree: Any, fingerprint: Any) -> None:
         ...
         ValueError: w has other bits than were saved: the checkpoint is damaged; take the checkpoint before it
     """  # noqa: E501  the message is one line
-    saved = _checked(fingerprint)
     leaves = _sorted_leaves(tree)
-    found = np.asarray(_concrete(leaves))
+    found = _of_leaves(leaves)
+    if isinstance(found, jax.core.Tracer) or isinstance(fingerprint, jax.core.Tracer):
+        raise ValueError("inside jax.jit no bits are known: call check_fingerprint outside")
+    saved = _checked(fingerprint)
     known = {int(number) for number in saved[1:, 0]}
     here = {int(row[0]): name for name, row in zip(leaves, found[1:], strict=True)}
     if len(saved) != len(found) or known != here.keys():
@@ -116,15 +112,14 @@ def check_fingerprint(tree: Any, fingerprint: Any) -> None:
         )
 
 
-def _concrete(leaves: Mapping[str, Any]) -> Array | NDArray[np.uint32]:
-    """Return the fingerprint of leaves by path, which must not be traced."""
-    for name, leaf in leaves.items():
-        if isinstance(leaf, jax.core.Tracer):
-            raise ValueError(
-                f"{name or 'the array'} is traced, and its bits are not known: "
-                "call check_fingerprint outside jax.jit"
-            )
-    return fingerprint(dict(leaves))
+def _of_leaves(leaves: Mapping[str, Any]) -> Array | NDArray[np.uint32]:
+    """Return the fingerprint of leaves by their paths."""
+    known = np.array([_known(*each) for each in leaves.items()], np.uint32).reshape(-1, 2)
+    bits = [_hash_bits(_readable(leaf)) for leaf in leaves.values()]  # all begin, none is awaited
+    if any(isinstance(each, jax.core.Tracer) for each in bits):
+        return _with_header(jnp.concatenate([known, jnp.stack(bits)], axis=1))
+    fetched = np.array(jax.device_get(bits), np.uint32).reshape(-1, 2)
+    return _with_header(np.concatenate([known, fetched], axis=1))
 
 
 def _checked(fingerprint: Any) -> NDArray[np.uint32]:
@@ -186,7 +181,8 @@ def _dtype_and_shape(path: str, leaf: Any) -> tuple[str, tuple[int, ...]]:
             f"{path or 'the tree'} is {type(leaf).__name__} ({dtype}), and a fingerprint is of "
             "arrays that JAX can hold, and of numbers; leave it out of the tree"
         )
-    return str(dtype), tuple(leaf.shape)
+    name = dtype.name if isinstance(dtype, np.dtype) else str(dtype)  # without the bytes' order
+    return name, tuple(leaf.shape)
 
 
 def _has_bits(dtype: Any) -> bool:

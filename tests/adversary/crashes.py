@@ -3,11 +3,11 @@
     python -m tests.adversary.crashes --kills 50 --flips 1000 --seed 0
 
 Each storage format has a training, and its share of the kills. It saves after every step, in the
-background, by the program that `docs/how_to/checkpoints.md` shows. SIGKILL comes at a random moment: before the
-first step or later, mostly while a checkpoint is written. After every fourth kill the newest
-checkpoint is damaged, as by a machine that lost its power. The next process goes on from the newest
-that is whole. What comes out after all kills must be, bit by bit, what one process gives that
-nobody disturbed and that saves nothing.
+background, by the program that `docs/how_to/checkpoints.md` shows. SIGKILL comes at a random
+moment: before the first step or later, mostly while a checkpoint is written. After every fourth
+kill the newest checkpoint is damaged, as by a machine that lost its power. The next process goes on
+from the newest that is whole. What comes out after all kills must be, bit by bit, what one process
+gives that nobody disturbed and that saves nothing.
 
 Then checkpoints are damaged at random places, each a fresh copy, by a bit that flips or by an end
 that is cut off: none may be restored wrong in silence.
