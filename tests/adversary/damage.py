@@ -41,8 +41,8 @@ OUTCOMES = ORBAX, FINGERPRINT, DIED, RIGHT, WRONG = (
 )
 """What may come of a damage; the last must not."""
 SPAWN = multiprocessing.get_context("spawn")
-"""How processes start: a fork of one that has Orbax's threads hangs at times."""
-_STEP, _PATIENCE = 3, 60.0
+"""How processes start: afresh, for a fork of a process with threads may hang."""
+_STEP, _PATIENCE = 3, 600.0
 """Which checkpoint is damaged; seconds after which one that is read hangs."""
 
 
