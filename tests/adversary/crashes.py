@@ -17,7 +17,6 @@ import argparse
 import os
 import random
 import re
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -221,4 +220,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

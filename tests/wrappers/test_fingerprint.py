@@ -74,7 +74,7 @@ def test_places_shapes_and_paths_count() -> None:
     assert not same(jnp.zeros((0, 3)), jnp.zeros((3, 0)))
     nan, other = (np.array([bits], np.uint32).view(np.float32) for bits in (0x7FC00000, 0x7FC00001))
     assert not same(nan, other)
-    assert not same(np.float32([0.0]), np.float32([-0.0]))
+    assert not same(np.zeros(1, np.float32), -np.zeros(1, np.float32))
 
 
 def test_keys_nones_and_numbers_count() -> None:
@@ -115,7 +115,7 @@ def test_states_in_codes_come_back(name: str) -> None:
         changed = changed.reshape(np.shape(leaf))
         with pytest.raises(ValueError, match="has other bits than were saved"):
             ao.check_fingerprint(
-                structure.unflatten([*leaves[:i], changed, *leaves[i + 1 :]]), saved
+                jax.tree.unflatten(structure, [*leaves[:i], changed, *leaves[i + 1 :]]), saved
             )
 
 
