@@ -111,6 +111,8 @@ from adam_optax._wrappers.clip_by_history import AdaGCState as AdaGCState
 from adam_optax._wrappers.clip_by_history import ZClipState as ZClipState
 from adam_optax._wrappers.clip_by_history import adagc as adagc
 from adam_optax._wrappers.clip_by_history import zclip as zclip
+from adam_optax._wrappers.fingerprint import check_fingerprint as check_fingerprint
+from adam_optax._wrappers.fingerprint import fingerprint as fingerprint
 from adam_optax._wrappers.half_life import half_life as half_life
 from adam_optax._wrappers.hyperparameters import hyperparameters as hyperparameters
 from adam_optax._wrappers.memory import Memory as Memory
@@ -173,6 +175,7 @@ __all__ = [
     "by_depth",
     "by_path",
     "came",
+    "check_fingerprint",
     "citation",
     "clip_by_block_rms",
     "clip_by_global_norm",
@@ -182,6 +185,7 @@ __all__ = [
     "cpu_loops",
     "create",
     "directions",
+    "fingerprint",
     "fold_micro_batches",
     "grams",
     "half_life",

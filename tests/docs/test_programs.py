@@ -50,6 +50,25 @@ def test_processes_share_a_study_of_optuna(tmp_path: pathlib.Path) -> None:
     assert len(set(found)) == len(found)  # neither process repeats the other's trials
 
 
+@pytest.mark.heavy  # three processes import jax
+def test_a_training_goes_on_from_the_newest_checkpoint_that_is_whole(
+    tmp_path: pathlib.Path,
+) -> None:
+    def ran(folder: str, steps: int) -> list[str]:
+        process = start("go_on_after_a_crash.py", folder, str(steps), folder=tmp_path)
+        out, said = process.communicate()
+        assert process.returncode == 0, said
+        return out.split()
+
+    *_, whole = ran("one", 20)
+    ran("two", 18)  # saved at 5, 10 and 15
+    data = list((tmp_path / "two" / "15").rglob("*.ocdbt"))
+    for path in data:
+        path.write_bytes(b"")
+    assert ran("two", 20) == ["from", "step", "10", "to", "20:", whole]
+    assert (tmp_path / "two" / "damaged-15").exists()
+
+
 def test_every_program_is_on_a_page() -> None:
     shown = "".join(path.read_text(encoding="utf-8") for path in markdown.pages())
     programs = [path.name for path in PROGRAMS.glob("*.py")]
