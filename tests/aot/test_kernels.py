@@ -71,6 +71,21 @@ def test_wide_rows_are_moved_once(
     assert found.scratch < 4096
 
 
+@pytest.mark.parametrize(
+    ("storage", "shape", "least"),
+    [(S.pair(1, block=128), (32, 16, 4096), 14.06), (S.pair(), (32, 4, 4096), 16.0)],
+    ids=["pair(1, block=128)", "pair"],
+)
+def test_layers_of_few_rows_are_moved_once(
+    storage: Any, shape: tuple[int, ...], least: float
+) -> None:
+    """Compile what FSDP over rows leaves of stacked layers on a chip of many."""
+    params = {"w": jax.ShapeDtypeStruct(shape, jnp.float32)}
+    found = measured("v5p", ao.adam(1e-3, storage=storage), params, in_one=True)
+    assert found.moved == pytest.approx(least, abs=0.01)
+    assert found.copied < 1024
+
+
 @pytest.mark.parametrize("target", ["v5p", "a100", "b200"])
 def test_other_generations_move_as_many(target: str) -> None:
     assert step(target, "pair(block=128)").moved <= 16.2  # v5p moves more of the small leaf

@@ -216,7 +216,7 @@ FAULTS = [
     ),
     Fault(
         "a block's header beside the next one's codes",
-        "body.work.one",
+        "body.work.matrix.one",
         "jnp.where(lane == j, _wide(x), old)",
         "jnp.where(lane == j + 1, _wide(x), old)",
         "test_a_kernel_is_the_plain_step[pair(block=128)-shape6-tpu]",
@@ -252,9 +252,30 @@ FAULTS = [
     Fault(
         "the last columns of a wide leaf left out of a kernel",
         "pallas_step",
-        "pl.cdiv(layout.columns, columns)",
-        "layout.columns // columns",
+        "pl.cdiv(n, part)",
+        "n // part",
         "test_a_kernel_whose_last_columns_are_fewer_is_the_plain_step[pair]",
+    ),
+    Fault(
+        "matrices of 4 to 31 rows left to XLA",
+        "mosaic:FEWEST",
+        "4",
+        "32",
+        "test_a_tile_for_layers_of_any_number_of_rows[16-1-16-2]",
+    ),
+    Fault(
+        "every layer of a block dithered as the first",
+        "body.work.matrix",
+        "first + layer",
+        "first",
+        "test_layers_of_any_number_of_rows_are_stepped_plainly[pair(block=128)-few]",
+    ),
+    Fault(
+        "the last rows of a layer taken for the next layer's",
+        "Layout.stacked",
+        "(self.layers, self.shape[-2], self.flat(role)[1])",
+        "(1, *self.flat(role))",
+        "test_layers_of_any_number_of_rows_are_stepped_plainly[pair(block=128)-ragged]",
     ),
     Fault(
         "stochastic rounding on TPUs left to XLA",

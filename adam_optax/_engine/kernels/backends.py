@@ -16,7 +16,7 @@ from contextlib import AbstractContextManager
 import jax
 from jax import Array
 
-from adam_optax._engine.kernels.layout import Layout
+from adam_optax._engine.kernels.layout import Block, Layout
 
 MODULES = {"tpu": ("mosaic",), "cuda": ("triton", "mosaic_gpu")}
 """The modules beside this one that make kernels for a platform, by XLA's name of it; the first
@@ -28,8 +28,8 @@ class Backend:
     """Say how a kind of accelerator is programmed.
 
     Attributes:
-        block: from a layout to the rows and columns that one call of the kernel works on, or None
-            if the leaf cannot be tiled.
+        block: from a layout to what one call of the kernel works on, or None if the leaf cannot be
+            tiled.
         run: from the step of a tile, the layout, the flat arguments, their place in the whole leaf,
             the results that take the places of arguments, and whether to interpret the kernel, to
             the flat results.
@@ -37,7 +37,7 @@ class Backend:
         lowering: makes a context in which the kernel is lowered.
     """
 
-    block: Callable[[Layout], tuple[int, int] | None]
+    block: Callable[[Layout], Block | None]
     run: Callable[..., list[Array]]
     fits: Callable[[Layout, jax.Device | None], bool] = lambda *_: True
     lowering: Callable[[], AbstractContextManager[None]] = contextlib.nullcontext

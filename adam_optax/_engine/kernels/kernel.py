@@ -43,7 +43,7 @@ class Kernel:
         arrays, start = self._split(operands)
         part = self.layout.local(self.leaf(arrays).shape)
         tile = made.block(part)
-        if tile is None or not self.layout.follow(part, tile[0]):
+        if tile is None or not (tile.layers or self.layout.follow(part, tile.rows)):
             return self.plain(*operands)
         whole = self.layout.rows, self.layout.columns
 

@@ -56,6 +56,15 @@ class Layout:
         """Return the shape, rows by columns, of an array with this role."""
         return self.rows, self.columns // (self.width if role == SHARED else 1)
 
+    @property
+    def layers(self) -> int:
+        """Return how many matrices the leaf has, all axes but the last two taken together."""
+        return math.prod(self.shape[:-2])
+
+    def stacked(self, role: str) -> tuple[int, int, int]:
+        """Return the shape, layers by rows by columns, of an array with this role."""
+        return self.layers, self.shape[-2], self.flat(role)[1]
+
     def full_shape(self, role: str) -> tuple[int, ...]:
         """Return the shape of an array with this role, with all axes."""
         return (*self.shape[:-1], self.flat(role)[1])
@@ -71,6 +80,21 @@ class Layout:
     def follow(self, part: "Layout", rows: int) -> bool:
         """Tell whether so many rows of a part, from a multiple of so many, are neighbours here."""
         return part.shape[1:-1] == self.shape[1:-1] or part.shape[-2] % rows == 0
+
+
+class Block(NamedTuple):
+    """Say what part of a leaf one call of a kernel's body works on.
+
+    Attributes:
+        rows: how many rows it has.
+        columns: how many columns it has.
+        layers: how many matrices, which stay on an axis of their own; None where the leaf is one
+            matrix of all its rows.
+    """
+
+    rows: int
+    columns: int
+    layers: int | None = None
 
 
 class Place(NamedTuple):

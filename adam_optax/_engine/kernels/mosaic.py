@@ -12,18 +12,24 @@ from jax.ref import Ref
 from jax.typing import DTypeLike
 
 from adam_optax._engine.kernels.backends import Backend
-from adam_optax._engine.kernels.layout import LANES, LEAF, SCALAR, SHARED, Layout, Place
+from adam_optax._engine.kernels.layout import LANES, LEAF, SCALAR, SHARED, Block, Layout, Place
 from adam_optax._engine.kernels.pallas_call import Flavour, KernelBody, pallas_step, unpacked
 from adam_optax._engine.kernels.tile import Tile
 
 ROWS = 32
 """The rows of a tile: eight-bit arrays are stored in groups of so many, wider ones of fewer."""
+FEWEST = 4
+"""The rows that fill half a register. XLA fills one from several layers, the kernel from one."""
 MEMORY = 2**25
 """The bytes of the chip's memory for arrays; each is there twice: one is worked on, one moved."""
 
 
-def block(layout: Layout) -> tuple[int, int] | None:
+def block(layout: Layout) -> Block | None:
     """Return some rows and all columns, or as many columns as fit the chip's memory.
+
+    The rows are of one matrix, or those of a few layers whose matrices have few. Axes before the
+    last two stay apart from the rows: a chip stores rows in groups, the last of each matrix padded,
+    and would copy the leaf for a view of it as one matrix.
 
     The columns are a multiple of a tile's, or of 128 blocks where blocks share something: Mosaic
     cuts the last axis of each array at multiples of 128. They divide the leaf's if such a number is
@@ -31,9 +37,11 @@ def block(layout: Layout) -> tuple[int, int] | None:
     """
     if (rows := _rows(layout)) is None:
         return None
-    fit = int(MEMORY // (rows * _bytes(layout)))
+    most = max(1, ROWS // rows) if rows == layout.shape[-2] else 1
+    layers = next(n for n in range(most, 0, -1) if layout.layers % n == 0)
+    fit = int(MEMORY // (layers * rows * _bytes(layout)))
     if layout.columns <= fit:
-        return rows, layout.columns
+        return Block(rows, layout.columns, layers)
     unit = layout.width * (LANES if SHARED in (*layout.roles, *layout.out_roles) else 1)
     if unit > min(fit, layout.columns):
         return None
@@ -43,7 +51,7 @@ def block(layout: Layout) -> tuple[int, int] | None:
         calls = next((n for n in range(fewest, 2 * fewest) if units % n == 0), fewest)
     else:
         calls = fewest
-    return rows, unit * -(-units // calls)
+    return Block(rows, unit * -(-units // calls), layers)
 
 
 def _bytes(layout: Layout) -> float:
@@ -54,48 +62,57 @@ def _bytes(layout: Layout) -> float:
 
 
 def _rows(layout: Layout) -> int | None:
-    """Return the rows of a tile: fewer where no array is of eight bits and a leaf has few.
+    """Return the rows of a tile: all of a matrix that has few, but not too few.
 
-    Of three axes and more the last but one must have a multiple: its rows are padded, and a view
-    as rows by columns would be a copy.
+    Else as many as arrays of the least dtype are stored in groups of, or more, that divide a
+    matrix; if none do, the last call of a matrix has fewer.
     """
     roles, dtypes = (*layout.roles, *layout.out_roles), (*layout.dtypes, *layout.out_dtypes)
-    sizes = [d.itemsize for r, d in zip(roles, dtypes, strict=True) if r != SCALAR]
-    few, stacked = layout.shape[-2], len(layout.shape) > 2
-    for rows in (n for n in (ROWS, ROWS // 2, ROWS // 4) if n >= ROWS // min(sizes)):
-        if few % rows == 0 or (rows == ROWS and layout.rows > ROWS and not stacked):
-            return rows
-    return None
+    least = min(d.itemsize for r, d in zip(roles, dtypes, strict=True) if r != SCALAR)
+    if (rows := layout.shape[-2]) <= ROWS:
+        return rows if rows >= FEWEST else None
+    sizes = (n for n in (ROWS, ROWS // 2, ROWS // 4) if n * least >= ROWS)
+    return next((n for n in sizes if rows % n == 0), ROWS)
 
 
-def body(tile: Tile, layout: Layout, columns: int, place: Place) -> KernelBody:
-    """Return the loop over the tiles of a block of rows."""
+def body(tile: Tile, layout: Layout, block: Block, place: Place) -> KernelBody:
+    """Return the loop over the tiles of a block: layer by layer, along the columns."""
     roles = [layout.roles[i] for i in tile.read]
-    width, tiles = layout.width, columns // layout.width
+    width, tiles, layers = layout.width, block.columns // layout.width, block.layers or 1
 
     def work(real: Ref, whole: Ref, *refs: Ref) -> None:
-        inputs = list(zip(refs[: len(roles)], roles, strict=True))
-        outputs = list(zip(refs[len(roles) :], layout.out_roles, strict=True))
-        headers = [ref for ref, role in outputs if role == SHARED]
         carried, here = unpacked(tile, place, real, whole)
-        row, column = here.of(pl.program_id(0) * tile.rows, pl.program_id(1) * columns)
+        first, column = pl.program_id(0) * layers, pl.program_id(2) * block.columns
+        above = pl.program_id(1) * tile.rows
         lane = lax.broadcasted_iota(jnp.int32, (tile.rows, tiles), 1)
 
-        def one(j: Array, found: list[Array]) -> list[Array]:
-            these = pl.ds(pl.multiple_of(j * width, width), width)
-            arrays = [
-                _picked(ref, lane == j) if role == SHARED else ref[:, these] for ref, role in inputs
-            ]
-            done = tile.step(arrays, carried, (row, column + j * width))
-            for x, (ref, role) in zip(done, outputs, strict=True):
-                if role != SHARED:
-                    ref[:, these] = x
-            new = [x for x, (_, role) in zip(done, outputs, strict=True) if role == SHARED]
-            return [jnp.where(lane == j, _wide(x), old) for x, old in zip(new, found, strict=True)]
+        def matrix(layer: Array | int, _: None = None) -> None:
+            ours = [ref.at[layer] for ref in refs]
+            inputs = list(zip(ours[: len(roles)], roles, strict=True))
+            outputs = list(zip(ours[len(roles) :], layout.out_roles, strict=True))
+            headers = [ref for ref, role in outputs if role == SHARED]
+            start = here.of((first + layer) * layout.shape[-2] + above, column)
 
-        start = [jnp.zeros((tile.rows, tiles), _wide_dtype(ref.dtype)) for ref in headers]
-        for x, ref in zip(lax.fori_loop(0, tiles, one, start), headers, strict=True):
-            ref[...] = x.astype(ref.dtype)
+            def one(j: Array, found: list[Array]) -> list[Array]:
+                these = pl.ds(pl.multiple_of(j * width, width), width)
+                arrays = [
+                    _picked(ref, lane == j) if role == SHARED else ref[:, these]
+                    for ref, role in inputs
+                ]
+                done = tile.step(arrays, carried, (start[0], start[1] + j * width))
+                for x, (ref, role) in zip(done, outputs, strict=True):
+                    if role != SHARED:
+                        ref[:, these] = x
+                new = [x for x, (_, role) in zip(done, outputs, strict=True) if role == SHARED]
+                return [
+                    jnp.where(lane == j, _wide(x), old) for x, old in zip(new, found, strict=True)
+                ]
+
+            empty = [jnp.zeros((tile.rows, tiles), _wide_dtype(ref.dtype)) for ref in headers]
+            for x, ref in zip(lax.fori_loop(0, tiles, one, empty), headers, strict=True):
+                ref[...] = x.astype(ref.dtype)
+
+        lax.fori_loop(0, layers, matrix, None)
 
     return work
 

@@ -17,7 +17,7 @@ from jax.extend.core import JaxprEqn
 from jax.ref import Ref
 
 from adam_optax._engine.kernels.backends import Backend
-from adam_optax._engine.kernels.layout import LANES, SHARED, Layout, Place
+from adam_optax._engine.kernels.layout import LANES, SHARED, Block, Layout, Place
 from adam_optax._engine.kernels.pallas_call import packed, unpacked
 from adam_optax._engine.kernels.tile import FlatStep, Special, shape_of, traced
 
@@ -35,9 +35,9 @@ if jax.__version_info__ < (0, 12):
     raise ImportError(f"Mosaic for GPUs of jax {jax.__version__} lacks a square root")
 
 
-def block(layout: Layout) -> tuple[int, int]:
+def block(layout: Layout) -> Block:
     """Return one row of one block."""
-    return 1, layout.width
+    return Block(1, layout.width)
 
 
 def fits(layout: Layout, device: jax.Device | None) -> bool:

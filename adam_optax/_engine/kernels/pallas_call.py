@@ -1,4 +1,4 @@
-"""Call a kernel: a leaf's arrays as rows by columns, and its scalars as two vectors."""
+"""Call a kernel: a leaf's arrays as one matrix or as layers, and its scalars as two vectors."""
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
@@ -11,7 +11,7 @@ from jax import Array
 from jax.experimental import pallas as pl
 from jax.ref import Ref
 
-from adam_optax._engine.kernels.layout import SHARED, Layout, Place
+from adam_optax._engine.kernels.layout import LEAF, SHARED, Block, Layout, Place
 from adam_optax._engine.kernels.tile import FlatStep, Tile, dtype_of, traced
 
 KernelBody: TypeAlias = Callable[..., None]
@@ -23,15 +23,15 @@ class Flavour:
     """Say how one of Pallas' compilers is programmed.
 
     Attributes:
-        block: from a layout to the rows and columns that one call of the body works on, or None if
-            the leaf cannot be tiled; a tile has these rows.
-        body: from a tile, a layout, the columns and the place to the body of the kernel.
+        block: from a layout to what one call of the body works on, or None if the leaf cannot be
+            tiled; a tile has its rows.
+        body: from a tile, a layout, the block and the place to the body of the kernel.
         scalars: the block specification of the two vectors of scalars.
         parameters: the compiler's parameters.
     """
 
-    block: Callable[[Layout], tuple[int, int] | None]
-    body: Callable[[Tile, Layout, int, Place], KernelBody]
+    block: Callable[[Layout], Block | None]
+    body: Callable[[Tile, Layout, Block, Place], KernelBody]
     scalars: pl.BlockSpec
     parameters: pl.CompilerParams
 
@@ -57,22 +57,25 @@ def pallas_step(
         aliases: from arguments to the results that take their places.
         interpret: whether to interpret the kernel, on any platform.
     """
-    rows, columns = flavour.block(layout) or (0, 0)
-    tile = traced(step, layout, rows)
+    block = flavour.block(layout) or Block(0, 0)
+    tile = traced(step, layout, block.rows)
     carried = tile.scalars([x for x in arrays if x.ndim == 0])
-    views = [arrays[i].reshape(layout.flat(layout.roles[i])) for i in tile.read]
+    apart = block.layers is not None
+    seen = layout.stacked if apart else layout.flat
+    size = (block.layers, *block[:2]) if apart else block[:2]
+    views = [arrays[i].reshape(seen(layout.roles[i])) for i in tile.read]
 
     def spec(role: str) -> pl.BlockSpec:
-        shape = rows, columns // (layout.width if role == SHARED else 1)
-        return pl.BlockSpec(shape, lambda i, j: (i, j))
+        columns = block.columns // (layout.width if role == SHARED else 1)
+        return pl.BlockSpec((*size[:-1], columns), lambda *at: at)
 
     results = list(zip(layout.out_roles, layout.out_dtypes, strict=True))
     done = pl.pallas_call(
-        flavour.body(tile, layout, columns, place),
-        grid=(pl.cdiv(layout.rows, rows), pl.cdiv(layout.columns, columns)),
+        flavour.body(tile, layout, block, place),
+        grid=tuple(pl.cdiv(n, part) for n, part in zip(seen(LEAF), size, strict=True)),
         in_specs=[flavour.scalars] * 2 + [spec(layout.roles[i]) for i in tile.read],
         out_specs=[spec(role) for role in layout.out_roles],
-        out_shape=[jax.ShapeDtypeStruct(layout.flat(role), dtype) for role, dtype in results],
+        out_shape=[jax.ShapeDtypeStruct(seen(role), dtype) for role, dtype in results],
         input_output_aliases={2 + tile.read.index(i): o for i, o in aliases.items()},
         compiler_params=flavour.parameters,
         interpret=interpret,

@@ -12,26 +12,26 @@ from jax.experimental.pallas import triton as plgpu
 from jax.ref import Ref
 
 from adam_optax._engine.kernels.backends import Backend
-from adam_optax._engine.kernels.layout import Layout, Place
+from adam_optax._engine.kernels.layout import Block, Layout, Place
 from adam_optax._engine.kernels.pallas_call import Flavour, KernelBody, pallas_step, unpacked
 from adam_optax._engine.kernels.tile import Tile
 
 
-def block(layout: Layout) -> tuple[int, int] | None:
+def block(layout: Layout) -> Block | None:
     """Return the rows and columns of a tile: powers of two, so that no bound cuts a tile."""
     if layout.width & (layout.width - 1):
         return None
     rows = next(n for n in (8, 4, 2, 1) if layout.rows % n == 0)
-    return rows, layout.width
+    return Block(rows, layout.width)
 
 
-def body(tile: Tile, layout: Layout, columns: int, place: Place) -> KernelBody:
+def body(tile: Tile, layout: Layout, block: Block, place: Place) -> KernelBody:
     """Return the work on one tile."""
     inputs = len(tile.read)
 
     def work(real: Ref, whole: Ref, *refs: Ref) -> None:
         carried, here = unpacked(tile, place, real, whole)
-        first = here.of(pl.program_id(0) * tile.rows, pl.program_id(1) * columns)
+        first = here.of(pl.program_id(0) * tile.rows, pl.program_id(1) * block.columns)
         done = tile.step([ref[...] for ref in refs[:inputs]], carried, first)
         for x, ref in zip(done, refs[inputs:], strict=True):
             ref[...] = x

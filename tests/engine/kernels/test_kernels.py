@@ -1,5 +1,6 @@
 """The kernels for TPUs and GPUs, interpreted, beside the plain step, which is their oracle."""
 
+import dataclasses
 from typing import Any
 
 import jax
@@ -163,7 +164,55 @@ def layout(shape: tuple[int, ...], roles: str = "LLL", width: int = 128) -> Layo
     ],
 )
 def test_a_tile_for_rows_of_any_width(columns: int, roles: str, block: int) -> None:
-    assert mosaic.block(layout((64, columns), roles)) == (32, block)
+    assert mosaic.block(layout((64, columns), roles)) == (32, block, 1)
+
+
+@pytest.mark.quick
+@pytest.mark.parametrize(
+    ("few", "bytes_each", "rows", "layers"),
+    [
+        (4, 4, 4, 8),
+        (7, 4, 7, 4),
+        (16, 1, 16, 2),
+        (20, 1, 20, 1),
+        (56, 4, 8, 1),
+        (56, 1, 32, 1),  # the last call of a layer has 24 rows
+        (112, 2, 16, 1),
+        (128, 1, 32, 1),
+    ],
+)
+def test_a_tile_for_layers_of_any_number_of_rows(
+    few: int, bytes_each: int, rows: int, layers: int
+) -> None:
+    """Take all rows of a layer, or groups in which the narrowest array is stored."""
+    one = layout((40, few, 4096))
+    narrow = (np.dtype(f"uint{8 * bytes_each}"), *one.out_dtypes[1:])
+    one = dataclasses.replace(one, out_dtypes=narrow)
+    assert mosaic.block(one) == (rows, 4096, layers)
+    seven = dataclasses.replace(one, shape=(7, few, 4096))
+    assert mosaic.block(seven) == (rows, 4096, 7 if layers == 8 else 1)
+
+
+def test_rows_that_would_leave_most_of_a_register_empty_get_no_kernel() -> None:
+    assert mosaic.block(layout((64, 3, 4096))) is None
+
+
+LAYERS = {"few": (6, 12, 1024), "ragged": (2, 56, 1024)}
+
+
+@pytest.mark.parametrize(
+    ("name", "rows"),
+    [
+        pytest.param("pair(block=128)", "few", marks=pytest.mark.quick),
+        pytest.param("pair(block=128)", "ragged", marks=pytest.mark.quick),
+        pytest.param("pair(1, block=128)", "few", marks=pytest.mark.heavy),
+        pytest.param("pair(1, block=128)", "ragged", marks=pytest.mark.heavy),
+    ],
+)
+def test_layers_of_any_number_of_rows_are_stepped_plainly(name: str, rows: str) -> None:
+    """Two layers of 12 rows a call; 32 rows of a layer of 56, then 24."""
+    one, other = both(RULES["adam"], FORMATS[name], "tpu", LAYERS[rows])
+    alike(one, other, 8)
 
 
 def test_blocks_of_which_128_do_not_fit_get_no_kernel() -> None:
