@@ -6,6 +6,7 @@ at most one line that is not whole, which the next run drops and measures again.
 
 import collections
 import csv
+import functools
 import io
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -73,7 +74,10 @@ def read(path: Path = RESULTS) -> Results:
     """
     if not path.exists():
         return {}
-    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is no text; move the file away") from error
     if lines and not lines[-1].endswith("\n"):
         lines.pop()  # the run was killed while it wrote this line
     rows = list(csv.reader(lines))
@@ -99,7 +103,15 @@ def _parsed(row: list[str]) -> tuple[Cell, Result]:
     result = Result(*(kind(x) for kind, x in zip(kinds, values, strict=True)))
     if result.outcome not in OUTCOMES:
         raise ValueError(f"outcome {result.outcome!r} is none of {', '.join(OUTCOMES)}")
-    return Cell(model, accelerator, int(chips), *rest), result
+    cell = Cell(model, accelerator, int(chips), *rest)
+    if cell not in _known():
+        raise ValueError(f"{cell} is no cell of this command")
+    return cell, result
+
+
+@functools.cache
+def _known() -> frozenset[Cell]:
+    return frozenset(cluster_cells.cells())
 
 
 def append(cell: Cell, result: Result, path: Path = RESULTS) -> None:
