@@ -170,7 +170,7 @@ def test_results_of_another_machine_are_not_added_to(tmp_path: pathlib.Path) -> 
 def test_what_is_not_of_this_command_is_not_written_over(tmp_path: pathlib.Path) -> None:
     a_file = tmp_path / "a"
     a_file.write_text("mine")
-    with pytest.raises(SystemExit, match="exists.*: choose another --out"):
+    with pytest.raises(SystemExit, match=r"exists.*: choose another --out"):
         command.main(["--out", str(a_file)])
     for name, text in {"results.csv": "mine,1\n", "facts.json": "{", "facts.json ": "[]"}.items():
         folder = tmp_path / name.replace(".", "-")
