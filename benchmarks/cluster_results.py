@@ -6,9 +6,11 @@ at most one line that is not whole, which the next run drops and measures again.
 
 import collections
 import csv
+import functools
 import io
+import itertools
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -73,7 +75,10 @@ def read(path: Path = RESULTS) -> Results:
     """
     if not path.exists():
         return {}
-    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is no text; move the file away") from error
     if lines and not lines[-1].endswith("\n"):
         lines.pop()  # the run was killed while it wrote this line
     rows = list(csv.reader(lines))
@@ -99,7 +104,15 @@ def _parsed(row: list[str]) -> tuple[Cell, Result]:
     result = Result(*(kind(x) for kind, x in zip(kinds, values, strict=True)))
     if result.outcome not in OUTCOMES:
         raise ValueError(f"outcome {result.outcome!r} is none of {', '.join(OUTCOMES)}")
-    return Cell(model, accelerator, int(chips), *rest), result
+    cell = Cell(model, accelerator, int(chips), *rest)
+    if cell not in _known():
+        raise ValueError(f"{cell} is no cell of this command")
+    return cell, result
+
+
+@functools.cache
+def _known() -> frozenset[Cell]:
+    return frozenset(cluster_cells.cells())
 
 
 def append(cell: Cell, result: Result, path: Path = RESULTS) -> None:
@@ -124,9 +137,9 @@ def missing(found: Mapping[Cell, Result], only: str = "") -> list[Cell]:
 
 
 def summary(found: Results) -> str:
-    """Return a sentence with the numbers of cells, and the table.
+    """Return a sentence with the numbers of cells, and two tables: of traffic, and of talk.
 
-    The table has a row for each sharding, way and accelerator of which a step was compiled. Its
+    They have a row for each sharding, way and accelerator of which a step was compiled. Their
     numbers are the least and the most over models and numbers of chips.
     """
     done = {c: r for c, r in found.items() if r.outcome == COMPILED}
@@ -134,16 +147,22 @@ def summary(found: Results) -> str:
     total = len(cluster_cells.cells())
     said = [f"{counts[o]:,} {words}" for o, words in SAID.items() if counts[o]]
     text = f"Of {total:,} steps {'; '.join([*said, f'{total - len(found):,} are left'])}."
-    head = ["spread by", "step", "on", "compiled", *(f"`{name}`" for name in FORMATS)]
-    rows = [[*head, "talk", "scratch"], ["---"] * (len(head) + 2)]
-    for layout in LAYOUTS:
-        for way in WAYS:
-            for accelerator in SLICES:
-                group = (layout, way, accelerator)
-                of = {c: r for c, r in done.items() if (c.layout, c.way, c.accelerator) == group}
-                if of:
-                    rows.append([layout, f"`{way}`", accelerator, *_row(of)])
-    return "\n".join([text, "", *("| " + " | ".join(row) + " |" for row in rows)])
+    rows = [["spread by", "step", "on", *(f"`{name}`" for name in FORMATS)]]
+    others = [["spread by", "step", "on", "compiled", "talk", "received", "scratch"]]
+    for group in itertools.product(LAYOUTS, WAYS, SLICES):
+        of = {c: r for c, r in done.items() if (c.layout, c.way, c.accelerator) == group}
+        if of:
+            layout, way, accelerator = group
+            names = [layout, f"`{way}`", accelerator]
+            rows.append([*names, *_traffic(of)])
+            others.append([*names, *_talk(of)])
+    return "\n".join([text, "", *_lines(rows), "", *_lines(others)])
+
+
+def _lines(rows: list[list[str]]) -> Iterator[str]:
+    """Yield the lines of a table, whose first row is its head."""
+    for row in (rows[0], ["---"] * len(rows[0]), *rows[1:]):
+        yield "| " + " | ".join(row) + " |"
 
 
 SAID = {
@@ -154,17 +173,19 @@ SAID = {
 }
 
 
-def _row(of: Results) -> list[str]:
-    """Return the cells of a row behind its names."""
-    moved = []
+def _traffic(of: Results) -> Iterator[str]:
+    """Yield for each format the bytes that are moved for a parameter."""
     for storage in FORMATS:
         each = [r.moved_each for c, r in of.items() if c.storage == storage]
-        moved.append(_span(each, lambda x: f"{x:.1f}"))
+        yield _span(each, lambda x: f"{x:,.1f}")
+
+
+def _talk(of: Results) -> list[str]:
+    """Return the number of steps, the collectives of those that have any, and scratch."""
     talk = [r for r in of.values() if r.collectives]
     kinds = sorted({kind for r in talk for kind in re.findall(r"[a-z-]+(?= )", r.collectives)})
-    bytes_ = _span([r.received for r in talk], size)
-    said = f"{', '.join(kinds)} ({bytes_})" if kinds else "none"
-    return [f"{len(of)}", *moved, said, _span([r.scratch for r in of.values()], size)]
+    spans = [_span([r.received for r in talk], size), _span([r.scratch for r in of.values()], size)]
+    return [f"{len(of)}", ", ".join(kinds) or "none", *spans]
 
 
 def _span(values: Iterable[float], shown: Callable[[float], str]) -> str:

@@ -8,6 +8,7 @@ The steps are AdamW's, of language models of 7.5 to 663 billion parameters on 16
 Each is one line of `benchmarks/clusters.csv`, written when it is compiled; what is there already is
 not compiled again. At the end the table in `docs/measured/clusters.md` and the figure beside it are
 made anew. Compiling needs the extra `aot`, the figure the extra `lab`, and none an accelerator.
+A step that took too long or failed has a line, too: delete it to try again.
 
 A step is compiled in another process, which is stopped where it takes longer than the limit. A
 model whose parameters, gradients and state are larger than the chips' memory is not compiled.
@@ -18,6 +19,7 @@ import importlib.metadata
 import math
 import multiprocessing
 import multiprocessing.connection
+import re
 import time
 import warnings
 from collections.abc import Callable
@@ -37,6 +39,7 @@ from benchmarks.cluster_cells import (
     STEP,
     Cell,
     Shapes,
+    cells,
     fitted,
     mesh,
     spec,
@@ -201,16 +204,47 @@ class Compiler:
         self._pipe.close()
 
 
+def _asked(given: argparse.Namespace) -> tuple[results.Results, list[Cell]]:
+    """Return what is known, and the cells to compile: none without minutes.
+
+    Raises:
+        ValueError: if an argument cannot be meant, the file is damaged, or a compiler is missing.
+    """
+    if not given.minutes >= 0:
+        raise ValueError(f"--minutes must be 0 or more, not {given.minutes:g}")
+    if not given.limit > 0:
+        raise ValueError(f"--limit must be positive, not {given.limit:g}")
+    if given.only and not given.minutes:
+        raise ValueError("--only says what to compile: write --minutes, too")
+    try:
+        matching = results.missing({}, given.only)
+    except re.error as error:
+        raise ValueError(f"--only {given.only!r} is no regular expression: {error}") from error
+    if not matching:
+        raise ValueError(f"--only {given.only!r} matches no cell, such as {cells()[0]}")
+    found = results.read()
+    left = [cell for cell in matching if cell not in found] if given.minutes else []
+    kinds = dict.fromkeys(cell.accelerator for cell in left)
+    if absent := sorted({name for kind in kinds for name in targets.missing(kind)}):
+        raise ValueError(f"{', '.join(absent)} is not installed: {targets.INSTALL}")
+    return found, left
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Compile for so many minutes, then make the table and the figure."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--minutes", type=float, default=0.0, help="how long to compile")
     parser.add_argument("--only", default="", metavar="REGEX", help="of the cells that match")
     parser.add_argument("--limit", type=float, default=600.0, help="seconds for a cell")
     given = parser.parse_args(arguments)
+    try:
+        found, left = _asked(given)
+    except ValueError as error:
+        parser.error(str(error))
     end = time.monotonic() + 60 * given.minutes
-    left = results.missing(found := results.read(), given.only)
-    if given.minutes > 0 and left:
+    if left:
         compiler = Compiler(given.limit)
         for cell in left:
             if time.monotonic() >= end:

@@ -14,6 +14,7 @@ import importlib.metadata
 import importlib.util
 import io
 import json
+import math
 import os
 import pathlib
 import platform
@@ -110,7 +111,7 @@ def wheel_files() -> list[pathlib.Path]:
 
 
 def wheel_bytes() -> int:
-    """Return the bytes of these files as a wheel packs them, without its few of metadata."""
+    """Return the bytes of these files as a wheel packs them, without its metadata."""
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as wheel:
         for path in wheel_files():
@@ -194,15 +195,21 @@ def row(minutes: float, of: list[str]) -> dict[str, str]:
     return {**cells, "rounds": str(len(samples["cold first"][of[0]])), **summed(samples)}
 
 
-def main() -> None:
+def main(arguments: list[str] | None = None) -> None:
     """Measure, append the row to the history, and renew the page."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=float, default=4.0, help="begin no round after (4)")
-    parser.add_argument("--sides", nargs="*", choices=SIDES, help="all that are installed")
+    parser.add_argument("--sides", nargs="+", choices=SIDES, help="all that are installed")
     parser.add_argument("--page", action="store_true", help="measure nothing: write the page anew")
-    args = parser.parse_args()
+    args = parser.parse_args(arguments)
+    if not 0 <= args.minutes < math.inf:
+        parser.error(f"--minutes must be 0 or more, not {args.minutes:g}")
+    if args.page and args.sides:
+        parser.error("--page measures nothing: leave out --sides")
+    of = [side for side in sides() if not args.sides or side in args.sides]
+    if missing := sorted({SIDES[side] for side in args.sides or () if side not in of}):
+        parser.error(f"--sides: {', '.join(missing)} is not installed")
     if not args.page:
-        of = [side for side in sides() if not args.sides or side in args.sides]
         costs_page.append(row(args.minutes, of))
     history = costs_page.history()
     costs_page.PAGE.write_text(costs_page.renewed(history), encoding="utf-8")

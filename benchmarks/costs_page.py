@@ -92,7 +92,7 @@ def renewed(rows: Sequence[Row], page: str = "") -> str:
         pattern = rf"<!-- {mark} -->.*?<!-- /{mark} -->"
         text, times = re.subn(pattern, lambda _, new=new: new, text, flags=re.DOTALL)  # type: ignore[misc]
         assert times == 1, f"{mark} is {times} times in the page"
-    where = f"{last['machine']}, load {last['load']}"
+    where = f"{last['machine']}, load {last['load']}, {last['rounds']} rounds"
     made = f"**machine** {where} · **date** {last['date']}"
     return re.sub(r"\*\*machine\*\* .*? · \*\*date\*\* \d{4}-\d\d-\d\d", lambda _: made, text)
 

@@ -44,7 +44,7 @@ def measured(name: str, rows: int, columns: int, seed: int) -> Found:
         aside: {n: r._asdict() for n, r in rates(one, alike, rows, columns, seed).items()}
         for alike, aside in ASIDE.items()
     }
-    followed = [a._asdict() for a in answers(one, max(rows // 8, 4), seed)]
+    followed = [a._asdict() for a in answers(one, len(FACTORS) * -(-rows // 32), seed)]
     return {"bytes": size(ALL[name]), **both, "answers": followed, "shared": one.shared}
 
 
@@ -90,18 +90,38 @@ def tables(found: Mapping[str, Found]) -> dict[str, str]:
     return {name: "\n".join(table) for name, table in lines.items()}
 
 
+def _count(text: str) -> int:
+    """Return a number from 1 on."""
+    if (n := int(text)) < 1:
+        raise argparse.ArgumentTypeError(f"must be 1 or more, not {n}")
+    return n
+
+
 def main(argv: list[str] | None = None) -> None:
     """Measure, or read what was measured, and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only", nargs="*", default=[*ALL], help="formats, as tables show them")
-    parser.add_argument("--rows", type=int, default=32, help="of 256 elements (32)")
-    parser.add_argument("--columns", type=int, default=16, help="foreseen of each block (16)")
+    parser.add_argument("--only", nargs="+", metavar="FORMAT", help="as tables show it: 'pair()'")
+    parser.add_argument("--rows", type=_count, default=32, help="of 256 elements (32)")
+    parser.add_argument("--columns", type=_count, default=16, help="foreseen of each block (16)")
     parser.add_argument("--seed", type=int, default=0, help="of the gradients (0)")
     parser.add_argument("--json", type=pathlib.Path, help="where to keep what is measured")
     parser.add_argument("--read", type=pathlib.Path, help="what was kept, instead of measuring")
     args = parser.parse_args(argv)
-    found: dict[str, Found] = json.loads(args.read.read_text()) if args.read else {}
-    for name in [] if args.read else args.only:
+    names = {name.strip("`"): name for name in ALL}
+    for name in (wanted := [name.strip("`") for name in args.only or names]):
+        if name not in names:
+            parser.error(f"--only: {name!r} is none of {', '.join(names)}")
+    found: dict[str, Found] = {}
+    if args.read:
+        if args.json:
+            parser.error("--read measures nothing: leave out --json")
+        try:
+            kept = json.loads(args.read.read_text(encoding="utf-8"))
+            found = {names[name]: kept[names[name]] for name in wanted}
+            tables(found)
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            parser.error(f"--read {args.read}: is no whole file of --json: {error!r}")
+    for name in () if args.read else map(names.__getitem__, wanted):
         found[name] = measured(name, args.rows, args.columns, args.seed)
         if args.json:
             args.json.write_text(json.dumps(found, indent=1) + "\n")

@@ -16,7 +16,7 @@ from adam_optax.storage._pair.elementwise import unpack_codes
 from adam_optax.storage._pair.one_byte import OneBytePair
 from adam_optax.storage._plan import LeafStorage
 from benchmarks.codecs.groups import unpacked
-from benchmarks.codecs.heavyball import Corrected
+from benchmarks.codecs.heavyball import HeavyBall
 from benchmarks.codecs.solo import Solo
 from tests.storage.formats import MOMENTS, leaf_storage
 
@@ -61,7 +61,7 @@ class Stored:
                 bits = slot.format.mu_bits if name == "mu" else slot.format.nu_bits
                 code = unpacked(encoded[""], bits, shape)
                 found[name] = code if name == "mu" else -code  # of nu, the largest has code 0
-            elif isinstance(slot.format, Corrected):
+            elif isinstance(slot.format, HeavyBall):
                 found[slot.names[0]] = ordered(encoded[""]) * 256 + ordered(encoded["rest"])
             elif len(slot.names) == 2:  # int4
                 byte = encoded[""].astype(jnp.int32)

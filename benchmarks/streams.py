@@ -72,11 +72,8 @@ def main() -> None:
     print("|---" * (2 + len(STREAMS)) + "|")
     what = args.n, args.b1, args.b2, args.seed
     lines = [codecs(*what) if args.codecs else ours(*what)]
-    if not args.codecs and (args.b1, args.b2, args.seed) == (
-        0.9,
-        0.999,
-        0,
-    ):  # as which the peers were run
+    as_peers_were_run = (args.b1, args.b2, args.seed) == (0.9, 0.999, 0)
+    if as_peers_were_run and not args.codecs:
         lines.append(peers())
     for rows in lines:
         for name, width, cells in rows:

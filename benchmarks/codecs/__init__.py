@@ -11,11 +11,11 @@ from typing import Any
 from benchmarks.codecs.coat import Coat
 from benchmarks.codecs.flashoptim import FlashOptim
 from benchmarks.codecs.gefen import Gefen
-from benchmarks.codecs.heavyball import Corrected
+from benchmarks.codecs.heavyball import HeavyBall
 from benchmarks.codecs.solo import Solo
 
 CODECS: dict[str, Any] = {
-    "HeavyBall bf16+8": Corrected(),
+    "HeavyBall bf16+8": HeavyBall(),
     "FlashOptim": FlashOptim(),
     "FlashOptim, float32 scales": FlashOptim("float32"),
     "COAT": Coat(),

@@ -19,7 +19,7 @@ CODES = 127.0
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
-class Corrected(Format):
+class HeavyBall(Format):
     """Keep a moment as bfloat16 to nearest, and the rest in 254ths of its last place.
 
     Attributes:

@@ -6,6 +6,7 @@ at the end. After any stop the same command goes on with the cases that are miss
 
 import argparse
 import contextlib
+import math
 import os
 import pathlib
 import signal
@@ -29,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu", description=__doc__)
     parser.add_argument("--minutes", type=float, default=7.0, help="for all parts together (7)")
     parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("gpu"), metavar="DIR")
-    parser.add_argument("--parts", nargs="*", choices=NAMES, default=list(NAMES))
+    parser.add_argument("--parts", nargs="+", choices=NAMES, default=list(NAMES))
     parser.add_argument("--miniature", action="store_true", help="all parts in small, on a CPU")
     parser.add_argument("--retry", action="store_true", help="do failed cases again")
     parser.add_argument("--text", type=pathlib.Path, metavar="FILE", help="to train on")
@@ -38,8 +39,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--watched-by", type=int, help=argparse.SUPPRESS)  # the inner process
     args = parser.parse_args(arguments)
-    if not args.minutes > 0:
-        parser.error(f"--minutes must be positive, not {args.minutes:g}")
+    if not 0 < args.minutes < math.inf:
+        parser.error(f"--minutes must be a positive number, not {args.minutes:g}")
     if args.text is not None and not args.text.is_file():
         parser.error(f"--text: there is no file {args.text}")
     if args.watched_by is not None:

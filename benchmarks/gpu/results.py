@@ -35,13 +35,31 @@ class Results:
 
     Args:
         folder: where they are; made if it is not there.
+
+    Raises:
+        SystemExit: if the folder cannot be one, or has results of something else.
     """
 
     def __init__(self, folder: pathlib.Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise SystemExit(f"{error}: choose another --out") from None
         self._file, self._facts = folder / "results.csv", folder / "facts.json"
         self._table, self._lock = folder / "results.md", folder / "lock"
         self._running = folder / "running"
+        for path in (self._file, self._facts):
+            if path.exists() and not self._is_ours(path):
+                raise SystemExit(f"{path} is not of this command: choose another --out")
+
+    def _is_ours(self, path: pathlib.Path) -> bool:
+        """Tell whether a file is one that this command wrote: both are always whole."""
+        if path == self._file:
+            return read_regular(path).startswith(_line(COLUMNS).encode())
+        try:
+            return self._known().keys() == {"facts", "planned"}
+        except (TypeError, ValueError):
+            return False
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
@@ -95,7 +113,7 @@ class Results:
     @contextlib.contextmanager
     def running(self, part: str, case: str) -> Iterator[None]:
         """Keep on disk which case is being done: the process may not live to say it."""
-        self._running.write_text(json.dumps([part, case]))
+        write_atomically(self._running, json.dumps([part, case]).encode())
         yield
         self._running.unlink()
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from jax import Array
 
+from benchmarks import stalls
 from benchmarks.stall_rates import (
     DECAY,
     FACTORS,
@@ -125,6 +126,33 @@ def test_a_dithered_nu_follows_a_fall_that_bfloat16_does_not() -> None:
     np.testing.assert_allclose(
         exact[2:] * jnp.array(FACTORS)[2:] ** 2, 0.999**300 * 0.95, rtol=0.05
     )
+
+
+@pytest.mark.quick
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (["--only", "pear()"], "--only: 'pear()' is none of dense(), dense('bfloat16'), "),
+        (["--rows", "0"], "--rows: must be 1 or more, not 0"),
+        (["--read", "nowhere"], "--read nowhere: is no whole file of --json: FileNotFoundError"),
+        (["--read", __file__], "is no whole file of --json: JSONDecodeError"),
+        (["--read", str(DATA), "--json", "x"], "--read measures nothing: leave out --json"),
+    ],
+)
+def test_bad_arguments_are_named(
+    wrong: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        stalls.main(wrong)
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.quick
+def test_what_was_kept_is_shown_again(capsys: pytest.CaptureFixture[str]) -> None:
+    stalls.main(["--read", str(DATA), "--only", "pair()"])
+    assert [line[:10] for line in capsys.readouterr().out.splitlines() if "pair" in line] == [
+        "| `pair()`"
+    ] * 3
 
 
 @pytest.mark.quick

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from jax.sharding import PartitionSpec as P
 
+from adam_optax.aot import targets
 from benchmarks import cluster_cells, clusters
 from benchmarks import cluster_results as results
 from benchmarks.cluster_cells import BOTH, EXPERT, FSDP, PARALLEL, ZERO, ZERO_WHOLE, Cell
@@ -149,9 +150,46 @@ def test_a_file_that_is_damaged_is_refused_with_its_line(tmp_path: Path) -> None
     path.write_text(good.replace("112", "many"))
     with pytest.raises(ValueError, match="line 2: invalid literal for int"):
         results.read(path)
+    path.write_text(good.replace("v5p", "v9"))
+    with pytest.raises(ValueError, match=r"line 2: 7\.5 B/v9/256/.* is no cell of this command"):
+        results.read(path)
+    path.write_bytes(b"\xff\n")
+    with pytest.raises(ValueError, match="is no text; move the file away"):
+        results.read(path)
     path.write_text("a,b\n")
     with pytest.raises(ValueError, match="line 1 is not model,accelerator"):
         results.read(path)
+
+
+@pytest.mark.quick
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (["--minutes", "-1"], "--minutes must be 0 or more, not -1"),
+        (["--minutes", "nan"], "--minutes must be 0 or more, not nan"),
+        (["--minutes", "1", "--limit", "0"], "--limit must be positive, not 0"),
+        (["--only", "70 B"], "--only says what to compile: write --minutes, too"),
+        (["--minutes", "1", "--only", "("], "--only '(' is no regular expression: missing )"),
+        (["--minutes", "1", "--only", "v4"], "--only 'v4' matches no cell, such as 7.5 B/v5p/"),
+    ],
+)
+def test_bad_arguments_are_named(
+    wrong: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        clusters.main(wrong)
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.quick
+def test_nothing_is_compiled_or_kept_without_the_compilers(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(targets, "missing", lambda _: ["libtpu"])
+    monkeypatch.setattr(results, "read", lambda: {})
+    with pytest.raises(SystemExit):
+        clusters.main(["--minutes", "1"])
+    assert "libtpu is not installed: pip install 'adam-optax[aot]'" in capsys.readouterr().err
 
 
 def test_a_row_has_the_least_and_the_most_of_its_cells() -> None:
@@ -163,15 +201,14 @@ def test_a_row_has_the_least_and_the_most_of_its_cells() -> None:
         FIRST._replace(model="70 B"): Result(SLOW, "over 9 s"),
     }
     text, _, *rows = results.summary(found).splitlines()
+    assert len(rows) == 7
     total = len(cluster_cells.cells())
     assert text == (
         f"Of {total:,} steps 3 are compiled; 1 do not fit into the chips' memory; "
         f"1 took longer than the limit; {total - 5:,} are left."
     )
-    assert rows[2:] == [
-        "| FSDP | `ao.step` | v5p | 3 | 28.0 to 28.3 |  | 16.0 |  "
-        "| all-gather (64 B) | 0 B to 1.26 MB |"
-    ]
+    assert rows[2] == "| FSDP | `ao.step` | v5p | 28.0 to 28.3 |  | 16.0 |  |"
+    assert rows[6] == "| FSDP | `ao.step` | v5p | 3 | all-gather | 64 B | 0 B to 1.26 MB |"
 
 
 @pytest.mark.quick

@@ -103,6 +103,27 @@ def test_a_time_has_changed_where_the_spreads_do_not_meet(before: str, now: str,
 
 
 @pytest.mark.quick
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (["--minutes", "-1"], "--minutes must be 0 or more, not -1"),
+        (["--page", "--sides", "optax"], "--page measures nothing: leave out --sides"),
+        (["--sides", "Keras on JAX"], "--sides: keras is not installed"),
+    ],
+)
+def test_bad_arguments_are_named(
+    wrong: list[str],
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(costs, "sides", lambda: ["optax"])
+    with pytest.raises(SystemExit):
+        costs.main(wrong)
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.quick
 def test_changes_are_beside_a_row_of_the_same_machine_and_versions() -> None:
     column = "wheel bytes"
     here = {"date": "2026-01-01", "commit": "a", "machine": "x", "jax": "1", column: "1000"}

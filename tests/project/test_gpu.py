@@ -166,6 +166,21 @@ def test_results_of_another_machine_are_not_added_to(tmp_path: pathlib.Path) -> 
         results.plan(h100, {})
 
 
+@pytest.mark.quick
+def test_what_is_not_of_this_command_is_not_written_over(tmp_path: pathlib.Path) -> None:
+    a_file = tmp_path / "a"
+    a_file.write_text("mine")
+    with pytest.raises(SystemExit, match=r"exists.*: choose another --out"):
+        command.main(["--out", str(a_file)])
+    for name, text in {"results.csv": "mine,1\n", "facts.json": "{", "facts.json ": "[]"}.items():
+        folder = tmp_path / name.replace(".", "-")
+        folder.mkdir()
+        (folder / name.strip()).write_text(text)
+        with pytest.raises(SystemExit, match="is not of this command: choose another --out"):
+            command.main(["--out", str(folder)])
+        assert (folder / name.strip()).read_text() == text
+
+
 def test_figures_without_their_data_say_what_is_missing(tmp_path: pathlib.Path) -> None:
     first = run.load("figures").cases(Setup(tmp_path, data=tmp_path / "none"))[0]
     with pytest.raises(AbsentError, match=r"mnist is not in .*none: .*: no such file"):
@@ -180,7 +195,9 @@ def test_a_full_run_without_a_gpu_is_refused(tmp_path: pathlib.Path) -> None:
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
-        (["--minutes", "0"], "--minutes must be positive, not 0"),
+        (["--minutes", "0"], "--minutes must be a positive number, not 0"),
+        (["--minutes", "inf"], "--minutes must be a positive number, not inf"),
+        (["--parts"], "--parts: expected at least one argument"),
         (["--text", "nowhere.txt"], "--text: there is no file nowhere.txt"),
     ],
 )
