@@ -60,9 +60,10 @@ def pallas_step(
     block = flavour.block(layout) or Block(0, 0)
     tile = traced(step, layout, block.rows)
     carried = tile.scalars([x for x in arrays if x.ndim == 0])
-    apart = block.layers is not None
-    seen = layout.stacked if apart else layout.flat
-    size = (block.layers, *block[:2]) if apart else block[:2]
+    seen: Callable[[str], tuple[int, ...]] = layout.flat
+    size: tuple[int, ...] = block[:2]
+    if block.layers is not None:
+        seen, size = layout.stacked, (block.layers, *block[:2])
     views = [arrays[i].reshape(seen(layout.roles[i])) for i in tile.read]
 
     def spec(role: str) -> pl.BlockSpec:
