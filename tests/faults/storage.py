@@ -271,13 +271,6 @@ FAULTS = [
         "test_layers_of_any_number_of_rows_are_stepped_plainly[pair(block=128)-few]",
     ),
     Fault(
-        "the last rows of a layer taken for the next layer's",
-        "Layout.stacked",
-        "(self.layers, self.shape[-2], self.flat(role)[1])",
-        "(1, *self.flat(role))",
-        "test_layers_of_any_number_of_rows_are_stepped_plainly[pair(block=128)-ragged]",
-    ),
-    Fault(
         "stochastic rounding on TPUs left to XLA",
         "Stochastic",
         'frozenset({"tpu", "cpu"})',
