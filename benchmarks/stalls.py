@@ -117,9 +117,10 @@ def main(argv: list[str] | None = None) -> None:
             parser.error("--read measures nothing: leave out --json")
         try:
             kept = json.loads(args.read.read_text(encoding="utf-8"))
-            found = {names[name]: kept[names[name]] for name in wanted}
+            asked = map(names.__getitem__, wanted) if args.only else kept
+            found = {name: kept[name] for name in asked}
             tables(found)
-        except (OSError, ValueError, TypeError, KeyError) as error:
+        except (OSError, ValueError, TypeError, LookupError) as error:
             parser.error(f"--read {args.read}: is no whole file of --json: {error!r}")
     for name in () if args.read else map(names.__getitem__, wanted):
         found[name] = measured(name, args.rows, args.columns, args.seed)

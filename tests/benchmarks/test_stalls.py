@@ -1,6 +1,7 @@
 """Hold the closed form of stall rates to simulations, to storages, and to its page."""
 
 import json
+import pathlib
 from typing import Any
 
 import jax
@@ -148,11 +149,18 @@ def test_bad_arguments_are_named(
 
 
 @pytest.mark.quick
-def test_what_was_kept_is_shown_again(capsys: pytest.CaptureFixture[str]) -> None:
-    stalls.main(["--read", str(DATA), "--only", "pair()"])
-    assert [line[:10] for line in capsys.readouterr().out.splitlines() if "pair" in line] == [
-        "| `pair()`"
-    ] * 3
+def test_what_was_kept_is_shown_again(
+    tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    part = tmp_path / "part.json"
+    part.write_text(json.dumps({"`pair()`": json.loads(DATA.read_text())["`pair()`"]}))
+    for arguments in (["--read", str(part)], ["--read", str(DATA), "--only", "pair()"]):
+        stalls.main(arguments)
+        found = [line for line in capsys.readouterr().out.splitlines() if line.startswith("| `")]
+        assert [line[:10] for line in found] == ["| `pair()`"] * 3
+    part.write_text("[1]")
+    with pytest.raises(SystemExit):
+        stalls.main(["--read", str(part)])
 
 
 @pytest.mark.quick
