@@ -171,10 +171,12 @@ def kills(names: Sequence[str], times: int, seed: int, folder: Path) -> None:
             kill(name, steps, here, rng, count)
         newest = max(saved_steps(here / "checkpoints"), default=0)
         _finish(one_life, name, steps, here / "checkpoints", None, here / "ended")
-        count.back += (here / "checkpoints" / f"damaged-{newest}").exists()
+        refused = (here / "checkpoints" / f"damaged-{newest}").exists()
+        count.back += refused
         if (here / "alone").read_bytes() != (here / "ended").read_bytes():
             raise AssertionError(f"{name}: the killed training ended on other bits")
-        print(f"{name}: the bits of an undisturbed training; the last went on from {newest}")
+        said = f"{'did not take' if refused else 'went on from'} checkpoint {newest}"
+        print(f"{name}: the bits of an undisturbed training; the last process {said}")
     print(
         f"killed {count.kills} times: {count.fresh} before a step was made, {count.half} while a "
         f"checkpoint was written; {count.damaged} newest checkpoints damaged, {count.back} not "
