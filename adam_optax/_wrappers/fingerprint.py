@@ -30,8 +30,8 @@ def fingerprint(tree: Any) -> Array | NDArray[np.uint32]:
     Each leaf has one row, made from its path, dtype, shape and bits. Every element is hashed with
     its indices, and the hashes are added as integers. So the sum does not depend on the order of
     its terms: one device and many give the same fingerprint, however a leaf is sharded, and no
-    array is gathered. Damage within one element always changes the sum; other damage goes unseen
-    with a probability of about 2^-64. It tells damage, not forgery.
+    array is gathered. Damage within 32 bits of one element always changes the sums; other damage
+    goes unseen with a probability of about 2^-64. It tells damage, not forgery.
 
     The path is the one by names: `state/0/mu/w`. A named tuple that comes back as a dictionary, or
     a tuple as a list, keeps its fingerprint.
@@ -40,8 +40,8 @@ def fingerprint(tree: Any) -> Array | NDArray[np.uint32]:
     places; `mix` is MurmurHash3's finaliser, a permutation.
 
     Args:
-        tree: arrays of JAX or NumPy of any dtype, typed random keys, Python's numbers, `None`. In a
-            run of several processes every process makes the call.
+        tree: arrays of JAX or NumPy of any dtype, typed random keys, Python's numbers as JAX holds
+            them, `None`. In a run of several processes every process makes the call.
 
     Returns:
         An array of uint32 with a row of four numbers for each leaf, and one for the array itself:

@@ -1,6 +1,7 @@
 """Kill a training at random moments, damage its checkpoints, and see on which bits it ends.
 
     python -m tests.adversary.crashes --kills 50 --flips 1000 --seed 0
+    python -m tests.adversary.crashes --kills 2 --flips 20 --formats "pair()"
 
 Each storage format has a training, and its share of the kills. It saves after every step, in the
 background, by the program that `docs/how_to/checkpoints.md` shows. SIGKILL comes at a random
@@ -151,13 +152,13 @@ def _hear(pipe: Connection) -> int:
     return int(pipe.recv())
 
 
-def kills(times: int, seed: int, folder: Path) -> None:
+def kills(names: Sequence[str], times: int, seed: int, folder: Path) -> None:
     """Kill trainings so many times, and compare the bits on which they end.
 
     Raises:
         AssertionError: If they are not those of a training that nobody disturbed.
     """
-    count, start, names = Count(), time.monotonic(), small_run.NAMES
+    count, start = Count(), time.monotonic()
     for place, name in enumerate(names):
         here, rng = folder / f"killed{place}", random.Random(f"{seed}/{name}")
         here.mkdir()
@@ -170,10 +171,12 @@ def kills(times: int, seed: int, folder: Path) -> None:
             kill(name, steps, here, rng, count)
         newest = max(saved_steps(here / "checkpoints"), default=0)
         _finish(one_life, name, steps, here / "checkpoints", None, here / "ended")
-        count.back += (here / "checkpoints" / f"damaged-{newest}").exists()
+        refused = (here / "checkpoints" / f"damaged-{newest}").exists()
+        count.back += refused
         if (here / "alone").read_bytes() != (here / "ended").read_bytes():
             raise AssertionError(f"{name}: the killed training ended on other bits")
-        print(f"{name}: the bits of an undisturbed training; the last went on from {newest}")
+        said = f"{'did not take' if refused else 'went on from'} checkpoint {newest}"
+        print(f"{name}: the bits of an undisturbed training; the last process {said}")
     print(
         f"killed {count.kills} times: {count.fresh} before a step was made, {count.half} while a "
         f"checkpoint was written; {count.damaged} newest checkpoints damaged, {count.back} not "
@@ -203,6 +206,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--kills", type=int, default=0, help="of all trainings (0)")
     parser.add_argument("--flips", type=int, default=0, help="places of damage (0)")
     parser.add_argument("--seed", type=int, default=0, help="of moments and places (0)")
+    parser.add_argument(
+        "--formats", nargs="+", choices=small_run.NAMES, default=small_run.NAMES, help="(all)"
+    )
     args = parser.parse_args(argv)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -212,10 +218,10 @@ def main(argv: Sequence[str] | None = None) -> None:
             "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
         }
         if args.kills:
-            kills(args.kills, args.seed, folder)
+            kills(args.formats, args.kills, args.seed, folder)
         if args.flips:
             start = time.monotonic()
-            damage.search(list(small_run.NAMES), args.flips, args.seed, folder)
+            damage.search(args.formats, args.flips, args.seed, folder)
             print(f"{args.flips} damages in {time.monotonic() - start:.0f} s")
 
 

@@ -13,7 +13,7 @@ import random
 import re
 import shutil
 import types
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -154,7 +154,7 @@ def read_damaged(name: str, damages: list[Damage], folder: Path, begin: int) -> 
             print(json.dumps([number, found]), file=out, flush=True)
 
 
-def search(names: list[str], flips: int, seed: int, folder: Path) -> None:
+def search(names: Sequence[str], flips: int, seed: int, folder: Path) -> None:
     """Damage checkpoints of each format, and print what came of it by kind of file.
 
     Raises:

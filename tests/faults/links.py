@@ -202,4 +202,11 @@ FAULTS = [
         "True",
         "test_a_damaged_fingerprint_is_refused",
     ),
+    Fault(
+        "a fingerprint of the first device's part",
+        "fingerprint:_readable",
+        "return leaf",
+        "return leaf if traced else leaf.addressable_data(0)",
+        "test_a_state_is_where_its_parameters_are",
+    ),
 ]

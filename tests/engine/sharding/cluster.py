@@ -1,7 +1,8 @@
 """Train alike over one process and two that talk: `python -m tests.engine.sharding.cluster`.
 
 Each process has its share of eight host devices; `jax.distributed` joins them on this machine.
-Every few steps all is saved with orbax, and a run that finds a checkpoint goes on from it.
+Every few steps all is saved with orbax, beside its fingerprint, and a run that finds a checkpoint
+goes on from it if it is whole.
 """
 
 import argparse
@@ -45,15 +46,18 @@ def train(args: argparse.Namespace, mesh: Any) -> None:
     folder = pathlib.Path(args.folder).absolute()
     with ocp.CheckpointManager(folder / "run") as manager:
         if (first := manager.latest_step()) is not None:
-            shapes = jax.tree.map(_shape, run)
-            run = manager.restore(first, args=ocp.args.StandardRestore(shapes))
+            target = {"run": jax.tree.map(_shape, run), "fingerprint": ao.fingerprint(run)}
+            kept = manager.restore(first, args=ocp.args.StandardRestore(target))
+            run = kept["run"]
+            ao.check_fingerprint(run, kept["fingerprint"])
         for t in range(first or 0, args.steps):
             if t == args.fault:
                 os.kill(os.getpid(), signal.SIGKILL)  # no word to the others
             run, loss = step(run, _batch(t, mesh))
             loss.block_until_ready()
             if (t + 1) % args.every == 0:
-                manager.save(t + 1, args=ocp.args.StandardSave(run))
+                kept = {"run": run, "fingerprint": ao.fingerprint(run)}
+                manager.save(t + 1, args=ocp.args.StandardSave(kept))
                 manager.wait_until_finished()
     _write(run, folder / f"rank{args.rank}.npz", float(loss))
 
@@ -103,14 +107,15 @@ def _shape(x: Any) -> Any:
     return jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding)
 
 
-def _write(run: Any, path: pathlib.Path, loss: float) -> None:
+def _write(run: Any, file: pathlib.Path, loss: float) -> None:
     """The parts of every array that are on this process's devices, with where they belong."""
-    parts: dict[str, Any] = {"loss": loss}
-    for name, x in jax.tree.leaves_with_path(run):
+    parts: dict[str, Any] = {"loss": loss, "fingerprint": ao.fingerprint(run)}
+    for keys, x in jax.tree.leaves_with_path(run):
+        path = jax.tree_util.keystr(keys, simple=True, separator="/")
         for shard in x.addressable_shards:
             start = [s.start or 0 for s in shard.index]
-            parts[f"{jax.tree_util.keystr(name)} {start}"] = np.asarray(shard.data)
-    with contextlib.closing(path.open("wb")) as stream:
+            parts[f"{path} {start}"] = np.asarray(shard.data)
+    with contextlib.closing(file.open("wb")) as stream:
         np.savez(stream, **parts)
 
 

@@ -233,6 +233,24 @@ def test_layers_and_groups_are_the_same_over_devices(name: str, over: Any) -> No
         np.testing.assert_allclose(spread[n], alone[n], rtol=1e-6, atol=2e-7)  # sums in parts
 
 
+@pytest.mark.quick
+@MODES
+def test_a_fingerprint_is_that_of_one_device_and_gathers_nothing(over: Any) -> None:
+    half = layouts.VALUES["both"][0].astype("bfloat16")
+    with jax.set_mesh(jax.make_mesh((), ())):
+        keys = jax.random.split(jax.random.key(0), 8)
+        alone = ao.fingerprint({"params": start(None), "keys": keys, "half": half})
+    spread = {
+        "params": start(over),
+        "keys": jax.device_put(keys, NamedSharding(over, P("a"))),
+        "half": jax.device_put(half, NamedSharding(over, P("a", "b"))),
+    }
+    ao.check_fingerprint(spread, alone)
+    compiled = jax.jit(ao.fingerprint).lower(spread).compile()
+    assert set(hlo.collectives(compiled.as_text() or "")) == {"all-reduce"}
+    np.testing.assert_array_equal(compiled(spread), alone)
+
+
 @pytest.mark.parametrize("name", ["float32", "int8()"])
 def test_a_checkpoint_of_eight_devices_goes_on_with_four_and_with_one(
     name: str, tmp_path: Path
@@ -249,6 +267,7 @@ def test_a_checkpoint_of_eight_devices_goes_on_with_four_and_with_one(
             found = checkpointer.restore(tmp_path / "run", jax.tree.map(_shape, template))
         layouts.same_places(found, template)
         layouts.same(found, saved)
+        ao.check_fingerprint(found, ao.fingerprint(saved))
         run = ran(tx, over, range(2, 4), found)
         same_moments(name, tx, run, whole)
         for n in LAYOUTS:

@@ -9,7 +9,7 @@ FILE = "tests/engine/sharding/on_eight_devices.py"
 
 @pytest.mark.quick
 def test_a_state_is_where_its_parameters_are() -> None:
-    pytest_with(8, FILE, "-m", "quick", "-k", "auto-float32 or types")
+    pytest_with(8, FILE, "-m", "quick", "-k", "auto-float32 or types or fingerprint")
 
 
 @pytest.mark.heavy

@@ -1,6 +1,11 @@
-"""Two processes train what one trains, and also where one of them died in the middle."""
+"""Two processes train what one trains, and also where one of them died in the middle.
 
+Each takes the fingerprint that one process with one device takes of the whole arrays.
+"""
+
+import collections
 import contextlib
+import json
 import pathlib
 import socket
 import subprocess
@@ -12,6 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import adam_optax as ao
 from tests.engine.sharding.cluster import DEVICES
 from tests.engine.sharding.devices import ROOT, environment
 
@@ -69,12 +75,29 @@ def finish(folder: pathlib.Path, count: int, *options: str) -> Any:
 
 
 def results(folder: pathlib.Path, count: int) -> dict[str, Any]:
-    """The parts of all processes."""
+    """The parts of all processes, after a look at the fingerprint that each of them took."""
     parts: dict[str, Any] = {}
+    fingerprints = []
     for rank in range(count):
         with np.load(folder / f"rank{rank}.npz") as found:
             parts |= dict(found)
+        fingerprints.append(parts.pop("fingerprint"))
+    for fingerprint in fingerprints:
+        ao.check_fingerprint(whole(parts), fingerprint)
     return parts
+
+
+def whole(parts: dict[str, Any]) -> dict[str, Any]:
+    """The arrays of a run by name; of those that are spread, each part has some of the rows."""
+    pieces: dict[str, dict[tuple[int, ...], Any]] = collections.defaultdict(dict)
+    for key, part in parts.items():
+        name, _, start = key.partition(" ")
+        if start:
+            pieces[name][tuple(json.loads(start))] = part
+    return {
+        name: np.concatenate([rows[start] for start in sorted(rows)]) if any(rows) else rows[()]
+        for name, rows in pieces.items()
+    }
 
 
 def break_down(folder: pathlib.Path, *options: str, fault: str) -> None:
