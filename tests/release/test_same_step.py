@@ -84,6 +84,8 @@ CASES: dict[str, Any] = {
 
 ROUNDED = {"injected": 1e-6, "by path": 1e-6, "folded": 1e-6}
 """Where XLA multiplies by the rate and adds in one rounding, in one of the programs."""
+ROUNDED |= {"clipped by layer": 1e-6, "clipped by history": 1e-6}
+"""Where XLA sums squares of a layer in another order than those of a stack, on CPUs of 16 lanes."""
 
 
 @pytest.mark.matrix(keep=3, quick=["adamw"])
@@ -103,9 +105,9 @@ def test_each_storage_has_the_same_bits(name: str, stacked: Any) -> None:
     assert_same(*trained(tx, loss, parameters()))
 
 
-BY_LENGTH = {"adam_atan2", "came", "mars"}
+BY_LENGTH = {"adam_atan2", "adamh", "came", "mars", "mars_lion"}
 """Variants whose arc tangent, means or norms XLA for CPUs computes, and so rounds, in vectors or
-one by one, as an array's length has it."""
+one by one, as an array's length has it: adamh's and mars_lion's on CPUs of 16 lanes."""
 
 
 @pytest.mark.heavy
