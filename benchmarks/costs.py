@@ -198,19 +198,20 @@ def row(minutes: float, of: list[str]) -> dict[str, str]:
 def main(arguments: list[str] | None = None) -> None:
     """Measure, append the row to the history, and renew the page."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--minutes", type=float, default=4.0, help="begin no round after (4)")
+    parser.add_argument("--minutes", type=float, help="begin no round after (4)")
     parser.add_argument("--sides", nargs="+", choices=SIDES, help="all that are installed")
     parser.add_argument("--page", action="store_true", help="measure nothing: write the page anew")
     args = parser.parse_args(arguments)
-    if not 0 <= args.minutes < math.inf:
-        parser.error(f"--minutes must be 0 or more, not {args.minutes:g}")
-    if args.page and args.sides:
-        parser.error("--page measures nothing: leave out --sides")
+    minutes = 4.0 if args.minutes is None else args.minutes
+    if not 0 <= minutes < math.inf:
+        parser.error(f"--minutes must be 0 or more, not {minutes:g}")
+    if args.page and (args.sides or args.minutes is not None):
+        parser.error("--page measures nothing: leave out --sides and --minutes")
     of = [side for side in sides() if not args.sides or side in args.sides]
     if missing := sorted({SIDES[side] for side in args.sides or () if side not in of}):
         parser.error(f"--sides: {', '.join(missing)} is not installed")
     if not args.page:
-        costs_page.append(row(args.minutes, of))
+        costs_page.append(row(minutes, of))
     history = costs_page.history()
     costs_page.PAGE.write_text(costs_page.renewed(history), encoding="utf-8")
     print("\n".join(costs_page.changes(history)))

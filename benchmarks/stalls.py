@@ -101,9 +101,9 @@ def main(argv: list[str] | None = None) -> None:
     """Measure, or read what was measured, and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", nargs="+", metavar="FORMAT", help="as tables show it: 'pair()'")
-    parser.add_argument("--rows", type=_count, default=32, help="of 256 elements (32)")
-    parser.add_argument("--columns", type=_count, default=16, help="foreseen of each block (16)")
-    parser.add_argument("--seed", type=int, default=0, help="of the gradients (0)")
+    parser.add_argument("--rows", type=_count, help="of 256 elements (32)")
+    parser.add_argument("--columns", type=_count, help="foreseen of each block (16)")
+    parser.add_argument("--seed", type=int, help="of the gradients (0)")
     parser.add_argument("--json", type=pathlib.Path, help="where to keep what is measured")
     parser.add_argument("--read", type=pathlib.Path, help="what was kept, instead of measuring")
     args = parser.parse_args(argv)
@@ -113,8 +113,9 @@ def main(argv: list[str] | None = None) -> None:
             parser.error(f"--only: {name!r} is none of {', '.join(names)}")
     found: dict[str, Found] = {}
     if args.read:
-        if args.json:
-            parser.error("--read measures nothing: leave out --json")
+        for option in ("json", "rows", "columns", "seed"):
+            if getattr(args, option) is not None:
+                parser.error(f"--read measures nothing: leave out --{option}")
         try:
             kept = json.loads(args.read.read_text(encoding="utf-8"))
             asked = map(names.__getitem__, wanted) if args.only else kept
@@ -123,7 +124,7 @@ def main(argv: list[str] | None = None) -> None:
         except (OSError, ValueError, TypeError, LookupError) as error:
             parser.error(f"--read {args.read}: is no whole file of --json: {error!r}")
     for name in () if args.read else map(names.__getitem__, wanted):
-        found[name] = measured(name, args.rows, args.columns, args.seed)
+        found[name] = measured(name, args.rows or 32, args.columns or 16, args.seed or 0)
         if args.json:
             args.json.write_text(json.dumps(found, indent=1) + "\n")
     print("\n\n".join(tables(found).values()))

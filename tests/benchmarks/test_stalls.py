@@ -138,6 +138,7 @@ def test_a_dithered_nu_follows_a_fall_that_bfloat16_does_not() -> None:
         (["--read", "nowhere"], "--read nowhere: is no whole file of --json: FileNotFoundError"),
         (["--read", __file__], "is no whole file of --json: JSONDecodeError"),
         (["--read", str(DATA), "--json", "x"], "--read measures nothing: leave out --json"),
+        (["--read", str(DATA), "--seed", "0"], "--read measures nothing: leave out --seed"),
     ],
 )
 def test_bad_arguments_are_named(

@@ -108,6 +108,7 @@ def test_a_time_has_changed_where_the_spreads_do_not_meet(before: str, now: str,
     [
         (["--minutes", "-1"], "--minutes must be 0 or more, not -1"),
         (["--page", "--sides", "optax"], "--page measures nothing: leave out --sides"),
+        (["--page", "--minutes", "1"], "--page measures nothing: leave out --sides and --minutes"),
         (["--sides", "Keras on JAX"], "--sides: keras is not installed"),
     ],
 )
