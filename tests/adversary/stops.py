@@ -219,9 +219,11 @@ class Interrupter:
         os.read(self._told, 1)
         time.sleep(after)
         since = time.monotonic()
-        os.kill(child, signal.SIGINT)
+        with contextlib.suppress(ProcessLookupError):  # it is over, and its code is waiting
+            os.kill(child, signal.SIGINT)
         while not select.select([self._process.stdout], [], [], _PATIENCE)[0]:
-            os.kill(child, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(child, signal.SIGKILL)
         code = int(self._process.stdout.readline())
         while select.select([self._told], [], [], 0)[0]:  # of the compilations that followed
             os.read(self._told, 1)

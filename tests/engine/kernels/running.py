@@ -59,6 +59,10 @@ def interpreted(flavour: str | None) -> Iterator[None]:
     """Run kernels of a flavour interpreted, on the platform that is there; None: run none.
 
     Compiled steps are forgotten before and after, since they do not know of this.
+
+    Few frames of the stack are kept, because jaxlib 0.10.2 adds the frames of a call to those of
+    every operation inlined from that call. An interpreted kernel nests calls deeply: under pytest's
+    fifty frames one kernel's compilation did not end within 15 minutes.
     """
 
     def bind(kernel: Kernel, *operands: Any, where: Any = None) -> Any:
@@ -69,12 +73,17 @@ def interpreted(flavour: str | None) -> Iterator[None]:
             return local(*operands)
         return partitioned(kernel.layout, local, local, where)(*operands)
 
+    frames = jax.config.values["jax_traceback_in_locations_limit"]
     with pytest.MonkeyPatch.context() as patch:
         if flavour is not None:
             patch.setattr(fused_step, "bind", bind)
+            jax.config.update("jax_traceback_in_locations_limit", min(frames, 10))
         compile_leaf_step.cache_clear()
-        with ao.cpu_loops("never"):
-            yield
+        try:
+            with ao.cpu_loops("never"):
+                yield
+        finally:
+            jax.config.update("jax_traceback_in_locations_limit", frames)
     compile_leaf_step.cache_clear()
 
 
