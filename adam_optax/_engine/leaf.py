@@ -107,7 +107,7 @@ def compile_step_scalars(
             )
         if storage.has_frame:
             new_frames = storage_frames(storage, moments, count, log_decays)
-            both = storage_scalars(storage, frames), storage_scalars(storage, new_frames)
+            both = storage_scalars(storage, frames, new_frames)
         else:
             new_frames, both = NO_FRAMES, _nothing(storage)
         found = {name: one._replace(storage=both) for name, one in found.items()}
@@ -399,11 +399,14 @@ def storage_frames(
     return frames
 
 
-def storage_scalars(storage: LeafStorage, frames: Frames) -> tuple[Any, ...]:
-    """Return what codes with these frames need, slot by slot."""
+def storage_scalars(storage: LeafStorage, *frames: Frames) -> tuple[tuple[Any, ...], ...]:
+    """Return what codes need, for each of these frames, slot by slot."""
     return tuple(
-        slot.format.scalars(frames[slot.name]) if slot.format.has_frame else ()
-        for slot in storage.slots
+        tuple(
+            slot.format.scalars(one[slot.name]) if slot.format.has_frame else ()
+            for slot in storage.slots
+        )
+        for one in frames
     )
 
 

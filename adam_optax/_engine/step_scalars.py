@@ -40,7 +40,7 @@ class StepScalars(NamedTuple):
     rule: Any
     weight_decay: Number | None
     learning_rate: Array | None
-    storage: tuple[tuple[Any, ...], tuple[Any, ...]] = ((), ())
+    storage: tuple[tuple[Any, ...], ...] = ((), ())
     factor: Array | None = None
     taken: Array | None = None
     base: Array | None = None

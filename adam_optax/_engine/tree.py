@@ -7,20 +7,19 @@
 import dataclasses
 import functools as ft
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 import jax
 import jax.numpy as jnp
 import optax
 from jax import Array
 from jax.tree import leaves_with_path
-from jax.tree_util import PyTreeDef
-from jax.typing import ArrayLike
+from jax.tree_util import KeyPath, PyTreeDef
 
 from adam_optax._core import checks
 from adam_optax._core.by_path import at_leaves
 from adam_optax._core.log_decay import no_decay
-from adam_optax._core.numerics import compute_dtype, real_dtype, safe_increment
+from adam_optax._core.numerics import safe_increment
 from adam_optax._core.types import PyTree, UpdateFn
 from adam_optax._engine import parts, sharding
 from adam_optax._engine.groups import Group, Grouping
@@ -32,7 +31,7 @@ from adam_optax._engine.leaf import (
     select,
 )
 from adam_optax._engine.optax_states import LAYOUTS, Layout, layout_of
-from adam_optax._engine.outside_step import compile_encode, compile_frames, compile_rest
+from adam_optax._engine.outside_step import init_frames, init_leaf, rest_leaf
 from adam_optax._engine.states import (
     OWN_STATES,
     ScaleByScheduledState,
@@ -43,12 +42,17 @@ from adam_optax._engine.states import (
     log_decays_of,
     unpack,
 )
-from adam_optax._engine.step_scalars import NO_FRAMES, NO_LOG_DECAYS, ByPrecision, Frames
+from adam_optax._engine.step_scalars import (
+    NO_FRAMES,
+    NO_LOG_DECAYS,
+    ByPrecision,
+    Frames,
+    LogDecays,
+)
 from adam_optax.couplings import RATE, Coupling
-from adam_optax.moments import Moment
 from adam_optax.rules.base import Rule, dynamic_hyperparams
-from adam_optax.storage._base import MASKED, Entry, Frame
-from adam_optax.storage._plan import LeafStorage
+from adam_optax.storage._base import MASKED, Entry
+from adam_optax.storage._plan import entries_of
 
 # --- States ------------------------------------------------------------------------------------
 
@@ -163,6 +167,26 @@ def _frames_checked(state: PyTree, groups: Iterable[Group]) -> Frames:
 # --- The engine --------------------------------------------------------------------------------
 
 
+class Shared(NamedTuple):
+    """Hold what the leaves of a group share in a step.
+
+    Attributes:
+        step: the compiled step of a leaf.
+        scalars: the scalars of the step.
+        new_count: the count after the step.
+        log_decays: the log decays after the step, by moment.
+        frames: the frames before the step, by slot.
+        new_frames: the frames after the step, by slot.
+    """
+
+    step: LeafStep
+    scalars: ByPrecision
+    new_count: Array
+    log_decays: LogDecays
+    frames: Frames
+    new_frames: Frames
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Engine:
     """Run a rule over trees.
@@ -194,7 +218,7 @@ class Engine:
         encoded: list[dict[str, Entry]] = []
         try:
             for p, group in zip(leaves, groups, strict=True):
-                encoded.append({} if group.frozen else _init_leaf(p, group, count))
+                encoded.append({} if group.frozen else init_leaf(p, group, count))
         except Exception as error:
             _raise_at_path(error, "params", params, len(encoded))
         kept = iter(encoded)
@@ -205,7 +229,7 @@ class Engine:
         entries = uniform.entries if uniform else entries_of(group.storage for group in groups)
         distinct = groups if self.grouping.uniform is None else [self.grouping.uniform]
         log_decays = {n: no_decay() for group in distinct for n in group.scheduled.values()}
-        frames = {n: x for group in distinct for n, x in _init_frames(group, count).items()}
+        frames = {n: x for group in distinct for n, x in init_frames(group, count).items()}
         return pack(count, {n: pick(n) for n in entries}, self.layout, log_decays, frames)
 
     def update(
@@ -256,16 +280,8 @@ class Engine:
         ps, masks = (others.get(name, [None] * n) for name in ("params", "mask"))
         if uniform is not None:
             groups, distinct = [uniform] * n, {id(uniform): uniform}
-        else:  # a gradient may be None where the parameter, and its group, is not
-            known = [g if p is None else p for g, p in zip(grads, ps, strict=True)]
-            if params is None and any(g is None for g in grads):
-                raise ValueError(
-                    "where something is by path, a gradient of None needs the parameters: "
-                    "tx.update(grads, state, params)"
-                )
-            known = known if here is None else [here.whole[path] for path in paths]
-            known = [None if _is_masked(p) else x for x, p in zip(known, ps, strict=True)]
-            groups = self.grouping.of_leaves(jax.tree.unflatten(treedef, known), is_none)
+        else:
+            groups = self._groups_by_path(grads, None if params is None else ps, treedef, paths)
             distinct = {id(group): group for group in groups if not group.frozen}
         told = shardings is not None
         places = sharding.known_places(shardings, ps, treedef) if told else [None] * n
@@ -277,35 +293,18 @@ class Engine:
         frames: Frames = NO_FRAMES
         if any(group.frames for group in distinct.values()):
             frames = _frames_checked(state, distinct.values())
+        counts = (
+            past_count,
+            past_count if rate_count is None else rate_count,
+            past_count if decay_count is None else decay_count,
+        )
         new_count, log_decays, new_frames = None, dict(past), dict(frames)
-        prepared: dict[int, tuple[LeafStep, ByPrecision, Frames, Frames]] = {}
+        shared: dict[int, Shared] = {}
         for key, group in distinct.items():
-            storage, recipe = group.storage, group.recipe
-            rate, decay = group.learning_rate, group.weight_decay
-            if callable(rate):
-                at = past_count if rate_count is None else rate_count
-                rate = checks.scalar("learning_rate", rate(at))
-            if callable(decay):
-                at = past_count if decay_count is None else decay_count
-                decay = checks.scalar("weight_decay", decay(at))
-            dynamic = group.rule.origin.dynamic if group.rule.origin else {}
-            hyperparams = dynamic_hyperparams(group.rule, past_count) if dynamic else {}
-            decays = {name: past[kept] for name, kept in group.scheduled.items()}
-            before = {name: frames[kept] for name, kept in group.frames.items()}
-            compute = compile_step_scalars(recipe, self.coupling, storage)
-            new_count, after, now, scalars = compute(
-                past_count, hyperparams, decay, rate, decays, before
-            )
-            if factor is not None or taken is not None:
-                scalars = {
-                    k: one._replace(factor=factor, taken=taken) for k, one in scalars.items()
-                }
-            step = compile_leaf_step(
-                recipe, storage, self.coupling, applies, group.layers, chosen.get()
-            )
-            prepared[key] = step, scalars, before, now
-            log_decays |= {kept: after[name] for name, kept in group.scheduled.items()}
-            new_frames |= {kept: now[name] for name, kept in group.frames.items()}
+            now = self._share(group, counts, past, frames, applies, factor, taken)
+            new_count, shared[key] = now.new_count, now
+            log_decays |= {kept: now.log_decays[name] for name, kept in group.scheduled.items()}
+            new_frames |= {kept: now.new_frames[name] for name, kept in group.frames.items()}
         count = safe_increment(past_count) if new_count is None else new_count
 
         new_updates: list[Array | None] = []
@@ -319,12 +318,12 @@ class Engine:
                 if g is None:
                     result = p if applies else None
                     if group.frames and jax.tree.leaves(own):
-                        rested = _rest_leaf(group, own, past_count, count, *prepared[id(group)][2:])
+                        rested = rest_leaf(group, own, past_count, count, *shared[id(group)][-2:])
                         own = rested if taken is None else select(taken, rested, own)
                 elif group.frozen:
                     result = p if applies else jnp.zeros_like(g if p is None else p)
                 else:
-                    step, scalars, _, _ = prepared[id(group)]
+                    step, scalars, *_ = shared[id(group)]
                     kernels = group.storage.has_kernel[applies]
                     if checks.has_explicit_sharding(g):
                         step = sharding.under_auto_axes(step, (g, own), kernels)
@@ -358,6 +357,75 @@ class Engine:
             new_updates, treedef = [None if g is None else next(found) for g in asked], shape
         return jax.tree.unflatten(treedef, new_updates), state
 
+    def _groups_by_path(
+        self,
+        grads: Sequence[Array | None],
+        params: Sequence[Array | None] | None,
+        treedef: PyTreeDef,
+        paths: Sequence[KeyPath[Any]],
+    ) -> list[Group]:
+        """Return the group of every leaf, where something is by path.
+
+        Args:
+            grads: the gradients; None where a leaf has none, which may have a parameter.
+            params: the parameters, or None.
+            treedef: the tree of both.
+            paths: where the leaves are, in a part of the whole; else unused.
+        """
+        if params is None and any(g is None for g in grads):
+            raise ValueError(
+                "where something is by path, a gradient of None needs the parameters: "
+                "tx.update(grads, state, params)"
+            )
+        given = grads if params is None else params
+        known: list[Any] = [g if p is None else p for g, p in zip(grads, given, strict=True)]
+        if (here := parts.current.get()) is not None:
+            known = [here.whole[path] for path in paths]
+        known = [None if _is_masked(p) else x for x, p in zip(known, given, strict=True)]
+        return self.grouping.of_leaves(jax.tree.unflatten(treedef, known), is_none)
+
+    def _share(
+        self,
+        group: Group,
+        counts: tuple[Array, Array, Array],
+        past: LogDecays,
+        frames: Frames,
+        applies: bool,
+        factor: Array | None,
+        taken: Array | None,
+    ) -> Shared:
+        """Compute once what the leaves of a group share in a step.
+
+        Args:
+            group: the leaves' group.
+            counts: of the state, and those at which schedules of the learning rate and of the
+                weight decay are read.
+            past: the log decays in the state.
+            frames: the frames in the state.
+            applies: as in `update`.
+            factor: as in `update`.
+            taken: as in `update`.
+        """
+        past_count, rate_count, decay_count = counts
+        storage, recipe = group.storage, group.recipe
+        rate, decay = group.learning_rate, group.weight_decay
+        if callable(rate):
+            rate = checks.scalar("learning_rate", rate(rate_count))
+        if callable(decay):
+            decay = checks.scalar("weight_decay", decay(decay_count))
+        dynamic = group.rule.origin.dynamic if group.rule.origin else {}
+        hyperparams = dynamic_hyperparams(group.rule, past_count) if dynamic else {}
+        decays = {name: past[kept] for name, kept in group.scheduled.items()}
+        before = {name: frames[kept] for name, kept in group.frames.items()}
+        compute = compile_step_scalars(recipe, self.coupling, storage)
+        count, after, now, scalars = compute(past_count, hyperparams, decay, rate, decays, before)
+        if factor is not None or taken is not None:
+            scalars = {k: one._replace(factor=factor, taken=taken) for k, one in scalars.items()}
+        step = compile_leaf_step(
+            recipe, storage, self.coupling, applies, group.layers, chosen.get()
+        )
+        return Shared(step, scalars, count, after, before, now)
+
 
 def _spread_none(
     updates: PyTree, params: PyTree, trees: Mapping[str, PyTree]
@@ -374,58 +442,6 @@ def _spread_none(
     checks.flatten_like(jax.tree.structure(updates, is_leaf=is_none), updates, {"params": like})
     grads = [None if _is_masked(g) else g for g in at_leaves(updates, like, hole, "updates")]
     return grads, jax.tree.structure(like, is_leaf=hole)
-
-
-def _init_leaf(p: ArrayLike, group: Group, count: Array) -> dict[str, Entry]:
-    """Return what is kept of a leaf before the first step."""
-    checks.check_layers(p, group.layers)
-    first = {n: _first(p, moment, group.layers) for n, moment in group.rule.moments.items()}
-    run, shape = compile_encode(group.recipe, group.storage, group.layers), jnp.shape(p)
-    hyperparams = dynamic_hyperparams(group.rule, count)
-    frames = group.own_frames(_init_frames(group, count))
-    kept: dict[str, Entry] = sharding.encode_sharded(
-        lambda *args: run(*args, shape=shape), p, first, hyperparams, count, frames
-    )
-    return kept
-
-
-def _init_frames(group: Group, count: Array) -> dict[str, Frame]:
-    """Return the frames of a group's codes before the first step, by their names in the state."""
-    if not group.frames:
-        return {}
-    log_decays = {n: no_decay() for n in group.scheduled}
-    make = compile_frames(group.recipe, group.storage)
-    made = make(dynamic_hyperparams(group.rule, count), count, log_decays)
-    return {kept: made[name] for name, kept in group.frames.items()}
-
-
-def _rest_leaf(
-    group: Group,
-    own: dict[str, Entry],
-    past_count: Array,
-    count: Array,
-    frames: Frames,
-    new_frames: Frames,
-) -> dict[str, Entry]:
-    """Return what is kept of a leaf after a step without a gradient."""
-    rest = compile_rest(group.recipe, group.storage, group.layers)
-    return rest(own, dynamic_hyperparams(group.rule, past_count), count, frames, new_frames)
-
-
-def entries_of(storages: Iterable[LeafStorage]) -> tuple[str, ...]:
-    """Return the entries of a state: those of every leaf, each once."""
-    return tuple(dict.fromkeys(n for s in dict.fromkeys(storages) for n in s.entries))
-
-
-def _first(p: ArrayLike, moment: Moment, layers: int) -> Array:
-    """Return a leaf's moment before the first step, in compute precision, beside the leaf."""
-    dtype = compute_dtype(p) if moment.signed else real_dtype(compute_dtype(p))
-    # XLA would encode a constant while it compiles, one number after the other, for minutes.
-    first = jax.lax.optimization_barrier(jnp.full((), moment.init, dtype))
-    if moment.over is not None:
-        shape = jnp.shape(p)
-        return jnp.broadcast_to(first, (*shape[:layers], *moment.kept_shape(shape[layers:])))
-    return sharding.with_sharding_like(jnp.full_like(p, first, dtype), p)
 
 
 def is_none(x: object) -> bool:

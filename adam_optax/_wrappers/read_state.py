@@ -16,10 +16,11 @@ from adam_optax._engine.states import (
     states_with_moments,
     unpack,
 )
-from adam_optax._engine.tree import Engine, entries_of
+from adam_optax._engine.tree import Engine
 from adam_optax._optax_interop import find_tags
 from adam_optax.rules.base import dynamic_hyperparams
 from adam_optax.storage._base import MASKED
+from adam_optax.storage._plan import entries_of
 
 
 def read_moments(state: Any, tx: Any = None, params: Any = None) -> dict[str, Any]:

@@ -4,7 +4,7 @@ import dataclasses
 import sys
 import types
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TypeAlias
 
 import jax
@@ -100,6 +100,11 @@ class LeafStorage:
 
 NOTHING = LeafStorage(())
 """The storage of a leaf of which nothing is kept."""
+
+
+def entries_of(storages: Iterable[LeafStorage]) -> tuple[str, ...]:
+    """Return the entries of a state: those of every leaf, each once."""
+    return tuple(dict.fromkeys(n for s in dict.fromkeys(storages) for n in s.entries))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -110,7 +110,7 @@ FAULTS = [
     ),
     Fault(
         "schedule one step late",
-        "Engine.update",
+        "Engine._share",
         "dynamic_hyperparams(group.rule, past_count)",
         "dynamic_hyperparams(group.rule, past_count + 1)",
         "test_schedules_are_read_at_the_count_before_the_step",
@@ -125,8 +125,8 @@ FAULTS = [
     Fault(
         "every leaf by the first group's scalars",
         "Engine.update",
-        "step, scalars, _, _ = prepared[id(group)]",
-        "step, scalars, _, _ = prepared[next(iter(prepared))]",
+        "step, scalars, *_ = shared[id(group)]",
+        "step, scalars, *_ = shared[next(iter(shared))]",
         "test_a_leaf_in_its_own_format_steps_as_if_it_were_alone",
     ),
     Fault(
@@ -198,8 +198,8 @@ FAULTS = [
     Fault(
         "codes read as if they were of this step",
         "compile_step_scalars.step_scalars",
-        "storage_scalars(storage, frames)",
-        "storage_scalars(storage, new_frames)",
+        "storage_scalars(storage, frames, new_frames)",
+        "storage_scalars(storage, new_frames, new_frames)",
         "test_a_pair_stays_close_to_float32[pair()]",
     ),
     Fault(

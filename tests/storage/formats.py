@@ -24,7 +24,7 @@ def leaf_storage(storage: Any) -> LeafStorage:
 def encode_decode(one: LeafStorage, mu: Array, nu: Array, count: Array) -> dict[str, Array]:
     """Encode the moments at a count, decode them again, and return the result."""
     context = LeafContext((), mu.shape, count, 0)
-    scalars = storage_scalars(one, storage_frames(one, MOMENTS, count, {}))
+    (scalars,) = storage_scalars(one, storage_frames(one, MOMENTS, count, {}))
     kept = encode(one, {"mu": mu, "nu": nu}, MOMENTS, context, scalars)
     return decode(one, kept, MOMENTS, context, scalars)
 
