@@ -23,8 +23,7 @@ CASES: list[tuple[str, tuple[int, ...], Any]] = [
     (BLOCKS, (4, 128, 1024), P(None, "b", None)),  # whose rows do not follow on each other
     ("pair", (2, 2, 128, 512), P(None, "a", "b", None)),
     ("pair", (8, 64, 1024), P("a", None, "b")),
-    ("pair", (4, 48, 512), P(None, "b", None)),  # 12 rows of each layer
-    (BLOCKS, (8, 24, 512), P(None, "b", None)),  # 6 rows: tiles of 2 on GPUs, not of 8
+    ("pair", (4, 48, 512), P(None, "b", None)),  # 12 rows of each layer: tiles of 4 on GPUs
 ]
 
 
