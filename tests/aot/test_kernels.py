@@ -86,6 +86,18 @@ def test_layers_of_few_rows_are_moved_once(
     assert found.copied < 1024
 
 
+@pytest.mark.parametrize("rows", [4, 28], ids=["4 rows of a layer", "28 rows"])
+def test_parts_of_few_rows_are_moved_once_on_gpus(rows: int) -> None:
+    """Compile layers whose rows are spread over eight GPUs: tiles end where a layer's part does."""
+    params = {"w": jax.ShapeDtypeStruct((32, 8 * rows, 4096), jnp.float32)}
+    spec = lambda x: P(None, "x") if x.ndim else P()  # noqa: E731
+    tx = ao.adam(1e-3, storage=S.pair(1, block=128))
+    found = measured("h100", tx, params, in_one=True, spec=spec)
+    assert found.moved == pytest.approx(14.06, abs=0.01)
+    assert found.copied < 1024
+    assert found.collectives == {}
+
+
 @pytest.mark.parametrize("target", ["v5p", "a100", "b200"])
 def test_other_generations_move_as_many(target: str) -> None:
     assert step(target, "pair(block=128)").moved <= 16.2  # v5p moves more of the small leaf

@@ -264,6 +264,13 @@ FAULTS = [
         "test_a_tile_for_layers_of_any_number_of_rows[16-1-16-2]",
     ),
     Fault(
+        "tiles on GPUs that reach over the rows of a part into the next layer",
+        "triton:block",
+        "layout.successive",
+        "layout.rows",
+        "test_a_tile_on_gpus_has_rows_that_follow_on_each_other[whole3-part3-4]",
+    ),
+    Fault(
         "every layer of a block dithered as the first",
         "body.work.matrix",
         "first + layer",

@@ -42,8 +42,7 @@ class Kernel:
         """Take the step by a kernel, if this part of the leaf can be tiled."""
         arrays, start = self._split(operands)
         part = self.layout.local(self.leaf(arrays).shape)
-        tile = made.block(part)
-        if tile is None or not (tile.layers or self.layout.follow(part, tile.rows)):
+        if made.block(part) is None:
             return self.plain(*operands)
         whole = self.layout.rows, self.layout.columns
 

@@ -27,12 +27,13 @@ class Layout:
     """Describe a leaf of rows and columns, and the flat arguments and results of its step.
 
     Attributes:
-        shape: the leaf's shape.
+        shape: the leaf's shape, or that of a part of it.
         width: the width of a tile along the last axis: a block, if there are blocks.
         roles: the roles of the arguments.
         dtypes: the dtypes of the arguments.
         out_roles: the roles of the results.
         out_dtypes: the dtypes of the results.
+        whole: the whole leaf's shape; None if `shape` is.
     """
 
     shape: tuple[int, ...]
@@ -41,6 +42,7 @@ class Layout:
     dtypes: tuple[np.dtype[Any], ...]
     out_roles: tuple[str, ...]
     out_dtypes: tuple[np.dtype[Any], ...]
+    whole: tuple[int, ...] | None = None
 
     @property
     def rows(self) -> int:
@@ -75,11 +77,13 @@ class Layout:
 
     def local(self, shape: tuple[int, ...]) -> "Layout":
         """Return the layout of a part of the leaf."""
-        return dataclasses.replace(self, shape=shape)
+        return dataclasses.replace(self, shape=shape, whole=self.whole or self.shape)
 
-    def follow(self, part: "Layout", rows: int) -> bool:
-        """Tell whether so many rows of a part, from a multiple of so many, are neighbours here."""
-        return part.shape[1:-1] == self.shape[1:-1] or part.shape[-2] % rows == 0
+    @property
+    def successive(self) -> int:
+        """Return how many rows, from each multiple of so many, are neighbours in the whole leaf."""
+        whole = self.whole is None or self.whole[1:-1] == self.shape[1:-1]
+        return self.rows if whole else self.shape[-2]
 
 
 class Block(NamedTuple):

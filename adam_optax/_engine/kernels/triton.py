@@ -18,10 +18,13 @@ from adam_optax._engine.kernels.tile import Tile
 
 
 def block(layout: Layout) -> Block | None:
-    """Return the rows and columns of a tile: powers of two, so that no bound cuts a tile."""
+    """Return the rows and columns of a tile: powers of two, so that no bound cuts a tile.
+
+    Rows are neighbours in the whole leaf, too: a tile's dither begins at one place.
+    """
     if layout.width & (layout.width - 1):
         return None
-    rows = next(n for n in (8, 4, 2, 1) if layout.rows % n == 0)
+    rows = next(n for n in (8, 4, 2, 1) if layout.successive % n == 0)
     return Block(rows, layout.width)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import adam_optax as ao
-from adam_optax._engine.kernels import mosaic
+from adam_optax._engine.kernels import mosaic, triton
 from adam_optax._engine.kernels.layout import LEAF, SCALAR, SHARED, Layout
 from tests.engine.kernels.running import FORMATS, SHAPES, arrays, engine, kernels_in, run
 
@@ -195,6 +195,27 @@ def test_a_tile_for_layers_of_any_number_of_rows(
 
 def test_rows_that_would_leave_most_of_a_register_empty_get_no_kernel() -> None:
     assert mosaic.block(layout((64, 3, 4096))) is None
+
+
+@pytest.mark.quick
+@pytest.mark.parametrize(
+    ("whole", "part", "rows"),
+    [
+        ((32, 16, 4096), (32, 16, 4096), 8),
+        ((32, 12, 4096), (32, 12, 4096), 8),  # rows of a whole leaf follow on each other
+        ((32, 12, 4096), (8, 12, 1024), 8),  # and so do those of whole layers
+        ((32, 16, 4096), (32, 4, 4096), 4),
+        ((80, 112, 1024), (80, 28, 1024), 4),
+        ((58, 28, 1024), (58, 7, 1024), 1),
+        ((8, 4, 64, 1024), (8, 1, 64, 1024), 8),
+        ((2004, 1024), (501, 1024), 1),
+    ],
+)
+def test_a_tile_on_gpus_has_rows_that_follow_on_each_other(
+    whole: tuple[int, ...], part: tuple[int, ...], rows: int
+) -> None:
+    """Take rows that are neighbours in the whole leaf, whose dither begins at one place."""
+    assert triton.block(layout(whole).local(part)) == (rows, 128, None)
 
 
 LAYERS = {"few": (6, 12, 1024), "ragged": (2, 56, 1024)}
