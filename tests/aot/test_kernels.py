@@ -73,8 +73,12 @@ def test_wide_rows_are_moved_once(
 
 @pytest.mark.parametrize(
     ("storage", "shape", "least"),
-    [(S.pair(1, block=128), (32, 16, 4096), 14.06), (S.pair(), (32, 4, 4096), 16.0)],
-    ids=["pair(1, block=128)", "pair"],
+    [
+        (S.pair(1, block=128), (32, 16, 4096), 14.06),
+        (S.pair(), (32, 4, 4096), 16.0),
+        (S.pair(), (80, 28, 4096), 16.0),
+    ],
+    ids=["pair(1, block=128)", "pair", "layers as rows"],
 )
 def test_layers_of_few_rows_are_moved_once(
     storage: Any, shape: tuple[int, ...], least: float

@@ -271,6 +271,20 @@ FAULTS = [
         "test_a_tile_on_gpus_has_rows_that_follow_on_each_other[whole3-part3-4]",
     ),
     Fault(
+        "rows of a layer taken as a TPU does not store them",
+        "stored",
+        "layout.exchange() if True in exchanged else layout",
+        "layout",
+        "test_layers_are_rows_where_a_tpu_stores_them_so[80-28-itemsizes0-True]",
+    ),
+    Fault(
+        "layers that are rows dithered as rows",
+        "Place.matrix",
+        "1 if self.exchanged else len(self.whole) - 1",
+        "len(self.whole) - 1",
+        "test_layers_of_any_number_of_rows_are_stepped_plainly[pair(block=128)-exchanged]",
+    ),
+    Fault(
         "every layer of a block dithered as the first",
         "body.work.matrix",
         "first + layer",

@@ -35,12 +35,15 @@ class Backend:
             the flat results.
         fits: whether a device, or an unknown one, can run the kernel of a layout.
         lowering: makes a context in which the kernel is lowered.
+        stored: from the layout of a leaf, or of its part, to that in the order of axes in which the
+            accelerator stores it, which `block` and `run` take; None if the kernel knows it not.
     """
 
     block: Callable[[Layout], Block | None]
     run: Callable[..., list[Array]]
     fits: Callable[[Layout, jax.Device | None], bool] = lambda *_: True
     lowering: Callable[[], AbstractContextManager[None]] = contextlib.nullcontext
+    stored: Callable[[Layout], Layout | None] = lambda layout: layout
 
 
 @functools.cache  # the warning is given once

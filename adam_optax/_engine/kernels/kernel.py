@@ -41,15 +41,14 @@ class Kernel:
     def on(self, made: Backend, *operands: Array, interpret: bool = False) -> list[Array]:
         """Take the step by a kernel, if this part of the leaf can be tiled."""
         arrays, start = self._split(operands)
-        part = self.layout.local(self.leaf(arrays).shape)
-        if made.block(part) is None:
+        part = made.stored(self.layout.local(self.leaf(arrays).shape))
+        if part is None or made.block(part) is None:
             return self.plain(*operands)
-        whole = self.layout.rows, self.layout.columns
+        place = Place(self.layout.shape, part.shape, start, part.exchanged)
 
         def step(*flat: Array) -> list[Array]:
-            return self.step(*flat[:-2], TileOffset(whole, flat[-2:]))
+            return self.step(*flat[:-2], TileOffset(place.matrix, flat[-2:]))
 
-        place = Place(self.layout.shape, part.shape, start)
         return made.run(step, part, arrays, place, dict(self.aliases), interpret)
 
     def _split(self, operands: Sequence[Array]) -> tuple[Sequence[Array], tuple[Array, ...]]:

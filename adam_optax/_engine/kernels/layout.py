@@ -34,6 +34,8 @@ class Layout:
         out_roles: the roles of the results.
         out_dtypes: the dtypes of the results.
         whole: the whole leaf's shape; None if `shape` is.
+        exchanged: whether the first two axes of `shape` are exchanged: layers are rows, and rows
+            are layers.
     """
 
     shape: tuple[int, ...]
@@ -43,6 +45,7 @@ class Layout:
     out_roles: tuple[str, ...]
     out_dtypes: tuple[np.dtype[Any], ...]
     whole: tuple[int, ...] | None = None
+    exchanged: bool = False
 
     @property
     def rows(self) -> int:
@@ -79,6 +82,12 @@ class Layout:
         """Return the layout of a part of the leaf."""
         return dataclasses.replace(self, shape=shape, whole=self.whole or self.shape)
 
+    def exchange(self) -> "Layout":
+        """Return the layout of the same leaf of three axes with the first two exchanged."""
+        layers, rows, columns = self.shape
+        shape = rows, layers, columns
+        return dataclasses.replace(self, shape=shape, exchanged=not self.exchanged)
+
     @property
     def successive(self) -> int:
         """Return how many rows, from each multiple of so many, are neighbours in the whole leaf."""
@@ -108,14 +117,27 @@ class Place(NamedTuple):
         whole: the leaf's shape.
         part: the part's shape.
         start: the index in the leaf at which the part begins, axis by axis.
+        exchanged: whether the first two axes of `part` are exchanged.
     """
 
     whole: tuple[int, ...]
     part: tuple[int, ...]
     start: tuple[Array, ...]
+    exchanged: bool = False
+
+    @property
+    def matrix(self) -> tuple[int, int]:
+        """Return the shape of the leaf as a matrix in which the rows of a tile are neighbours."""
+        axes = 1 if self.exchanged else len(self.whole) - 1
+        return math.prod(self.whole[:axes]), math.prod(self.whole[axes:])
 
     def of(self, row: Array, column: Array) -> tuple[Array, Array]:
-        """Return the row and column in the leaf of a row and column of the part."""
+        """Return the row and column in `matrix` of a row and column of the part."""
+        if self.exchanged:  # a row of the matrix is a layer, with all its rows
+            layers = jnp.int32(self.part[1])
+            above = lax.div(row, layers) + self.start[1]
+            column = above * self.whole[2] + column + self.start[2]
+            return lax.rem(row, layers) + self.start[0], column
         index, middle = [], self.part[1:-1]
         if middle == self.whole[1:-1]:
             row = row + self.start[0] * math.prod(middle)

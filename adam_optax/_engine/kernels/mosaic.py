@@ -54,6 +54,37 @@ def block(layout: Layout) -> Block | None:
     return Block(rows, unit * -(-units // calls), layers)
 
 
+def stored(layout: Layout) -> Layout | None:
+    """Return the layout of a leaf as XLA stores it on a TPU: with the least padding of rows.
+
+    XLA stores layers of 28 rows as 28 layers of 80 rows, say, if there are 80. A kernel that takes
+    them as they are written would have each array copied before and after.
+
+    Returns:
+        The layout, with layers and rows exchanged where XLA does that. None where XLA does it with
+        some arrays only, or where there are more axes, one of which XLA may take for the rows.
+    """
+    if len(layout.shape) < 3:
+        return layout
+    *_, layers, rows, _ = layout.shape
+    kinds = zip(
+        (*layout.roles, *layout.out_roles), (*layout.dtypes, *layout.out_dtypes), strict=True
+    )
+    dtypes = dict.fromkeys(dtype for role, dtype in kinds if role == LEAF)
+    if len(layout.shape) > 3:
+        return layout if all(_padded(rows, d) == rows for d in kinds) else None
+    exchanged = {rows * _padded(layers, d) < layers * _padded(rows, d) for d in kinds}
+    if len(exchanged) > 1:
+        return None
+    return layout.exchange() if True in exchanged else layout
+
+
+def _padded(rows: int, dtype: np.dtype[Any]) -> int:
+    """Return how many rows XLA stores for so many: 1, 2, 4, or a multiple of 8."""
+    least = max(rows, 4 // dtype.itemsize)  # narrow numbers of several rows share a lane
+    return 1 << (least - 1).bit_length() if least <= 8 else -(-least // 8) * 8
+
+
 def _bytes(layout: Layout) -> float:
     """Return the bytes of an element's arguments and results, its part of what a block shares."""
     roles, dtypes = (*layout.roles, *layout.out_roles), (*layout.dtypes, *layout.out_dtypes)
@@ -139,4 +170,4 @@ FLAVOUR = Flavour(
     pl.BlockSpec(memory_space=pltpu.SMEM),
     pltpu.CompilerParams(vmem_limit_bytes=3 * MEMORY),
 )
-BACKEND = Backend(block, ft.partial(pallas_step, FLAVOUR))
+BACKEND = Backend(block, ft.partial(pallas_step, FLAVOUR), stored=stored)

@@ -64,7 +64,11 @@ def pallas_step(
     size: tuple[int, ...] = block[:2]
     if block.layers is not None:
         seen, size = layout.stacked, (block.layers, *block[:2])
-    views = [arrays[i].reshape(seen(layout.roles[i])) for i in tile.read]
+
+    def turned(x: Array) -> Array:
+        return x.swapaxes(0, 1) if layout.exchanged else x
+
+    views = [turned(arrays[i]).reshape(seen(layout.roles[i])) for i in tile.read]
 
     def spec(role: str) -> pl.BlockSpec:
         columns = block.columns // (layout.width if role == SHARED else 1)
@@ -81,7 +85,10 @@ def pallas_step(
         compiler_params=flavour.parameters,
         interpret=interpret,
     )(*packed([*carried, *place.start]), *views)
-    return [x.reshape(layout.full_shape(role)) for x, (role, _) in zip(done, results, strict=True)]
+    return [
+        turned(x.reshape(layout.full_shape(role)))
+        for x, (role, _) in zip(done, results, strict=True)
+    ]
 
 
 def packed(scalars: Sequence[Array]) -> tuple[Array, Array]:

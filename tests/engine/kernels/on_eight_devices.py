@@ -23,6 +23,7 @@ CASES: list[tuple[str, tuple[int, ...], Any]] = [
     (BLOCKS, (4, 128, 1024), P(None, "b", None)),  # whose rows do not follow on each other
     ("pair", (2, 2, 128, 512), P(None, "a", "b", None)),
     ("pair", (8, 64, 1024), P("a", None, "b")),
+    ("pair", (16, 48, 512), P("a", "b", None)),  # whose layers are rows on TPUs
     ("pair", (4, 48, 512), P(None, "b", None)),  # 12 rows of each layer: tiles of 4 on GPUs
 ]
 

@@ -218,7 +218,36 @@ def test_a_tile_on_gpus_has_rows_that_follow_on_each_other(
     assert triton.block(layout(whole).local(part)) == (rows, 128, None)
 
 
-LAYERS = {"few": (6, 12, 1024), "ragged": (2, 56, 1024)}
+@pytest.mark.quick
+@pytest.mark.parametrize(
+    ("layers", "rows", "itemsizes", "exchanged"),
+    [
+        (80, 28, (4, 2), True),  # 28 rows would take the place of 32
+        (80, 24, (4, 2), False),
+        (61, 52, (4, 2), True),
+        (61, 54, (4, 2), False),  # 61 layers would take the place of 64, which is more
+        (80, 3, (4, 2), True),
+        (12, 3, (4, 2), False),  # 3 rows take the place of 4, and 12 layers that of 16
+        (80, 4, (4, 1), False),
+        (80, 1, (4, 2), None),  # arrays of two sizes are stored in two orders
+        (1, 28, (4, 2), None),
+    ],
+)
+def test_layers_are_rows_where_a_tpu_stores_them_so(
+    layers: int, rows: int, itemsizes: tuple[int, int], exchanged: bool | None
+) -> None:
+    """Take the order of axes that libtpu 0.0.42.1 gives arrays for v5e, v5p and v6e."""
+    real, codes = (np.dtype(f"uint{8 * n}") for n in itemsizes)
+    one = dataclasses.replace(layout((layers, rows, 4096)), out_dtypes=(real, codes, codes))
+    found = mosaic.stored(one)
+    assert (None if found is None else found.exchanged) is exchanged
+    matrix = dataclasses.replace(one, shape=(layers * rows, 4096))
+    assert mosaic.stored(matrix) == matrix
+    deeper = dataclasses.replace(one, shape=(4, layers, rows, 4096))
+    assert mosaic.stored(deeper) == (deeper if rows in (4, 24) else None)
+
+
+LAYERS = {"few": (6, 12, 1024), "ragged": (2, 56, 1024), "exchanged": (24, 12, 1024)}
 
 
 @pytest.mark.parametrize(
@@ -226,12 +255,14 @@ LAYERS = {"few": (6, 12, 1024), "ragged": (2, 56, 1024)}
     [
         pytest.param("pair(block=128)", "few", marks=pytest.mark.quick),
         pytest.param("pair(block=128)", "ragged", marks=pytest.mark.quick),
+        pytest.param("pair(block=128)", "exchanged", marks=pytest.mark.quick),
         pytest.param("pair(1, block=128)", "few", marks=pytest.mark.heavy),
         pytest.param("pair(1, block=128)", "ragged", marks=pytest.mark.heavy),
+        pytest.param("pair(1, block=128)", "exchanged", marks=pytest.mark.heavy),
     ],
 )
 def test_layers_of_any_number_of_rows_are_stepped_plainly(name: str, rows: str) -> None:
-    """Two layers of 12 rows a call; 32 rows of a layer of 56, then 24."""
+    """Two layers of 12 rows a call; 32 rows of a layer of 56, then 24; 24 layers as rows."""
     one, other = both(RULES["adam"], FORMATS[name], "tpu", LAYERS[rows])
     alike(one, other, 8)
 
