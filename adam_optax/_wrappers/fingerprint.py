@@ -34,8 +34,8 @@ def fingerprint(tree: Any) -> Array | NDArray[np.uint32]:
     array is gathered. Damage within 32 bits of one element always changes the sums; other damage
     goes unseen with a probability of about 2^-64. It tells damage, not forgery.
 
-    The path is the one by names: `state/0/mu/w`. A named tuple that comes back as a dictionary, or
-    a tuple as a list, keeps its fingerprint.
+    A leaf's path is made of names, such as `state/0/mu/w`. A named tuple that comes back as a
+    dictionary, or a tuple as a list, keeps its fingerprint.
 
     Formula: `h(x) = sum_i mix(bits(x_i) ^ mix(place(i))) mod 2^32`, for two counts of
     places; `mix` is MurmurHash3's finaliser, a permutation.

@@ -69,6 +69,7 @@ def test_more_units_than_planned_are_no_negative_time(clock: Clock) -> None:
     assert estimate.share() == 1
 
 
+@pytest.mark.quick
 def test_a_bar_of_which_nothing_remains_is_a_bar(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
