@@ -84,8 +84,8 @@ def links_after() -> list[UpdateFn]:
     """Return the `update` functions that the chains around a running link run after it.
 
     Call it while the link updates. No link is told of its place in a chain, but `optax.chain` is
-    below the link on Python's stack, also while JAX traces. The search ends at the first
-    function of another package, because what calls the optimiser from there is no chain around the link.
+    below the link on Python's stack, also while JAX traces. The search ends at the first function
+    of another package, because what calls the optimiser from there is no chain around the link.
     """
     found: list[UpdateFn] = []
     frame: FrameType | None = sys._getframe(1)
