@@ -20,20 +20,20 @@ from adam_optax._core.types import UpdateFn
 from adam_optax._engine.tree import TAG, Engine
 
 _LINKS = "update_fns"
-"""The variable in which `optax.chain` holds the `update` functions of its links."""
+"""Name the variable in which `optax.chain` holds the `update` functions of its links."""
 _FACTORY, _CONSTANTS = "inner_factory", "other_hps"
-"""The variables in which `optax.inject_hyperparams` holds the function and its constants."""
+"""Name the variables in which `optax.inject_hyperparams` holds the function and its constants."""
 
 _RUN_CHAINS = (
     "chain.<locals>.update_fn",
     "named_chain.<locals>.update_fn",
     "run_chain",
 )
-"""The functions that run the links of a chain one by one: optax's, and that of `ao.step`."""
+"""List the functions that run the links of a chain one by one: optax's, and that of `ao.step`."""
 _CURRENT = "fn"
-"""The variable in which they hold the link that runs."""
+"""Name the variable in which these functions hold the link that runs."""
 _NAMED_LINKS, _CURRENT_NAME = "transforms", "name"
-"""The variables in which `optax.named_chain` holds its pairs of name and link, and the name."""
+"""Name the variables of `optax.named_chain`: its pairs of name and link, the name that runs."""
 
 
 def chain_links(update: UpdateFn) -> list[UpdateFn] | None:
@@ -57,7 +57,7 @@ def run_chain(
     params: Any,
     extra_args: Mapping[str, Any],
 ) -> tuple[Any, Any]:
-    """Run a chain as optax does, but for its last link.
+    """Run a chain as optax does, and give its last link to a function.
 
     Args:
         update_fns: the links, from `chain_links`.
@@ -81,11 +81,11 @@ def run_chain(
 
 
 def links_after() -> list[UpdateFn]:
-    """Return the `update` functions that run, in the chains around it, after the running one.
+    """Return the `update` functions that the chains around a running link run after it.
 
-    Called while a link updates. No link is told of its place in a chain, but `optax.chain` is below
-    the link on Python's stack, while JAX traces too. The search ends at the first function of
-    another package, because what calls the optimiser from there is no chain around the link.
+    Call it while the link updates. No link is told of its place in a chain, but `optax.chain` is
+    below the link on Python's stack, also while JAX traces. The search ends at the first function
+    of another package, because what calls the optimiser from there is no chain around the link.
     """
     found: list[UpdateFn] = []
     frame: FrameType | None = sys._getframe(1)
@@ -113,11 +113,11 @@ def _rest_of_chain(held: Mapping[str, Any]) -> list[UpdateFn]:
 
 
 PASSING = frozenset({"kahan", "split_master", "stochastic_rounding", "temporal_average"})
-"""The links of this library that pass updates on: what they return is applied, to a rounding."""
+"""List the links of this library that pass updates on, changed by roundings at most."""
 _TRANSPARENT = frozenset({"chain", "named_chain", "masked", "partition", "identity", "snapshot"})
-"""The transformations of optax that change no update by themselves."""
+"""List the transformations of optax that change no update by themselves."""
 _UNKNOWN = frozenset({"stateless", "stateless_with_tree_map"})
-"""Those that run a function of the user's."""
+"""List the transformations of optax that run a function of the user's."""
 
 
 def refuse_unless_last(link: str) -> None:
@@ -130,7 +130,7 @@ def refuse_unless_last(link: str) -> None:
         ValueError: if a link follows that changes updates.
 
     Warns:
-        UserWarning: if a link follows of which it cannot be known.
+        UserWarning: if a link follows that this library does not know.
     """
     names: list[str] = []
     for update in links_after():
@@ -151,7 +151,7 @@ def refuse_unless_last(link: str) -> None:
 
 
 def _transformations_in(update: UpdateFn) -> list[str]:
-    """Return the names of what may change updates inside a link; of a stranger, `"stateless"`."""
+    """Return the names of what may change updates inside a link; `"stateless"` if it is unknown."""
     names, known = [], False
     for function in walk_closures(update):
         tag = getattr(function, TAG, None)
@@ -170,16 +170,17 @@ _BY_ELEMENT = frozenset(
         *("scale_by_sign", "set_to_zero", "trace"),
     }
 )
-"""The transformations of optax that treat every element by itself."""
+"""List the transformations of optax that treat every element by itself."""
 _BY_LAYER = frozenset({"clip_by_block_rms"})
-"""The links of this library that treat every layer by itself, and know what a layer is; optax's of
-the same name does not."""
+"""List the links of this library that treat every layer by itself.
+
+optax's link of the same name does not know `stacked` layers."""
 
 
 def links_that_may_mix(tx: optax.GradientTransformation) -> list[str]:
-    """Return the names of links of which it is not known that they treat every layer by itself.
+    """Return the names of links that may mix layers, as far as this library knows.
 
-    What an optimiser of this library mixes is known to the optimiser.
+    Optimisers of this library are left out: they know themselves what they mix.
     """
     names: list[Engine | str] = []
     for link in chain_links(tx.update) or [tx.update]:

@@ -1,7 +1,7 @@
 """Make a step of the moments: functions `Leaf -> Array`, before learning rate and sign.
 
-A `Direction` reads a `Leaf`; a `Postprocess` changes the step of another direction, with weight
-decay in it. `Rule(moments, direction, postprocess=...)` puts them together.
+A `Direction` reads a `Leaf`; a `Postprocess` changes a direction's step after the weight decay
+was added to it. `Rule(moments, direction, postprocess=...)` puts them together.
 """
 
 import math

@@ -106,8 +106,8 @@ class Moment:
     """Describe one quantity that is remembered per parameter: `m_t = update(m_{t-1}, x, age)`.
 
     The age is the step `t`, 1 at the first. Where the moment's decay rate follows a schedule, the
-    age is the number of steps at the present rate after which as little of the start would be left:
-    `1 - b^age` is the weight that the average has seen, whatever its rates were.
+    age is the number of steps that would leave as little of the start if all of them had the
+    present rate. So `1 - b^age` is the weight that the average has seen, whatever its rates were.
 
     Attributes:
         observe: returns `x`, what is observed of a `Leaf`; it may use moments declared earlier.

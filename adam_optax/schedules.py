@@ -1,8 +1,8 @@
 """Give hyper-parameters other than the learning rate the schedules that papers have for them.
 
 A schedule is a function from the count of steps, 0 at the first, to a number, as optax has it. Give
-one to an optimiser itself (`ao.ademamix(..., alpha=...)`): its moments are then told what their
-decay rates were before.
+one to an optimiser itself (`ao.ademamix(..., alpha=...)`): its moments then take into account what
+their decay rates were before.
 """
 
 import dataclasses

@@ -99,7 +99,7 @@ def main(argv: list[str] | None = None) -> None:
     """Measure and print a Markdown table."""
     every = FORMATS | CODECS
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--formats", nargs="*", default=list(every), choices=list(every))
+    parser.add_argument("--formats", nargs="+", default=list(every), choices=list(every))
     names = parser.parse_args(argv).formats
     true = moves(every[TWIN])
     heads = [f"{n} steps: {kind}" for n in STEPS for kind in KINDS]

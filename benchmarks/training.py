@@ -78,14 +78,15 @@ def table(losses: Losses, tasks: dict[str, Task], names: list[str]) -> str:
 
 
 def _cell(losses: dict[str, dict[str, float]], name: str) -> str:
-    one, twin = (np.array(list(losses[n].values())) for n in (name, TWIN))
+    seeds = [seed for seed in losses[TWIN] if seed in losses[name]]  # a kept file may have more
+    one, twin = (np.array([losses[n][seed] for seed in seeds]) for n in (name, TWIN))
     spread = twin.std(ddof=1) if len(twin) > 1 else np.nan
     if name == TWIN:
         return f"{one.mean():.4f} ± {spread:.4f}"
     return f"{one.mean():.4f} ({(one - twin).mean() / spread:+.2f})"
 
 
-def main() -> None:
+def main(argv: list[str] | None = None) -> None:
     """Read the arguments, train and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--mnist", type=pathlib.Path, help="the folder of the four IDX files")
@@ -95,11 +96,13 @@ def main() -> None:
     parser.add_argument("--formats", nargs="*", default=list(FORMATS), choices=list(EVERY))
     parser.add_argument("--codecs", action="store_true", help="add all formats of the peers")
     parser.add_argument("--out", type=pathlib.Path, help="a JSON file of the losses, resumed")
-    given = vars(parser.parse_args())
+    given = vars(parser.parse_args(argv))
     places = {n: given["mnist" if n in ("mlp", "cnn") else n] for n in TASKS}
-    tasks = {n: TASKS[n](place) for n, place in places.items() if place is not None}
-    if not tasks:
+    if not any(places.values()):
         parser.error("name the data of at least one task")
+    if given["seeds"] < 1:
+        parser.error(f"--seeds must be 1 or more, not {given['seeds']}")
+    tasks = {n: TASKS[n](place) for n, place in places.items() if place is not None}
     out, names = given["out"], given["formats"] + list(CODECS) * given["codecs"]
     losses = json.loads(out.read_text()) if out is not None and out.exists() else {}
     fill(losses, tasks, [TWIN, *(n for n in names if n != TWIN)], given["seeds"], out)

@@ -162,7 +162,7 @@ def nadam(
 ) -> Transformation:
     """Minimise with NAdam: Adam with Nesterov's look-ahead.
 
-    Take NAdam where Adam is right and the gradients are little noisy: reading the mean one step
+    Take NAdam where Adam is right and the gradients are not very noisy: reading the mean one step
     ahead answers a change of direction sooner. `conventions.scheduled_nadam` has PyTorch's and
     Keras's schedule of the momentum.
 
@@ -228,7 +228,7 @@ def nadamw(
 ) -> Transformation:
     """Minimise with NAdamW: Adam with Nesterov's look-ahead and decoupled weight decay.
 
-    Take NAdamW where AdamW is right and the gradients are little noisy: reading the mean one step
+    Take NAdamW where AdamW is right and the gradients are not very noisy: reading the mean one step
     ahead answers a change of direction sooner.
 
     Step: `(b1 μ / (1-b1^{t+1}) + (1-b1) g / (1-b1^t)) / (√(ν̂ + eps_root) + eps) + λ p`, times

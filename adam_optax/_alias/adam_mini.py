@@ -46,7 +46,7 @@ def adam_mini(
     Take Adam-mini for half of Adam's memory, also together with `mu_dtype="bfloat16"` for a
     quarter, where the weights of a neuron or of an attention head may have one learning rate
     together. It costs a mean of squares for each block, and with it a second pass over the
-    gradient; `adamw(storage=ao.storage.pair())` has the steps of AdamW in as little.
+    gradient; `adamw(storage=ao.storage.pair())` takes AdamW's steps with as little memory.
 
     Step: `μ̂ / (√(ν̂ + eps_root) + eps), ν = b2 ν + (1-b2) mean(|g|²)`, times `-learning_rate`, with
     `μ = b1 μ + (1-b1) g`, `μ̂ = μ / (1 - b1^t)` and `ν̂ = ν / (1 - b2^t)` for the gradient `g` and

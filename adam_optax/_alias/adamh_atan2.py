@@ -37,8 +37,8 @@ def adamh(
     Take AdamH in the place of AdamW for the matrices of a normalised network, whose output does not
     depend on a matrix's size: the learning rate is the angle of a step, in radians, which stays
     right for other widths and depths, and no weight decay has to be found. To come from AdamW,
-    begin with the root of its learning rate times its weight decay. Each step takes three norms of
-    each parameter.
+    begin with `sqrt(learning_rate * weight_decay)` of the run with AdamW. Each step takes three
+    norms of each parameter.
 
     Step: `R unit(p - η R unit(d)), d = μ̂ / (√(ν̂ + eps_root) + eps) + λ p`, the new parameter,
     with `unit(x) = x / |x|`, the learning rate η, the norm `R` of the parameter at first,

@@ -34,9 +34,10 @@ def adamp(
 ) -> Transformation:
     """Minimise with AdamP: Adam whose step leaves the length of scale-invariant weights alone.
 
-    Take AdamP for weights before a normalisation, whose length the loss does not feel: momentum
-    makes it grow, and so the steps' effect shrink. It costs norms and inner products of each
-    parameter with its gradient and its step: two further passes over memory.
+    Take AdamP for weights that a normalisation follows. The loss does not depend on the length of
+    such weights; momentum makes them longer all the same, and steps then turn them less. It costs
+    norms and inner products of each parameter with its gradient and its step: two further passes
+    over memory.
 
     Step: `d - w Σ(w d) / |w|² + wd_ratio λ p if c < delta / √n, else d + λ p`, times
     `-learning_rate`, with `d = μ̂ / (√ν̂ + eps)`, `μ = b1 μ + (1-b1) g`, `ν = b2 ν + (1-b2) |g|²`,

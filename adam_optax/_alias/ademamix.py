@@ -166,8 +166,8 @@ def simplified_ademamix(
 ) -> Transformation:
     """Minimise with Simplified AdEMAMix: a sum of gradients and the newest one.
 
-    Take Simplified AdEMAMix where AdEMAMix is right and two moments must do. Its sum is some
-    `1 / (1 - b1)` times Adam's mean: the learning rate must be smaller by as much.
+    Take Simplified AdEMAMix where AdEMAMix is right but there is memory for two moments only. Its
+    sum is some `1 / (1 - b1)` times Adam's mean: the learning rate must be smaller by as much.
 
     Step: `(μ + alpha g) / (√(ν̂ + eps_root) + eps) + λ p, μ = b1 μ + g`, times `-learning_rate`,
     with `ν = b2 ν + (1-b2) |g|²` and `ν̂ = ν / (1 - b2^t)` for the gradient `g`, the parameter `p`

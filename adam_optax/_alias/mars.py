@@ -46,9 +46,9 @@ def mars(
 
     This is the paper's Algorithm 2 (MARS-approx). To have what others have: `zero_start=True` for
     the authors' code and pytorch-optimizer; `max_norm=math.inf` for no clipping, as HeavyBall; for
-    one norm of all parameters, as Levanter, `rules.mars_correction` before
-    `clip_by_global_norm` and `adamw`. The authors and timm give vectors plain AdamW:
-    `gamma=ao.by_path(lambda path, p: 0.025 * (p.ndim > 1))`, and `max_norm` so, too.
+    one norm of all parameters, as Levanter, `rules.mars_correction` before `clip_by_global_norm`
+    and `adamw`. The authors and timm give vectors plain AdamW:
+    `gamma=ao.by_path(lambda path, p: 0.025 * (p.ndim > 1))`, and the same for `max_norm`.
 
     Args:
         learning_rate: step size: a number, a scalar array or a schedule `count -> value`, as may be
@@ -112,9 +112,9 @@ def mars_lion(
 ) -> Transformation:
     """Minimise with MARS-Lion: the sign of the mean of gradients that the last ones correct.
 
-    Take MARS-Lion where Lion is right, and a moment more is at hand: its learning rate and weight
-    decay are Lion's, 3 to 10 times smaller and larger than AdamW's. MARS-Lion keeps the last
-    gradient beside the mean.
+    Take MARS-Lion where Lion is right and there is memory for one more moment. As with Lion, the
+    learning rate should be 3 to 10 times smaller than AdamW's, and the weight decay 3 to 10 times
+    larger. MARS-Lion keeps the last gradient beside the mean.
 
     Step: `sign(μ) + λ p, μ of c, c = d min(1, max_norm / |d|)`, times `-learning_rate`, with
     `d = g + gamma b1 / (1 - b1) Δ`, `Δ = g - g_{t-1}`, 0 at the first step, the norm over the

@@ -99,9 +99,9 @@ def grams(
 ) -> Transformation:
     """Minimise with Grams: Adam says how far, and the gradient in which direction.
 
-    Take Grams where cautious steps help (`ao.directions.cautious`), which leave out the elements
-    whose mean gradient has another sign than the gradient; Grams turns these round. Its costs are
-    Adam's.
+    Take Grams where cautious steps help (`ao.directions.cautious`). Cautious steps leave out each
+    element whose mean gradient has another sign than its gradient; Grams turns the step of such an
+    element round. Its costs are Adam's.
 
     Step: `sign(g) |μ̂ / (√(ν̂ + eps_root) + eps)|`, times `-learning_rate`, with
     `μ = b1 μ + (1-b1) g`, `ν = b2 ν + (1-b2) |g|²`, `μ̂ = μ / (1 - b1^t)` and `ν̂ = ν / (1 - b2^t)`

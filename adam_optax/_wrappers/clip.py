@@ -75,12 +75,12 @@ def clip_by_block_rms(
     """Divide each gradient by `max(1, rms / threshold)`, with the root mean square of its leaf.
 
     Use it before an optimiser, in `optax.chain`, where single layers have gradients that are too
-    large; the global norm makes all layers' gradients shorter for the sake of one. The name is
-    optax's, whose link is this one but for what follows.
+    large; the global norm makes all layers' gradients shorter for the sake of one. optax has a link
+    of the same name, which differs in what follows.
 
     A leaf whose root mean square is not finite becomes zero, a zero leaf stays zero. Squares are
-    summed in at least float32, and each gradient keeps its dtype. `ao.release` takes the clip,
-    which needs no other leaf's gradient.
+    summed in at least float32, and each gradient keeps its dtype. `ao.release` accepts this clip,
+    because it needs no other leaf's gradient.
 
     Args:
         threshold: the largest root mean square of a leaf, a positive number or a scalar array.

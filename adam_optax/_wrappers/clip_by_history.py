@@ -144,8 +144,9 @@ def adagc(
 ) -> Transformation:
     """Clip each leaf's gradient at a little above the average of its own norms: AdaGC.
 
-    Use it before an optimiser, in `optax.chain`, where spikes begin in single layers: the others'
-    gradients stay as they are. `ao.rules.clip_step_by_history` clips the steps that become of them.
+    Use it before an optimiser, in `optax.chain`, where spikes begin in single layers: the gradients
+    of the other layers stay as they are. `ao.rules.clip_step_by_history` clips steps by their
+    history instead of gradients.
 
     Formula: the gradient of a leaf is multiplied by `min(1, relative average / norm)`; then
     `average = beta average + (1-beta) norm`, of the norm as it was clipped. In the steps before

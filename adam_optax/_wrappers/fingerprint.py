@@ -1,5 +1,6 @@
 """Tell whether a run that comes back from a checkpoint has the bits that were saved."""
 
+import contextlib
 import hashlib
 from collections.abc import Mapping
 from typing import Any
@@ -33,15 +34,17 @@ def fingerprint(tree: Any) -> Array | NDArray[np.uint32]:
     array is gathered. Damage within 32 bits of one element always changes the sums; other damage
     goes unseen with a probability of about 2^-64. It tells damage, not forgery.
 
-    The path is the one by names: `state/0/mu/w`. A named tuple that comes back as a dictionary, or
-    a tuple as a list, keeps its fingerprint.
+    A leaf's path is made of names, such as `state/0/mu/w`. A named tuple that comes back as a
+    dictionary, or a tuple as a list, keeps its fingerprint.
 
     Formula: `h(x) = sum_i mix(bits(x_i) ^ mix(place(i))) mod 2^32`, for two counts of
     places; `mix` is MurmurHash3's finaliser, a permutation.
 
     Args:
-        tree: arrays of JAX or NumPy of any dtype, typed random keys, Python's numbers as JAX holds
-            them, `None`. In a run of several processes every process makes the call.
+        tree: arrays of JAX or NumPy of any dtype, typed random keys, numbers, `None`. A number of
+            Python's counts as the array that JAX makes of it: a float has 32 bits, unless JAX was
+            told to use 64. A number of NumPy's, such as `np.float64(0.1)`, counts with all of its
+            bits. In a run of several processes every process makes the call.
 
     Returns:
         An array of uint32 with a row of four numbers for each leaf, and one for the array itself:
@@ -50,6 +53,7 @@ def fingerprint(tree: Any) -> Array | NDArray[np.uint32]:
 
     Raises:
         TypeError: if a leaf is neither an array nor a number.
+        ValueError: if JAX makes another number of one of Python's, as of `2**40` in 32 bits.
 
     Example:
         >>> import jax.numpy as jnp, adam_optax as ao
@@ -152,8 +156,24 @@ def _sorted_leaves(tree: Any) -> dict[str, Any]:
         name = keystr(path, simple=True, separator="/")
         while name in leaves:  # {"a/b": x, "a": {"b": y}}
             name += "'"
-        leaves[name] = leaf
+        leaves[name] = _as_array(name, leaf)
     return dict(sorted(leaves.items()))
+
+
+def _as_array(path: str, leaf: Any) -> Any:
+    """Return a number of Python's as the array that JAX makes of it, any other leaf as it is."""
+    kind = next((k for k in (bool, int, float, complex) if isinstance(leaf, k)), None)
+    if kind is None or isinstance(leaf, np.generic):
+        return leaf  # `np.float64` is a `float` of Python's, too, and keeps its 64 bits
+    dtype = jnp.result_type(kind)
+    with np.errstate(over="ignore"), contextlib.suppress(OverflowError):
+        made = np.asarray(leaf, dtype)
+        if np.isfinite(made) or not np.isfinite(leaf):
+            return made
+    raise ValueError(
+        f"{path or 'the tree'} is {leaf}, which JAX cannot hold as {dtype}: "
+        "write it as an array of NumPy, such as numpy.int64(...) or numpy.float64(...)"
+    )
 
 
 def _known(path: str, leaf: Any) -> tuple[int, int]:
@@ -172,9 +192,7 @@ def _with_header(rows: Array | NDArray[np.uint32]) -> Array | NDArray[np.uint32]
 
 
 def _dtype_and_shape(path: str, leaf: Any) -> tuple[str, tuple[int, ...]]:
-    """Return what a leaf is; a Python number is what JAX makes of it."""
-    if isinstance(leaf, bool | int | float | complex):
-        leaf = jnp.asarray(leaf)
+    """Return what a leaf is, if it is one that has a fingerprint."""
     dtype = getattr(leaf, "dtype", None)
     if not hasattr(leaf, "shape") or not (_has_bits(dtype) or _is_key(leaf)):
         raise TypeError(
@@ -216,8 +234,6 @@ def _readable(leaf: Any) -> Any:
         if not traced and leaf.sharding.memory_kind == "pinned_host":
             leaf = jax.device_put(leaf, jax.memory.Space.Device)
         return leaf
-    if isinstance(leaf, bool | int | float | complex):
-        return jnp.asarray(leaf)
     x = np.asarray(leaf)
     if x.dtype == jax.dtypes.float0:
         return np.zeros((0,), np.uint32)  # such an array has no bits

@@ -20,8 +20,9 @@ def half_life(tokens: float, batch: float | Schedule) -> float | Callable[[Array
     """Return the decay rate of an average that forgets half after so many tokens.
 
     Take it for `b2` (and `b1`), where the batch size is chosen anew, or grows along the run: a rate
-    of 0.999 counts steps, and with batches 16 times as large remembers 16 times as much data. Held
-    in tokens, small batches train as well as large ones (Marek et al. 2025).
+    of 0.999 counts steps, so that with batches 16 times as large it remembers 16 times as much
+    data. If the half-life is held in tokens instead, small batches train as well as large ones
+    (Marek et al. 2025).
 
     Formula: `b = 2^(-batch / tokens)`, so that `b^(tokens / batch) = 1/2`.
 

@@ -28,8 +28,8 @@ def fold_micro_batches(
 
     Take it where a batch does not fit, and neither does the sum of its micro-batches' gradients
     beside the moments: each gradient goes into `mu` and `nu` at once, which saves 4 bytes for each
-    parameter. The update of all but each `k`-th call is zero. The exact way, with that sum, is
-    `optax.MultiSteps(tx, k)`, or a scan in the step.
+    parameter. Each `k`-th call returns the step's update; the other calls return zeros. The exact
+    way, with that sum, is `optax.MultiSteps(tx, k)`, or a scan in the step.
 
     Step: after `k` gradients, `μ = b1 μ + (1-b1) mean(g_i)` and `ν = b2 ν + (1-b2) mean(|g_i|²)`,
     then the optimiser's step.
@@ -37,13 +37,13 @@ def fold_micro_batches(
     `mu` is that of the whole batch. `nu` is not: it has the mean of the squares of the gradients,
     where the batch has the square of their mean, and `mean(|g_i|²) = |mean(g_i)|² + var(g_i)`. So
     `nu` is larger by the average variance (divided by `k`) of the micro-batches' gradients, and
-    steps are shorter: hardly, where gradients agree; up to `sqrt(k)` times, where they are noise.
-    (AdamA, Zhang et al. 2023, sums `|g_i / k|²`, a `k`-th of this: take `sqrt(k)` times the
-    learning rate, and `sqrt(k)` times `eps`.)
+    steps are shorter: hardly shorter where the gradients agree, and up to `sqrt(k)` times shorter
+    where they are noise. (AdamA, Zhang et al. 2023, sums `|g_i / k|²`, a `k`-th of this: take
+    `sqrt(k)` times the learning rate, and `sqrt(k)` times `eps`.)
 
     How: an average whose rate at the `i`-th of `k` gradients is `1 - c / (1 - (k - i) c)`, with
-    `c = (1-b) / k`, has in the end kept `b` of its past and taken `c` of each gradient. Rates that
-    change are what the optimiser corrects and stores exactly, in any format.
+    `c = (1-b) / k`, has kept `b` of its past after the `k`-th gradient, and has taken `c` of each.
+    The optimiser corrects for rates that change, in any storage format.
 
     Args:
         optimizer: `ao.adam`, `ao.adamw` or `ao.lamb`, whose step reads the two averages alone.

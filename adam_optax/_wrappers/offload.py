@@ -15,8 +15,8 @@ def offload(tx: optax.GradientTransformation, always: bool = False) -> Transform
 
     Use it where the state does not fit beside activations and gradients, and after smaller formats
     of `adam_optax.storage` were tried: the link between host and device is slower than the device's
-    memory. The numbers are those of `tx`. `offload_step` leaves the state there in the step, too,
-    and moves gradients and parameters instead.
+    memory. Its steps have the numbers of `tx`. `offload_step` leaves the state on the host even
+    during a step, and moves gradients and parameters instead.
 
     Between steps, while losses and gradients are computed, the device holds no state but scalars.
     In an update under `jit` XLA brings the state over and sends it back: for GPUs a few leaves at

@@ -51,9 +51,9 @@ def offload_step(
     synchronously between two platforms. Leaves go over in groups, so that one group is on its way
     while the step of the one before runs. Nothing is late or approximate: the numbers are those of
     `tx` compiled for a CPU. A global norm is computed where the gradients are, before they go over,
-    and has the last bit that it has there; a chain whose links mix leaves in other ways is one
-    group. Updates and parameters return to where gradients and parameters were. Where JAX runs on a
-    CPU, nothing is moved.
+    so that it has the last bit of the accelerator's arithmetic. A chain whose links mix leaves in
+    other ways is sent as one group. Updates and parameters return to where gradients and parameters
+    were. Where JAX runs on a CPU, nothing is moved.
 
     Args:
         tx: any optax transformation.

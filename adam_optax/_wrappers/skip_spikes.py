@@ -56,7 +56,7 @@ class SkipSpikesState(NamedTuple):
 def skip_spikes(
     tx: optax.GradientTransformation, window: int = 128, sigma: float | Array = 6.0
 ) -> Transformation:
-    """Take the steps of a transformation, but for those at which the gradient or the loss spikes.
+    """Take the steps of a transformation, except those at which the gradient or the loss spikes.
 
     Take it for long runs in which single batches (damaged data, a fault of the hardware) would
     spoil the moments for thousands of steps. Clipping makes such a step shorter; here it is not

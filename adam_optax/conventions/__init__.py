@@ -3,13 +3,13 @@
     >>> import adam_optax as ao
     >>> tx = ao.adam(ao.conventions.KERAS.learning_rate, **ao.conventions.KERAS.adam)
 
-A `Convention` holds data and no algorithm: for every optimiser that a framework has and that this
-library computes exactly, the arguments that make the optimiser that framework's. All of them in one
-table: `adam-optax conventions`. The rest of what frameworks do around an optimiser are functions:
-`l2` (coupled weight decay), `time_decay`, `maximize`. Six optimisers that only frameworks compute
-are here, too: `scheduled_nadam` (NAdam of PyTorch and Keras), `simplified_nadam` (NAdamW of timm
-and MLCommons), `uncorrected_adam` (BERT, and AdamD), `fading_adam` (Blocks), `constant_adam` (ODL)
-and `capped_adafactor` (big_vision and timm).
+A `Convention` holds data and no algorithm: for every optimiser of a framework that this library can
+compute exactly, it has the arguments to write here. `adam-optax conventions` prints all of them in
+one table. What frameworks do around an optimiser is done by functions: `l2` (coupled weight decay),
+`time_decay`, `maximize`. Six optimisers that only frameworks compute are here, too:
+`scheduled_nadam` (NAdam of PyTorch and Keras), `simplified_nadam` (NAdamW of timm and MLCommons),
+`uncorrected_adam` (BERT, and AdamD), `fading_adam` (Blocks), `constant_adam` (ODL) and
+`capped_adafactor` (big_vision and timm).
 
 "Exactly" means in exact arithmetic: the rounding errors of a framework are not imitated, such as
 those of Keras and TensorFlow, which raise a rounded beta to a power in float32. MATLAB's is the

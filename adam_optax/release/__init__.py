@@ -2,9 +2,10 @@
 
 A training step holds all gradients at once before the first parameter moves: four bytes for each
 parameter in float32. An optimiser whose step of a parameter needs that parameter's gradient alone
-can go first: the backward pass of a layer ends with the layer's step, and its gradient's memory is
-the next layer's (Lv et al. 2023, "Full Parameter Fine-tuning for Large Language Models with Limited
-Resources", call it fused backward; PyTorch's users know it as gradient release).
+can go first: the backward pass of each layer ends with the layer's step, and the next layer's
+gradient takes the memory of this one's (Lv et al. 2023, "Full Parameter Fine-tuning for Large
+Language Models with Limited Resources", call it fused backward; PyTorch's users know it as gradient
+release).
 
 | function | what it does |
 |---|---|

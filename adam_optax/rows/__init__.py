@@ -13,8 +13,8 @@ moments decay. When the row is looked up, this movement is put in, in closed for
 reads is what the dense optimiser would hold, up to rounding. Sparse Adams elsewhere let such rows
 stand still; so does `exact=False`. `_closed_form.py` explains the mathematics.
 
-No step is put in before it is taken: schedules may freeze, jump, restart or end, rates may be
-negative, and `learning_rate * weight_decay` may be up to 1.
+Only steps that were taken are put in, so that schedules may freeze, jump, restart or end, rates may
+be negative, and `learning_rate * weight_decay` may be up to 1.
 
 What has no closed form is refused: numbers that are arrays, learning rates that are not a function
 of the step (`RowOptimizer.rebase` changes them by hand), `b1` not well below `sqrt(b2)`, coupled

@@ -24,9 +24,9 @@ def adamp(
 ) -> Rule:
     """Build AdamP's rule: Adam whose step leaves the length of scale-invariant weights alone.
 
-    Take AdamP for weights before a normalisation, whose length the loss does not feel: momentum
-    makes it grow, and so the steps' effect shrink. Whether weights are such is told by their
-    gradient, which is then orthogonal to them.
+    Take AdamP for weights that a normalisation follows. The loss does not depend on the length of
+    such weights; momentum makes them longer all the same, and steps then turn them less. Whether
+    weights are such is told by their gradient, which is then orthogonal to them.
 
     Moments: `mu`, the mean gradient, and `nu`, the mean squared gradient.
 

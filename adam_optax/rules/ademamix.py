@@ -79,8 +79,8 @@ def simplified_ademamix(
 ) -> Rule:
     """Build Simplified AdEMAMix's rule: a sum of gradients and the newest one.
 
-    Take Simplified AdEMAMix where AdEMAMix is right and two moments must do. Its sum is some
-    `1 / (1 - b1)` times Adam's mean: the learning rate must be smaller by as much.
+    Take Simplified AdEMAMix where AdEMAMix is right but there is memory for two moments only. Its
+    sum is some `1 / (1 - b1)` times Adam's mean: the learning rate must be smaller by as much.
 
     Moments: `mu`, the decaying sum of gradients, and `nu`, the mean squared gradient.
 

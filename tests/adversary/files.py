@@ -11,12 +11,10 @@ import json
 import os
 import random
 import resource
-import signal
 import tempfile
 import time
 import zipfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +24,7 @@ from adam_optax.convert import ConversionError
 from adam_optax.convert._files import _CHECKSUM, _checksum, _read_metadata
 from tests.adversary import memory
 from tests.adversary.memory import Broken, is_whole
+from tests.support.budgets import within
 from tests.support.valid_files import Kind, same, valid_files
 
 SECONDS, MEGABYTES = 10, 400
@@ -173,7 +172,7 @@ def _verdict(kind: Kind, path: Path, truth: Any, proven: bool, which: str) -> st
     """
     before, start = _peak(), time.monotonic()
     try:
-        with _limit(which):
+        with within(3 * SECONDS, Broken, f"{which}: "):
             got = kind.read(path)
     except ConversionError as error:
         if len(str(error)) > 12_000:
@@ -196,22 +195,6 @@ def _verdict(kind: Kind, path: Path, truth: Any, proven: bool, which: str) -> st
 def _peak() -> int:
     """Return the most memory that the process has had, in megabytes."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
-
-
-@contextmanager
-def _limit(which: str) -> Iterator[None]:
-    """Stop a mutant that hangs."""
-
-    def stop(*_: object) -> None:
-        raise Broken(f"{which}: hangs")
-
-    old = signal.signal(signal.SIGALRM, stop)
-    signal.setitimer(signal.ITIMER_REAL, 3 * SECONDS)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, old)
 
 
 def search(seed: int, seconds: float) -> None:

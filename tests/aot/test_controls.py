@@ -57,6 +57,7 @@ def test_moments_made_wider_are_seen(target: str) -> None:
             return (encoded[""],)
 
     found = measured(target, ao.adam(1e-3, storage=Wide()))
+    assert found.moved > GPU["stochastic"].bytes
     with pytest.raises(AssertionError):
         one_pass(found, GPU["stochastic"], LEAST["stochastic"])
 

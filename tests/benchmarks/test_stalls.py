@@ -162,6 +162,7 @@ def test_what_was_kept_is_shown_again(
     part.write_text("[1]")
     with pytest.raises(SystemExit):
         stalls.main(["--read", str(part)])
+    assert f"--read {part}: is no whole file of --json" in capsys.readouterr().err
 
 
 @pytest.mark.quick

@@ -51,11 +51,15 @@ def test_the_handler_of_the_caller_comes_back() -> None:
     assert signal.getsignal(signal.SIGINT) == before
 
 
+@pytest.mark.quick
 def test_what_is_ignored_stays_ignored() -> None:
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        with answered():
-            press()()
+        with answered() as interrupts:
+            assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+            press(module="jax._src.compiler")()  # would raise, and be remembered
+        assert not interrupts.in_xla
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
     finally:
         signal.signal(signal.SIGINT, before)
 

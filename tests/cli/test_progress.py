@@ -69,6 +69,15 @@ def test_more_units_than_planned_are_no_negative_time(clock: Clock) -> None:
     assert estimate.share() == 1
 
 
-def test_a_bar_of_which_nothing_remains_is_a_bar() -> None:
-    with progress(True, {"training": 0}) as shown:  # rich asks for it while it is made
+@pytest.mark.quick
+def test_a_bar_of_which_nothing_remains_is_a_bar(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nothing is planned, so all is done when rich first asks, before the bar has a task."""
+    monkeypatch.setenv("FORCE_COLOR", "1")  # a terminal, to rich
+    with progress(False, {"training": 0}) as shown:
         shown.stage("drawing", "figures")
+    said = capsys.readouterr().err
+    assert "drawing figures" in said
+    assert "100%" in said
+    assert "0 s left" in said

@@ -5,12 +5,8 @@ timm wants a torchvision, which wants a certain PyTorch, so that it is not of th
 """
 
 import functools as ft
-import importlib
-import importlib.util
 import inspect
 import re
-import sys
-import types
 import warnings
 from collections.abc import Callable, Iterator
 from importlib import metadata
@@ -24,6 +20,7 @@ import adam_optax as ao
 from adam_optax import conventions as c
 from tests.support.cases import gradients, run
 from tests.support.oracle import relative_rms
+from tests.support.timm import timm_optimizers
 
 torch = pytest.importorskip("torch", reason="pip install 'adam-optax[witness]'")
 
@@ -53,15 +50,8 @@ def optimi() -> Any:
 @pytest.fixture
 def timm() -> Iterator[Callable[[str], Any]]:
     """Return what imports one file of timm's optimisers, without timm's models."""
-    spec = importlib.util.find_spec("timm")
-    if spec is None or not spec.submodule_search_locations:
-        pytest.skip("pip install --no-deps timm")
-    made = types.ModuleType("timm_optim")
-    made.__path__ = [f"{spec.submodule_search_locations[0]}/optim"]
-    sys.modules["timm_optim"] = made
-    yield lambda name: importlib.import_module(f"timm_optim.{name}")
-    for name in [n for n in sys.modules if n.partition(".")[0] == "timm_optim"]:
-        del sys.modules[name]
+    with timm_optimizers() as found:
+        yield found
 
 
 def theirs(make: Any, grads: Any, start: Any) -> Any:

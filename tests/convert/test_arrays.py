@@ -114,13 +114,20 @@ def test_a_state_of_two_optimizers_is_refused() -> None:
 def test_numbers_of_a_group_can_be_anything() -> None:
     tx, state = ADAM, ADAM.init(PARAMS)
     oddities: list[Any] = [np.ones(2), [1, [2]], "x", None, {}]
+    (whole, *_) = ao.convert.read_groups(state_dict())
     for odd in oddities:
         for name in ("lr", "betas", "eps", "weight_decay"):
             changed: dict[str, Any] = {name: odd}
             theirs = state_dict(**changed)
             theirs["state"][0]["step"] = odd
-            ao.convert.torch_differences(theirs, tx, state)
-            ao.convert.read_groups(theirs)
+            of_a_list = name == "betas" and isinstance(odd, list)  # of which the first is a number
+            said = ["group 0: b1 is 1 in PyTorch, 0.9 in tx"] if of_a_list else []
+            assert ao.convert.torch_differences(theirs, tx, state) == said
+            (group, *_) = ao.convert.read_groups(theirs)
+            assert group.names == whole.names
+            named = {"lr": "learning_rate", "betas": "b1"}.get(name, name)
+            others = whole.hyperparameters.keys() - {named, "b2"}
+            assert all(group.hyperparameters[n] == whole.hyperparameters[n] for n in others)
 
 
 @pytest.mark.quick

@@ -207,6 +207,8 @@ def test_every_count_is_an_array_of_its_own() -> None:
     update = jax.jit(tx.update, donate_argnums=1)
     _, state = tx.update(PARAMS, tx.init(PARAMS), PARAMS)
     for given in (tx.init(PARAMS), state):
+        places = [x.unsafe_buffer_pointer() for x in jax.tree.leaves(given)]
+        assert len(set(places)) == len(places) > 4
         _, after = update(PARAMS, given, PARAMS)
         update(PARAMS, after, PARAMS)
 

@@ -196,6 +196,13 @@ FAULTS = [
         "test_every_bit_counts",
     ),
     Fault(
+        "a number of NumPy's with half of its bits",
+        "fingerprint:_as_array",
+        "kind is None or isinstance(leaf, np.generic)",
+        "kind is None",
+        "test_numbers_of_numpy_count_with_all_of_their_bits",
+    ),
+    Fault(
         "a damaged fingerprint taken for whole",
         "fingerprint:_checked",
         "(saved == _with_header(saved[1:])).all()",

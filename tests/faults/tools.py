@@ -274,4 +274,18 @@ FAULTS = [
         "(end - old)",
         "test_the_chance_is_that_of_a_simulation[mu-False]",
     ),
+    Fault(
+        "an ignored Ctrl-C answered",
+        "answered",
+        "if before is not signal.SIG_IGN:\n    signal.signal(signal.SIGINT, interrupts.handle)",
+        "signal.signal(signal.SIGINT, interrupts.handle)",
+        "test_what_is_ignored_stays_ignored",
+    ),
+    Fault(
+        "a bar updated before it is there",
+        "_Bar.get_renderables",
+        "self.task_ids",
+        "(0,)",
+        "test_a_bar_of_which_nothing_remains_is_a_bar",
+    ),
 ]

@@ -316,7 +316,12 @@ def test_a_decay_rate_is_drawn_by_its_distance_from_one() -> None:
 def test_a_decay_rate_of_one_can_be_drawn() -> None:
     """`sweep --set b1=1.0` ended in matplotlib's traceback, after all of the training."""
     for values in ((1.0,), (0.9, 1.0), (0.0, 0.9), (0.9, 1.5)):
-        loss_plot.render(sweep_plot.figure([Panel("", grid_sweep(b1=values))], "x"), "png", dpi=30)
+        drawn = sweep_plot.figure([Panel("", grid_sweep(b1=values))], "x")
+        assert loss_plot.render(drawn, "png", dpi=30).startswith(b"\x89PNG")
+        (axes,) = drawn.axes
+        assert np.isfinite(axes.get_xlim()).all()
+        shown = {float(x) for line in axes.get_lines() for x in np.asarray(line.get_xdata())}
+        assert len(shown & {*values, *(1 - x for x in values)}) == len(values)
 
 
 def test_a_rate_far_away_does_not_press_the_others_into_a_corner() -> None:

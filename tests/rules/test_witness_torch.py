@@ -4,11 +4,7 @@ The packages are of the extra `witness`, but for timm: it wants a torchvision, w
 PyTorch. `pip install --no-deps timm` brings what is read of it here.
 """
 
-import importlib
-import importlib.util
 import math
-import sys
-import types
 import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -23,6 +19,7 @@ from tests.support.cases import run
 from tests.support.family import GRADS, START
 from tests.support.oracle import relative_rms
 from tests.support.oracle_mars_adamh import read
+from tests.support.timm import timm_optimizers
 
 torch = pytest.importorskip("torch", reason="pip install 'adam-optax[witness]'")
 
@@ -77,15 +74,8 @@ def check(tx: Any, make: Any, bound: float = ROUNDING, steps: int = 500, dtype: 
 @pytest.fixture
 def timm_mars() -> Iterator[Any]:
     """Import the one file of timm, without timm's models."""
-    spec = importlib.util.find_spec("timm")
-    if spec is None or not spec.submodule_search_locations:
-        pytest.skip("pip install --no-deps timm")
-    made = types.ModuleType("timm_optim")
-    made.__path__ = [f"{spec.submodule_search_locations[0]}/optim"]
-    sys.modules["timm_optim"] = made
-    yield importlib.import_module("timm_optim.mars").Mars
-    for name in [n for n in sys.modules if n.partition(".")[0] == "timm_optim"]:
-        del sys.modules[name]
+    with timm_optimizers() as found:
+        yield found("mars").Mars
 
 
 @pytest.mark.parametrize("gamma", [0.025, 0.3])

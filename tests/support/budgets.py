@@ -19,11 +19,19 @@ def memory_below(limit: int) -> Iterator[None]:
 
 
 @contextmanager
-def within(seconds: float, error: type[BaseException] = AssertionError) -> Iterator[None]:
-    """Raise an error if the body is not over in time, even if it waits for ever."""
+def within(
+    seconds: float, error: type[BaseException] = AssertionError, what: str = ""
+) -> Iterator[None]:
+    """Raise an error if the body is not over in time, even if it waits for ever.
+
+    Args:
+        seconds: the time.
+        error: what is raised.
+        what: what the body does, with which the message begins.
+    """
 
     def stop(*_: object) -> None:
-        raise error(f"not over within {seconds} s")
+        raise error(f"{what}not over within {seconds:g} s")
 
     old = signal.signal(signal.SIGALRM, stop)
     signal.setitimer(signal.ITIMER_REAL, seconds)

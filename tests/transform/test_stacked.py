@@ -78,7 +78,7 @@ def test_a_cautious_direction_takes_the_mean_of_its_own_layer() -> None:
 
 @pytest.mark.quick
 def test_without_stacked_the_layers_are_mixed() -> None:
-    with pytest.raises(AssertionError):
+    with pytest.raises(AssertionError, match="Not equal to tolerance"):
         check_alike(lambda stacked=0: ao.lamb(1e-2), 1e-2)
 
 

@@ -1,7 +1,9 @@
 """A fingerprint changes with every bit of a tree, and with nothing else."""
 
+import math
 import random
 from collections import namedtuple
+from enum import IntEnum
 from typing import Any
 
 import jax
@@ -18,6 +20,12 @@ DTYPES = (
     *("complex64", "float8_e4m3fn", "float4_e2m1fn"),
 )
 WIDE = ("int64", "float64", "complex128")
+
+
+class Kind(IntEnum):
+    """Be integers of Python that have another type."""
+
+    ONE = 1
 
 
 def array(dtype: str) -> Any:
@@ -48,6 +56,38 @@ def test_64_bits_are_read_whole_by_either_jax(dtype: str, x64: None) -> None:
         assert np.array_equal(here, ao.fingerprint(x))
     assert not same(x, x + 2.0**-50 if dtype != "int64" else x + 2**40)
     assert same(x, x.astype(x.dtype.newbyteorder(">")))
+
+
+@pytest.mark.quick
+@pytest.mark.parametrize("dtype", WIDE)
+def test_what_jax_makes_of_64_bits_is_refused_with_the_way_out(dtype: str) -> None:
+    x = array(dtype) + 2**40
+    saved = ao.fingerprint({"x": x})
+    narrow = x.astype(jax.dtypes.canonicalize_dtype(x.dtype))
+    with pytest.raises(ValueError, match=f"^x is {narrow.dtype}.*, which is not what was saved: r"):
+        ao.check_fingerprint({"x": jnp.asarray(narrow)}, saved)
+
+
+@pytest.mark.quick
+def test_numbers_of_numpy_count_with_all_of_their_bits() -> None:
+    """`np.float64` is a `float`, of which JAX keeps half."""
+    for x in (np.float64(0.1), np.complex128(0.1 + 1j), np.int64(2**40), np.float32(0.1)):
+        assert same(x, np.array(x))  # as Orbax gives it back without a target
+        back = serialization.msgpack_restore(serialization.to_bytes({"x": x}))
+        ao.check_fingerprint(back, ao.fingerprint({"x": x}))
+        for place in range(x.nbytes):
+            damaged = bytearray(x.tobytes())
+            damaged[place] ^= 1
+            assert not same(x, np.frombuffer(damaged, x.dtype)[0])
+
+
+@pytest.mark.quick
+def test_numbers_of_python_are_those_that_jax_makes() -> None:
+    for x in (True, 3, -(2**31), 0.1, 2e-50, math.nan, -math.inf, 1j, Kind.ONE):
+        assert same(x, jnp.asarray(x))
+    for x in (2**31, 2**70, 1e39, -1e300j):
+        with pytest.raises(ValueError, match=r"^a/0 is .*, which JAX cannot hold as [a-z]+(32|64)"):
+            ao.fingerprint({"a": [x]})
 
 
 @pytest.mark.quick

@@ -29,14 +29,15 @@ def cpu_loops(choice: str) -> Iterator[None]:
 
     XLA for CPUs makes one loop for each result of a step, and decodes the moments anew in each of
     them. A loop of this library makes all results in one pass over memory, and takes a fraction of
-    the time to compile. States have the same bits, but for a code of `pair()` in 200,000 that is
-    its neighbour; parameters are the same to a rounding. Loops need the extra `cpu` (llvmlite), and
-    are for one CPU device: on accelerators, spread over several devices by XLA, in float64,
-    differentiated, mapped or exported, XLA compiles the step whatever is chosen.
+    the time to compile. States have the same bits, except that one code of `pair()` in 200,000 is
+    the next one on its grid; parameters differ by roundings at most. Loops need the extra `cpu`
+    (llvmlite), and run on one CPU device. Whatever is chosen, XLA compiles steps on accelerators,
+    steps over several devices, steps in float64, and steps that are differentiated, mapped or
+    exported.
 
-    Without this choice, `ADAM_OPTAX_CPU_LOOPS` in the environment decides when the library is
-    imported, and else `"auto"`. A program that is traced already, such as a jitted function that
-    was called, stays as it is.
+    Where nothing is chosen, the environment variable `ADAM_OPTAX_CPU_LOOPS` decides, as it was when
+    the library was imported. If it was not set, the choice is `"auto"`. A program that is traced
+    already, such as a jitted function that was called, stays as it is.
 
     Args:
         choice: `"auto"`: loops for formats of few bits, where XLA makes several passes, and in
