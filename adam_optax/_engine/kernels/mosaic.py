@@ -67,10 +67,8 @@ def stored(layout: Layout) -> Layout | None:
     if len(layout.shape) < 3:
         return layout
     *_, layers, rows, _ = layout.shape
-    kinds = zip(
-        (*layout.roles, *layout.out_roles), (*layout.dtypes, *layout.out_dtypes), strict=True
-    )
-    dtypes = dict.fromkeys(dtype for role, dtype in kinds if role == LEAF)
+    roles, dtypes = (*layout.roles, *layout.out_roles), (*layout.dtypes, *layout.out_dtypes)
+    kinds = {d for role, d in zip(roles, dtypes, strict=True) if role == LEAF}
     if len(layout.shape) > 3:
         return layout if all(_padded(rows, d) == rows for d in kinds) else None
     exchanged = {rows * _padded(layers, d) < layers * _padded(rows, d) for d in kinds}
