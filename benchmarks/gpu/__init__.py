@@ -6,5 +6,5 @@
 - `run.py` goes through the parts, each with its share of the minutes, case by case;
 - `equality.py`, `steps.py`, `offload.py`, `language.py` and `figures.py` are the parts, of one
   form: each lists its cases, and a case returns what it measured;
-- `timing.py` alone takes times, `results.py` alone writes results.
+- `timing.py` alone takes times, `results.py` alone writes results, as `page.py` words them.
 """

@@ -15,7 +15,7 @@ class Measured(NamedTuple):
 
     Attributes:
         measure: what was measured.
-        unit: its unit; empty for a ratio, a count or a word.
+        unit: its unit; empty for a word.
         median: the number, a median where it was taken several times.
         low: the least; None where it was taken once.
         high: the largest; None where it was taken once.
@@ -53,12 +53,14 @@ class Setup:
         miniature: whether sizes are those of a trial on a CPU.
         data: where the data of the paper's figures is.
         text: a file to train on; None: Python's own documentation.
+        command: what was called.
     """
 
     out: pathlib.Path
     miniature: bool = False
     data: pathlib.Path = pathlib.Path("data")
     text: pathlib.Path | None = None
+    command: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,12 +72,14 @@ class Part:
         title: of its table.
         share: of the minutes, in proportion to the shares of the others.
         cases: lists the cases, what matters most first.
+        notes: sentences below the table: what its numbers say, and what they do not.
     """
 
     name: str
     title: str
     share: float
     cases: Callable[[Setup], list[Case]]
+    notes: tuple[str, ...] = ()
 
 
 class AbsentError(Exception):

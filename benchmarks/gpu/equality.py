@@ -122,7 +122,7 @@ def of_kernel(name: str, dtype: str) -> Iterator[Measured]:
     calls = [set(TARGET.findall(one[2])) for one in found]
     kernel = ", ".join(sorted(calls[0] - calls[1])) or "no kernel here: XLA's step ran twice"
     yield Measured("from XLA", "relative", far, note=kernel)
-    yield Measured("equal bits of the state", "", same)
+    yield Measured("equal bits of the state", "share", same)
 
 
 def _plain() -> Any:
@@ -157,8 +157,10 @@ def of_formats(one: Variant, names: list[str]) -> Iterator[Measured]:
         else:
             far, shares[name] = found
             yield Measured(name, "relative", far)
+    if not shares:
+        raise RuntimeError(f"no format could be compared: {pairs[0]}")
     least = min(shares, key=lambda name: shares[name])
-    yield Measured("least equal bits of a state", "", shares[least], note=f"in {least}")
+    yield Measured("least equal bits of a state", "share", shares[least], note=f"in {least}")
     same = [name for name, share in shares.items() if share == 1.0]
     yield Measured("states of the CPU's bits", note=", ".join(same) or "in no format")
 
@@ -171,9 +173,16 @@ def _on_both(one: Variant, name: str) -> tuple[float, float] | str:
             found = [trajectory(tx, SHAPE, device) for device in _devices().values()]
     except (TypeError, ValueError) as refusal:
         return f"refused: {refusal}"[:80]
+    except Exception as error:  # of the device or its compiler: the other formats stay
+        return f"failed: {type(error).__name__}: {error}"[:80]
     return apart(found[0], found[1], SHAPE)
 
 
-PART = Part(
-    "equality", "Equality: beside the CPU's bits, float64, and kernels beside XLA", 0.2, cases
+NOTES = (
+    "A distance is that of parameters after twenty steps, root mean square, over how far they went"
+    " (*relative*); a *share* is that of the elements of the state that have the same bits.",
+    "What it says: whether steps are right here. What it does not say: whether training is the same"
+    " where a distance is more than rounding: few bits make a step of a last bit.",
 )
+TITLE = "Equality: beside the CPU's bits, float64, and kernels beside XLA"
+PART = Part("equality", TITLE, 0.2, cases, NOTES)

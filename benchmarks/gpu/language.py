@@ -126,4 +126,10 @@ def of_format(setup: Setup, steps: int, seed: int, name: str) -> Iterator[Measur
     yield Measured("parameters", "M", count / 1e6)
 
 
-PART = Part("language", "A language model of GPT-2's size, on text", 0.3, cases)
+NOTES = (
+    "*loss, last tenth* is the mean over the last tenth of the steps, with the least and largest of"
+    " a batch; *step* is a whole training step in bfloat16, the mean over all but the first.",
+    "What it says: whether a format trains as float32 does, by the same batches. What it does not"
+    " say: how good a model is, since the text is small and read many times.",
+)
+PART = Part("language", "A language model of GPT-2's size, on text", 0.3, cases, NOTES)

@@ -1,4 +1,4 @@
-"""Write results: a CSV file to which each case is appended, and one page of Markdown."""
+"""Keep results in a folder: a CSV file to which each case is appended, facts, a page."""
 
 import contextlib
 import csv
@@ -7,27 +7,26 @@ import io
 import json
 import os
 import pathlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, NamedTuple, NoReturn
 
 from adam_optax._core.files import read_regular, write_atomically
 from benchmarks.gpu.case import Measured
+from benchmarks.gpu.page import ABSENT, END, FAILED, TITLE, Planned, Row, page
 
+COMMAND = "python -m benchmarks.gpu"
 COLUMNS = ("part", "case", *Measured._fields)
-END = "took"
-"""The measure with which a case ends: without its line a case was not finished."""
-FAILED, ABSENT = "failed", "absent"
-"""The measures whose note says why a case measured nothing."""
-SAME = ("size", "device", "jax")
-"""The facts that are those of all results in a folder."""
+LISTED = ("command", "date", "commit", "host", "device's memory", "environment")
+"""The facts that may change from a run to that which goes on with it: the page lists each."""
+NOT_INSTALLED = "not installed"
+"""The fact of a package that may be installed before a run goes on."""
 
 
-class Row(NamedTuple):
-    """Hold a line of the file."""
+class Known(NamedTuple):
+    """Hold what was written last about a run."""
 
-    part: str
-    case: str
-    measured: Measured
+    facts: Mapping[str, str]
+    planned: Mapping[str, Planned]
 
 
 class Results:
@@ -37,29 +36,37 @@ class Results:
         folder: where they are; made if it is not there.
 
     Raises:
-        SystemExit: if the folder cannot be one, or has results of something else.
+        SystemExit: if the folder cannot be one, or has files of something else.
     """
 
     def __init__(self, folder: pathlib.Path) -> None:
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise SystemExit(f"{error}: choose another --out") from None
+        self._folder = folder
         self._file, self._facts = folder / "results.csv", folder / "facts.json"
         self._table, self._lock = folder / "results.md", folder / "lock"
         self._running = folder / "running"
-        for path in (self._file, self._facts):
-            if path.exists() and not self._is_ours(path):
-                raise SystemExit(f"{path} is not of this command: choose another --out")
-
-    def _is_ours(self, path: pathlib.Path) -> bool:
-        """Tell whether a file is one that this command wrote: both are always whole."""
-        if path == self._file:
-            return read_regular(path).startswith(_line(COLUMNS).encode())
+        readers = {
+            self._facts: self._known,
+            self._file: self._lines,
+            self._running: self._case,
+            self._table: self._titled,
+        }
         try:
-            return self._known().keys() == {"facts", "planned"}
-        except (TypeError, ValueError):
-            return False
+            folder.mkdir(parents=True, exist_ok=True)
+            self._lock.open("a").close()  # tells whether anything can be written there
+            for path, read in readers.items():
+                if path.exists():
+                    try:
+                        read()
+                    except ValueError as error:
+                        self._refuse(f"{path} is not of this command ({error})")
+            if self.rows() and not self._facts.exists():  # of which machine, nobody knows
+                self._refuse(f"{self._file} has results, and no facts.json is beside it")
+        except OSError as error:
+            self._refuse(str(error))
+
+    @staticmethod
+    def _refuse(why: str) -> NoReturn:
+        raise SystemExit(f"{why}: choose another --out") from None
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
@@ -68,21 +75,16 @@ class Results:
         Raises:
             SystemExit: if another run holds it.
         """
-        with self._lock.open("w") as held:
+        with self._lock.open("a") as held:
             try:
                 fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
-                where = self._lock.parent
-                raise SystemExit(f"another run writes to {where}: wait for it") from None
+                raise SystemExit(f"another run writes to {self._folder}: wait for it") from None
             yield
 
     def rows(self) -> list[Row]:
         """Return the rows of finished cases; a case that was cut short has none."""
-        if not self._file.exists():
-            return []
-        whole, _, _ = read_regular(self._file).decode(errors="replace").rpartition("\n")
-        lines = list(csv.reader(io.StringIO(whole)))
-        read = [row for line in lines[1:] if (row := _parsed(line)) is not None]
+        read = self._lines()
         finished = {row[:2] for row in read if row.measured.measure == END}
         return [row for row in read if row[:2] in finished]
 
@@ -96,13 +98,16 @@ class Results:
         Args:
             retry: whether to take out the cases, too, that failed or lacked something.
         """
-        rows = self.rows()
-        lost = {row[:2] for row in rows if row.measured.measure in (FAILED, ABSENT)}
-        kept = [row for row in rows if not (retry and row[:2] in lost)]
-        write_atomically(self._file, (_line(COLUMNS) + "".join(map(_said, kept))).encode())
+        if self._file.exists():
+            rows = self.rows()
+            lost = {row[:2] for row in rows if row.measured.measure in (FAILED, ABSENT)}
+            kept = [row for row in rows if not (retry and row[:2] in lost)]
+            write_atomically(self._file, (_line(COLUMNS) + "".join(map(_said, kept))).encode())
 
     def append(self, part: str, case: str, found: Iterable[Measured], took: float) -> None:
         """Append all rows of a case at once, the one that ends it last."""
+        if not self._file.exists():
+            write_atomically(self._file, _line(COLUMNS).encode())
         end = Measured(END, "s", took)
         text = "".join(_said(Row(part, case, one)) for one in (*found, end))
         with self._file.open("ab") as stream:
@@ -121,51 +126,112 @@ class Results:
         """Return, and forget, the case in which a process ended."""
         if not self._running.exists():
             return None
-        part, case = json.loads(self._running.read_text())
+        found = self._case()
         self._running.unlink()
-        return part, case
+        return found
 
-    def plan(self, facts: Mapping[str, str], planned: Mapping[str, Sequence[str]]) -> None:
-        """Write the facts of the machine, and under each part's title the keys of its cases.
+    def plan(self, facts: Mapping[str, str], planned: Mapping[str, Planned]) -> None:
+        """Write the facts of the machine and of the run, and what is planned for each part.
 
         Args:
             facts: words by name.
-            planned: by the part's name, its title and then the keys.
+            planned: by the part's name.
 
         Raises:
-            SystemExit: if the folder has results of another machine, which would share a table.
+            SystemExit: if the folder has results of another machine, of other versions or of
+                another text, which would share a table.
         """
-        before = self._known().get("facts", facts)
-        for name in SAME:
-            if self.done() and before.get(name) != facts.get(name):
-                where, said = self._file.parent, f"{before.get(name)}, not {facts.get(name)}"
-                raise SystemExit(f"{where} has results of {name} {said}: choose another --out")
-        text = json.dumps({"facts": facts, "planned": planned}, indent=1)
+        before = self._known().facts if self.done() else {}
+        facts = {name: _joined(name, before.get(name), said) for name, said in facts.items()}
+        for name in {**before, **facts}:
+            was, now = before.get(name), facts.get(name)
+            if before and name not in LISTED and was not in (now, NOT_INSTALLED):
+                self._refuse(f"{self._folder} has results of {name} {was}, not {now}")
+        said = {name: part._asdict() for name, part in planned.items()}
+        text = json.dumps({"of": COMMAND, "facts": facts, "planned": said}, indent=1)
         write_atomically(self._facts, text.encode() + b"\n")
 
     def table(self) -> str:
-        """Write, and return, facts and results as Markdown."""
-        known = self._known()
-        text = "\n".join(_page(known.get("facts", {}), known.get("planned", {}), self.rows()))
+        """Write, and return, facts and results as Markdown; nothing, where no run has begun."""
+        if not self._facts.exists():
+            return ""
+        text = "\n".join(page(*self._known(), self.rows()))
         write_atomically(self._table, text.encode() + b"\n")
         return text
 
-    def _known(self) -> dict[str, Any]:
-        """Return the facts and the plan that were written last."""
-        found = json.loads(read_regular(self._facts)) if self._facts.exists() else {}
-        return dict(found)
+    def _known(self) -> Known:
+        """Return the facts and the plan that were written last.
+
+        Raises:
+            ValueError: if the file is not of this command.
+        """
+        if not self._facts.exists():
+            return Known({}, {})
+        found = json.loads(read_regular(self._facts))
+        try:
+            if found.pop("of") == COMMAND:
+                planned = {name: Planned(**part) for name, part in found["planned"].items()}
+                return Known({str(name): str(x) for name, x in found["facts"].items()}, planned)
+        except (AttributeError, KeyError, TypeError):
+            pass
+        raise ValueError("it has other entries")
+
+    def _lines(self) -> list[Row]:
+        """Return all rows of the file; half a line at its end, which a kill left, is none.
+
+        Raises:
+            ValueError: if the file is not of this command.
+        """
+        if not self._file.exists():
+            return []
+        whole, _, _ = read_regular(self._file).decode(errors="replace").rpartition("\n")
+        try:
+            head, *lines = csv.reader(io.StringIO(whole)) if whole else [[]]
+        except csv.Error as error:
+            raise ValueError(str(error)) from None
+        if head != list(COLUMNS):
+            raise ValueError("it has other columns")
+        return [_parsed(line, number) for number, line in enumerate(lines, 2)]
+
+    def _case(self) -> tuple[str, str]:
+        """Return the part and key of the case that was running.
+
+        Raises:
+            ValueError: if the file is not of this command.
+        """
+        match json.loads(read_regular(self._running)):
+            case [str(part), str(case)]:
+                return part, case
+        raise ValueError("it names no case")
+
+    def _titled(self) -> None:
+        """Check that the page is one of this command.
+
+        Raises:
+            ValueError: if it is not.
+        """
+        if not read_regular(self._table).startswith(TITLE.encode()):
+            raise ValueError("it has another title")
 
 
-def _parsed(line: list[str]) -> Row | None:
-    """Return a row, or None for a line that this command has not written."""
-    if len(line) != len(COLUMNS):
-        return None
-    part, case, measure, unit, *numbers, times, note = line
+def _joined(name: str, before: str | None, now: str) -> str:
+    """Return a fact, and those before it if it may change."""
+    said = before.split("; ") if before and name in LISTED else []
+    return "; ".join(dict.fromkeys([*said, now]))
+
+
+def _parsed(line: list[str], number: int) -> Row:
+    """Return a row of a line of the file.
+
+    Raises:
+        ValueError: if it is none of this command.
+    """
     try:
+        part, case, measure, unit, *numbers, times, note = line
         median, low, high = (float(x) if x else None for x in numbers)
         return Row(part, case, Measured(measure, unit, median, low, high, int(times), note))
     except ValueError:
-        return None
+        raise ValueError(f"line {number} is another") from None
 
 
 def _line(cells: Iterable[Any]) -> str:
@@ -180,45 +246,3 @@ def _said(row: Row) -> str:
     numbers = ["" if x is None else f"{x:.6g}" for x in (one.median, one.low, one.high)]
     note = " ".join(one.note.split())[:300]
     return _line([row.part, row.case, one.measure, one.unit, *numbers, one.times, note])
-
-
-def _page(
-    facts: Mapping[str, str],
-    planned: Mapping[str, Sequence[str]],
-    rows: Sequence[Row],
-) -> Iterator[str]:
-    yield "# One GPU"
-    yield ""
-    yield from (f"- {name}: {said}" for name, said in facts.items())
-    for part, (title, *keys) in planned.items():
-        of_part = [row for row in rows if row.part == part]
-        done = {row.case for row in of_part}
-        lost = {row.case for row in of_part if row.measured.measure in (FAILED, ABSENT)}
-        less = f", {len(lost)} of which failed or lacked something" if lost else ""
-        more = " The same command goes on." if set(keys) - done else ""
-        yield from ("", f"## {title}", "", f"{len(done)} of {len(keys)} cases{less}.{more}")
-        yield from ["", *_columns(of_part)] if of_part else []
-
-
-def _columns(rows: Sequence[Row]) -> Iterator[str]:
-    """Yield a table with a line for each case, and a column for each measure that has a number."""
-    cases: dict[str, dict[str, Measured]] = {}
-    for row in rows:
-        cases.setdefault(row.case, {})[row.measured.measure] = row.measured
-    numbered = [row.measured for row in rows if row.measured.median is not None]
-    heads = dict.fromkeys((m.measure, m.unit) for m in numbered if m.measure != END)
-    named = [f"{measure} [{unit}]" if unit else measure for measure, unit in heads]
-    yield "| " + " | ".join(["case", *named, "said"]) + " |"
-    yield "|---" * (2 + len(named)) + "|"
-    for case, found in cases.items():
-        cells = [_cell(found.get(measure)) for measure, _ in heads]
-        noted = (f"{m.measure}: {m.note}" if m.median is None else m.note for m in found.values())
-        said = "; ".join(dict.fromkeys(note.replace("|", "\\|") for note in noted if note))
-        yield "| " + " | ".join([case.replace("|", "\\|"), *cells, said]) + " |"
-
-
-def _cell(one: Measured | None) -> str:
-    if one is None or one.median is None:
-        return ""
-    spread = "" if one.low is None or one.high is None else f" ({one.low:.3g}-{one.high:.3g})"
-    return f"{one.median:.4g}{spread}"

@@ -1,15 +1,21 @@
 """Go through the parts case by case, in the process that has the device."""
 
+import contextlib
+import gc
 import importlib
 import os
+import sys
+import time
 import traceback
 from collections.abc import Iterable, Sequence
 
 import jax
+import jax.numpy as jnp
 
 from benchmarks.gpu import machine
 from benchmarks.gpu.case import NAMES, AbsentError, Case, Measured, Part, Setup
-from benchmarks.gpu.results import ABSENT, FAILED, Results
+from benchmarks.gpu.page import ABSENT, FAILED, Planned
+from benchmarks.gpu.results import Results
 from benchmarks.gpu.timing import Clock, spent
 
 
@@ -30,25 +36,38 @@ def load(name: str) -> Part:
 PARTS = tuple(map(load, NAMES))
 
 
-def run(setup: Setup, seconds: float, names: Sequence[str], parent: int) -> None:
+class LostError(Exception):
+    """Say that the device computes no more in this process, as after an illegal access."""
+
+
+def run(setup: Setup, until: float, names: Sequence[str], parent: int, retry: bool = False) -> None:
     """Do the cases that are not done yet, until the time is over.
 
     Args:
         setup: what was asked for.
-        seconds: how long.
+        until: when, by `time.monotonic`, which all processes of a machine share.
         names: of the parts.
         parent: the process that watches; without it the run ends after its case.
+        retry: whether to do again what failed or lacked something.
+
+    Raises:
+        LostError: if the device is lost to this process; another may go on.
+        SystemExit: if there is no GPU, or the folder has results of something else.
     """
     results, parts = Results(setup.out), [part for part in PARTS if part.name in names]
-    clock = Clock(seconds, {part.name: part.share for part in parts})
+    clock = Clock(until - time.monotonic(), {part.name: part.share for part in parts})
     with results.locked():
-        if not setup.miniature and jax.default_backend() == "cpu":
-            raise SystemExit("JAX sees no GPU here: install jax[cuda13], or write --miniature")
+        if not setup.miniature and (why := machine.no_gpu()):
+            raise SystemExit(f"JAX sees no GPU here{why}. To try the command on a CPU: --miniature")
         if not setup.miniature:  # else what is on disk would pass for a fast compiler
             jax.config.update("jax_enable_compilation_cache", False)
         cases = {part.name: part.cases(setup) for part in PARTS}
-        planned = {p.name: [p.title, *(case.key for case in cases[p.name])] for p in PARTS}
+        planned = {
+            part.name: Planned(part.title, part.notes, [case.key for case in cases[part.name]])
+            for part in PARTS
+        }
         results.plan(machine.facts(setup), planned)
+        results.tidy(retry)  # not before it is known that the results are this machine's
         while clock.left() > 0 and (left := _left(parts, cases, results)):
             for i, part in enumerate(left):
                 stop = clock.until(part.name, [other.name for other in left[i:]])
@@ -56,7 +75,9 @@ def run(setup: Setup, seconds: float, names: Sequence[str], parent: int) -> None
                     if clock.reached(stop) or os.getppid() != parent:
                         break
                     with results.running(part.name, case.key):
-                        done(part.name, case, results)
+                        worked = done(part.name, case, results)
+                    if not worked and not _computes():
+                        raise LostError(f"the device computes no more after {case.key}")
             if os.getppid() != parent:
                 return
 
@@ -70,8 +91,20 @@ def _left(parts: Iterable[Part], cases: dict[str, list[Case]], results: Results)
     return [part for part in parts if _waiting(part, cases, results)]
 
 
-def done(part: str, case: Case, results: Results) -> None:
-    """Do a case and append what it measured; what fails is a row, and the next case is done."""
+def _computes() -> bool:
+    """Tell whether the device still computes: an illegal access ends that for a whole process."""
+    try:
+        return float(jnp.ones(()) + 1.0) == 2.0
+    except Exception:
+        return False
+
+
+def done(part: str, case: Case, results: Results) -> bool:
+    """Do a case and append what it measured; what fails is a row, and the next case is done.
+
+    Returns:
+        Whether nothing failed.
+    """
     found: list[Measured] = []
 
     def tried() -> None:
@@ -87,3 +120,16 @@ def done(part: str, case: Case, results: Results) -> None:
     _, took = spent(tried)
     results.append(part, case.key, found, took)
     print(f"{part}: {case.key} ({took:.1f} s)", flush=True)
+    _free()
+    return all(one.measure != FAILED for one in found)
+
+
+def _free() -> None:
+    """Give the device's memory back that only cycles still hold, and what PyTorch keeps for later.
+
+    Else the case after one that ran out of memory could run out of it, too.
+    """
+    gc.collect()
+    if torch := sys.modules.get("torch"):
+        with contextlib.suppress(Exception):  # the device may be lost; `_computes` finds out
+            torch.cuda.empty_cache()

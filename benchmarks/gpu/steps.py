@@ -1,7 +1,8 @@
 """Time the steps of all formats and of other libraries, as a share of the device's copy rate."""
 
 import functools
-from collections.abc import Iterator
+import itertools
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
@@ -9,7 +10,7 @@ import jax.numpy as jnp
 
 from adam_optax.aot import hlo
 from benchmarks.contenders import Shapes, jax_optimizer, tensor_bytes, torch_optimizer, transformer
-from benchmarks.gpu.case import Case, Measured, Part, Setup, need
+from benchmarks.gpu.case import AbsentError, Case, Measured, Part, Setup, need
 from benchmarks.gpu.timing import compiled, copy_rate, spent, timed
 
 FORMATS = (
@@ -36,6 +37,18 @@ PEERS = {
     "bitsandbytes, 8-bit": ("bitsandbytes", "bitsandbytes.AdamW8bit"),
 }
 """The package that each needs beside PyTorch, and its name in `contenders`."""
+FIRST = (
+    "float32",
+    "optax",
+    "pair()",
+    "PyTorch, fused",
+    "stochastic()",
+    "bitsandbytes, 8-bit",
+    "int8(block=128)",
+    "pair(1, block=128)",
+    "torchao, 8-bit",
+)
+"""Of all kinds of parameters before the others: a state of 8, 4, 2 and 1 bytes beside its peers."""
 KINDS = (
     ("one leaf", "float32", "step"),
     ("GPT-2's leaves", "float32", "step"),
@@ -62,14 +75,19 @@ def cases(setup: Setup) -> list[Case]:
     found = [Case("copy, device to device", lambda: [copied(setup)])]
     small = KINDS[:2] + KINDS[6:7], FORMATS[:2]
     kinds, formats = small if setup.miniature else (KINDS, FORMATS)
-    for tree, dtype, how in kinds:
-        names = [f"{name}, {how}" for name in formats]
-        for name in names[:1] + ["optax"] * (how == "step") + names[1:]:
-            measure = functools.partial(of_jax, setup, tree, dtype, name)
-            found.append(Case(f"{tree}, {dtype}: {name}", measure))
-        for title in PEERS if how == "step" else ():
-            measure = functools.partial(of_torch, setup, tree, dtype, title)
-            found.append(Case(f"{tree}, {dtype}: {title}", measure))
+    everyone = dict.fromkeys([*FIRST, *FORMATS, *PEERS])
+    passes = FIRST, [name for name in everyone if name not in FIRST]
+    measure: Callable[..., Iterator[Measured]]
+    for names, (tree, dtype, how) in itertools.product(passes, kinds):
+        for name in names:
+            if name in formats:
+                title, measure = f"{name}, {how}", of_jax
+            elif how == "step" and (name in PEERS or name == "optax"):
+                title, measure = name, of_torch if name in PEERS else of_jax
+            else:
+                continue
+            one = functools.partial(measure, setup, tree, dtype, title)
+            found.append(Case(f"{tree}, {dtype}: {title}", one))
     return found
 
 
@@ -102,7 +120,7 @@ def of_jax(setup: Setup, tree: str, dtype: str, name: str) -> Iterator[Measured]
     yield from _step(timed(setup, dispatch), setup, *held)
     yield Measured("compile", "s", took)
     yield Measured("moved", "B/parameter", hlo.moved(text) / held[2])
-    yield Measured("kernels", "", float(hlo.kernels(text)))
+    yield Measured("kernels", "count", float(hlo.kernels(text)))
 
 
 def _contender(name: str) -> str:
@@ -118,6 +136,8 @@ def of_torch(setup: Setup, tree: str, dtype: str, title: str) -> Iterator[Measur
     import torch
 
     on_gpu = torch.cuda.is_available()
+    if not (on_gpu or setup.miniature):  # a CPU's step has no place in a GPU's table
+        raise AbsentError(f"PyTorch {torch.__version__} sees no GPU here")
     how: dict[str, Any] = {"device": "cuda" if on_gpu else "cpu", "dtype": getattr(torch, dtype)}
     of = shapes(setup, tree)
     params = [torch.nn.Parameter(0.02 * torch.randn(*shape, **how)) for shape in of]
@@ -135,7 +155,8 @@ def of_torch(setup: Setup, tree: str, dtype: str, title: str) -> Iterator[Measur
     held = sum(tensor_bytes(p) for p in params), sum(tensor_bytes(t) for t in kept)
     yield from _step(taken, setup, *held, sum(p.numel() for p in params))
     yield Measured("compile", "s", first, note="compile: of PyTorch, the first step")
-    yield Measured("on", note="a GPU" if on_gpu else "PyTorch sees no GPU: its step ran on a CPU")
+    if not on_gpu:
+        yield Measured("on", note="a CPU")
 
 
 def _step(taken: Measured, setup: Setup, params: int, state: int, count: int) -> Iterator[Measured]:
@@ -143,8 +164,16 @@ def _step(taken: Measured, setup: Setup, params: int, state: int, count: int) ->
     least, ms = 3 * params + 2 * state, taken.median or 0.0
     yield taken
     yield Measured("rate", "GB/s", least / ms / 1e6)
-    yield Measured("of the copy rate", "", least / ms / copy_rate(setup))
+    yield Measured("of the copy rate", "ratio", least / ms / copy_rate(setup))
     yield Measured("state", "B/parameter", state / count)
 
 
-PART = Part("steps", "Steps: times, bytes a second, compile times", 0.3, cases)
+NOTES = (
+    "*step*, with the least and the largest in parentheses, is the median over seven samples of"
+    " steps handed out one after the other; *rate* counts parameters and state read and written"
+    " and gradients read, so that 1.0 *of the copy rate* is a step without a wasted byte; *moved*"
+    " is what the compiled code moves, by its text.",
+    "What it says: what a step of AdamW costs here by itself. What it does not say: what it costs"
+    " in a training, beside whose gradients XLA may hide or fuse it, nor anything of several GPUs.",
+)
+PART = Part("steps", "Steps: times, bytes a second, compile times", 0.3, cases, NOTES)

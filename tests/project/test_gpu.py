@@ -2,13 +2,15 @@
 
 import csv
 import functools
+import itertools
 import json
 import os
 import pathlib
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Mapping
 from types import SimpleNamespace
 
 import jax
@@ -16,15 +18,17 @@ import jax.numpy as jnp
 import pytest
 
 from benchmarks.gpu import __main__ as command
-from benchmarks.gpu import language, machine, run, timing
+from benchmarks.gpu import equality, language, machine, run, steps, timing
 from benchmarks.gpu.case import NAMES, AbsentError, Case, Measured, Part, Setup, need
 from benchmarks.gpu.model import Decoder, Shape, codes
+from benchmarks.gpu.page import Planned
 from benchmarks.gpu.results import Results
 from benchmarks.gpu.timing import Clock
+from tests.support import cases as adams
 
 ROOT = pathlib.Path(__file__).parents[2]
-SECONDS = 5.0
-"""Of runs whose cases take none; only where a gate is broken do they last so long."""
+TICKS = 30.0
+"""How often a run asks for the time until it is over; only where a gate is broken is it so long."""
 
 
 @pytest.fixture
@@ -38,7 +42,13 @@ def do(
         monkeypatch.setattr(run, "PARTS", (part,))
         monkeypatch.setattr(machine, "facts", lambda _: {"device": "none"})
         Results(tmp_path).tidy()  # as the process that watches does
-        run.run(Setup(tmp_path, miniature=True), SECONDS, ["steps"], os.getppid())
+        ticks = itertools.count()
+
+        def clock(_: float, shares: Mapping[str, float]) -> Clock:
+            return Clock(TICKS, shares, lambda: float(next(ticks)))
+
+        monkeypatch.setattr(run, "Clock", clock)
+        run.run(Setup(tmp_path, miniature=True), 0.0, ["steps"], os.getppid())
         return lines(tmp_path)
 
     return do
@@ -132,55 +142,6 @@ def test_what_fails_or_is_missing_is_a_row_and_the_next_case_is_done(
     assert {line[1] for line in lines(tmp_path)} == {"c"}
 
 
-@pytest.mark.quick
-@pytest.mark.parametrize("cut", [1, 12, 40])
-def test_a_case_of_which_a_kill_left_a_part_is_not_done(cut: int, tmp_path: pathlib.Path) -> None:
-    results, one = Results(tmp_path), [Measured("x", "ms", 1.5), Measured("y", note="a, b")]
-    results.tidy()
-    results.append("steps", "whole", one, 0.1)
-    results.append("steps", "torn", one, 0.1)
-    file = tmp_path / "results.csv"
-    file.write_bytes(file.read_bytes()[:-cut])
-    assert results.done() == {("steps", "whole")}
-    results.tidy()
-    results.append("steps", "torn", one, 0.1)
-    assert [line[1:3] for line in lines(tmp_path)] == [
-        [case, measure] for case in ("whole", "torn") for measure in ("x", "y", "took")
-    ]
-
-
-def test_of_two_runs_into_one_folder_the_second_is_refused(tmp_path: pathlib.Path) -> None:
-    with Results(tmp_path).locked(), pytest.raises(SystemExit, match="another run writes to"):
-        command.main(["--out", str(tmp_path)])
-
-
-@pytest.mark.quick
-def test_results_of_another_machine_are_not_added_to(tmp_path: pathlib.Path) -> None:
-    results, h100, h200 = Results(tmp_path), {"device": "an H100"}, {"device": "an H200"}
-    results.tidy()
-    results.plan(h100, {})
-    results.plan(h200, {})  # nothing was measured on the other
-    results.append("steps", "a", [], 1.0)
-    results.plan(h200, {})
-    with pytest.raises(SystemExit, match=r"results of device an H200, not an H100: choose another"):
-        results.plan(h100, {})
-
-
-@pytest.mark.quick
-def test_what_is_not_of_this_command_is_not_written_over(tmp_path: pathlib.Path) -> None:
-    a_file = tmp_path / "a"
-    a_file.write_text("mine")
-    with pytest.raises(SystemExit, match=r"exists.*: choose another --out"):
-        command.main(["--out", str(a_file)])
-    for name, text in {"results.csv": "mine,1\n", "facts.json": "{", "facts.json ": "[]"}.items():
-        folder = tmp_path / name.replace(".", "-")
-        folder.mkdir()
-        (folder / name.strip()).write_text(text)
-        with pytest.raises(SystemExit, match="is not of this command: choose another --out"):
-            command.main(["--out", str(folder)])
-        assert (folder / name.strip()).read_text() == text
-
-
 def test_figures_without_their_data_say_what_is_missing(tmp_path: pathlib.Path) -> None:
     first = run.load("figures").cases(Setup(tmp_path, data=tmp_path / "none"))[0]
     with pytest.raises(AbsentError, match=r"mnist is not in .*none: .*: no such file"):
@@ -188,8 +149,8 @@ def test_figures_without_their_data_say_what_is_missing(tmp_path: pathlib.Path) 
 
 
 def test_a_full_run_without_a_gpu_is_refused(tmp_path: pathlib.Path) -> None:
-    with pytest.raises(SystemExit, match=r"JAX sees no GPU here: install .* or write --miniature"):
-        run.run(Setup(tmp_path), 1.0, NAMES, os.getppid())
+    with pytest.raises(SystemExit, match=r"JAX sees no GPU here \(nvidia-smi .*on a CPU: --minia"):
+        run.run(Setup(tmp_path), time.monotonic() + 1.0, NAMES, os.getppid())
 
 
 @pytest.mark.parametrize(
@@ -209,61 +170,177 @@ def test_bad_arguments_are_named(
     assert said in capsys.readouterr().err
 
 
+class Inner:
+    """Stand for the processes with the device: each does its work, and ends with its code.
+
+    Args:
+        monkeypatch: to put this in the place of `subprocess.Popen`.
+        works: for each process in turn, what it does, which returns its code.
+    """
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *works: Callable[[], int]) -> None:
+        self.works, self.commands = list(works), list[list[str]]()
+        monkeypatch.setattr(subprocess, "Popen", self._begin)
+
+    def _begin(self, command: list[str], **_: object) -> "Inner":
+        self.commands.append(command)
+        return self
+
+    def __enter__(self) -> "Inner":
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def kill(self) -> None:
+        """End nothing."""
+
+    def wait(self, _: float) -> int:
+        """Do the work of a process."""
+        return self.works.pop(0)()
+
+
 @pytest.mark.quick
 def test_a_case_that_ends_its_process_is_a_row_and_the_process_begins_anew(
     tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    results, codes = Results(tmp_path), [-6, 0]
-    results.tidy()
+    results = Results(tmp_path)
 
-    class Inner:
-        def __init__(self, *_: object, **__: object) -> None:
-            if codes[0]:  # its case is not over when it ends
-                (tmp_path / "running").write_text('["steps", "aborts"]')
+    def aborts() -> int:
+        results.append("steps", "before", [Measured("x", "ms", 1.0)], 0.1)
+        (tmp_path / "running").write_text('["steps", "aborts"]')
+        with (tmp_path / "results.csv").open("a") as stream:
+            stream.write("steps,aborts,x,ms,1")  # in the middle of a line
+        return -6
 
-        def __enter__(self) -> "Inner":
-            return self
-
-        def __exit__(self, *_: object) -> None: ...
-
-        def wait(self, _: float) -> int:
-            return codes.pop(0)
-
-    monkeypatch.setattr(subprocess, "Popen", Inner)
-    command.watch(results, [], 60.0)
-    assert codes == []
-    ((_, case, measure, *_, note), _) = lines(tmp_path)
+    inner = Inner(monkeypatch, aborts, lambda: 0)
+    assert command.watch(results, ["--retry"], 60.0) == 0
+    assert inner.works == []
+    assert ["--no-retry" in one for one in inner.commands] == [False, True]  # else it has no end
+    assert [line[1:3] for line in lines(tmp_path)[:2]] == [["before", "x"], ["before", "took"]]
+    ((_, case, measure, *_, note), _) = lines(tmp_path)[2:]
     assert (case, measure, note) == ("aborts", "failed", "its process ended with -6: SIGABRT")
 
 
 @pytest.mark.quick
-def test_a_table_has_a_line_for_each_case_and_says_what_is_missing(tmp_path: pathlib.Path) -> None:
-    results = Results(tmp_path)
-    results.tidy()
-    planned = {"steps": ["Steps", "a", "b", "c"], "figures": ["Figures", "d"]}
-    results.plan({"device": "a GPU"}, planned)
-    taken = Measured("step", "ms", 2.0, 1.5, 2.5, 7)
-    results.append("steps", "a", [taken, Measured("on", note="a CPU")], 1.0)
-    results.append("steps", "b", [Measured("failed", note="no | memory")], 1.0)
-    assert results.table() == (tmp_path / "results.md").read_text()[:-1]
-    assert results.table().splitlines() == [
-        "# One GPU",
-        "",
-        "- device: a GPU",
-        "",
-        "## Steps",
-        "",
-        "2 of 3 cases, 1 of which failed or lacked something. The same command goes on.",
-        "",
-        "| case | step [ms] | said |",
-        "|---|---|---|",
-        "| a | 2 (1.5-2.5) | on: a CPU |",
-        "| b |  | failed: no \\| memory |",
-        "",
-        "## Figures",
-        "",
-        "0 of 1 cases. The same command goes on.",
+def test_a_device_that_is_lost_to_a_process_is_there_for_the_next(
+    do: Callable[[list[Case]], list[list[str]]],
+    tmp_path: pathlib.Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fails() -> Iterator[Measured]:
+        raise RuntimeError("CUDA_ERROR_ILLEGAL_ADDRESS")
+
+    cases = [Case("a", fails), Case("b", list)]
+    with monkeypatch.context() as lost:
+        lost.setattr(run, "_computes", lambda: False)
+        with pytest.raises(run.LostError, match="no more after a"):
+            do(cases)
+    assert {line[1] for line in lines(tmp_path)} == {"a"}  # b is not said to have failed
+    inner = Inner(monkeypatch, lambda: command.LOST, lambda: len(do(cases)) - 3)
+    assert command.watch(Results(tmp_path), [], 60.0) == 0
+    assert inner.works == []
+    assert [line[1:3] for line in lines(tmp_path)] == [
+        ["a", "failed"],
+        ["a", "took"],
+        ["b", "took"],
     ]
+
+
+@pytest.mark.quick
+@pytest.mark.parametrize("code", [command.REFUSED, 1])
+def test_a_run_that_cannot_begin_writes_nothing(
+    code: int, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Inner(monkeypatch, lambda: code)
+    said = "the process with the device ended with 1" if code == 1 else "3"
+    with pytest.raises(SystemExit, match=said):
+        command.main(["--out", str(tmp_path)])
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("lock", "")]
+
+
+@pytest.mark.quick
+def test_after_an_interrupt_there_is_a_table_and_the_way_on(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted() -> int:
+        results = Results(tmp_path)
+        results.plan({"device": "a GPU"}, {"steps": Planned("Steps", (), ["a", "b"])})
+        results.append("steps", "a", [Measured("x", "ms", 1.5)], 0.1)
+        raise KeyboardInterrupt
+
+    Inner(monkeypatch, interrupted)
+    with pytest.raises(SystemExit, match="130"):
+        command.main(["--out", str(tmp_path)])
+    out, said = capsys.readouterr()
+    assert said == "stopped: the same command goes on\n"
+    assert (tmp_path / "results.md").read_text() in out
+    assert "| a | 1.5 |" in out
+
+
+@pytest.mark.quick
+def test_the_process_with_the_device_has_one_gpu_and_leaves_memory_to_pytorch() -> None:
+    gpu, fraction = {"CUDA_VISIBLE_DEVICES": "0"}, {command.FRACTION[0]: "0.6"}
+    assert command._environment({}) == gpu | fraction
+    newer = {command.FRACTION[1]: "0.5"}  # with both names jaxlib 0.12 refuses to begin
+    assert command._environment(newer) == gpu | newer
+    own = {"CUDA_VISIBLE_DEVICES": "3", "JAX_PLATFORMS": "cuda"}
+    assert command._environment(own) == own | fraction | {"JAX_PLATFORMS": "cuda,cpu"}
+
+
+@pytest.mark.quick
+@pytest.mark.parametrize(
+    ("answer", "backend", "said"),
+    [
+        ("580.65", None, ""),
+        ("unknown", "cpu", "nvidia-smi is not there or finds none, so that a driver may be"),
+        ("535.183", "cpu", "of driver 535.183: jax[cuda13] needs 580, jax[cuda12] 525"),
+        (
+            "580.65",
+            RuntimeError("Unknown backend\ncuda"),
+            "(Unknown backend cuda; nvidia-smi ",
+        ),
+    ],
+)
+def test_why_there_is_no_gpu_is_said(
+    answer: str, backend: object, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def default() -> str:
+        if isinstance(backend, Exception):
+            raise backend
+        return str(backend or "gpu")
+
+    monkeypatch.setattr(machine, "asked", lambda _: answer)
+    monkeypatch.setattr(jax, "default_backend", default)
+    assert said in machine.no_gpu()
+    monkeypatch.setattr(machine, "PLUGINS", ("no_such_plugin",))
+    assert ("not installed: pip install 'jax[cuda13]')" in machine.no_gpu()) == bool(said)
+    assert bool(machine.no_gpu()) == bool(said)
+
+
+@pytest.mark.quick
+def test_a_format_that_fails_leaves_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise jax.errors.JaxRuntimeError("INTERNAL: ptxas")
+
+    variant = adams.CASES[0]
+    monkeypatch.setattr(equality, "trajectory", broken)
+    found = equality.of_formats(variant, ["pair()"])
+    assert next(found).note == "failed: JaxRuntimeError: INTERNAL: ptxas"
+    with pytest.raises(RuntimeError, match="no format could be compared: failed: JaxRuntimeErr"):
+        list(found)
+
+
+@pytest.mark.quick
+def test_the_first_minutes_of_the_steps_are_those_of_peers_and_four_sizes_of_a_state() -> None:
+    keys = [case.key for case in steps.cases(Setup(pathlib.Path("gpu")))]
+    assert keys[:10] == ["copy, device to device"] + [
+        f"one leaf, float32: {name}, step"
+        if name in steps.FORMATS
+        else f"one leaf, float32: {name}"
+        for name in steps.FIRST
+    ]
+    ours, theirs = len(steps.FORMATS) * len(steps.KINDS), (1 + len(steps.PEERS)) * 4
+    assert len(keys) == 1 + ours + theirs  # `update` has no peers
 
 
 @pytest.mark.quick
@@ -329,13 +406,17 @@ def test_a_miniature_that_is_killed_goes_on_where_it_was(tmp_path: pathlib.Path)
     planned = json.loads((tmp_path / "facts.json").read_text())["planned"]
     found = lines(tmp_path)
     ended = [tuple(line[:2]) for line in found if line[2] == "took"]
-    assert sorted(ended) == sorted((part, key) for part, (_, *of) in planned.items() for key in of)
+    assert sorted(ended) == sorted(
+        (part, key) for part in planned for key in planned[part]["cases"]
+    )
     assert {line[0] for line in found if line[4]} == set(NAMES)  # each has numbers
     assert not [line for line in found if line[2] == "failed"]
     lacked = {line[-1] for line in found if line[2] == "absent"}
     assert lacked <= {f"{name} is not installed" for name in ("torch", "torchao", "bitsandbytes")}
     table = (tmp_path / "results.md").read_text()
-    assert made.stdout.endswith(table)
-    for title, *keys in planned.values():
-        assert f"## {title}\n\n{len(keys)} of {len(keys)} cases" in table
+    assert made.stdout.rpartition("\n\n")[0].endswith(table[:-1])
+    for part in planned.values():
+        keys = part["cases"]
+        assert f"## {part['title']}\n\n{len(keys)} of {len(keys)} cases in " in table
         assert all(f"\n| {key} | " in table for key in keys)
+        assert " ".join(part["notes"]) in table
