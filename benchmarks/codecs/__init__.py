@@ -3,7 +3,7 @@
 Each is a format as a user writes one (`adam_optax.storage.Format`), and goes wherever a format
 goes: `ao.adamw(1e-3, storage=CODECS["COAT"])`. They round as the peers do, blocks run as the peers'
 do (but along the last axis), and nothing is mended. The formulas are the papers' and packages'; the
-code is ours.
+code is ours. The last four are this library's `float8()` and `int4()` with an idea of a peer.
 """
 
 from typing import Any
@@ -12,6 +12,7 @@ from benchmarks.codecs.coat import Coat
 from benchmarks.codecs.flashoptim import FlashOptim
 from benchmarks.codecs.gefen import Gefen
 from benchmarks.codecs.heavyball import HeavyBall
+from benchmarks.codecs.learnt import LogarithmicInt4, PoweredFloat8
 from benchmarks.codecs.solo import Solo
 
 CODECS: dict[str, Any] = {
@@ -24,5 +25,9 @@ CODECS: dict[str, Any] = {
     "SOLO 4/2": Solo(4, 2),
     "SOLO 2/2": Solo(2, 2),
     "Gefen": Gefen(),
+    "float8, COAT's power": PoweredFloat8(),
+    "float8, COAT's power, mu to nearest": PoweredFloat8(nearest_mu=True),
+    "int4, SOLO's logarithm": LogarithmicInt4(),
+    "int4, SOLO's logarithm, mu to nearest": LogarithmicInt4(nearest_mu=True),
 }
 """By name, as tables show them."""
