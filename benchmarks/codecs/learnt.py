@@ -165,16 +165,16 @@ class LogarithmicInt4(Int4):
         down = jnp.ceil(-jnp.log2(x) / step)
         below = jnp.clip(LOGARITHMS - down, 1, LOGARITHMS - 1)
         under, over = _power(below, step), _power(below + 1, step)
-        codes = below + (u < (x - under) / (over - under))
-        return jnp.where(x > 0, codes, 0).astype(jnp.int32), absmax, octaves
+        codes = below + (u < (x - under) / (over - under)).astype(jnp.float32)
+        return jnp.where(x > 0, codes, 0.0).astype(jnp.int32), absmax, octaves
 
     def _lowest(self, nu: Array) -> Array:
         """Return of each block the least number but the raised part of those above zero."""
         rows = grouped(jnp.where(nu > 0, nu, jnp.inf), self.block)
         lowest = -lax.top_k(-rows, int(self.quantile * (self.block - 1)) + 1)[0]
-        count = jnp.sum(jnp.isfinite(rows), axis=-1, keepdims=True)
-        place = jnp.astype(self.quantile * (count - 1), jnp.int32)
-        return jnp.take_along_axis(lowest, jnp.maximum(place, 0), axis=-1)[..., 0]
+        count = jnp.sum(jnp.isfinite(rows), axis=-1, keepdims=True, dtype=jnp.float32)
+        place = jnp.astype(self.quantile * jnp.maximum(count - 1, 0.0), jnp.int32)
+        return jnp.take_along_axis(lowest, place, axis=-1)[..., 0]
 
     def decode(self, encoded: Mapping[str, Any], context: LeafContext) -> tuple[Array, ...]:
         """Return both moments of a byte, in float32."""
