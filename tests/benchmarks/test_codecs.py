@@ -61,7 +61,8 @@ def moment_values(moment: Any, n: int, seed: int = 0) -> Any:
 @pytest.mark.quick
 @pytest.mark.parametrize("name", CODECS)
 def test_a_parameter_has_the_bytes_that_are_claimed(name: str) -> None:
-    assert size(CODECS[name]) == pytest.approx(BYTES[name] + 4e-6, abs=2e-6)  # and the count
+    # The count and the frames are some numbers of 4 bytes, of a million parameters.
+    assert size(CODECS[name]) == pytest.approx(BYTES[name], abs=2e-5)
 
 
 @pytest.mark.quick
