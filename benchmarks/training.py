@@ -68,7 +68,8 @@ def table(losses: Losses, tasks: dict[str, Task], names: list[str]) -> str:
     """Return a row per format: bytes per parameter, and each task's loss and distance to float32.
 
     The distance is the mean over seeds of the difference of losses, in units of the standard
-    deviation of the float32 loss over seeds; the row of float32 shows this deviation.
+    deviation of the float32 loss over seeds; the row of float32 shows this deviation. Of one seed
+    the difference itself is shown.
     """
     rows = [["format", "B", *tasks], ["---"] * (2 + len(tasks))]
     for name in names:
@@ -80,10 +81,11 @@ def table(losses: Losses, tasks: dict[str, Task], names: list[str]) -> str:
 def _cell(losses: dict[str, dict[str, float]], name: str) -> str:
     seeds = [seed for seed in losses[TWIN] if seed in losses[name]]  # a kept file may have more
     one, twin = (np.array([losses[n][seed] for seed in seeds]) for n in (name, TWIN))
-    spread = twin.std(ddof=1) if len(twin) > 1 else np.nan
-    if name == TWIN:
-        return f"{one.mean():.4f} ± {spread:.4f}"
-    return f"{one.mean():.4f} ({(one - twin).mean() / spread:+.2f})"
+    mean, off = f"{one.mean():.4f}", (one - twin).mean()
+    if len(seeds) == 1:
+        return mean if name == TWIN else f"{mean} ({off:+.4f})"
+    spread = twin.std(ddof=1)
+    return f"{mean} ± {spread:.4f}" if name == TWIN else f"{mean} ({off / spread:+.2f})"
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -36,3 +36,13 @@ def test_codecs_are_trained_beside_the_formats() -> None:
     losses = {"imdb": {"dense()": {"0": 1.0, "1": 3.0}, "COAT": {"0": 2.0, "1": 4.0}}}
     table = training.table(losses, {"imdb": None}, ["dense()", "COAT"])  # type: ignore[dict-item]
     assert table.splitlines()[-1] == "| COAT | 2.19 | 3.0000 (+0.71) |"
+
+
+@pytest.mark.quick
+def test_of_one_seed_the_difference_is_shown() -> None:
+    losses = {"imdb": {"dense()": {"0": 1.0}, "COAT": {"0": 0.75}}}
+    table = training.table(losses, {"imdb": None}, ["dense()", "COAT"])  # type: ignore[dict-item]
+    assert table.splitlines()[-2:] == [
+        "| `dense()` | 8.00 | 1.0000 |",
+        "| COAT | 2.19 | 0.7500 (-0.2500) |",
+    ]

@@ -14,7 +14,7 @@ import adam_optax as ao
 from adam_optax._core.dither import to_unit_interval
 from adam_optax.moments import ema, square
 from adam_optax.storage import LeafContext
-from benchmarks.codecs import CODECS, gefen
+from benchmarks.codecs import CODECS, LEARNT, gefen
 from benchmarks.codecs.groups import grouped, packed, ungrouped, unpacked
 from benchmarks.codecs.solo import MAPS
 from tests.benchmarks import transcribed
@@ -31,6 +31,10 @@ BYTES = {
     "SOLO 4/2": 0.75 + 12 / 128,
     "SOLO 2/2": 0.5 + 12 / 128,
     "Gefen": 1 + 8 / 64,
+    "float8, COAT's power": 2 + 2 * 2 / 128,
+    "float8, COAT's power, mu to nearest": 2 + 2 * 2 / 128,
+    "int4, SOLO's logarithm": 1 + 12 / 128,
+    "int4, SOLO's logarithm, mu to nearest": 1 + 12 / 128,
 }
 """Of both moments of a parameter: codes, and what a group shares."""
 
@@ -57,7 +61,8 @@ def moment_values(moment: Any, n: int, seed: int = 0) -> Any:
 @pytest.mark.quick
 @pytest.mark.parametrize("name", CODECS)
 def test_a_parameter_has_the_bytes_that_are_claimed(name: str) -> None:
-    assert size(CODECS[name]) == pytest.approx(BYTES[name] + 4e-6, abs=2e-6)  # and the count
+    # The count and the frames are some numbers of 4 bytes, of a million parameters.
+    assert size(CODECS[name]) == pytest.approx(BYTES[name], abs=2e-5)
 
 
 @pytest.mark.quick
@@ -195,7 +200,7 @@ def test_gefen_finds_the_blocks_of_like_neighbours() -> None:
     assert (form.block, len(form.codebook)) == (256, 256)
 
 
-@pytest.mark.parametrize("name", [n for n in CODECS if n[:4] != "SOLO"])
+@pytest.mark.parametrize("name", [n for n in CODECS if n not in LEARNT and n[:4] != "SOLO"])
 @pytest.mark.parametrize("moment", [MU, NU])
 def test_order_and_sign_are_kept_in_a_group(name: str, moment: Any) -> None:
     m = np.sort(moment_values(moment, 32))
