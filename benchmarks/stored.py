@@ -102,7 +102,8 @@ class Stored:
 
     def _at(self, count: Array, shape: tuple[int, ...]) -> tuple[LeafContext, Any]:
         frames = storage_frames(self.storage, MOMENTS, count, {})
-        return LeafContext((), shape, count, 0), storage_scalars(self.storage, frames)
+        (scalars,) = storage_scalars(self.storage, frames)
+        return LeafContext((), shape, count, 0), scalars
 
 
 def stored(storage: Any) -> Stored:
