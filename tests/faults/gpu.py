@@ -43,7 +43,7 @@ FAULTS = [
         "benchmarks/gpu/results.py",
         "if head != list(COLUMNS):",
         "if not head:",
-        "test_what_is_not_of_this_command_is_not_written_over[other columns]",
+        "test_what_is_not_of_this_command_is_not_written_over[no benchmark]",
     ),
     Fault(
         "results of another command are taken over",
