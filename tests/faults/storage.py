@@ -278,6 +278,13 @@ FAULTS = [
         "test_layers_are_rows_where_a_tpu_stores_them_so[80-28-itemsizes0-True]",
     ),
     Fault(
+        "blocks of one or two rows a layer left to XLA",
+        "stored",
+        "layout.exchange() if SHARED in roles and layers > rows else None",
+        "None",
+        "test_layers_are_rows_where_blocks_would_else_be_left_to_xla[2]",
+    ),
+    Fault(
         "layers that are rows dithered as rows",
         "Place.matrix",
         "1 if self.exchanged else len(self.whole) - 1",

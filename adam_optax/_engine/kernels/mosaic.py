@@ -58,22 +58,25 @@ def stored(layout: Layout) -> Layout | None:
     """Return the layout of a leaf as XLA stores it on a TPU: with the least padding of rows.
 
     XLA stores layers of 28 rows as 28 layers of 80 rows, say, if there are 80. A kernel that takes
-    them as they are written would have each array copied before and after.
+    them as they are written has each array copied before and after. That costs two passes more over
+    memory, which is worse than XLA's own step, unless blocks share something: then that step makes
+    six to twelve.
 
     Returns:
-        The layout, with layers and rows exchanged where XLA does that. None where XLA does it with
-        some arrays only, or where there are more axes, one of which XLA may take for the rows.
+        The layout, with layers and rows exchanged where XLA does that, and where a matrix has too
+        few rows for a tile. None where a kernel would have arrays copied and XLA's step is better.
     """
     if len(layout.shape) < 3:
         return layout
     *_, layers, rows, _ = layout.shape
     roles, dtypes = (*layout.roles, *layout.out_roles), (*layout.dtypes, *layout.out_dtypes)
     kinds = {d for role, d in zip(roles, dtypes, strict=True) if role == LEAF}
-    if len(layout.shape) > 3:
-        return layout if all(_padded(rows, d) == rows for d in kinds) else None
+    if len(layout.shape) > 3:  # XLA may take any axis for the rows
+        kept = SHARED in roles or all(_padded(rows, d) == rows for d in kinds)
+        return layout if kept else None
     exchanged = {rows * _padded(layers, d) < layers * _padded(rows, d) for d in kinds}
-    if len(exchanged) > 1:
-        return None
+    if len(exchanged) > 1 or (rows < FEWEST and exchanged == {False}):
+        return layout.exchange() if SHARED in roles and layers > rows else None
     return layout.exchange() if True in exchanged else layout
 
 

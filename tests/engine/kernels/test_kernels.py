@@ -227,7 +227,7 @@ def test_a_tile_on_gpus_has_rows_that_follow_on_each_other(
         (61, 52, (4, 2), True),
         (61, 54, (4, 2), False),  # 61 layers would take the place of 64, which is more
         (80, 3, (4, 2), True),
-        (12, 3, (4, 2), False),  # 3 rows take the place of 4, and 12 layers that of 16
+        (12, 3, (4, 2), None),  # 3 rows take the place of 4, and 12 layers that of 16
         (80, 4, (4, 1), False),
         (80, 1, (4, 2), None),  # arrays of two sizes are stored in two orders
         (1, 28, (4, 2), None),
@@ -245,6 +245,19 @@ def test_layers_are_rows_where_a_tpu_stores_them_so(
     assert mosaic.stored(matrix) == matrix
     deeper = dataclasses.replace(one, shape=(4, layers, rows, 4096))
     assert mosaic.stored(deeper) == (deeper if rows in (4, 24) else None)
+
+
+@pytest.mark.quick
+@pytest.mark.parametrize("rows", [1, 2, 3])
+def test_layers_are_rows_where_blocks_would_else_be_left_to_xla(rows: int) -> None:
+    """Copy arrays, rather than leave XLA a step of ten passes and more."""
+    blocks = layout((12, rows, 4096), "LLH")
+    found = mosaic.stored(blocks)
+    assert found == blocks.exchange()
+    assert mosaic.block(found) is not None
+    assert mosaic.stored(layout((12, rows, 4096))) is None
+    deeper = layout((4, 12, 28, 4096), "LLH")
+    assert mosaic.stored(deeper) == deeper
 
 
 LAYERS = {"few": (6, 12, 1024), "ragged": (2, 56, 1024), "exchanged": (24, 12, 1024)}
