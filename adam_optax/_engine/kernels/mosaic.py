@@ -76,7 +76,9 @@ def stored(layout: Layout) -> Layout | None:
         return layout if kept else None
     exchanged = {rows * _padded(layers, d) < layers * _padded(rows, d) for d in kinds}
     if len(exchanged) > 1 or (rows < FEWEST and exchanged == {False}):
-        return layout.exchange() if SHARED in roles and layers > rows else None
+        if SHARED not in roles:
+            return None
+        return layout.exchange() if layers > rows else layout
     return layout.exchange() if True in exchanged else layout
 
 
