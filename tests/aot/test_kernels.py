@@ -102,11 +102,15 @@ def test_parts_of_few_rows_are_moved_once_on_gpus(rows: int) -> None:
     assert found.collectives == {}
 
 
-def test_two_rows_of_a_layer_are_not_left_to_xla() -> None:
+@pytest.mark.parametrize(
+    ("storage", "most"),
+    [(S.pair(1, block=128), 40.0), (S.pair(block=128), 50.0)],  # the kernel's 14 or 16, and copies
+    ids=["pair(1, block=128)", "pair(block=128)"],
+)
+def test_two_rows_of_a_layer_are_not_left_to_xla(storage: Any, most: float) -> None:
     """Compile blocks of matrices that fill no tile; XLA's own step moves 189 bytes a parameter."""
     params = {"w": jax.ShapeDtypeStruct((80, 2, 4096), jnp.float32)}
-    found = measured("v5p", ao.adam(1e-3, storage=S.pair(block=128)), params, in_one=True)
-    assert found.moved < 50.0, "16 for the kernel, and 32 for copies"
+    assert measured("v5p", ao.adam(1e-3, storage=storage), params, in_one=True).moved < most
 
 
 @pytest.mark.parametrize("target", ["v5p", "a100", "b200"])

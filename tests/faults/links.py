@@ -203,6 +203,13 @@ FAULTS = [
         "test_numbers_of_numpy_count_with_all_of_their_bits",
     ),
     Fault(
+        "a number of Python's taken for the infinity that JAX makes of it",
+        "fingerprint:_as_array",
+        "np.isfinite(made) or not np.isfinite(leaf)",
+        "True",
+        "test_numbers_of_python_are_those_that_jax_makes",
+    ),
+    Fault(
         "a damaged fingerprint taken for whole",
         "fingerprint:_checked",
         "(saved == _with_header(saved[1:])).all()",

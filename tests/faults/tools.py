@@ -18,6 +18,13 @@ FAULTS = [
         "test_a_powered_number_is_right_on_average[moment1]",
     ),
     Fault(
+        "losses compared by place instead of by seed",
+        "benchmarks/training.py",
+        "np.array([losses[n][seed] for seed in seeds])",
+        "np.array(list(losses[n].values())[: len(seeds)])",
+        "test_losses_are_compared_seed_by_seed",
+    ),
+    Fault(
         "mu and nu swapped on the way from PyTorch",
         "_ADAM",
         '{"exp_avg": "mu", "exp_avg_sq": "nu"}',

@@ -35,8 +35,9 @@ class Backend:
             the flat results.
         fits: whether a device, or an unknown one, can run the kernel of a layout.
         lowering: makes a context in which the kernel is lowered.
-        stored: from the layout of a leaf, or of its part, to that in the order of axes in which the
-            accelerator stores it, which `block` and `run` take; None if the kernel knows it not.
+        stored: from the layout of a leaf, or of its part, to the layout with the axes in the order
+            in which the accelerator stores them; `block` and `run` take that one. None if a kernel
+            would be worse than XLA's step.
     """
 
     block: Callable[[Layout], Block | None]
